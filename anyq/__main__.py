@@ -1,0 +1,40 @@
+"""The command line: `anyq demo`, also as `python -m anyq demo`.
+
+Knows argparse and exit codes. What a command does is in a module of its own, imported when the command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line, return the exit code: 0 done, 1 failed, 2 bad arguments or no connection."""
+    parser = argparse.ArgumentParser(
+        prog="anyq", description="anyq, a PostgreSQL driver for structured concurrency."
+    )
+    parser.add_argument("--version", action="version", version=f"anyq {version('anyq')}")
+    commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    demo = commands.add_parser(
+        "demo",
+        help="show what the driver does, step by step",
+        description="Show what the driver does, step by step, on asyncio and on trio. Starts a PostgreSQL "
+        "server of its own in a temporary folder and removes it at the end; no other database is touched "
+        "unless --dsn names it.",
+    )
+    demo.add_argument(
+        "--dsn",
+        help="use this database instead (connection string or URI); only a temporary table is made there",
+    )
+    arguments = parser.parse_args(argv)
+
+    from . import _demo
+
+    return _demo.main(arguments.dsn)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""The pure Python twin of the hot loops; it works everywhere and defines what the compiled one must do.
+
+Knows how a DataRow is laid out (manual, "Message Formats"). Must not know types, requests or sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import Any
+
+from ..errors import RemoteProtocolError
+
+_HEADER = Struct("!BIH").unpack_from  # code, length, number of columns
+_SINGLE = Struct("!BIHi").unpack_from  # the same and the first column's length
+_LENGTH = Struct("!i").unpack_from
+_DATA_ROW = ord("D")
+
+
+def decode_rows(
+    run: bytes,
+    pos: int,
+    end: int,
+    loads: Sequence[Callable[[bytes], Any]],
+    rows: list[tuple[Any, ...]],
+) -> int:
+    """Append a tuple to `rows` for every complete DataRow message in `run` from `pos` on, without a break.
+
+    :return: the position of the first byte that is not part of a complete DataRow.
+    :raises RemoteProtocolError: a row's columns do not add up to its length or to the row description.
+    """
+    if len(loads) == 1:
+        return _decode_single(run, pos, end, loads[0], rows)
+    columns = len(loads)
+    while end - pos >= 7:
+        code, length, count = _HEADER(run, pos)
+        stop = pos + 1 + length
+        if code != _DATA_ROW or stop > end:
+            break
+        if count != columns:
+            raise RemoteProtocolError(f"a DataRow message has {count} columns, its description has {columns}")
+        pos += 7
+        row: list[Any] = []
+        for load in loads:
+            (size,) = _LENGTH(run, pos) if stop - pos >= 4 else (-2,)
+            pos += 4
+            if size >= 0:
+                after = pos + size
+                if after > stop:
+                    raise _torn_row()
+                row.append(load(run[pos:after]))
+                pos = after
+            elif size == -1:
+                row.append(None)
+            else:
+                raise _torn_row()
+        if pos != stop:
+            raise _torn_row()
+        rows.append(tuple(row))
+    return pos
+
+
+def _decode_single(
+    run: bytes, pos: int, end: int, load: Callable[[bytes], Any], rows: list[tuple[Any, ...]]
+) -> int:
+    while end - pos >= 11:
+        code, length, count, size = _SINGLE(run, pos)
+        stop = pos + 1 + length
+        if code != _DATA_ROW or stop > end:
+            break
+        if count != 1:
+            raise RemoteProtocolError(f"a DataRow message has {count} columns, its description has 1")
+        if size == length - 10:
+            rows.append((load(run[pos + 11 : stop]),))
+        elif size == -1 and length == 10:
+            rows.append((None,))
+        else:
+            raise _torn_row()
+        pos = stop
+    return pos
+
+
+def _torn_row() -> RemoteProtocolError:
+    return RemoteProtocolError("the columns of a DataRow message do not add up to its length")

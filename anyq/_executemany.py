@@ -1,0 +1,150 @@
+"""executemany: one statement, many sets of parameters, pipelined in batches within one request.
+
+Knows how a request is sent piece by piece. Must not know sockets, or how a row is made.
+
+The sets are sent as Bind and Execute messages without a Sync in between, so that all of them are one implicit transaction
+in autocommit mode. Each batch ends with a Flush; the next one is sent while the server works on it, and no further: what is
+under way is bounded, whatever the number of sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ._execution import StatementRequest, add_begin, affected_rows
+from .abc import Params, Query
+from .protocol import frontend
+from .protocol.session import Result
+
+if TYPE_CHECKING:
+    # This is a method of the cursor that has a module of its own.
+    from .cursor import AsyncCursor
+
+BATCH_BYTES = 64 * 1024
+BATCH_SETS = 1000
+"""A batch ends when it has so many bytes or so many sets of parameters, whichever comes first."""
+
+
+class _ManyRequest(StatementRequest):
+    """Counts rows and, if they are wanted, keeps results; ready when a batch is complete."""
+
+    __slots__ = ("completed", "keep", "rowcount", "wanted")
+
+    def __init__(self, cursor: AsyncCursor[Any], keep: bool) -> None:
+        conn = cursor.connection
+        tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]
+        super().__init__(tx, conn.executor.statements, conn.executor.closing)
+        self.keep = keep
+        if not keep:
+            self.plan = None
+        self.rowcount = 0
+        self.completed = 0
+        self.wanted = 0
+        """How many sets must be complete before the next batch may be sent."""
+
+    def add(self, result: Result) -> None:
+        if self.begins and not self._begun:
+            self._begun = True
+            return
+        self.completed += 1
+        self.rowcount += affected_rows(result.tag, 0)
+        if self.keep:
+            self.results.append(result)
+
+    def ready(self) -> bool:
+        return self.done or 0 < self.wanted and (self.error is not None or self.wanted <= self.completed)
+
+
+async def executemany(
+    cursor: AsyncCursor[Any], query: Query, params_seq: Iterable[Params], returning: bool
+) -> None:
+    """Do what :meth:`AsyncCursor.executemany` says."""
+    conn = cursor.connection
+    wire = conn.wire
+    request = _ManyRequest(cursor, returning)
+    sets = _Sets(cursor, query, iter(params_seq), request)
+    # The first batch is made before anything is sent: what is wrong with it stays between the caller and us.
+    batch, more = sets.batch()
+    if not batch:
+        await wire.backend.checkpoint()
+        cursor._end_of_many((), 0)  # pyright: ignore[reportPrivateUsage]
+        return
+    await wire.open(request)
+    try:
+        begin = conn.due_begin()
+        if begin is not None:
+            head = bytearray()
+            add_begin(request, head, begin)
+            wire.send(head)
+        while more:
+            wire.send(batch + _FLUSH)
+            request.wanted = sets.previous
+            if request.wanted:
+                await wire.wait(request)
+            else:
+                await wire.backend.checkpoint()
+            if request.error is not None or request.done:
+                batch.clear()
+                break
+            batch, more = sets.batch()
+        request.wanted = 0
+        wire.close_request(request, batch + _SYNC)
+        await wire.backend.checkpoint()
+        await wire.wait(request)
+    except BaseException:
+        await wire.abandon(request)
+        raise
+    if request.error is not None or request.failure is not None:
+        cursor._raise(request, None)  # pyright: ignore[reportPrivateUsage]
+    cursor._end_of_many(request.results, request.rowcount)  # pyright: ignore[reportPrivateUsage]
+
+
+_FLUSH = bytearray()
+frontend.flush(_FLUSH)
+_SYNC = bytearray()
+frontend.sync(_SYNC)
+
+
+class _Sets:
+    """Turns sets of parameters into messages, a batch at a time."""
+
+    def __init__(
+        self, cursor: AsyncCursor[Any], query: Query, params_seq: Any, request: _ManyRequest
+    ) -> None:
+        self._cursor = cursor
+        self._query = query
+        self._sets = params_seq
+        self._request = request
+        self._tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]
+        self._parsed: tuple[bytes, tuple[int, ...]] | None = None
+        self._count = 0
+        self._last = 0
+        self.previous = 0
+        """How many sets had been sent before the batch that was made last."""
+
+    def batch(self) -> tuple[bytearray, bool]:
+        """Return the messages of the next sets, and whether there may be more."""
+        data = bytearray()
+        self.previous = self._last
+        self._last = self._count
+        stop = self._count + BATCH_SETS
+        bind = self._cursor._bind  # pyright: ignore[reportPrivateUsage]
+        for params in self._sets:
+            statement = bind(self._query, params, self._tx)
+            key = (statement.sql, statement.oids)
+            if key != self._parsed:
+                # Other types are another statement; the description must be that of this one.
+                frontend.parse(data, b"", statement.sql, statement.oids)
+                frontend.bind(data, b"", b"", statement.formats, statement.values, ())
+                if self._request.keep:
+                    frontend.describe(data, b"P", b"")
+                self._parsed = key
+            else:
+                frontend.bind(data, b"", b"", statement.formats, statement.values, ())
+            frontend.execute(data, b"")
+            self._count += 1
+            if len(data) >= BATCH_BYTES or self._count == stop:
+                return data, True
+        return data, False
+

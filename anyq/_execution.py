@@ -1,0 +1,289 @@
+"""From a bound statement to the bytes of one request, and what its reply means for later ones.
+
+Knows: which messages run a statement (simple or extended protocol, prepared or not, with the BEGIN it may need), result
+formats, prepared statements on this connection. Must not know cursors, event loops, or how values are adapted.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ._preparing import Entry, PreparedStatements
+from .abc import Buffer
+from .adapt import Transformer
+from .errors import Error, FeatureNotSupported, InvalidSqlStatementName, error_from_fields
+from .protocol import frontend
+from .protocol.constants import Format, TransactionStatus
+from .protocol.session import Fields, LoadFunctions, Request, Result
+
+MAX_DESCRIBED = 100
+"""How many statements that asked for binary results without being prepared have their description remembered."""
+
+_TEXT = (Format.TEXT,)
+
+
+class Statement(NamedTuple):
+    """A statement with its parameters, ready to be sent."""
+
+    sql: bytes
+    values: Sequence[Buffer | None]
+    oids: tuple[int, ...]
+    formats: Sequence[int]
+    simple: bool = False
+    """It may hold several statements, so it goes by the simple protocol unless it is prepared."""
+
+
+def _messages(append: Callable[[bytearray], None]) -> bytes:
+    data = bytearray()
+    append(data)
+    return bytes(data)
+
+
+_SYNC = _messages(frontend.sync)
+_EXECUTE = _messages(lambda out: frontend.execute(out, b""))
+_DESCRIBE = _messages(lambda out: frontend.describe(out, b"P", b""))
+_EXECUTE_SYNC = _EXECUTE + _SYNC
+_DESCRIBE_EXECUTE_SYNC = _DESCRIBE + _EXECUTE_SYNC
+
+
+class Layout:
+    """The result of a statement whose description is known before it runs: what to ask for, and how to load it.
+
+    One for each combination of the statement, the transformer and whether binary results are wanted.
+    """
+
+    __slots__ = ("known", "result_formats", "tx", "version")
+
+    def __init__(self, fields: Fields | None, tx: Transformer, binary: bool) -> None:
+        self.tx = tx
+        self.version = tx.adapters.version
+        self.known: tuple[Fields, LoadFunctions | None] | None = None
+        self.result_formats: Sequence[int] = ()
+        if fields is not None:
+            wanted = [int(binary and tx.has_binary_loader(field.type_oid)) for field in fields]
+            fields = tuple(field._replace(format=f) for field, f in zip(fields, wanted, strict=True))
+            self.known = fields, load_functions(tx, fields)
+            # One code stands for all columns.
+            self.result_formats = wanted[:1] if len(set(wanted)) == 1 else wanted
+
+
+class Layouts:
+    """The layouts of one statement, made from its description when they are first needed."""
+
+    __slots__ = ("_binary", "_fields", "_text")
+
+    def __init__(self, fields: Fields | None) -> None:
+        self._fields = fields
+        self._text: Layout | None = None
+        self._binary: Layout | None = None
+
+    def get(self, tx: Transformer, binary: bool) -> Layout:
+        layout = self._binary if binary else self._text
+        if layout is None or layout.tx is not tx or layout.version != tx.adapters.version:
+            layout = Layout(self._fields, tx, binary)
+            if binary:
+                self._binary = layout
+            else:
+                self._text = layout
+        return layout
+
+
+def load_functions(tx: Transformer, fields: Fields) -> LoadFunctions:
+    """Return the load function of each column."""
+    return [tx.get_load_function(field.type_oid, field.format) for field in fields]
+
+
+class StatementRequest(Request):
+    """A request that keeps the connection's account of prepared statements, whoever reads its reply."""
+
+    __slots__ = ("_begun", "_closing", "entry", "statements")
+
+    def __init__(
+        self,
+        tx: Transformer,
+        statements: PreparedStatements,
+        closing: list[bytes],
+        entry: Entry | None = None,
+        *,
+        extended: bool = True,
+    ) -> None:
+        super().__init__(lambda fields: load_functions(tx, fields), extended=extended)
+        self.statements = statements
+        self.entry = entry
+        """The statement to be prepared by this request; it has an account to settle when the reply is there."""
+        self._closing = closing
+        self._begun = False
+
+    def add(self, result: Result) -> None:
+        if self.begins and not self._begun:
+            self._begun = True
+            return
+        tag = result.tag
+        if tag is not None and tag[0] == "D" and tag in ("DEALLOCATE ALL", "DISCARD ALL"):
+            self.statements.clear()
+        self.results.append(result)
+
+    def finish(self) -> None:
+        if self.entry is not None:
+            parsed = self.parsed > self.begins
+            if parsed and self.error is None and not self.abandoned and self.entry.fields is None:
+                self.entry.fields = Layouts(self.results[-1].fields if self.results else None)
+            self._closing += self.statements.executed(self.entry, parsed)
+            self.entry = None
+        super().finish()
+
+
+def add_begin(request: Request, data: bytearray, begin: bytes) -> None:
+    """Append a BEGIN, to be run before what follows up to the Sync; if it fails, nothing of that is run."""
+    request.begins = True
+    frontend.parse(data, b"", begin, ())
+    frontend.bind(data, b"", b"", (), (), ())
+    data += _EXECUTE
+
+
+class Executor:
+    """Composes requests for one connection and remembers what the server has prepared for it."""
+
+    def __init__(self, prepare_threshold: int | None) -> None:
+        self.statements = PreparedStatements(prepare_threshold)
+        self.closing: list[bytes] = []  # names of statements to close with the next request
+        self._described: OrderedDict[tuple[bytes, tuple[int, ...]], Layouts] = OrderedDict()
+
+    def compose(
+        self,
+        statement: Statement,
+        tx: Transformer,
+        begin: bytes | None,
+        prepare: bool | None,
+        binary: bool | None,
+    ) -> tuple[StatementRequest, bytearray]:
+        """Return a request and its bytes, to be sent without another one in between.
+
+        :param begin: the BEGIN to run first, if one is due.
+        :param prepare: as for ``execute()``: None leaves it to the threshold.
+        :param binary: True or False for all results in that format; None for binary where the statement is prepared.
+        """
+        sql, values, oids, formats, simple = statement
+        statements = self.statements
+        entry: Entry | None = None
+        if not simple or prepare or b";" not in sql:
+            entry = statements.lookup((sql, oids), prepare)
+        data = bytearray()
+        if self.closing:
+            self._close_statements(data)
+        if entry is None and simple and not binary:
+            request = StatementRequest(tx, statements, self.closing, extended=False)
+            # BEGIN in the same string: if it fails, what follows does not run outside a transaction.
+            frontend.query(data, sql if begin is None else begin + b";" + sql)
+            request.begins = begin is not None
+            return request, data
+        known = entry is not None and entry.prepared and entry.fields is not None
+        request = StatementRequest(tx, statements, self.closing, None if known else entry)
+        if begin is not None:
+            add_begin(request, data, begin)
+        if known:
+            assert entry is not None
+            layout: Layout = entry.fields.get(tx, binary is not False)
+            request.known = layout.known
+            frontend.bind(data, b"", entry.name, formats, values, layout.result_formats)
+            data += _EXECUTE_SYNC
+            return request, data
+        name = b"" if entry is None else entry.name
+        if entry is None or not entry.prepared:
+            frontend.parse(data, name, sql, oids)
+        result_formats: Sequence[int] = _TEXT
+        if binary:
+            layouts = self._described.get((sql, oids)) if entry is None or entry.fields is None else entry.fields
+            if layouts is not None:
+                result_formats = layouts.get(tx, True).result_formats
+        frontend.bind(data, b"", name, formats, values, result_formats)
+        data += _DESCRIBE_EXECUTE_SYNC
+        if entry is not None and entry.prepared:
+            # Prepared by a request whose reply nobody looked at: describe it now, and settle nothing.
+            request.entry = None
+        return request, data
+
+    def compose_describe(
+        self, statement: Statement, tx: Transformer, begin: bytes | None
+    ) -> tuple[StatementRequest, bytearray] | None:
+        """Return the request that describes a statement for binary results; None if its description is known."""
+        key = (statement.sql, statement.oids)
+        if key in self._described:
+            self._described.move_to_end(key)
+            return None
+        request = StatementRequest(tx, self.statements, self.closing)
+        data = bytearray()
+        if begin is not None:
+            add_begin(request, data, begin)
+        frontend.parse(data, b"", statement.sql, statement.oids)
+        frontend.describe(data, b"S", b"")
+        data += _SYNC
+        return request, data
+
+    def described(self, statement: Statement, fields: Fields | None) -> None:
+        """Remember the description that was asked for by :meth:`compose_describe`."""
+        self._described[statement.sql, statement.oids] = Layouts(fields)
+        if len(self._described) > MAX_DESCRIBED:
+            self._described.popitem(last=False)
+
+    def forget(self, statement: Statement) -> None:
+        """Forget what is known of a statement: its description has changed, or the server has lost it."""
+        key = (statement.sql, statement.oids)
+        self.closing += self.statements.discard(key)
+        self._described.pop(key, None)
+
+    def _close_statements(self, data: bytearray) -> None:
+        for name in self.closing:
+            frontend.close(data, b"S", name)
+        self.closing.clear()
+
+
+def went_stale(request: Request) -> bool:
+    """Return whether a prepared statement's plan went stale, or the statement itself is gone from the server."""
+    error = request.error
+    if isinstance(error, FeatureNotSupported):
+        # "cached plan must not change result type": the text is translated, the function's name is not.
+        return error.diag.source_function == "RevalidateCachedQuery"
+    return isinstance(error, InvalidSqlStatementName)
+
+
+def had_own_transaction(request: Request) -> bool:
+    """Return whether no transaction was open before the request, so that its failure took nothing else with it."""
+    return request.status_before is TransactionStatus.IDLE
+
+
+def without_begin(error: Error, begin: bytes) -> Error:
+    """Return a simple query's error with its position counted in the user's text, not in the one with BEGIN."""
+    position = error.diag.statement_position
+    if position is None:
+        return error
+    shift = len(begin) + 1
+    return error_from_fields({**error.diag.fields, "P": str(max(1, int(position) - shift))})
+
+
+_REPEATABLE = (b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"VALUES", b"WITH", b"TABLE", b"SHOW")
+
+
+def is_repeatable(sql: bytes) -> bool:
+    """Return whether a statement that failed in a transaction of its own has certainly left nothing behind.
+
+    CALL and DO may commit, VACUUM and CREATE INDEX CONCURRENTLY work outside transactions, and so on.
+    """
+    return sql.lstrip(b" \t\r\n(").upper().startswith(_REPEATABLE)
+
+
+def affected_rows(tag: str | None, default: int = -1) -> int:
+    """Return the number at the end of a command tag, which is that of the rows affected or returned."""
+    if tag is None:
+        return default
+    last = tag.rpartition(" ")[2]
+    return int(last) if last.isdecimal() else default
+
+
+def no_rows_message(result: Result | None) -> str:
+    """Return what to say to somebody who fetches from something that has no rows."""
+    if result is None:
+        return "no result to fetch from: execute a statement first"
+    return f"the last statement returned no rows (command status: {result.tag or 'none'}); there is nothing to fetch"

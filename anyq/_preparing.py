@@ -1,0 +1,163 @@
+"""Which statements to prepare, under which name, and which of them to close again.
+
+Knows: how often a statement was run, which ones the server holds for this connection, which was used last.
+Must not know: how a statement is parsed, closed or run. It does no I/O and names no message; whoever does
+calls `lookup` when a request is put together and `executed` when its reply arrives.
+
+Theory of operation. A statement is its text and the types of its parameters: the same text with other types
+is another plan. It passes through these states::
+
+    unknown --lookup--> counted --lookup, threshold reached--> pending --executed(parsed=True)--> prepared
+       ^                   ^                                      |                                  |
+       |                   +------------executed(parsed=False)----+                                  |
+       +------------------------discard, clear, eviction (Close it)----------------------------------+
+
+Requests of several tasks are under way on a connection at the same time. While one of them is preparing a
+statement (`pending`) the others run it unprepared: if its Parse fails, nobody else's query fails with it.
+Replies arrive in the order of the requests, so everything that is pending when the reply to a DEALLOCATE ALL
+arrives was parsed after it, and outlives it.
+
+PostgreSQL manual: "PREPARE", "Message Flow / Extended Query". Prepared statements are not transactional: they
+survive a rollback, and nothing needs to be forgotten for one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+StatementKey = tuple[bytes, tuple[int, ...]]
+"""The text for the server (with ``$n``) and the oids of the parameters."""
+
+# How many statements that were run, but not often enough to be prepared, are counted at least. An application
+# whose few frequent statements are interleaved with many rare ones should still get the frequent ones
+# prepared.
+MIN_COUNTED = 100
+
+
+class Entry:
+    """A statement that has a name: to be prepared now, or held by the server."""
+
+    __slots__ = ("fields", "key", "name", "prepared", "used")
+
+    def __init__(self, key: StatementKey, name: bytes) -> None:
+        self.key = key
+        #: The name of the prepared statement on the server.
+        self.name = name
+        #: False: this request is the one to send Parse, and to report with `PreparedStatements.executed`.
+        self.prepared = False
+        #: The clock of `PreparedStatements` at the latest use.
+        self.used = 0
+        #: What the caller wants to remember with the statement: the description of its result. None at first.
+        self.fields: Any = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name.decode()} {'prepared' if self.prepared else 'pending'}>"
+
+
+class PreparedStatements:
+    """The statement cache of one connection."""
+
+    __slots__ = ("_clock", "_counts", "_entries", "_serial", "prepare_threshold", "prepared_max")
+
+    def __init__(self, prepare_threshold: int | None = 5, prepared_max: int | None = 100) -> None:
+        #: How many times a statement is run before it is prepared: 0 prepares the first time, None never
+        #: prepares. May be changed at any time.
+        self.prepare_threshold = prepare_threshold
+        #: How many statements the server may hold for this connection; None for any number. May be changed at
+        #: any time, and takes effect when the next statement is prepared.
+        self.prepared_max = prepared_max
+        self._entries: dict[StatementKey, Entry] = {}  # pending and prepared
+        self._counts: OrderedDict[StatementKey, int] = OrderedDict()  # the least recently used first
+        # Ticks at each use. The least recently used entry is looked for when one has to go, which is seldom,
+        # rather than kept first, which would cost every execution.
+        self._clock = 0
+        # Names are never used twice: a Close that is still on its way can only hit the statement it was meant
+        # for.
+        self._serial = 0
+
+    def __len__(self) -> int:
+        """Return how many statements the server holds."""
+        return sum(entry.prepared for entry in self._entries.values())
+
+    def lookup(self, key: StatementKey, prepare: bool | None = None) -> Entry | None:
+        """Decide how to run a statement, and count that it is run.
+
+        `prepare` is the user's wish: True and False override the threshold (but True does not bring
+        preparation back where the threshold is None or `prepared_max` is 0).
+
+        Returns None to run it unprepared. An entry whose `prepared` is true is to be run by its name. With
+        any other entry Parse is to be sent for its name, and `executed` to be called, whatever comes of it.
+        """
+        entry = self._entries.get(key)
+        if entry is not None and entry.prepared and prepare is not False:
+            self._clock = entry.used = self._clock + 1
+            return entry
+        threshold = self.prepare_threshold
+        if entry is not None or prepare is False or threshold is None or self.prepared_max == 0:
+            return None
+        if prepare or not threshold:
+            self._counts.pop(key, None)
+        else:
+            count = self._counts.get(key, 0)
+            if count < threshold:
+                self._count(key, count + 1)
+                return None
+            del self._counts[key]
+        entry = Entry(key, b"_anyq_%d" % self._serial)
+        self._serial += 1
+        self._entries[key] = entry
+        return entry
+
+    def executed(self, entry: Entry, parsed: bool) -> list[bytes]:
+        """Tell what became of the Parse of an entry; to be called in the order of the replies.
+
+        `parsed` is whether ParseComplete arrived, even if the statement failed afterwards. When that is not
+        known because the connection is lost, so is this object.
+
+        Returns the names of the statements to close, which are already forgotten here.
+        """
+        if self._entries.get(entry.key) is not entry:
+            # Discarded while it was pending. If the server has it, it can go.
+            return [entry.name] if parsed else []
+        if not parsed:
+            del self._entries[entry.key]
+            # Most often the statement is wrong, and stays so. If it was not, the next execution prepares it.
+            if self.prepare_threshold:
+                self._count(entry.key, self.prepare_threshold)
+            return []
+        entry.prepared = True
+        self._clock = entry.used = self._clock + 1
+        return self._evict()
+
+    def discard(self, key: StatementKey) -> list[bytes]:
+        """Forget a statement whose plan went stale ("cached plan must not change result type").
+
+        Returns the names of the statements to close. The statement is counted from the beginning again.
+        """
+        entry = self._entries.pop(key, None)
+        # The name of a pending one is returned by `executed`.
+        return [entry.name] if entry is not None and entry.prepared else []
+
+    def clear(self) -> None:
+        """Forget every statement: the server did (DEALLOCATE ALL, DISCARD ALL). Nothing is left to close."""
+        self._entries = {key: entry for key, entry in self._entries.items() if not entry.prepared}
+        self._counts.clear()
+
+    def _count(self, key: StatementKey, count: int) -> None:
+        self._counts[key] = count
+        self._counts.move_to_end(key)
+        if len(self._counts) > max(MIN_COUNTED, self.prepared_max or 0):
+            self._counts.popitem(last=False)
+
+    def _evict(self) -> list[bytes]:
+        if self.prepared_max is None:
+            return []
+        prepared = [entry for entry in self._entries.values() if entry.prepared]
+        surplus = len(prepared) - self.prepared_max
+        if surplus <= 0:
+            return []
+        prepared.sort(key=lambda entry: entry.used)
+        for entry in prepared[:surplus]:
+            del self._entries[entry.key]
+        return [entry.name for entry in prepared[:surplus]]

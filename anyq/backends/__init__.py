@@ -1,0 +1,44 @@
+"""The event loop this task runs on: `current_backend()`.
+
+Knows: how to tell asyncio from trio. Must not know: anything that one of them does; and it never imports
+trio, unless trio is already running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from .asyncio_backend import AsyncioBackend
+from .base import Backend, SocketWaiter, Waiter
+
+__all__ = ["Backend", "SocketWaiter", "Waiter", "current_backend"]
+
+_ASYNCIO = AsyncioBackend()
+_trio: Backend | None = None
+
+
+def current_backend() -> Backend:
+    """Return the backend of the event loop that runs the calling task.
+
+    :raises RuntimeError: no event loop of a supported kind is running in this thread.
+    """
+    # trio is asked first: in guest mode its tasks run on top of another library's loop, in the same thread.
+    # in_trio_task is missing while another thread is in the middle of importing trio; then trio runs nowhere.
+    lowlevel = sys.modules.get("trio.lowlevel")
+    in_trio_task = getattr(lowlevel, "in_trio_task", None)
+    if in_trio_task is not None and in_trio_task():
+        global _trio
+        if _trio is None:
+            from .trio_backend import TrioBackend
+
+            _trio = TrioBackend()
+        return _trio
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "no event loop is running in this thread: call this from a coroutine that runs under "
+            "asyncio.run(), trio.run() or anyio.run(), or use the synchronous classes (anyq.connect())"
+        ) from None
+    return _ASYNCIO

@@ -1,0 +1,110 @@
+"""What differs between event loops, and nothing else.
+
+Knows: yielding to the scheduler, one-shot events, waiting for a socket. Must not know: the wire protocol,
+streams, DNS, TLS, or any event loop (each has its own module beside this one, imported when that loop is seen
+running).
+"""
+
+from __future__ import annotations
+
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable
+
+__all__ = ["Backend", "SocketWaiter", "Waiter"]
+
+
+class Waiter(ABC):
+    """An event that can be set once, by the event loop's thread."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def set(self) -> None:
+        """Wake all waiting tasks, now and in future; setting it again does nothing."""
+
+    @abstractmethod
+    def is_set(self) -> bool:
+        """Return True once `set()` was called."""
+
+    @abstractmethod
+    async def wait(self) -> None:
+        """Wait until the event is set; always a checkpoint.
+
+        A cancellation leaves nothing behind: the event may be waited for again.
+        """
+
+
+class SocketWaiter(ABC):
+    """Waits until a non-blocking socket can be read or written; one task at a time.
+
+    Made by `Backend.socket_waiter()` inside the event loop that will wait. All methods but `abandon()` belong
+    to that event loop's thread.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def wait(self, readable: bool, writable: bool) -> None:
+        """Wait until the socket is in any of the states asked for.
+
+        May also return for no reason: try the operation, and wait again if it would still block. Always a
+        checkpoint. A cancellation (also an asyncio `task.cancel()`) leaves the socket as it was.
+
+        :param readable: wait for data, end of file or an error.
+        :param writable: wait for room to send, the end of a connection attempt or an error.
+        :raises anyio.BusyResourceError: another task is waiting here.
+        :raises anyio.ClosedResourceError: `close()` was called, before or meanwhile.
+        :raises ValueError: neither state was asked for.
+        """
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Make the wait of the moment return at once; does nothing if nobody waits."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Forget every registration; call it before closing the socket. Wakes the waiter, idempotent."""
+
+    def abandon(self, sock: socket.socket) -> None:
+        """Forget every registration and close `sock`, from a finalizer, which may run in any thread.
+
+        Nobody waits at that time: the waiting task would keep the stream alive.
+        """
+        self.close()
+        sock.close()
+
+
+class Backend(ABC):
+    """One event loop library. Stateless: one instance serves every loop of its kind."""
+
+    __slots__ = ()
+
+    name: str
+    """The library's name as anyio spells it: "asyncio" or "trio"."""
+
+    cancelled_exc_class: type[BaseException]
+    """The exception that a cancelled task sees."""
+
+    @abstractmethod
+    def checkpoint(self) -> Awaitable[None]:
+        """Yield to the scheduler once, and raise if the task is cancelled.
+
+        Returns an awaitable to be awaited at once; not necessarily a coroutine, so that the fastest form will
+        do.
+        """
+
+    @abstractmethod
+    def checkpoint_if_cancelled(self) -> Awaitable[None]:
+        """Raise if the current scope is cancelled already; otherwise return without yielding."""
+
+    @abstractmethod
+    def create_waiter(self) -> Waiter:
+        """Return a new one-shot event."""
+
+    @abstractmethod
+    def socket_waiter(self, sock: socket.socket) -> SocketWaiter:
+        """Return the waiter for a non-blocking, open socket that nobody else waits for.
+
+        The waiter must be closed before the socket is.
+        """

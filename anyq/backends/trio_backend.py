@@ -1,0 +1,128 @@
+"""trio. Imported only when trio is running.
+
+Knows: trio's low-level API. Must not know: anything above `base`.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import anyio
+import trio
+
+from .base import Backend, SocketWaiter, Waiter
+
+__all__ = ["TrioBackend"]
+
+
+class TrioBackend(Backend):
+    """trio, in a normal run or in guest mode."""
+
+    __slots__ = ()
+
+    name = "trio"
+    cancelled_exc_class = trio.Cancelled
+
+    def checkpoint(self) -> Awaitable[None]:
+        return trio.lowlevel.checkpoint()
+
+    def checkpoint_if_cancelled(self) -> Awaitable[None]:
+        return trio.lowlevel.checkpoint_if_cancelled()
+
+    def create_waiter(self) -> Waiter:
+        return _TrioWaiter()
+
+    def socket_waiter(self, sock: socket.socket) -> SocketWaiter:
+        return _TrioSocketWaiter(sock)
+
+
+class _TrioWaiter(Waiter):
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
+class _TrioSocketWaiter(SocketWaiter):
+    """By trio's wait_readable() and wait_writable().
+
+    A wait for one state is interrupted by notify_closing(), which wakes the tasks that wait for a descriptor
+    and forgets its registration, whether or not it is closed afterwards. A cancel scope around each wait
+    would do as well, but would cost something in every wait, while wake() is rare.
+    """
+
+    __slots__ = ("_closed", "_scope", "_sock", "_waiting")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._waiting = False
+        self._scope: anyio.CancelScope | None = None
+        """Around a wait for both states: its two tasks may not have started when wake() is called."""
+        self._closed = False
+
+    async def wait(self, readable: bool, writable: bool) -> None:
+        if self._waiting:
+            raise anyio.BusyResourceError("waiting for")
+        if self._closed:
+            raise anyio.ClosedResourceError
+        self._waiting = True
+        try:
+            if readable and writable:
+                await self._wait_both()
+            elif readable:
+                await trio.lowlevel.wait_readable(self._sock)
+            elif writable:
+                await trio.lowlevel.wait_writable(self._sock)
+            else:
+                raise ValueError("nothing to wait for: ask for readable, writable or both")
+        except trio.ClosedResourceError:
+            # By wake() or close(): nobody else knows the descriptor.
+            pass
+        finally:
+            self._waiting = False
+        if self._closed:
+            raise anyio.ClosedResourceError
+
+    async def _wait_both(self) -> None:
+        # anyio's task group rather than trio's nursery: it never wraps Cancelled in an exception group.
+        try:
+            async with anyio.create_task_group() as group:
+                self._scope = group.cancel_scope
+                group.start_soon(self._wait_one, trio.lowlevel.wait_readable, group.cancel_scope)
+                group.start_soon(self._wait_one, trio.lowlevel.wait_writable, group.cancel_scope)
+        finally:
+            self._scope = None
+
+    async def _wait_one(
+        self, wait: Callable[[socket.socket], Awaitable[None]], scope: anyio.CancelScope
+    ) -> None:
+        if not scope.cancel_called:
+            with suppress(trio.ClosedResourceError):
+                await wait(self._sock)
+            scope.cancel()
+
+    def wake(self) -> None:
+        if self._scope is not None:
+            self._scope.cancel()
+        elif self._waiting:
+            trio.lowlevel.notify_closing(self._sock)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            if self._waiting:
+                # Also for a wait for both states: a cancelled scope ends its tasks after the socket is
+                # closed.
+                trio.lowlevel.notify_closing(self._sock)
+                self.wake()

@@ -1,0 +1,663 @@
+"""AsyncConnection: a session with a PostgreSQL server, for any number of tasks.
+
+Knows how a connection is made, what a transaction costs a statement, and what psycopg's connection can do. Must not know
+messages, sockets or types.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from enum import IntEnum
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, cast, overload
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+from typing_extensions import Self, TypeVar
+
+from . import conninfo as _conninfo
+from ._accel import decode_rows
+from ._execution import Executor
+from ._info import ConnectionInfo, python_codec
+from ._login import log_in
+from .abc import AdaptContext, Params, Query
+from .adapt import AdaptersMap, Transformer
+from .backends import Backend, current_backend
+from .conninfo import ConnectOptions, HostSpec
+from .cursor import AsyncCursor
+from .dialing import DialError, attempts, combine_errors, failure_at, host_deadline, open_host, open_same
+from .errors import (
+    ConnectionTimeout,
+    Diagnostic,
+    Error,
+    InterfaceError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
+from .postgres import adapters as global_adapters
+from .protocol import frontend
+from .protocol.backend import NoticeResponse, NotificationResponse
+from .protocol.constants import Format, TransactionStatus
+from .protocol.session import ProtocolSession, Request
+from .rows import AsyncRowFactory, TupleRow, tuple_row
+from .streams import Channel, SocketStream, as_channel
+from .transaction import AsyncTransaction
+from .wire import Wire, was_victim
+
+logger = logging.getLogger("anyq")
+
+Row = TypeVar("Row", default=TupleRow)
+CursorRow = TypeVar("CursorRow")
+ConnectionT = TypeVar("ConnectionT", bound="AsyncConnection[Any]")
+
+NoticeHandler = Callable[[Diagnostic], None]
+
+GRACE_PERIOD = 5.0
+"""Seconds that a cancelled operation has, by default, to leave the connection clean; past them it is closed."""
+
+
+class IsolationLevel(IntEnum):
+    """How much a transaction sees of others (manual, "Transaction Isolation")."""
+
+    READ_UNCOMMITTED = 1
+    READ_COMMITTED = 2
+    REPEATABLE_READ = 3
+    SERIALIZABLE = 4
+
+
+class AsyncConnecting(Generic[ConnectionT]):
+    """A connection about to be made: await it to have the connection, or enter it to have it closed at the end."""
+
+    def __init__(self, connect: Callable[[], Coroutine[Any, Any, ConnectionT]]) -> None:
+        self._connect = connect
+        self._connection: ConnectionT | None = None
+
+    def __await__(self) -> Generator[Any, Any, ConnectionT]:
+        return self._connect().__await__()
+
+    async def __aenter__(self) -> ConnectionT:
+        self._connection = await self._connect()
+        return await self._connection.__aenter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        assert self._connection is not None
+        await self._connection.__aexit__(exc_type, exc_val, exc_tb)
+
+
+class _Context(NamedTuple):
+    adapters: AdaptersMap
+    connection: Any
+
+
+class AsyncConnection(Generic[Row]):
+    """A session with a server. Made by :meth:`connect`.
+
+    Any number of tasks may use it at the same time: their statements are pipelined, and share its transactions.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        options: ConnectOptions,
+        host: HostSpec,
+        *,
+        autocommit: bool,
+        prepare_threshold: int | None,
+        row_factory: AsyncRowFactory[Row],
+        cursor_factory: type[AsyncCursor[Any]],
+        context: AdaptContext | None,
+    ) -> None:
+        self.wire = wire
+        """For this package: the traffic of this connection."""
+        self.executor = Executor(prepare_threshold)
+        """For this package: what the server has prepared, and how statements are sent."""
+        self.transactions: list[AsyncTransaction] = []
+        """For this package: the transaction blocks that are entered, the innermost last."""
+        self.row_factory: AsyncRowFactory[Row] = row_factory
+        """The factory of rows of cursors made from now on."""
+        self.cursor_factory = cursor_factory
+        """The class of cursors made from now on."""
+        self.info = ConnectionInfo(self, options, host)
+        """What is known about the connection."""
+        self._autocommit = autocommit
+        self._isolation_level: IsolationLevel | None = None
+        self._read_only: bool | None = None
+        self._deferrable: bool | None = None
+        self._adapters = AdaptersMap(context.adapters if context is not None else global_adapters)
+        self._tx: Transformer | None = None
+        self._parameters_version = -1
+        self._encoding = "utf-8"
+        self._notice_handlers: list[NoticeHandler] = []
+        wire.on_event = self._on_event
+
+    # -- making one
+
+    @overload
+    @classmethod
+    def connect(
+        cls,
+        conninfo: str = "",
+        *,
+        autocommit: bool = False,
+        prepare_threshold: int | None = 5,
+        row_factory: AsyncRowFactory[CursorRow],
+        cursor_factory: type[AsyncCursor[Any]] | None = None,
+        context: AdaptContext | None = None,
+        grace_period: float = GRACE_PERIOD,
+        stream: anyio.abc.ByteStream | None = None,
+        **kwargs: str | int | float | None,
+    ) -> AsyncConnecting[AsyncConnection[CursorRow]]: ...
+
+    @overload
+    @classmethod
+    def connect(
+        cls,
+        conninfo: str = "",
+        *,
+        autocommit: bool = False,
+        prepare_threshold: int | None = 5,
+        row_factory: None = None,
+        cursor_factory: type[AsyncCursor[Any]] | None = None,
+        context: AdaptContext | None = None,
+        grace_period: float = GRACE_PERIOD,
+        stream: anyio.abc.ByteStream | None = None,
+        **kwargs: str | int | float | None,
+    ) -> AsyncConnecting[AsyncConnection[TupleRow]]: ...
+
+    @classmethod
+    def connect(
+        cls,
+        conninfo: str = "",
+        *,
+        autocommit: bool = False,
+        prepare_threshold: int | None = 5,
+        row_factory: AsyncRowFactory[Any] | None = None,
+        cursor_factory: type[AsyncCursor[Any]] | None = None,
+        context: AdaptContext | None = None,
+        grace_period: float = GRACE_PERIOD,
+        stream: anyio.abc.ByteStream | None = None,
+        **kwargs: str | int | float | None,
+    ) -> AsyncConnecting[Any]:
+        """Connect to a server: ``await`` it for the connection, or use it in ``async with`` to close it at the end.
+
+        :param conninfo: a connection string or URI (manual, "Connection Strings").
+        :param autocommit: False to begin a transaction with the first statement; True for a transaction a statement.
+        :param prepare_threshold: executions of a statement before it is prepared; None to prepare none.
+        :param row_factory: makes rows, by default tuples.
+        :param cursor_factory: class of cursors, by default AsyncCursor.
+        :param context: where adapters are taken from, by default ``anyq.adapters``.
+        :param grace_period: seconds that a cancelled operation may take to leave the connection clean; past them the
+            connection is closed.
+        :param stream: an open anyio byte stream to the server to use instead of dialing. There is no second connection
+            then, so a cancelled statement is waited for, within the grace period.
+        :param kwargs: connection keywords, which override those of `conninfo`.
+        :raises ProgrammingError: wrong keywords or values.
+        :raises OperationalError: no server could be reached, or none let us in; the message has every attempt.
+
+        A cancellation leaves nothing behind.
+        """
+
+        async def connect() -> AsyncConnection[Any]:
+            # Reading who we are and where sockets lie asks the file system, and directory services on some machines.
+            options = await anyio.to_thread.run_sync(_conninfo.resolve, conninfo, kwargs, os.environ)
+            wire, host = await _open(options, grace_period, stream)
+            return cls(
+                wire,
+                options,
+                host,
+                autocommit=autocommit,
+                prepare_threshold=prepare_threshold,
+                row_factory=row_factory or tuple_row,
+                cursor_factory=cursor_factory or AsyncCursor,
+                context=context,
+            )
+
+        return AsyncConnecting(connect)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """Commit, or on an exception roll back, and close the connection."""
+        if self.closed:
+            return
+        try:
+            # A server rolls back what is open when a connection is closed.
+            if exc_val is None:
+                await self.commit()
+        finally:
+            self.wire.close()
+
+    def __repr__(self) -> str:
+        status = "closed" if self.closed else self.info.transaction_status.name
+        where = f"host={self.info.host} port={self.info.port} user={self.info.user} dbname={self.info.dbname}"
+        return f"<{type(self).__module__}.{type(self).__qualname__} [{status}] ({where}) at 0x{id(self):x}>"
+
+    def __del__(self) -> None:
+        wire: Wire | None = getattr(self, "wire", None)
+        if wire is not None and not wire.closed:
+            import warnings
+
+            warnings.warn(
+                f"{self!r} was never closed; use 'async with' or await its close()",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+
+    # -- what it is
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed, by either side."""
+        return self.wire.closed
+
+    @property
+    def broken(self) -> bool:
+        """Whether the connection was lost, or had to be closed; not by :meth:`close`."""
+        return self.wire.broken
+
+    @property
+    def adapters(self) -> AdaptersMap:
+        """The adapters of this connection: what is registered here does not change the global ones."""
+        return self._adapters
+
+    @property
+    def connection(self) -> AsyncConnection[Row]:
+        """The connection itself: it is a context of adaptation."""
+        return self
+
+    @property
+    def encoding(self) -> str:
+        """The Python codec of the client encoding."""
+        self._refresh()
+        return self._encoding
+
+    @property
+    def peer_address(self) -> str | None:
+        """The server's IP address; None on a Unix socket or a stream of the caller's."""
+        channel = self.wire.channel
+        if isinstance(channel, SocketStream) and isinstance(channel.peer[1], tuple):
+            return str(channel.peer[1][0])
+        return None
+
+    @property
+    def prepare_threshold(self) -> int | None:
+        """How many executions of a statement go before it is prepared; 0 for the first, None for never."""
+        return self.executor.statements.prepare_threshold
+
+    @prepare_threshold.setter
+    def prepare_threshold(self, value: int | None) -> None:
+        self.executor.statements.prepare_threshold = value
+
+    @property
+    def prepared_max(self) -> int | None:
+        """How many prepared statements are kept on the server; None for any number."""
+        return self.executor.statements.prepared_max
+
+    @prepared_max.setter
+    def prepared_max(self, value: int | None) -> None:
+        self.executor.statements.prepared_max = value
+
+    def fileno(self) -> int:
+        """Return a file descriptor that is readable when the server has said something: to wait on, not to read from.
+
+        :raises OperationalError: the connection is closed.
+        """
+        self.check_open()
+        return self.wire.channel.fileno()
+
+    # -- executing
+
+    @overload
+    def cursor(self, *, binary: bool = False) -> AsyncCursor[Row]: ...
+
+    @overload
+    def cursor(
+        self, *, binary: bool = False, row_factory: AsyncRowFactory[CursorRow]
+    ) -> AsyncCursor[CursorRow]: ...
+
+    def cursor(
+        self, *, binary: bool = False, row_factory: AsyncRowFactory[Any] | None = None
+    ) -> AsyncCursor[Any]:
+        """Return a new cursor; it does not wait for anything.
+
+        :param binary: True to ask for results in binary format always.
+        :param row_factory: makes its rows, by default the connection's.
+        """
+        self.check_open()
+        cursor: AsyncCursor[Any] = self.cursor_factory(self, row_factory=row_factory)
+        if binary:
+            cursor.format = Format.BINARY
+        return cursor
+
+    async def execute(
+        self,
+        query: Query,
+        params: Params | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool = False,
+    ) -> AsyncCursor[Row]:
+        """Execute a statement on a new cursor and return the cursor; see :meth:`AsyncCursor.execute`."""
+        cursor = self.cursor(binary=binary)
+        return await cursor.execute(query, params, prepare=prepare)
+
+    # -- transactions
+
+    async def commit(self) -> None:
+        """Commit the transaction, if one is open.
+
+        :raises ProgrammingError: inside a :meth:`transaction` block.
+
+        After a cancellation it is not known whether the transaction was committed.
+        """
+        await self._end(b"COMMIT", "commit")
+
+    async def rollback(self) -> None:
+        """Roll back the transaction, if one is open.
+
+        :raises ProgrammingError: inside a :meth:`transaction` block; raise :class:`Rollback` there.
+        """
+        await self._end(b"ROLLBACK", "rollback")
+
+    async def _end(self, command: bytes, name: str) -> None:
+        self.check_open()
+        if self.transactions:
+            raise ProgrammingError(
+                f"{name}() cannot be called inside a transaction() block; leave the block"
+                + (", by raising anyq.Rollback" if name == "rollback" else "")
+            )
+        await self.wire.turn()
+        if self.wire.session.expects_transaction():
+            await self.send_command(command, ends=True)
+        else:
+            await self.wire.backend.checkpoint()
+
+    def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> AsyncTransaction:
+        """Return a block to be entered by ``async with``: a transaction, or a savepoint if one is open.
+
+        :param savepoint_name: name of the savepoint, by default a unique one.
+        :param force_rollback: roll the block back however it ends.
+        """
+        return AsyncTransaction(self, savepoint_name, force_rollback)
+
+    @property
+    def autocommit(self) -> bool:
+        """Whether each statement is a transaction of its own; change it by :meth:`set_autocommit`."""
+        return self._autocommit
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        _refuse_setting("autocommit")
+
+    async def set_autocommit(self, value: bool) -> None:
+        """Set :attr:`autocommit`.
+
+        :raises ProgrammingError: a transaction is open.
+        """
+        await self._check_setting("autocommit")
+        self._autocommit = bool(value)
+
+    @property
+    def isolation_level(self) -> IsolationLevel | None:
+        """The isolation level of transactions begun from now on; None for the server's default."""
+        return self._isolation_level
+
+    @isolation_level.setter
+    def isolation_level(self, value: IsolationLevel | None) -> None:
+        _refuse_setting("isolation_level")
+
+    async def set_isolation_level(self, value: IsolationLevel | None) -> None:
+        """Set :attr:`isolation_level`.
+
+        :raises ProgrammingError: a transaction is open.
+        """
+        await self._check_setting("isolation_level")
+        self._isolation_level = IsolationLevel(value) if value is not None else None
+
+    @property
+    def read_only(self) -> bool | None:
+        """Whether transactions begun from now on are read only; None for the server's default."""
+        return self._read_only
+
+    @read_only.setter
+    def read_only(self, value: bool | None) -> None:
+        _refuse_setting("read_only")
+
+    async def set_read_only(self, value: bool | None) -> None:
+        """Set :attr:`read_only`.
+
+        :raises ProgrammingError: a transaction is open.
+        """
+        await self._check_setting("read_only")
+        self._read_only = bool(value) if value is not None else None
+
+    @property
+    def deferrable(self) -> bool | None:
+        """Whether transactions begun from now on are deferrable; None for the server's default."""
+        return self._deferrable
+
+    @deferrable.setter
+    def deferrable(self, value: bool | None) -> None:
+        _refuse_setting("deferrable")
+
+    async def set_deferrable(self, value: bool | None) -> None:
+        """Set :attr:`deferrable`.
+
+        :raises ProgrammingError: a transaction is open.
+        """
+        await self._check_setting("deferrable")
+        self._deferrable = bool(value) if value is not None else None
+
+    async def _check_setting(self, name: str) -> None:
+        self.check_open()
+        await self.wire.backend.checkpoint()
+        if self.transactions or self.wire.session.expects_transaction():
+            raise ProgrammingError(f"{name} cannot be changed while a transaction is open: commit or roll back first")
+
+    # -- the end
+
+    async def close(self) -> None:
+        """Close the connection; a transaction that is open is rolled back. Never waits for the server.
+
+        Operations under way in other tasks fail with OperationalError. Closing it again does nothing.
+        """
+        self.wire.close()
+        await self.wire.backend.checkpoint()
+
+    async def cancel_safe(self, *, timeout: float = 30.0) -> None:
+        """Ask the server to cancel the statement that it runs now, for whichever task that is.
+
+        :param timeout: seconds to wait for the server to have taken the request.
+        :raises ConnectionTimeout: the server did not take it in time.
+        :raises OperationalError: the server could not be reached.
+
+        The statement may be at its end before the server looks. Manual: "Canceling Requests in Progress".
+        """
+        self.check_open()
+        if self.wire.canceller is None:
+            raise NotSupportedError("a connection on a stream of the caller's cannot send a cancel request")
+        with anyio.move_on_after(timeout) as scope:
+            await self.wire.canceller()
+        if scope.cancelled_caught:
+            raise ConnectionTimeout(f"the server did not take the cancel request within {timeout:g} s")
+
+    # -- notices
+
+    def add_notice_handler(self, callback: NoticeHandler) -> None:
+        """Have `callback` called with the :class:`Diagnostic` of each notice that the server sends.
+
+        It is called by the task that reads at that moment, so it should be quick; what it raises is logged.
+        """
+        self._notice_handlers.append(callback)
+
+    def remove_notice_handler(self, callback: NoticeHandler) -> None:
+        """Remove a callback that was added.
+
+        :raises ValueError: it was not.
+        """
+        self._notice_handlers.remove(callback)
+
+    def _on_event(self, event: NoticeResponse | NotificationResponse) -> None:
+        if isinstance(event, NoticeResponse):
+            diagnostic = Diagnostic(event.fields)
+            for handler in tuple(self._notice_handlers):
+                try:
+                    handler(diagnostic)
+                except Exception:
+                    logger.exception("a notice handler failed: %r", handler)
+
+    # -- for this package
+
+    def check_open(self) -> None:
+        """Raise an OperationalError if the connection is closed."""
+        if self.wire.closed:
+            raise OperationalError(self.wire.session.epitaph())
+
+    def due_begin(self) -> bytes | None:
+        """Return the BEGIN that has to go before a statement sent now, if any."""
+        if self._autocommit or self.wire.session.expects_transaction():
+            return None
+        return self.begin_statement()
+
+    def begin_statement(self) -> bytes:
+        """Return the BEGIN for a new transaction."""
+        parts = ["BEGIN"]
+        if self._isolation_level is not None:
+            parts.append(f"ISOLATION LEVEL {self._isolation_level.name.replace('_', ' ')}")
+        if self._read_only is not None:
+            parts.append("READ ONLY" if self._read_only else "READ WRITE")
+        if self._deferrable is not None:
+            parts.append("DEFERRABLE" if self._deferrable else "NOT DEFERRABLE")
+        return " ".join(parts).encode()
+
+    async def send_command(self, command: bytes, *, begins: bool = False, ends: bool = False) -> None:
+        """Run statements that have no result; to be called after ``wire.turn()`` without an await in between."""
+        data = bytearray()
+        frontend.query(data, command)
+        while True:
+            request = Request(extended=False)
+            request.begins = begins
+            request.ends = ends
+            await self.wire.run(request, data)
+            if request.error is None:
+                return
+            if not was_victim(request):
+                raise request.error
+            await self.wire.turn()
+
+    async def run_command(self, command: bytes, *, ends: bool = False) -> None:
+        """Run statements that have no result."""
+        await self.wire.turn()
+        await self.send_command(command, ends=ends)
+
+    def transformer(self) -> Transformer:
+        """Return the transformer for this connection's adapters, as its parameters are now."""
+        if self._tx is None or self._parameters_version != self.wire.session.parameters_version:
+            self._refresh()
+            self._tx = self.make_transformer(self._adapters)
+        return self._tx
+
+    def make_transformer(self, adapters: AdaptersMap) -> Transformer:
+        """Return a transformer for a map of a cursor's own."""
+        return Transformer(_Context(adapters, self))
+
+    def _refresh(self) -> None:
+        session = self.wire.session
+        if self._parameters_version != session.parameters_version:
+            self._parameters_version = session.parameters_version
+            self._encoding = python_codec(session.parameters.get("client_encoding", "UTF8"))
+            self._tx = None
+
+
+def _refuse_setting(name: str) -> NoReturn:
+    raise AttributeError(f"{name!r} cannot be assigned on an asynchronous connection: use await conn.set_{name}()")
+
+
+async def _open(
+    options: ConnectOptions, grace: float, stream: anyio.abc.ByteStream | None
+) -> tuple[Wire, HostSpec]:
+    """Return a session that is ready, on the first host that lets us in."""
+    backend = current_backend()
+    if stream is not None:
+        host = options.hosts[0]
+        with anyio.fail_after(None):
+            return await _log_in(as_channel(stream), options, grace, backend, None), host
+    hosts = attempts(options)
+    errors: list[Error] = []
+    for host in hosts:
+        channel: SocketStream | None = None
+        deadline = host_deadline(options)
+        try:
+            channel = await open_host(host, options, backend=backend, deadline=deadline)
+            with anyio.CancelScope(deadline=deadline):
+                return await _log_in(channel, options, grace, backend, _canceller(channel, options, backend)), host
+            raise ConnectionTimeout("the server did not complete the start-up within connect_timeout")
+        except DialError as error:
+            errors.append(error)
+        except Error as error:
+            if len(hosts) == 1:
+                if isinstance(error, OperationalError | NotSupportedError | InterfaceError):
+                    raise
+                raise OperationalError(*error.args, fields=error.diag.fields) from error
+            errors.append(failure_at(host, channel, error))
+    raise combine_errors(errors)
+
+
+async def _log_in(
+    channel: Channel,
+    options: ConnectOptions,
+    grace: float,
+    backend: Backend,
+    make_canceller: Callable[[ProtocolSession], Callable[[], Coroutine[Any, Any, None]]] | None,
+) -> Wire:
+    session = ProtocolSession(decode_rows)
+    canceller = make_canceller(session) if make_canceller is not None else None
+    wire = Wire(channel, session, backend, canceller=canceller, grace=grace)
+    try:
+        await log_in(wire, options)
+    except BaseException:
+        wire.abort("the connection could not be made")
+        raise
+    return wire
+
+
+def _canceller(
+    channel: SocketStream, options: ConnectOptions, backend: Backend
+) -> Callable[[ProtocolSession], Callable[[], Coroutine[Any, Any, None]]]:
+    """Return what makes the function that cancels a session's statement, over a second connection to its server."""
+    peer = channel.peer
+
+    def make(session: ProtocolSession) -> Callable[[], Coroutine[Any, Any, None]]:
+        async def cancel() -> None:
+            stream = await open_same(peer, options, backend=backend)
+            try:
+                data = bytearray()
+                frontend.cancel_request(data, session.backend_pid, session.secret_key)
+                await stream.send(bytes(data))
+                # The server closes when it has signalled the process; there is no other answer.
+                while True:
+                    await stream.receive()
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                pass
+            finally:
+                stream.close_now()
+
+        return cancel
+
+    return make

@@ -1,0 +1,495 @@
+"""AsyncCursor and its kin: execute statements, fetch rows.
+
+Knows how psycopg's cursors behave. Must not know messages (that is ``_execution``), sockets or event loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic
+
+from typing_extensions import Self, TypeVar
+
+from . import _queries
+from ._column import Column
+from ._execution import (
+    Statement,
+    StatementRequest,
+    affected_rows,
+    had_own_transaction,
+    is_repeatable,
+    no_rows_message,
+    went_stale,
+    without_begin,
+)
+from ._executemany import executemany
+from ._streaming import AsyncRowStream
+from .abc import Params, Query
+from .adapt import AdaptersMap, PyFormat, Transformer
+from .errors import InterfaceError, NotSupportedError, OperationalError, ProgrammingError
+from .protocol.constants import Format
+from .protocol.session import Result
+from .rows import AsyncRowFactory, RowMaker, TupleRow, tuple_row
+from .wire import was_victim
+
+if TYPE_CHECKING:
+    # The connection makes cursors, so it imports this module; a cursor only holds the connection that made it.
+    from .connection import AsyncConnection
+
+Row = TypeVar("Row", default=TupleRow)
+AnyRow = TypeVar("AnyRow")
+
+ROWS_PER_CHECKPOINT = 64
+"""``async for`` over rows that have arrived lets other tasks run once for so many rows."""
+
+
+class AsyncCursor(Generic[Row]):
+    """Executes statements on a connection and holds their results.
+
+    Made by :meth:`AsyncConnection.cursor`. Several cursors of one connection, in one task or in many, may execute at the
+    same time: their statements are pipelined. One cursor is for one task at a time.
+
+    :param row_factory: makes rows from values; by default the connection's.
+    """
+
+    def __init__(self, connection: AsyncConnection[Any], *, row_factory: AsyncRowFactory[Row] | None = None) -> None:
+        self._conn = connection
+        self._row_factory: AsyncRowFactory[Any] = row_factory or connection.row_factory
+        self.arraysize = 1
+        """How many rows :meth:`fetchmany` returns if it is not told (PEP 249)."""
+        self.format: Format = Format.TEXT
+        """BINARY to ask for binary results always, as ``cursor(binary=True)`` does."""
+        self._adapters: AdaptersMap | None = None
+        self._tx: Transformer | None = None
+        self._tx_version = -1
+        self._closed = False
+        self._results: Sequence[Result] = ()
+        self._index = 0
+        self._result: Result | None = None
+        self._position = 0
+        self._rowcount = -1
+        self._make_row: RowMaker[Any] | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else ("no result" if self._result is None else self.statusmessage or "ready")
+        return f"<{type(self).__module__}.{type(self).__qualname__} [{state}] at 0x{id(self):x}>"
+
+    # -- what it is
+
+    @property
+    def connection(self) -> AsyncConnection[Any]:
+        """The connection that the cursor executes on."""
+        return self._conn
+
+    @property
+    def adapters(self) -> AdaptersMap:
+        """The adapters of this cursor: what is registered here changes neither the connection's nor the global ones."""
+        if self._adapters is None:
+            self._adapters = AdaptersMap(self._conn.adapters)
+        return self._adapters
+
+    @property
+    def closed(self) -> bool:
+        """Whether the cursor is closed, or its connection is."""
+        return self._closed or self._conn.closed
+
+    @property
+    def row_factory(self) -> AsyncRowFactory[Row]:
+        """The factory of the rows that are fetched; a new one takes effect on the next row fetched."""
+        return self._row_factory
+
+    @row_factory.setter
+    def row_factory(self, row_factory: AsyncRowFactory[Row]) -> None:
+        self._row_factory = row_factory
+        if self._result is not None:
+            self._make_row = None if row_factory is tuple_row else row_factory(self)
+
+    # -- what the last statement gave
+
+    @property
+    def description(self) -> list[Column] | None:
+        """The columns of the result; None if there is no result, or it has no rows."""
+        result = self._result
+        if result is None or result.fields is None:
+            return None
+        types = self._conn.adapters.types
+        return [Column(field, types) for field in result.fields]
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statement affected or returned; -1 where that is not known."""
+        return self._rowcount
+
+    @property
+    def rownumber(self) -> int | None:
+        """The index, from 0, of the row that would be fetched next; None if there are none to fetch."""
+        return self._position if self._result is not None and self._result.fields is not None else None
+
+    @property
+    def statusmessage(self) -> str | None:
+        """The command tag of the last statement, such as ``INSERT 0 1``."""
+        return self._result.tag if self._result is not None else None
+
+    # -- executing
+
+    async def execute(
+        self,
+        query: Query,
+        params: Params | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool | None = None,
+    ) -> Self:
+        """Execute a statement; without parameters there may be several, separated by semicolons.
+
+        :param params: values for the placeholders, a sequence or a mapping.
+        :param prepare: True to prepare the statement now, False never to; None leaves it to how often it is run.
+        :param binary: True for results in binary format, False for text; None for what is faster.
+        :return: the cursor itself.
+        :raises ProgrammingError: wrong placeholders or parameters, or the statement is wrong.
+        :raises Error: what the server says, by SQLSTATE.
+
+        A cancellation cancels the statement on the server; the connection is ready or closed within the grace time. Whether
+        the statement took effect is not known then, as after a lost connection; in a transaction it can be rolled back.
+
+        Manual: "Extended Query" (protocol-flow).
+        """
+        self._check_open()
+        self._reset()
+        conn = self._conn
+        tx = self._transformer()
+        statement = self._bind(query, params, tx)
+        if binary is None and self.format:
+            binary = True
+        if not self._extended:
+            if binary:
+                raise NotSupportedError("a client cursor gets its results as text; use another cursor for binary ones")
+            prepare = False
+        if binary:
+            await self._describe(statement, tx)
+        while True:
+            wire = conn.wire
+            await wire.turn()
+            begin = conn.due_begin()
+            request, data = conn.executor.compose(statement, tx, begin, prepare, binary)
+            await wire.run(request, data)
+            if request.error is not None or request.failure is not None or not request.results:
+                if await self._may_repeat(request, statement):
+                    continue
+                self._raise(request, begin)
+            break
+        self._results = results = request.results
+        self._select(results[0], 0)
+        return self
+
+    async def executemany(
+        self, query: Query, params_seq: Iterable[Params], *, returning: bool = False
+    ) -> None:
+        """Execute a statement once for each set of parameters, pipelined: a batch costs one round trip.
+
+        :param params_seq: the sets of parameters; consumed as they are sent, so it may be a generator.
+        :param returning: keep the results, one for each set: see :meth:`results` and :meth:`nextset`.
+        :raises Error: at the first set that fails; all of them are one transaction, even in autocommit mode, unless
+            the statement itself ends it.
+
+        ``rowcount`` is the sum over all sets. A cancellation, like an error, rolls back what was sent in autocommit mode.
+        """
+        self._check_open()
+        self._reset()
+        await executemany(self, query, params_seq, returning)
+
+    def stream(
+        self, query: Query, params: Params | None = None, *, binary: bool | None = None, size: int = 1
+    ) -> AsyncRowStream[Row]:
+        """Execute a query and give its rows as they arrive, without keeping them.
+
+        Use it as ``async for row in cur.stream(...)``, and to leave early as ``async with cur.stream(...) as rows``.
+
+        :param size: rows wanted in one go at least; more are given as soon as they have arrived.
+        :raises ProgrammingError: the statement returns no rows.
+
+        While nobody takes rows none are read, and the server waits. Other statements on the connection go on meanwhile: then
+        the rows that come before their replies are kept in memory. Leaving early, or a cancellation, cancels the query.
+        """
+        self._check_open()
+        if size < 1:
+            raise ValueError(f"size must be at least 1 row, not {size}")
+        self._reset()
+        return AsyncRowStream(self, query, params, binary, size)
+
+    # -- fetching
+
+    async def fetchone(self) -> Row | None:
+        """Return the next row, or None after the last one.
+
+        :raises ProgrammingError: there is no result, or it has no rows.
+        """
+        await self._conn.wire.backend.checkpoint()
+        rows = self._rows()
+        position = self._position
+        if position >= len(rows):
+            return None
+        self._position = position + 1
+        row = rows[position]
+        return row if self._make_row is None else self._make_row(row)  # type: ignore[return-value]
+
+    async def fetchmany(self, size: int = 0) -> list[Row]:
+        """Return the next `size` rows, or as many as are left.
+
+        :param size: rows; by default :attr:`arraysize`.
+        :raises ProgrammingError: there is no result, or it has no rows.
+        """
+        await self._conn.wire.backend.checkpoint()
+        rows = self._rows()
+        start = self._position
+        self._position = stop = min(len(rows), start + (size or self.arraysize))
+        return self._made(rows[start:stop])
+
+    async def fetchall(self) -> list[Row]:
+        """Return all rows that are left.
+
+        :raises ProgrammingError: there is no result, or it has no rows.
+        """
+        await self._conn.wire.backend.checkpoint()
+        rows = self._rows()
+        start, self._position = self._position, len(rows)
+        return self._made(rows[start:])
+
+    def __aiter__(self) -> Self:
+        self._check_open()
+        return self
+
+    async def __anext__(self) -> Row:
+        position = self._position
+        if position % ROWS_PER_CHECKPOINT == 0:
+            await self._conn.wire.backend.checkpoint()
+        rows = self._rows()
+        if position >= len(rows):
+            raise StopAsyncIteration
+        self._position = position + 1
+        row = rows[position]
+        return row if self._make_row is None else self._make_row(row)  # type: ignore[return-value]
+
+    async def scroll(self, value: int, mode: str = "relative") -> None:
+        """Move to another row of the result.
+
+        :param value: rows, from where the cursor is (`mode` "relative") or from the first row ("absolute").
+        :raises IndexError: there is no such row; the cursor stays where it is.
+        """
+        await self._conn.wire.backend.checkpoint()
+        rows = self._rows()
+        if mode == "relative":
+            position = self._position + value
+        elif mode == "absolute":
+            position = value
+        else:
+            raise ValueError(f"mode must be 'relative' or 'absolute', not {mode!r}")
+        if not 0 <= position < len(rows):
+            raise IndexError(f"position {position} is out of the result's {len(rows)} rows")
+        self._position = position
+
+    # -- several results
+
+    def nextset(self) -> bool | None:
+        """Go to the result of the next statement; return True if there is one, None if there is not."""
+        if self._index + 1 >= len(self._results):
+            return None
+        self._select(self._results[self._index + 1], self._index + 1)
+        return True
+
+    async def results(self) -> AsyncIterator[Self]:
+        """Iterate over the results of several statements: the cursor is yielded once for each, ready to fetch from."""
+        for index, result in enumerate(self._results):
+            await self._conn.wire.backend.checkpoint()
+            self._select(result, index)
+            yield self
+
+    async def set_result(self, index: int) -> Self:
+        """Go to the result of the statement at `index`, from 0; negative ones count from the last.
+
+        :raises IndexError: there is no such result.
+        """
+        await self._conn.wire.backend.checkpoint()
+        if not -len(self._results) <= index < len(self._results):
+            raise IndexError(f"result {index} does not exist: there are {len(self._results)}")
+        index %= len(self._results)
+        self._select(self._results[index], index)
+        return self
+
+    # -- the end, and PEP 249's formalities
+
+    async def close(self) -> None:
+        """Close the cursor and forget its result. The connection stays open."""
+        self._closed = True
+        self._reset()
+        await self._conn.wire.backend.checkpoint()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        # No checkpoint: nothing is waited for, and a cancellation here would hide the error that is on its way.
+        self._closed = True
+        self._reset()
+
+    def setinputsizes(self, sizes: Sequence[Any]) -> None:
+        """Do nothing (PEP 249): sizes are not needed."""
+
+    def setoutputsize(self, size: int, column: int | None = None) -> None:
+        """Do nothing (PEP 249): sizes are not needed."""
+
+    # -- for this package
+
+    _extended = True  # whether parameters are bound by the server
+
+    def _transformer(self) -> Transformer:
+        """Return the transformer to use: the connection's, unless the cursor has adapters of its own."""
+        adapters = self._adapters
+        if adapters is None:
+            return self._conn.transformer()
+        version = self._conn.wire.session.parameters_version
+        if self._tx is None or self._tx_version != version:
+            self._tx = self._conn.make_transformer(adapters)
+            self._tx_version = version
+        return self._tx
+
+    def _bind(self, query: Query, params: Params | None, tx: Transformer) -> Statement:
+        """Return the statement with its parameters adapted."""
+        plan = _queries.plan_query(query, params, tx, tx.encoding)
+        if params is None:
+            return Statement(plan.sql, (), (), (), True)
+        values, oids, formats = tx.dump_sequence(plan.bind_params(params), plan.formats)
+        return Statement(plan.sql, values, oids, formats)
+
+    async def _describe(self, statement: Statement, tx: Transformer) -> None:
+        """Find out which columns have a binary format, if that is not known yet."""
+        conn = self._conn
+        await conn.wire.turn()
+        composed = conn.executor.compose_describe(statement, tx, conn.due_begin())
+        if composed is None:
+            return
+        request, data = composed
+        await conn.wire.run(request, data)
+        if request.error is not None or request.failure is not None:
+            self._raise(request, None)
+        conn.executor.described(statement, request.known[0] if request.known else None)
+
+    async def _may_repeat(self, request: StatementRequest, statement: Statement) -> bool:
+        """Return whether a statement that failed for a reason of the driver's own is to be sent again."""
+        stale = went_stale(request)
+        if stale:
+            self._conn.executor.forget(statement)
+        elif not (was_victim(request) and is_repeatable(statement.sql)):
+            return False
+        if not had_own_transaction(request):
+            return False
+        if request.begins:
+            await self._conn.rollback()
+        return True
+
+    def _raise(self, request: StatementRequest, begin: bytes | None) -> None:
+        if request.failure is not None:
+            raise request.failure
+        if request.error is not None:
+            if begin is not None and not request.extended:
+                raise without_begin(request.error, begin)
+            raise request.error
+        raise OperationalError(
+            "the server did not run the statement: a COPY that another task began on this connection was in its way"
+        )
+
+    def _start_of_stream(self, result: Result) -> RowMaker[Any]:
+        """Take the result whose rows are about to be streamed; return what makes rows."""
+        self._select(result, 0)
+        self._rowcount = -1
+        return self._make_row or _same
+
+    def _end_of_stream(self, request: StatementRequest) -> None:
+        """Take the end of a stream's request; raise if it failed or was not a query."""
+        if request.error is not None or request.failure is not None or not request.results:
+            self._raise(request, None)
+        result = request.results[0]
+        self._select(result, 0)
+        self._rows()
+
+    def _end_of_many(self, results: Sequence[Result], rowcount: int) -> None:
+        """Take what executemany() has given."""
+        self._results = results
+        if results:
+            self._select(results[0], 0)
+        else:
+            self._rowcount = rowcount
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InterfaceError("the cursor is closed; make a new one with connection.cursor()")
+        self._conn.check_open()
+
+    def _reset(self) -> None:
+        self._results = ()
+        self._result = None
+        self._index = self._position = 0
+        self._rowcount = -1
+        self._make_row = None
+
+    def _select(self, result: Result, index: int) -> None:
+        self._index = index
+        self._position = 0
+        self._result = result
+        self._rowcount = affected_rows(result.tag)
+        self._make_row = None if self._row_factory is tuple_row else self._row_factory(self)
+
+    def _rows(self) -> list[tuple[Any, ...]]:
+        if self._closed or self._result is None or self._result.fields is None:
+            self._check_open()
+            raise ProgrammingError(no_rows_message(self._result))
+        return self._result.rows
+
+    def _made(self, rows: list[tuple[Any, ...]]) -> list[Row]:
+        make = self._make_row
+        return rows if make is None else [make(row) for row in rows]  # type: ignore[return-value]
+
+
+def _same(values: Sequence[Any]) -> Any:
+    return values
+
+
+class AsyncClientCursor(AsyncCursor[Row]):
+    """A cursor that puts parameters into the statement as literals, and sends text.
+
+    For statements that take no parameters on the server (``CREATE``, ``SET``, ``NOTIFY``...), and for servers and poolers
+    without the extended protocol.
+    """
+
+    _extended = False
+
+    def mogrify(self, query: Query, params: Params | None = None) -> str:
+        """Return the statement with its parameters as it would be sent."""
+        self._check_open()
+        tx = self._transformer()
+        return self._bind(query, params, tx).sql.decode(tx.encoding)
+
+    def _bind(self, query: Query, params: Params | None, tx: Transformer) -> Statement:
+        plan = _queries.plan_query(query, params, tx, tx.encoding)
+        if params is None:
+            return Statement(plan.sql, (), (), (), True)
+        sql = plan.interpolate([tx.as_literal(value) for value in plan.bind_params(params)])
+        return Statement(sql, (), (), (), True)
+
+
+class AsyncRawCursor(AsyncCursor[Row]):
+    """A cursor whose statements are written with PostgreSQL's own placeholders, ``$1``, ``$2``, ..."""
+
+    def _bind(self, query: Query, params: Params | None, tx: Transformer) -> Statement:
+        plan = _queries.convert_raw(_queries.query_text(query, tx, tx.encoding), params)
+        if params is None:
+            return Statement(plan.sql, (), (), (), True)
+        assert not isinstance(params, dict)
+        values, oids, formats = tx.dump_sequence(params, [PyFormat.AUTO] * len(params))  # type: ignore[arg-type]
+        return Statement(plan.sql, values, oids, formats)

@@ -1,0 +1,19 @@
+"""The types and the adapters that every connection starts from.
+
+Knows which families of types there are and registers each of them in the global map. Must not know how one
+works.
+"""
+
+from __future__ import annotations
+
+from .adapt import global_adapters as adapters
+from .types import array, bool, datetime, json, none, numeric, text, uuid
+
+__all__ = ["adapters", "types"]
+
+types = adapters.types
+"""What is known about PostgreSQL's types: see `TypesRegistry`."""
+
+# Arrays last: they are registered for each type that is known by then.
+for _family in (none, bool, numeric, text, uuid, json, datetime, array):
+    _family.register_default_adapters(adapters)

@@ -1,0 +1,597 @@
+"""ProtocolSession: one connection's conversation with the server, without any input or output.
+
+Bytes received go in through :meth:`ProtocolSession.receive_data`; replies are filed under the request they belong to,
+notices and notifications are queued in ``events``. Knows the order in which messages come (the tables of ``state``) and
+the FIFO of requests. Must not know sockets, clocks, event loops or how a value becomes a Python object: rows are decoded
+by load functions that the request brings along.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, Protocol
+
+from ..errors import (
+    Error,
+    LocalProtocolError,
+    NotSupportedError,
+    OperationalError,
+    RemoteProtocolError,
+    error_from_fields,
+)
+from . import backend, frontend
+from .backend import Authentication, FieldDescription, NoticeResponse, NotificationResponse
+from .buffer import HEADER, LARGE_MESSAGE, LargeRow, ReceiveBuffer
+from .constants import MAX_MESSAGE_LENGTH, MAX_AUTH_MESSAGE_LENGTH, PROTOCOL_3_0, TransactionStatus
+from .constants import BackendCode as B
+from .state import ACCEPTS, TRANSITIONS, Phase
+
+Fields = tuple[FieldDescription, ...]
+LoadFunctions = Sequence[Callable[[bytes], Any]]
+RowDecoder = Callable[[bytes, int, int, LoadFunctions, "list[tuple[Any, ...]]"], int]
+"""``decode(run, pos, end, loads, rows)`` appends the complete rows found at `pos` and returns where they end."""
+
+_DATA_ROW = int(B.DATA_ROW)
+_STATUS = {
+    ord("I"): TransactionStatus.IDLE,
+    ord("T"): TransactionStatus.INTRANS,
+    ord("E"): TransactionStatus.INERROR,
+}
+_CACHED_DESCRIPTION = 16 * 1024  # bytes; longer row descriptions are decoded anew each time
+
+
+class Waiter(Protocol):
+    """What a request wakes when it is done; an event of the event loop's."""
+
+    def set(self) -> None: ...
+
+
+class Result:
+    """What one statement gave: its description, its rows as far as they have come, its command tag."""
+
+    __slots__ = ("fields", "loads", "rows", "suspended", "tag")
+
+    def __init__(self, fields: Fields | None = None, loads: LoadFunctions | None = None) -> None:
+        self.fields = fields
+        """Description of the columns; None for a statement that returns no rows."""
+        self.loads = loads
+        """A load function for each column; None to pass over the rows."""
+        self.rows: list[tuple[Any, ...]] = []
+        self.tag: str | None = None
+        """The command tag, such as ``INSERT 0 1``; None until the statement is complete and for an empty query."""
+        self.suspended = False
+
+
+class Request:
+    """What was sent up to one Sync (or as one simple Query), and every reply to it until ReadyForQuery.
+
+    :param plan: gives the load functions for a row description; called when the description arrives.
+    """
+
+    __slots__ = (
+        "abandoned",
+        "at_risk_of",
+        "begins",
+        "cancel_sent",
+        "current",
+        "done",
+        "ends",
+        "error",
+        "extended",
+        "failure",
+        "known",
+        "parsed",
+        "plan",
+        "results",
+        "status_before",
+        "streaming",
+        "waiter",
+    )
+
+    def __init__(self, plan: Callable[[Fields], LoadFunctions] | None = None, *, extended: bool = True) -> None:
+        self.plan = plan
+        self.extended = extended
+        self.results: list[Result] = []
+        self.current: Result | None = None
+        self.known: tuple[Fields, LoadFunctions | None] | None = None
+        """The description that statements bound from now on have, as far as none has been sent by the server."""
+        self.parsed = 0
+        """How many Parse messages have succeeded."""
+        self.error: Error | None = None
+        """The server's error."""
+        self.failure: Exception | None = None
+        """An error on this side: a value that cannot be loaded, a use that is not supported."""
+        self.done = False
+        self.streaming = 0
+        """How many rows of the result under way the one who waits wants at least; 0 to have complete results."""
+        self.begins = False
+        self.ends = False
+        """Whether it opens or ends a transaction, as far as the sender knows."""
+        self.abandoned = False
+        self.cancel_sent = False
+        self.at_risk_of: Request | None = None
+        """The request before it for which a CancelRequest was sent that may have hit this one instead."""
+        self.status_before = TransactionStatus.UNKNOWN
+        self.waiter: Waiter | None = None
+
+    def add(self, result: Result) -> None:
+        """Take a complete result."""
+        self.results.append(result)
+
+    def abandon(self) -> None:
+        """Nobody wants the replies any more: they are dropped as they come."""
+        self.abandoned = True
+        self.streaming = 0
+        self.plan = None
+        self.known = None
+        self.results = []
+        if self.current is not None:
+            self.current = Result()
+
+    def ready(self) -> bool:
+        """Return whether there is something for the one who waits: the end or, when streaming, any row."""
+        return self.done or 0 < self.streaming and self.current is not None and len(self.current.rows) >= self.streaming
+
+    def fail(self, error: Error) -> None:
+        """End it without a further reply."""
+        if self.error is None:
+            self.error = error
+        self.finish()
+
+    def finish(self) -> None:
+        self.done = True
+        if self.waiter is not None:
+            self.waiter.set()
+
+
+class ProtocolSession:
+    """The state of one connection and the FIFO of its requests.
+
+    :param decode_rows: the row decoder to use.
+    :param max_message_size: bytes; a longer message is refused before any of it is kept.
+    """
+
+    def __init__(self, decode_rows: RowDecoder, *, max_message_size: int = MAX_MESSAGE_LENGTH) -> None:
+        self.phase = Phase.STARTUP
+        self.transaction_status = TransactionStatus.UNKNOWN
+        self.parameters: dict[str, str] = {}
+        self.parameters_version = 0
+        """Rises with each ParameterStatus: what was derived from ``parameters`` is out of date then."""
+        self.protocol_version = PROTOCOL_3_0
+        self.unknown_options: tuple[str, ...] = ()
+        self.backend_pid = 0
+        self.secret_key = b""
+        self.authentications: deque[Authentication] = deque()
+        """What the server has asked for during the start-up; the one who answers takes it out."""
+        self.events: deque[NoticeResponse | NotificationResponse] = deque()
+        self.outgoing = bytearray()
+        """What the session itself has to say; the owner of the stream sends it before anything else."""
+        self.last_words: Error | None = None
+        """The error with which the server announced that it closes the connection."""
+        self._queue: deque[Request] = deque()
+        self._decode_rows = decode_rows
+        self._buffer = ReceiveBuffer()
+        self._large: LargeRow | None = None
+        self._max_message_size = max_message_size
+        self._handlers = _HANDLERS[Phase.STARTUP]
+        self._reason = ""
+        self._cause: BaseException | None = None
+
+    # -- what the client does
+
+    def start(self, parameters: dict[str, str], version: int = PROTOCOL_3_0) -> None:
+        """Put the StartupMessage into ``outgoing``."""
+        self.protocol_version = version
+        frontend.startup(self.outgoing, parameters, version)
+
+    def enqueue(self, request: Request) -> None:
+        """Take note that the bytes of `request` are sent after those of all earlier ones.
+
+        :raises LocalProtocolError: the session has not been started, or is over.
+        """
+        if self.phase is Phase.IDLE:
+            self.enter(Phase.BUSY)
+            request.status_before = self.transaction_status
+        elif not self._queue:
+            raise LocalProtocolError(f"a request cannot be sent in phase {self.phase.name}")
+        self._queue.append(request)
+
+    @property
+    def head(self) -> Request | None:
+        """The oldest request that is not done."""
+        return self._queue[0] if self._queue else None
+
+    @property
+    def pending(self) -> Sequence[Request]:
+        """The requests that are not done, the oldest first."""
+        return self._queue
+
+    def expects_transaction(self) -> bool:
+        """Return whether a statement sent now will find a transaction open, judging by what is on its way."""
+        if self._queue:
+            for request in reversed(self._queue):
+                if request.begins:
+                    return True
+                if request.ends:
+                    return False
+        return self.transaction_status is not TransactionStatus.IDLE
+
+    def enter(self, phase: Phase) -> None:
+        """Go to another phase, if the table allows it."""
+        if phase not in TRANSITIONS[self.phase]:
+            raise LocalProtocolError(f"no way from phase {self.phase.name} to {phase.name}")
+        self.phase = phase
+        self._handlers = _HANDLERS[phase]
+
+    def fail(self, reason: str, cause: BaseException | None = None) -> None:
+        """End the session: every request that is not done fails with the server's last words or with `reason`."""
+        if self.phase in (Phase.CLOSED, Phase.FAILED):
+            return
+        self.enter(Phase.FAILED)
+        self._large = None
+        self._reason = reason
+        self._cause = cause
+        while self._queue:
+            self._queue.popleft().fail(self.lost())
+
+    def close(self) -> None:
+        """End the session in good order; requests still under way fail."""
+        if self.phase is Phase.FAILED:
+            return
+        self.fail("the connection was closed while the operation was under way")
+        if self.phase is Phase.FAILED:
+            self.enter(Phase.CLOSED)
+
+    def lost(self) -> Error:
+        """Return a new error that says why the session came to its end."""
+        words = self.last_words
+        if words is not None:
+            return type(words)(*words.args, fields=words.diag.fields)
+        kind = RemoteProtocolError if isinstance(self._cause, RemoteProtocolError) else OperationalError
+        error = kind(self._reason)
+        error.__cause__ = self._cause
+        return error
+
+    def epitaph(self) -> str:
+        """Return a line for one who uses the session after its end."""
+        if self.phase is Phase.CLOSED:
+            return "the connection is closed"
+        return f"the connection is closed: {self.last_words or self._reason}"
+
+    # -- what the server says
+
+    def receive_target(self) -> memoryview | None:
+        """Return where to receive the next bytes directly, while a big value is under way; release it after use."""
+        return None if self._large is None else self._large.target()
+
+    def received(self, count: int) -> None:
+        """Take note that `count` bytes were received into :meth:`receive_target`'s view."""
+        assert self._large is not None
+        self._large.received(count)
+        self._end_large_row()
+
+    def receive_data(self, data: bytes) -> None:
+        """Process every complete message in what has been received; keep the rest.
+
+        :raises RemoteProtocolError: the bytes break the protocol; the session is of no use after that.
+        """
+        pos = 0
+        if self._large is not None:
+            pos = self._large.feed(data, 0)
+            self._end_large_row()
+            if self._large is not None or pos == len(data):
+                return
+        run = self._buffer.feed(data)
+        if run is None:
+            return
+        end = len(run)
+        while end - pos >= HEADER:
+            code = run[pos]
+            if code == _DATA_ROW and self._queue:
+                after = self._receive_rows(run, pos, end)
+                if after > pos:
+                    pos = after
+                    continue
+            length = int.from_bytes(run[pos + 1 : pos + HEADER], "big")
+            stop = pos + 1 + length
+            if length < 4 or length > self._max_message_size or self.phase < Phase.IDLE:
+                self._check_length(code, length)
+            if stop > end:
+                self._keep(run, pos, end, code, length)
+                return
+            handler = self._handlers.get(code)
+            if handler is None:
+                raise self._unexpected(code)
+            handler(self, run[pos + HEADER : stop])
+            pos = stop
+        if pos < end:
+            self._buffer.keep(run, pos, HEADER)
+
+    def receive_eof(self) -> None:
+        """Take note that the server has closed its side."""
+        if self.last_words is None and self.phase < Phase.IDLE:
+            self.fail(
+                "the server closed the connection during the start-up; check that host and port are those of "
+                "PostgreSQL and that it accepts connections from here (pg_hba.conf)"
+            )
+        self.fail("the server closed the connection unexpectedly; it may have crashed or been shut down")
+
+    # -- rows
+
+    def _receive_rows(self, run: bytes, pos: int, end: int) -> int:
+        """Take the DataRow messages that are complete; return where they end."""
+        request = self._queue[0]
+        result = request.current
+        if result is None or self.phase is not Phase.BUSY or result.fields is None and not request.abandoned:
+            return pos
+        loads = result.loads
+        if loads is not None:
+            try:
+                return self._decode_rows(run, pos, end, loads, result.rows)
+            except RemoteProtocolError:
+                raise
+            except Exception as error:
+                # A loader's own failure must not lose the place in the stream: drain first, raise afterwards.
+                _give_up(request, result, error)
+        while end - pos >= HEADER and run[pos] == _DATA_ROW:
+            stop = pos + 1 + int.from_bytes(run[pos + 1 : pos + HEADER], "big")
+            if stop > end or stop < pos + HEADER:
+                break
+            pos = stop
+        return pos
+
+    def _keep(self, run: bytes, pos: int, end: int, code: int, length: int) -> None:
+        if code == _DATA_ROW and length > LARGE_MESSAGE and self.phase is Phase.BUSY:
+            self._large = LargeRow(length - 4)
+            self._large.feed(run, pos + HEADER)
+        else:
+            self._buffer.keep(run, pos, 1 + length)
+
+    def _end_large_row(self) -> None:
+        if self._large is None or not self._large.done:
+            return
+        values = self._large.finish()
+        self._large = None
+        request = self._queue[0]
+        result = request.current
+        if result is None:
+            raise self._unexpected(_DATA_ROW)
+        loads = result.loads
+        if loads is None:
+            return
+        if len(loads) != len(values):
+            raise RemoteProtocolError(
+                f"a DataRow message has {len(values)} columns, its description has {len(loads)}"
+            )
+        try:
+            row = tuple(None if v is None else load(v) for load, v in zip(loads, values, strict=True))
+        except Exception as error:
+            _give_up(request, result, error)
+        else:
+            result.rows.append(row)
+
+    # -- what may go wrong
+
+    def _check_length(self, code: int, length: int) -> None:
+        limit = MAX_AUTH_MESSAGE_LENGTH if self.phase < Phase.IDLE else self._max_message_size
+        if 4 <= length <= limit:
+            return
+        if self.phase is Phase.STARTUP and code not in self._handlers:
+            raise self._unexpected(code)
+        raise RemoteProtocolError(
+            f"the server sent a message {_name(code)} of {length} bytes, where 4 to {limit} are allowed"
+        )
+
+    def _unexpected(self, code: int) -> RemoteProtocolError:
+        if self.phase is Phase.STARTUP:
+            return RemoteProtocolError(
+                f"the server's first answer was {_name(code)}, which is not PostgreSQL's; check host and port"
+            )
+        return RemoteProtocolError(f"the server sent {_name(code)} in phase {self.phase.name}")
+
+    # -- handlers of messages at any time (see state.ACCEPTS)
+
+    def on_notice(self, payload: bytes) -> None:
+        message = backend.decode(B.NOTICE_RESPONSE, payload)
+        assert isinstance(message, NoticeResponse)
+        self.events.append(message)
+
+    def on_notification(self, payload: bytes) -> None:
+        message = backend.decode(B.NOTIFICATION_RESPONSE, payload)
+        assert isinstance(message, NotificationResponse)
+        self.events.append(message)
+
+    def on_parameter_status(self, payload: bytes) -> None:
+        message = backend.decode(B.PARAMETER_STATUS, payload)
+        assert isinstance(message, backend.ParameterStatus)
+        self.parameters[message.name] = message.value
+        self.parameters_version += 1
+
+    def on_fatal_error(self, payload: bytes) -> None:
+        self.last_words = _error(payload)
+
+    # -- handlers of the start-up
+
+    def on_authentication(self, payload: bytes) -> None:
+        message = backend.decode(B.AUTHENTICATION, payload)
+        assert isinstance(message, Authentication)
+        if isinstance(message, backend.AuthenticationOk):
+            self.enter(Phase.STARTING)
+        elif self.phase is Phase.STARTUP:
+            self.enter(Phase.AUTHENTICATING)
+        self.authentications.append(message)
+
+    def on_negotiate_version(self, payload: bytes) -> None:
+        message = backend.decode(B.NEGOTIATE_PROTOCOL_VERSION, payload)
+        assert isinstance(message, backend.NegotiateProtocolVersion)
+        self.protocol_version = message.newest
+        self.unknown_options = message.unrecognized
+
+    def on_backend_key(self, payload: bytes) -> None:
+        message = backend.decode(B.BACKEND_KEY_DATA, payload)
+        assert isinstance(message, backend.BackendKeyData)
+        self.backend_pid = message.pid
+        self.secret_key = message.secret
+
+    def on_started(self, payload: bytes) -> None:
+        self.transaction_status = _status(payload)
+        self.enter(Phase.IDLE)
+
+    # -- handlers of the replies to a request
+
+    def on_nothing(self, payload: bytes) -> None:
+        pass
+
+    def on_parse_complete(self, payload: bytes) -> None:
+        self._queue[0].parsed += 1
+
+    def on_bind_complete(self, payload: bytes) -> None:
+        request = self._queue[0]
+        known = request.known
+        request.current = Result() if known is None else Result(known[0], known[1])
+
+    def on_parameter_description(self, payload: bytes) -> None:
+        # Nothing asks what the server made of the parameters; the message is only checked.
+        backend.decode(B.PARAMETER_DESCRIPTION, payload)
+
+    def on_row_description(self, payload: bytes) -> None:
+        request = self._queue[0]
+        fields = _fields(payload) if len(payload) > _CACHED_DESCRIPTION else _cached_fields(payload)
+        loads: LoadFunctions | None = None
+        if request.plan is not None:
+            try:
+                loads = request.plan(fields)
+            except Exception as error:
+                request.failure = request.failure or error
+        request.known = (fields, loads)
+        request.current = Result(fields, loads)
+
+    def on_no_data(self, payload: bytes) -> None:
+        request = self._queue[0]
+        request.known = None
+        request.current = Result()
+
+    def on_stray_row(self, payload: bytes) -> None:
+        raise RemoteProtocolError("the server sent a DataRow that is torn or belongs to no row description")
+
+    def on_command_complete(self, payload: bytes) -> None:
+        request = self._queue[0]
+        if self.phase is not Phase.BUSY:
+            self.enter(Phase.BUSY)
+        result = request.current or Result()
+        result.tag = payload[:-1].decode("utf-8", "replace")
+        self._complete(request, result)
+
+    def on_empty_query(self, payload: bytes) -> None:
+        request = self._queue[0]
+        self._complete(request, request.current or Result())
+
+    def on_portal_suspended(self, payload: bytes) -> None:
+        request = self._queue[0]
+        result = request.current or Result()
+        result.suspended = True
+        self._complete(request, result)
+
+    def on_function_result(self, payload: bytes) -> None:
+        raise RemoteProtocolError("the server answered a function call that was not made")
+
+    def on_error(self, payload: bytes) -> None:
+        request = self._queue[0]
+        error = _error(payload)
+        if (error.diag.severity_nonlocalized or error.diag.severity) in ("FATAL", "PANIC"):
+            self.last_words = error
+        if request.error is None:
+            request.error = error
+        request.current = None
+        if self.phase is not Phase.BUSY:
+            self.enter(Phase.BUSY)
+
+    def on_ready(self, payload: bytes) -> None:
+        self.transaction_status = status = _status(payload)
+        request = self._queue.popleft()
+        request.current = None
+        if self._queue:
+            self._queue[0].status_before = status
+        else:
+            self.enter(Phase.IDLE)
+        request.finish()
+
+    def _complete(self, request: Request, result: Result) -> None:
+        request.current = None
+        if not request.abandoned:
+            request.add(result)
+
+    # -- COPY: not asked for by any request, so it is brought to its end
+
+    def on_copy_in(self, payload: bytes) -> None:
+        request = self._queue[0]
+        self._refuse_copy(request, "FROM STDIN")
+        self.enter(Phase.COPY_IN)
+        frontend.copy_fail(self.outgoing, b"COPY FROM STDIN was not started by a copy operation")
+        if request.extended:
+            # The Sync that was sent with the statement is ignored by a server in COPY mode.
+            frontend.sync(self.outgoing)
+
+    def on_copy_out(self, payload: bytes) -> None:
+        self._refuse_copy(self._queue[0], "TO STDOUT")
+        self.enter(Phase.COPY_OUT)
+
+    def on_copy_both(self, payload: bytes) -> None:
+        self._refuse_copy(self._queue[0], "BOTH")
+        self.enter(Phase.COPY_BOTH)
+        frontend.copy_done(self.outgoing)
+
+    def on_copy_data(self, payload: bytes) -> None:
+        pass
+
+    def on_copy_done(self, payload: bytes) -> None:
+        self.enter(Phase.BUSY)
+
+    def _refuse_copy(self, request: Request, direction: str) -> None:
+        request.failure = NotSupportedError(
+            f"COPY {direction} cannot be run by execute(): its data would have nowhere to go"
+        )
+
+
+def _give_up(request: Request, result: Result, error: Exception) -> None:
+    request.failure = request.failure or error
+    result.loads = None
+    result.rows.clear()
+
+
+def _status(payload: bytes) -> TransactionStatus:
+    status = _STATUS.get(payload[0]) if len(payload) == 1 else None
+    if status is None:
+        raise RemoteProtocolError(f"the server sent an unknown transaction status {payload[:8]!r}")
+    return status
+
+
+def _error(payload: bytes) -> Error:
+    message = backend.decode(B.ERROR_RESPONSE, payload)
+    assert isinstance(message, backend.ErrorResponse)
+    return error_from_fields(message.fields)
+
+
+def _fields(payload: bytes) -> Fields:
+    message = backend.decode(B.ROW_DESCRIPTION, payload)
+    assert isinstance(message, backend.RowDescription)
+    return message.fields
+
+
+# The description of a statement that is run again is the same to the byte; decoding it costs more than the round trip.
+_cached_fields = lru_cache(maxsize=512)(_fields)
+
+
+def _name(code: int) -> str:
+    try:
+        return B(code).name
+    except ValueError:
+        return f"a message of unknown type {chr(code)!r}"
+
+
+_HANDLERS: dict[Phase, dict[int, Callable[[ProtocolSession, bytes], None]]] = {
+    phase: {int(code): getattr(ProtocolSession, name) for code, name in accepted.items()}
+    for phase, accepted in ACCEPTS.items()
+}

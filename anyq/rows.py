@@ -1,0 +1,214 @@
+"""Row factories: the form in which the rows of a result are given to the user.
+
+Knows: how the values of a row, and the names of its columns, become one Python object. Must not know: where
+the values come from. A factory is called once for each result, with the cursor that has it; the row maker
+that it returns is called once for each row.
+
+A factory of one's own is any function that takes a cursor and returns a function that takes a sequence of
+values::
+
+    def upper_dict_row(cursor: AsyncCursor[Any]) -> RowMaker[dict[str, Any]]:
+        names = [column.name.upper() for column in cursor.description or ()]
+        return lambda values: dict(zip(names, values))
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections import namedtuple
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+from typing_extensions import TypeVar
+
+from .errors import InterfaceError, ProgrammingError
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+TupleRow = tuple[Any, ...]
+"""The type of the rows that `tuple_row` makes."""
+
+DictRow = dict[str, Any]
+"""The type of the rows that `dict_row` makes."""
+
+Row = TypeVar("Row", covariant=True, default=TupleRow)
+"""The type of the rows that a cursor or a connection returns."""
+
+
+class RowMaker(Protocol[T_co]):
+    """A function that makes a row of the values of its columns."""
+
+    def __call__(self, values: Sequence[Any], /) -> T_co: ...
+
+
+class RowFactory(Protocol[T_co]):
+    """A function that makes the row maker of a result; for the cursors of synchronous connections.
+
+    The parameter is of any type so that one's own factory may name the class of cursor that it wants. It is
+    called with a cursor.
+    """
+
+    def __call__(self, cursor: Any, /) -> RowMaker[T_co]: ...
+
+
+class AsyncRowFactory(Protocol[T_co]):
+    """A function that makes the row maker of a result; for the cursors of asynchronous connections."""
+
+    def __call__(self, cursor: Any, /) -> RowMaker[T_co]: ...
+
+
+class BaseRowFactory(Protocol[T_co]):
+    """A function that makes the row maker of a result, for any cursor, as those of this module do."""
+
+    def __call__(self, cursor: Any, /) -> RowMaker[T_co]: ...
+
+
+class _NamedColumn(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class _Described(Protocol):
+    """What the factories here ask of a cursor."""
+
+    @property
+    def description(self) -> Sequence[_NamedColumn] | None: ...
+
+
+def no_result(values: Sequence[Any]) -> NoReturn:
+    """Be the row maker of a cursor that has no rows to make.
+
+    :raises InterfaceError: always.
+    """
+    raise InterfaceError(
+        "the cursor doesn't have a result: run a query that returns rows before you fetch them"
+    )
+
+
+def tuple_row(cursor: _Described) -> RowMaker[TupleRow]:
+    """Make rows that are tuples of the values. This is the default."""
+    # Not `tuple.__new__`: rows that are tuples already are returned as they are.
+    return tuple if cursor.description is not None else no_result
+
+
+def dict_row(cursor: _Described) -> RowMaker[DictRow]:
+    """Make rows that are dictionaries from column names to values.
+
+    Where columns share a name the last one wins: give them aliases.
+    """
+    names = _names(cursor)
+    if names is None:
+        return no_result
+
+    def make_dict(values: Sequence[Any]) -> DictRow:
+        return dict(zip(names, values))  # noqa: B905 (as long as each other, and strict= costs)
+
+    return make_dict
+
+
+def namedtuple_row(cursor: _Described) -> RowMaker[NamedTuple]:
+    """Make rows that are named tuples.
+
+    A column whose name is not a Python identifier gets one: other characters become underscores, and "f" goes
+    before an underscore or a digit at the start ("?column?" is ``f_column_``).
+
+    :raises ProgrammingError: two columns with the same field name, or one that is a Python keyword.
+    """
+    names = _names(cursor)
+    if names is None:
+        return no_result
+    make: RowMaker[NamedTuple] = _namedtuple_maker(tuple(names))
+    return make
+
+
+def class_row(cls: type[T]) -> BaseRowFactory[T]:
+    """Make rows that are objects of a class: values are keyword arguments named after the columns."""
+    return kwargs_row(cls)
+
+
+def args_row(func: Callable[..., T]) -> BaseRowFactory[T]:
+    """Make rows of what a function returns, called with the values as positional arguments."""
+
+    def args_row_factory(cursor: _Described) -> RowMaker[T]:
+        if cursor.description is None:
+            return no_result
+
+        def make_with_args(values: Sequence[Any]) -> T:
+            return func(*values)
+
+        return make_with_args
+
+    return args_row_factory
+
+
+def kwargs_row(func: Callable[..., T]) -> BaseRowFactory[T]:
+    """Make rows of what a function returns: values are keyword arguments named after the columns."""
+
+    def kwargs_row_factory(cursor: _Described) -> RowMaker[T]:
+        names = _names(cursor)
+        if names is None:
+            return no_result
+
+        def make_with_kwargs(values: Sequence[Any]) -> T:
+            return func(**dict(zip(names, values)))  # noqa: B905 (as long as each other, and strict= costs)
+
+        return make_with_kwargs
+
+    return kwargs_row_factory
+
+
+def scalar_row(cursor: _Described) -> RowMaker[Any]:
+    """Make "rows" that are the value of the first column.
+
+    :raises ProgrammingError: the result has no columns.
+    """
+    if cursor.description is None:
+        return no_result
+    if not cursor.description:
+        raise ProgrammingError("scalar_row needs a result with at least one column")
+    return _first
+
+
+def _first(values: Sequence[Any]) -> Any:
+    return values[0]
+
+
+def _names(cursor: _Described) -> list[str] | None:
+    description = cursor.description
+    return None if description is None else [column.name for column in description]
+
+
+@lru_cache(512)
+def _namedtuple_maker(names: tuple[str, ...]) -> RowMaker[NamedTuple]:
+    # Cached because creating a class takes hundreds of microseconds, and so that equal results have the same
+    # class.
+    fields: dict[str, str] = {}
+    for name in names:
+        field = _identifier(name)
+        if keyword.iskeyword(field):
+            raise ProgrammingError(
+                f"namedtuple_row cannot make a field of column {name!r}, which is a Python keyword:"
+                f" use an alias (AS {name}_) or another row factory"
+            )
+        if field in fields:
+            other = f" and {fields[field]!r}" if fields[field] != name else ""
+            raise ProgrammingError(
+                f"namedtuple_row cannot make two fields named {field!r} of columns {name!r}{other}:"
+                " use different aliases (AS) or another row factory"
+            )
+        fields[field] = name
+    cls: Any = namedtuple("Row", list(fields))
+    make: RowMaker[NamedTuple] = cls._make
+    return make
+
+
+def _identifier(name: str) -> str:
+    # Letters and digits of any script are allowed by both Python and PostgreSQL.
+    field = name if name.isidentifier() else re.sub(r"\W", "_", name)
+    if not field or field[0] == "_" or not field[0].isidentifier():
+        field = f"f{field}"
+    # What Unicode calls a digit or a letter and Python's identifiers do not (such as a superscript two).
+    return field if field.isidentifier() else re.sub(r"[^0-9A-Za-z_]", "_", field)

@@ -1,0 +1,287 @@
+"""Compose SQL of parts that are only known at run time, without making holes for injection.
+
+Knows: how identifiers are quoted, how parts are put together. Must not know: how values become literals
+(:mod:`anyq.adapt` does), how queries are run.
+
+Parameters are for values; names of tables and columns are not values, and cannot be parameters::
+
+    query = sql.SQL("SELECT {fields} FROM {table} WHERE id = %s").format(
+        fields=sql.SQL(", ").join(map(sql.Identifier, ["id", "name"])),
+        table=sql.Identifier("public", "people"),
+    )
+    await cursor.execute(query, [42])
+
+PostgreSQL manual: "Lexical Structure".
+"""
+
+from __future__ import annotations
+
+import string
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from typing_extensions import LiteralString
+
+from .abc import AdaptContext
+from .adapt import PyFormat, Transformer
+from .errors import DataError
+from .types.text import encode_text, text_encoding
+
+__all__ = [
+    "DEFAULT",
+    "NULL",
+    "SQL",
+    "Composable",
+    "Composed",
+    "Identifier",
+    "Literal",
+    "Placeholder",
+    "quote",
+]
+
+
+def quote(obj: Any, context: AdaptContext | None = None) -> str:
+    """Return a Python value as an SQL literal, quoted.
+
+    Use it only where parameters cannot go, such as in a utility statement, and never for identifiers.
+
+    :raises ProgrammingError: no dumper for the type of the value.
+    """
+    return Literal(obj).as_string(context)
+
+
+class Composable(ABC):
+    """A part of a query. Parts are joined with ``+`` and repeated with ``*``; both return a `Composed`."""
+
+    __slots__ = ("_obj",)
+
+    def __init__(self, obj: Any) -> None:
+        self._obj = obj
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._obj!r})"
+
+    @abstractmethod
+    def as_bytes(self, context: AdaptContext | None = None) -> bytes:
+        """Return the SQL of this part, in the encoding of the context's connection (by default UTF-8).
+
+        `context` is what literals are adapted for: a connection, a cursor or None.
+        """
+
+    def as_string(self, context: AdaptContext | None = None) -> str:
+        """Return the SQL of this part as a string. `context` is what literals are adapted for."""
+        return self.as_bytes(context).decode(text_encoding(context))
+
+    def __add__(self, other: Composable) -> Composed:
+        if isinstance(other, Composed):
+            return Composed([self]) + other
+        if isinstance(other, Composable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            return Composed([self, other])
+        return NotImplemented
+
+    def __mul__(self, n: int) -> Composed:
+        return Composed([self] * n)
+
+    def __eq__(self, other: object) -> bool:
+        # NotImplemented and not False, so that a class that knows about this one can say otherwise.
+        return (
+            self._obj == other._obj
+            if isinstance(other, Composable) and type(self) is type(other)
+            else NotImplemented
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._obj))
+
+
+class Composed(Composable):
+    """A sequence of parts, whose SQL is theirs put together. What is no part becomes a `Literal`."""
+
+    __slots__ = ()
+    _obj: list[Composable]
+
+    def __init__(self, seq: Iterable[Any]) -> None:
+        super().__init__([obj if isinstance(obj, Composable) else Literal(obj) for obj in seq])
+
+    def as_bytes(self, context: AdaptContext | None = None) -> bytes:
+        return b"".join([obj.as_bytes(context) for obj in self._obj])
+
+    def __iter__(self) -> Iterator[Composable]:
+        return iter(self._obj)
+
+    def __add__(self, other: Composable) -> Composed:
+        if isinstance(other, Composed):
+            return Composed(self._obj + other._obj)
+        if isinstance(other, Composable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            return Composed([*self._obj, other])
+        return NotImplemented
+
+    # The list could change, and is therefore no good as a key.
+    __hash__ = None  # type: ignore[assignment]
+
+    def join(self, joiner: SQL | LiteralString) -> Composed:
+        """Return the parts with `joiner`, a string or an `SQL`, between them."""
+        if isinstance(joiner, str):
+            joiner = SQL(joiner)
+        elif not isinstance(joiner, SQL):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"Composed.join() takes a string or an SQL, got {joiner!r} instead")
+        return joiner.join(self._obj)
+
+
+class SQL(Composable):
+    """A piece of SQL that is part of the program, never of its input.
+
+    It may have ``{}``, ``{0}`` and ``{name}`` placeholders for other parts, to be filled in with `format`.
+    """
+
+    __slots__ = ()
+    _obj: LiteralString
+
+    _formatter = string.Formatter()
+
+    def __init__(self, obj: LiteralString) -> None:
+        if not isinstance(obj, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"SQL values must be strings, got {obj!r} instead")
+        super().__init__(obj)
+
+    def as_bytes(self, context: AdaptContext | None = None) -> bytes:
+        return encode_text(self._obj, text_encoding(context))
+
+    def as_string(self, context: AdaptContext | None = None) -> str:
+        return self._obj
+
+    def format(self, *args: Any, **kwargs: Any) -> Composed:
+        """Put parts in the place of ``{}``, ``{0}`` and ``{name}``; what is no part becomes a `Literal`.
+
+        ``{{`` and ``}}`` are braces. Parameter placeholders (``%s``) are left alone.
+
+        :raises IndexError: more placeholders than positional arguments.
+        :raises KeyError: a placeholder whose name is not among the keyword arguments.
+        :raises ValueError: a malformed string, ``{}`` mixed with ``{0}``, a specification or conversion.
+        """
+        parts: list[Any] = []
+        automatic: int | None = 0  # the next one to give to {}, None once there was a {0}
+        for text, name, spec, conversion in self._formatter.parse(self._obj):
+            if spec:
+                raise ValueError(f"SQL.format() supports no format specification, got ':{spec}'")
+            if conversion:
+                raise ValueError(f"SQL.format() supports no conversion, got '!{conversion}'")
+            if text:
+                # A piece of a LiteralString, which the formatter calls a str.
+                parts.append(SQL(text))  # pyright: ignore[reportArgumentType]
+            if name is None:
+                continue
+            if name and not name.isdigit():
+                if name not in kwargs:
+                    raise KeyError(f"no argument of SQL.format() for placeholder {{{name}}}")
+                parts.append(kwargs[name])
+                continue
+            if name:
+                if automatic:
+                    raise ValueError("SQL.format() cannot mix automatic {} with numbered {0} placeholders")
+                automatic = None
+                index = int(name)
+            else:
+                if automatic is None:
+                    raise ValueError("SQL.format() cannot mix numbered {0} with automatic {} placeholders")
+                index = automatic
+                automatic += 1
+            if index >= len(args):
+                raise IndexError(
+                    f"SQL.format() got {len(args)} positional arguments, too few for its placeholders"
+                )
+            parts.append(args[index])
+        return Composed(parts)
+
+    def join(self, seq: Iterable[Any]) -> Composed:
+        """Return the parts of `seq` with this one between them; what is no part becomes a `Literal`."""
+        parts: list[Any] = []
+        for obj in seq:
+            if parts:
+                parts.append(self)
+            parts.append(obj)
+        return Composed(parts)
+
+
+class Identifier(Composable):
+    """A quoted name of something in the database; several strings make a qualified one (``"schema"."t"``)."""
+
+    __slots__ = ()
+    _obj: Sequence[str]
+
+    def __init__(self, *strings: str) -> None:
+        if not strings:
+            raise TypeError("Identifier takes at least one string")
+        for part in strings:
+            if not isinstance(part, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"the parts of an Identifier must be strings, got {part!r} instead")
+        super().__init__(strings)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self._obj))})"
+
+    def as_string(self, context: AdaptContext | None = None) -> str:
+        for part in self._obj:
+            if "\0" in part:
+                raise DataError(f"identifiers cannot contain NUL characters: {part!r}")
+        return ".".join(['"' + part.replace('"', '""') + '"' for part in self._obj])
+
+    def as_bytes(self, context: AdaptContext | None = None) -> bytes:
+        return encode_text(self.as_string(context), text_encoding(context))
+
+
+class Literal(Composable):
+    """A Python value, written into the query as an SQL literal.
+
+    Prefer parameters: they are faster, and a query without literals is one that can be prepared.
+    """
+
+    __slots__ = ()
+
+    def as_bytes(self, context: AdaptContext | None = None) -> bytes:
+        return Transformer.from_context(context).as_literal(self._obj)
+
+
+class Placeholder(Composable):
+    """A placeholder for a parameter: ``%s``, with a name ``%(name)s``; `format` makes it ``%b`` or ``%t``."""
+
+    __slots__ = ("_format",)
+    _obj: str
+
+    def __init__(self, name: str = "", format: str | PyFormat = PyFormat.AUTO) -> None:
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"the name of a Placeholder must be a string, got {name!r} instead")
+        if ")" in name:
+            raise ValueError(f"the name of a Placeholder cannot contain ')': {name!r}")
+        super().__init__(name)
+        self._format = PyFormat(format)
+
+    def __repr__(self) -> str:
+        args: list[str] = []
+        if self._obj:
+            args.append(repr(self._obj))
+        if self._format is not PyFormat.AUTO:
+            args.append(f"format={self._format.name}")
+        return f"{type(self).__name__}({', '.join(args)})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Placeholder):
+            return NotImplemented
+        return self._obj == other._obj and self._format is other._format
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._obj, self._format))
+
+    def as_string(self, context: AdaptContext | None = None) -> str:
+        return f"%({self._obj}){self._format.value}" if self._obj else f"%{self._format.value}"
+
+    def as_bytes(self, context: AdaptContext | None = None) -> bytes:
+        return encode_text(self.as_string(context), text_encoding(context))
+
+
+NULL = SQL("NULL")
+"""The NULL keyword."""
+
+DEFAULT = SQL("DEFAULT")
+"""The DEFAULT keyword, as in ``INSERT INTO t VALUES (DEFAULT)``."""

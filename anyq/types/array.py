@@ -1,0 +1,374 @@
+"""Arrays of every type.
+
+Knows the two formats of arrays and that Python has lists for them, nested for more than one dimension
+(PostgreSQL manual, "Arrays"; src/backend/utils/adt/arrayfuncs.c). Must not know the types of the items: it
+finds their dumpers and loaders in the map, and their names, oids and delimiters in the registry of types.
+Tuples are composites, not arrays.
+
+The lower bounds of an array are not kept: a list starts at 0.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from math import prod
+from struct import Struct
+from struct import error as StructError
+from typing import Any
+
+from .. import abc
+from ..abc import AdaptContext, DumperKey, LoadFunc
+from ..adapt import (
+    TEXT_OID,
+    Format,
+    PyFormat,
+    RecursiveDumper,
+    RecursiveLoader,
+    Transformer,
+    adapters_of,
+    encoding_of,
+    is_ascii_safe,
+)
+from ..errors import DataError
+from ..typeinfo import TypeInfo, builtin_types
+
+# src/include/utils/array.h: MAXDIM
+_MAX_DIMENSIONS = 6
+
+_pack_header = Struct(">iiI").pack
+_unpack_header = Struct(">iiI").unpack_from
+_pack_dimension = Struct(">ii").pack
+_unpack_dimension = Struct(">ii").unpack_from
+_pack_length = Struct(">i").pack
+_unpack_length = Struct(">i").unpack_from
+_NULL_LENGTH = _pack_length(-1)
+
+
+def _flatten(obj: list[Any]) -> tuple[list[int], list[Any]]:
+    """Return the length of each dimension and the items, those of the last dimension next to each other.
+
+    :raises DataError: the lists of one dimension have different lengths, or PostgreSQL has not so many
+        dimensions.
+    """
+    dims = [len(obj)]
+    items = obj
+    while items and isinstance(items[0], list):
+        if len(dims) == _MAX_DIMENSIONS:
+            raise DataError(
+                f"an array has at most {_MAX_DIMENSIONS} dimensions, and the list is nested deeper"
+            )
+        length = len(items[0])
+        for item in items:
+            if not isinstance(item, list) or len(item) != length:
+                raise DataError(_RAGGED)
+        items = [item for part in items for item in part]
+        dims.append(length)
+    if any(issubclass(cls, list) for cls in set(map(type, items))):
+        raise DataError(_RAGGED)
+    return dims, items
+
+
+_RAGGED = "the lists of one dimension of an array must have the same length: fill them up with None"
+
+
+class _BaseListDumper(RecursiveDumper):
+    """Dump a list as an array of the type that its items have in common.
+
+    Registered for `list` it has no oid and makes an upgraded dumper for each type of item; found by the oid
+    of an array it is a subclass that knows the type of its items.
+    """
+
+    element_oid = 0
+
+    def __init__(self, cls: type, context: AdaptContext | None = None):
+        super().__init__(cls, context)
+        self._sub_dumper: abc.Dumper | None = None
+        self._delimiter = b","
+        if self.element_oid:
+            self._set_sub_dumper(self._tx.get_dumper_by_oid(self.element_oid, self.format))
+
+    def get_key(self, obj: list[Any], format: PyFormat) -> DumperKey:
+        return (self.cls, self._find_sub_dumper(obj))
+
+    def upgrade(self, obj: list[Any], format: PyFormat) -> abc.Dumper:
+        sub_dumper = self._find_sub_dumper(obj)
+        if sub_dumper is None:
+            # The server finds out what type it is that there is nothing of.
+            return ListDumper(self.cls, self._tx)
+        dumper = type(self)(self.cls, self._tx)
+        dumper._set_sub_dumper(sub_dumper)
+        return dumper
+
+    def _find_sub_dumper(self, obj: list[Any]) -> abc.Dumper | None:
+        items = _flatten(obj)[1]
+        if None in items:
+            items = [item for item in items if item is not None]
+        return self._tx.get_common_dumper(items, PyFormat.from_pq(self.format)) if items else None
+
+    def _set_sub_dumper(self, dumper: abc.Dumper) -> None:
+        self._sub_dumper = dumper
+        self.element_oid = self.element_oid or dumper.oid
+        info = self._tx.adapters.types.get(self.element_oid)
+        if info is not None:
+            self.oid = self.oid or info.array_oid
+            self._delimiter = info.delimiter.encode()
+
+    def _dump_items(self, items: list[Any]) -> list[bytes | None]:
+        if self._sub_dumper is None:
+            return [None] * len(items)
+        values: list[bytes | None] = []
+        dump = self._sub_dumper.dump
+        for item in items:
+            value = None if item is None else dump(item)
+            values.append(None if value is None else bytes(value))
+        return values
+
+
+class ListDumper(_BaseListDumper):
+    """Dump a list as an array in text format."""
+
+    def dump(self, obj: list[Any]) -> bytes:
+        dims, items = _flatten(obj)
+        if not items:
+            return b"{}"
+        values = self._dump_items(items)
+        transcode = not is_ascii_safe(self._encoding)
+        if transcode:
+            values = [value and value.decode(self._encoding).encode() for value in values]
+        if self.element_oid in _NEVER_QUOTED:
+            tokens = [b"NULL" if value is None else value for value in values]
+        else:
+            needs_quotes = _needs_quotes(self._delimiter).search
+            tokens = [
+                b"NULL"
+                if value is None
+                else b'"%b"' % _special.sub(rb"\\\g<0>", value)
+                if needs_quotes(value)
+                else value
+                for value in values
+            ]
+        for length in reversed(dims):
+            tokens = [
+                b"{%b}" % self._delimiter.join(tokens[i : i + length]) for i in range(0, len(tokens), length)
+            ]
+        return tokens[0].decode().encode(self._encoding) if transcode else tokens[0]
+
+
+class ListBinaryDumper(_BaseListDumper):
+    """Dump a list as an array in binary format."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: list[Any]) -> bytes:
+        dims, items = _flatten(obj)
+        element_oid = self.element_oid or TEXT_OID
+        if not items:
+            return _pack_header(0, 0, element_oid)
+        values = self._dump_items(items)
+        out = [_pack_header(len(dims), None in values, element_oid)]
+        out += [_pack_dimension(length, 1) for length in dims]
+        for value in values:
+            if value is None:
+                out.append(_NULL_LENGTH)
+            else:
+                out.append(_pack_length(len(value)))
+                out.append(value)
+        return b"".join(out)
+
+
+# Types whose text has no special characters, looks like no NULL and is not empty.
+_NEVER_QUOTED = frozenset(
+    builtin_types[name].oid
+    for name in ("bool", "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "uuid", "date")
+)
+
+_special = re.compile(rb'["\\]')
+
+
+@lru_cache
+def _needs_quotes(delimiter: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb'[{}"\\\s%b]|\A\Z|\A(?i:null)\Z' % re.escape(delimiter))
+
+
+class ArrayLoader(RecursiveLoader):
+    """Load an array in text format as a list."""
+
+    def __init__(self, oid: int, context: AdaptContext | None = None):
+        super().__init__(oid, context)
+        info = self._tx.adapters.types.get(oid)
+        self._delimiter = info.delimiter.encode() if info is not None else b","
+        self._load_item = self._tx.get_load_function(info.oid if info is not None else 0, Format.TEXT)
+        self._encoding = encoding_of(context)
+
+    def load(self, data: bytes) -> list[Any]:
+        load_item = self._load_item
+        encoding = self._encoding
+        if is_ascii_safe(encoding):
+            return parse_array(data, load_item, self._delimiter)
+        # What looks like a brace may be half a character.
+        return parse_array(
+            data.decode(encoding).encode(),
+            lambda item: load_item(item.decode().encode(encoding)),
+            self._delimiter,
+        )
+
+
+def parse_array(data: bytes, load_item: LoadFunc, delimiter: bytes = b",") -> list[Any]:
+    """Return the list of an array in text format.
+
+    :param data: in an encoding in which ASCII bytes are ASCII characters.
+    :raises DataError: it is malformed.
+    """
+    # The lower bounds of the dimensions: [1:2][0:1]={{...}}
+    if data.startswith(b"["):
+        data = data[data.find(b"=") + 1 :]
+    body = data[1:-1]
+    if b'"' in body or b"{" in body or b"\\" in body or data[:1] + data[-1:] != b"{}" or b"}" in body:
+        return _parse_nested(data, load_item, delimiter)
+    if not body:
+        return []
+    items = body.split(delimiter)
+    if b"" in items:
+        raise _malformed(data)
+    if b"NULL" in body:
+        return [None if item == b"NULL" else load_item(item) for item in items]
+    return list(map(load_item, items))
+
+
+def _parse_nested(data: bytes, load_item: LoadFunc, delimiter: bytes) -> list[Any]:
+    outside: list[Any] = []
+    stack = [outside]
+    before_item = True
+    position = 0
+    for match in _tokens(delimiter).finditer(data):
+        if match.start() != position:
+            raise _malformed(data)
+        position = match.end()
+        kind = match.lastindex
+        if kind in (_QUOTED, _UNQUOTED):
+            item = match[kind]
+            if not before_item or len(stack) == 1:
+                raise _malformed(data)
+            if kind == _QUOTED:
+                stack[-1].append(load_item(_escaped.sub(rb"\1", item) if b"\\" in item else item))
+            else:
+                stack[-1].append(None if item == b"NULL" else load_item(item))
+            before_item = False
+        elif kind == _DELIMITER:
+            if before_item or len(stack) == 1:
+                raise _malformed(data)
+            before_item = True
+        elif kind == _OPEN:
+            if not before_item or len(stack) > _MAX_DIMENSIONS:
+                raise _malformed(data)
+            part: list[Any] = []
+            stack[-1].append(part)
+            stack.append(part)
+        else:
+            # Nothing but an empty array may end where an item is due.
+            if len(stack) == 1 or (before_item and stack[-1]):
+                raise _malformed(data)
+            stack.pop()
+            before_item = False
+    if position != len(data) or len(stack) != 1 or len(outside) != 1:
+        raise _malformed(data)
+    array: list[Any] = outside[0]
+    return array
+
+
+_OPEN, _CLOSE, _DELIMITER, _QUOTED, _UNQUOTED = range(1, 6)
+
+
+@lru_cache
+def _tokens(delimiter: bytes) -> re.Pattern[bytes]:
+    delimiter = re.escape(delimiter)
+    return re.compile(
+        rb'(\{)|(\})|(%b)|"([^"\\]*(?:\\.[^"\\]*)*)"|([^{}"\\%b]+)' % (delimiter, delimiter), re.DOTALL
+    )
+
+
+_escaped = re.compile(rb"\\(.)", re.DOTALL)
+
+
+def _malformed(data: bytes) -> DataError:
+    return DataError(f"malformed array: {data[:80]!r}{' ...' if len(data) > 80 else ''}")
+
+
+class ArrayBinaryLoader(RecursiveLoader):
+    """Load an array in binary format as a list."""
+
+    format = Format.BINARY
+
+    def load(self, data: bytes) -> list[Any]:
+        try:
+            ndim, _, oid = _unpack_header(data)
+            if ndim == 0:
+                return []
+            if not 0 < ndim <= _MAX_DIMENSIONS:
+                raise _malformed(data)
+            dims: list[int] = [_unpack_dimension(data, 12 + 8 * i)[0] for i in range(ndim)]
+            position = 12 + 8 * ndim
+            count = prod(dims)
+            if min(dims) < 0 or count * 4 > len(data) - position:
+                raise _malformed(data)
+            load_item = self._tx.get_load_function(oid, Format.BINARY)
+            items: list[Any] = []
+            for _ in range(count):
+                length = _unpack_length(data, position)[0]
+                position += 4
+                if length < 0:
+                    items.append(None)
+                else:
+                    start = position
+                    position += length
+                    items.append(load_item(data[start:position]))
+        except StructError as ex:
+            raise _malformed(data) from ex
+        if position != len(data):
+            raise _malformed(data)
+        if not items:
+            return []
+        for length in reversed(dims[1:]):
+            items = [items[i : i + length] for i in range(0, len(items), length)]
+        return items
+
+    @classmethod
+    def is_usable(cls, oid: int, tx: Transformer) -> bool:
+        info = tx.adapters.types.get(oid)
+        return info is not None and tx.has_binary_loader(info.oid)
+
+
+def register_type(info: TypeInfo, context: AdaptContext | None = None) -> None:
+    """Make a type known by name, and arrays of it loaded and dumped: what `TypeInfo.register` does."""
+    adapters_of(context).types.add(info)
+    if info.array_oid:
+        register_array(info, context)
+
+
+def register_array(info: TypeInfo, context: AdaptContext | None = None) -> None:
+    """Register the loaders of the arrays of a type, and dumpers to be found by the oid of the array.
+
+    Their items go through whatever is registered for the type by then.
+
+    :param context: a connection, a cursor or a map; None for all connections that are opened from now on.
+    :raises ValueError: the type has no arrays.
+    """
+    if not info.array_oid:
+        raise ValueError(f"the type {info.name} has no array type")
+    adapters = adapters_of(context)
+    adapters.register_loader(info.array_oid, ArrayLoader)
+    adapters.register_loader(info.array_oid, ArrayBinaryLoader)
+    known = {"oid": info.array_oid, "element_oid": info.oid}
+    for base in (ListDumper, ListBinaryDumper):
+        adapters.register_dumper(None, type(base.__name__, (base,), known))
+
+
+def register_default_adapters(context: AdaptContext) -> None:
+    """Register lists, and the arrays of all types of the registry."""
+    adapters = context.adapters
+    adapters.register_dumper(list, ListBinaryDumper)
+    adapters.register_dumper(list, ListDumper)
+    for info in adapters.types:
+        if info.array_oid:
+            register_array(info, context)

@@ -1,0 +1,56 @@
+"""Booleans.
+
+Knows bool in both formats (PostgreSQL manual, "Boolean Type"). Must not know other types.
+"""
+
+from __future__ import annotations
+
+from ..abc import AdaptContext
+from ..adapt import Dumper, Format, Loader, plain
+from ..typeinfo import builtin_types
+
+_BOOL = builtin_types["bool"].oid
+
+
+class BoolDumper(Dumper):
+    """Dump bool as text."""
+
+    oid = _BOOL
+
+    def dump(self, obj: bool) -> bytes:
+        return b"t" if obj else b"f"
+
+    def quote(self, obj: bool) -> bytes:
+        return b"true" if obj else b"false"
+
+
+class BoolBinaryDumper(Dumper):
+    """Dump bool as a byte."""
+
+    format = Format.BINARY
+    oid = _BOOL
+
+    def dump(self, obj: bool) -> bytes:
+        return b"\x01" if obj else b"\x00"
+
+
+class BoolLoader(Loader):
+    """Load bool from text."""
+
+    load = plain({b"t": True, b"f": False}.__getitem__)
+
+
+class BoolBinaryLoader(Loader):
+    """Load bool from a byte."""
+
+    format = Format.BINARY
+    load = plain({b"\x01": True, b"\x00": False}.__getitem__)
+
+
+def register_default_adapters(context: AdaptContext) -> None:
+    """Register bool."""
+    adapters = context.adapters
+    adapters.register_dumper(bool, BoolDumper)
+    adapters.register_dumper(bool, BoolBinaryDumper)
+    adapters.register_loader("bool", BoolLoader)
+    adapters.register_loader("bool", BoolBinaryLoader)

@@ -1,0 +1,172 @@
+"""JSON.
+
+Knows json and jsonb in both formats, the wrappers `Json` and `Jsonb`, and how to use another library for JSON
+(PostgreSQL manual, "JSON Types"). Must not know what the documents hold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from ..abc import AdaptContext
+from ..adapt import AdaptersMap, Dumper, Format, Loader, plain
+from ..errors import DataError
+from ..typeinfo import builtin_types
+from .text import encode_text, text_encoding
+
+__all__ = ["Json", "Jsonb", "set_json_dumps", "set_json_loads"]
+
+JsonDumps: TypeAlias = Callable[[Any], "str | bytes"]
+JsonLoads: TypeAlias = Callable[[str], Any]
+
+# PostgreSQL source, src/backend/utils/adt/jsonb.c: the only version of the binary format so far.
+_JSONB_VERSION = b"\x01"
+
+
+class Json:
+    """Mark an object to be sent as json.
+
+    :param dumps: what turns the object into JSON, for this object only.
+    """
+
+    def __init__(self, obj: Any, dumps: JsonDumps | None = None):
+        self.obj = obj
+        self.dumps = dumps
+
+    def __repr__(self) -> str:
+        text = repr(self.obj)
+        return f"{type(self).__name__}({text if len(text) <= 40 else text[:35] + ' ...'})"
+
+
+class Jsonb(Json):
+    """Mark an object to be sent as jsonb.
+
+    :param dumps: what turns the object into JSON, for this object only.
+    """
+
+
+def set_json_dumps(dumps: JsonDumps, context: AdaptContext | None = None) -> None:
+    """Set what turns objects into JSON.
+
+    :param dumps: returns str, or bytes in the client's encoding.
+    :param context: a connection, a cursor or a map; None for everything that has not got its own.
+    """
+    if context is None:
+        _JsonDumper.dumps = plain(dumps)
+        return
+    for cls, base in _DUMPERS:
+        context.adapters.register_dumper(cls, type(base.__name__, (base,), {"dumps": plain(dumps)}))
+
+
+def set_json_loads(loads: JsonLoads, context: AdaptContext | None = None) -> None:
+    """Set what turns JSON into objects.
+
+    :param loads: is called with str.
+    :param context: a connection, a cursor or a map; None for everything that has not got its own.
+    """
+    if context is None:
+        _JsonLoader.loads = plain(loads)
+        return
+    for name, base in _LOADERS:
+        context.adapters.register_loader(name, type(base.__name__, (base,), {"loads": plain(loads)}))
+
+
+class _JsonDumper(Dumper):
+    dumps: JsonDumps = plain(json.dumps)
+
+    def __init__(self, cls: type, context: AdaptContext | None = None):
+        super().__init__(cls, context)
+        self._encoding = text_encoding(context)
+
+    def dump(self, obj: Any) -> bytes:
+        # Found by oid, for COPY, it is given objects without a wrapper.
+        data = (obj.dumps or self.dumps)(obj.obj) if isinstance(obj, Json) else self.dumps(obj)
+        return encode_text(data, self._encoding) if isinstance(data, str) else data
+
+
+class JsonDumper(_JsonDumper):
+    """Dump `Json` as json."""
+
+    oid = builtin_types["json"].oid
+
+
+class JsonBinaryDumper(JsonDumper):
+    """Dump `Json` as json, in binary format, which is the same."""
+
+    format = Format.BINARY
+
+
+class JsonbDumper(_JsonDumper):
+    """Dump `Jsonb` as jsonb."""
+
+    oid = builtin_types["jsonb"].oid
+
+
+class JsonbBinaryDumper(JsonbDumper):
+    """Dump `Jsonb` as jsonb, in binary format."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: Any) -> bytes:
+        return _JSONB_VERSION + super().dump(obj)
+
+
+class _JsonLoader(Loader):
+    loads: JsonLoads = plain(json.loads)
+
+    def __init__(self, oid: int, context: AdaptContext | None = None):
+        super().__init__(oid, context)
+        self._encoding = text_encoding(context)
+
+    def load(self, data: bytes) -> Any:
+        return self.loads(data.decode(self._encoding))
+
+
+class JsonLoader(_JsonLoader):
+    """Load json."""
+
+
+class JsonBinaryLoader(_JsonLoader):
+    """Load json in binary format, which is the same."""
+
+    format = Format.BINARY
+
+
+class JsonbLoader(_JsonLoader):
+    """Load jsonb."""
+
+
+class JsonbBinaryLoader(_JsonLoader):
+    """Load jsonb in binary format."""
+
+    format = Format.BINARY
+
+    def load(self, data: bytes) -> Any:
+        if data[:1] != _JSONB_VERSION:
+            raise DataError(f"unknown version of the binary format of jsonb: {data[:1]!r}")
+        return self.loads(data[1:].decode(self._encoding))
+
+
+_DUMPERS: tuple[tuple[type[Json], type[_JsonDumper]], ...] = (
+    (Json, JsonBinaryDumper),
+    (Json, JsonDumper),
+    (Jsonb, JsonbBinaryDumper),
+    (Jsonb, JsonbDumper),
+)
+_LOADERS: tuple[tuple[str, type[_JsonLoader]], ...] = (
+    ("json", JsonLoader),
+    ("json", JsonBinaryLoader),
+    ("jsonb", JsonbLoader),
+    ("jsonb", JsonbBinaryLoader),
+)
+
+
+def register_default_adapters(context: AdaptContext) -> None:
+    """Register json and jsonb."""
+    adapters: AdaptersMap = context.adapters
+    for cls, dumper in _DUMPERS:
+        adapters.register_dumper(cls, dumper)
+    for name, loader in _LOADERS:
+        adapters.register_loader(name, loader)

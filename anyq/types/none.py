@@ -1,0 +1,22 @@
+"""None and NULL.
+
+Knows how NULL is written as SQL. As a parameter NULL has no value to dump: `Transformer` deals with it by
+itself.
+"""
+
+from __future__ import annotations
+
+from ..abc import AdaptContext
+from ..adapt import Dumper
+
+
+class NoneDumper(Dumper):
+    """Write None as a literal."""
+
+    def dump(self, obj: None) -> None:
+        return None
+
+
+def register_default_adapters(context: AdaptContext) -> None:
+    """Register the dumper of None."""
+    context.adapters.register_dumper(type(None), NoneDumper)

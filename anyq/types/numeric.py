@@ -1,0 +1,450 @@
+"""Numbers.
+
+Knows the integer types, oid and its like, float4, float8 and numeric in both formats, and how a Python int
+finds its type (PostgreSQL manual, "Numeric Types", "Object Identifier Types"). Must not know other types.
+
+Text and binary format give equal objects. So a float4 is loaded from text as the number that it is, not as
+the shortest decimal that is rounded to it: `0.1::float4` is 0.10000000149011612, as it is when the server
+casts it to float8. And a Decimal has as many digits after the point as the server shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from math import isfinite
+from struct import Struct
+
+from ..abc import AdaptContext, DumperKey
+from ..adapt import Dumper, Format, Loader, PyFormat, plain, quote_bytes
+from ..typeinfo import builtin_types
+from ._numeric_binary import pack_numeric, unpack_numeric
+
+__all__ = ["Float4", "Float8", "Int2", "Int4", "Int8", "IntNumeric", "Oid"]
+
+_int2 = Struct(">h")
+_int4 = Struct(">i")
+_int8 = Struct(">q")
+_uint4 = Struct(">I")
+_uint8 = Struct(">Q")
+_float4 = Struct(">f")
+_float8 = Struct(">d")
+
+# Loaders call these for each value: a global is found faster than an attribute.
+_unpack_int2 = _int2.unpack
+_unpack_int4 = _int4.unpack
+_unpack_int8 = _int8.unpack
+_unpack_uint4 = _uint4.unpack
+_unpack_uint8 = _uint8.unpack
+_pack_float4 = _float4.pack
+_unpack_float4 = _float4.unpack
+_unpack_float8 = _float8.unpack
+
+
+class _ForcedInt(int):
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({int.__repr__(self)})"
+
+    # Without one str() would use the repr.
+    def __str__(self) -> str:
+        return int.__repr__(self)
+
+
+class Int2(_ForcedInt):
+    """Force an int to be sent as int2."""
+
+    __slots__ = ()
+
+
+class Int4(_ForcedInt):
+    """Force an int to be sent as int4."""
+
+    __slots__ = ()
+
+
+class Int8(_ForcedInt):
+    """Force an int to be sent as int8."""
+
+    __slots__ = ()
+
+
+class IntNumeric(_ForcedInt):
+    """Force an int to be sent as numeric."""
+
+    __slots__ = ()
+
+
+class Oid(_ForcedInt):
+    """Force an int to be sent as oid."""
+
+    __slots__ = ()
+
+
+class _ForcedFloat(float):
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({float.__repr__(self)})"
+
+    def __str__(self) -> str:
+        return float.__repr__(self)
+
+
+class Float4(_ForcedFloat):
+    """Force a float to be sent as float4."""
+
+    __slots__ = ()
+
+
+class Float8(_ForcedFloat):
+    """Force a float to be sent as float8."""
+
+    __slots__ = ()
+
+
+def _bare(number: bytes) -> bytes:
+    # The space keeps the sign apart from a minus before it: two of them start a comment.
+    return b" " + number if number.startswith(b"-") else number
+
+
+# Integers
+
+
+class _IntTextDumper(Dumper):
+    def dump(self, obj: int) -> bytes:
+        # Not str(), which an enum can change.
+        return int.__repr__(obj).encode()
+
+    def quote(self, obj: int) -> bytes:
+        return _bare(self.dump(obj))
+
+
+class Int2Dumper(_IntTextDumper):
+    """Dump int as int2, as text."""
+
+    oid = builtin_types["int2"].oid
+
+
+class Int4Dumper(_IntTextDumper):
+    """Dump int as int4, as text."""
+
+    oid = builtin_types["int4"].oid
+
+
+class Int8Dumper(_IntTextDumper):
+    """Dump int as int8, as text."""
+
+    oid = builtin_types["int8"].oid
+
+
+class OidDumper(_IntTextDumper):
+    """Dump int as oid, as text."""
+
+    oid = builtin_types["oid"].oid
+
+
+class IntNumericDumper(_IntTextDumper):
+    """Dump int of any size as numeric, as text."""
+
+    oid = builtin_types["numeric"].oid
+
+    def dump(self, obj: int) -> bytes:
+        # Python refuses to write an int of thousands of digits, but not a Decimal.
+        return str(Decimal(obj)).encode()
+
+
+class Int2BinaryDumper(Int2Dumper):
+    """Dump int as int2."""
+
+    format = Format.BINARY
+    dump = plain(_int2.pack)
+
+
+class Int4BinaryDumper(Int4Dumper):
+    """Dump int as int4."""
+
+    format = Format.BINARY
+    dump = plain(_int4.pack)
+
+
+class Int8BinaryDumper(Int8Dumper):
+    """Dump int as int8."""
+
+    format = Format.BINARY
+    dump = plain(_int8.pack)
+
+
+class OidBinaryDumper(OidDumper):
+    """Dump int as oid."""
+
+    format = Format.BINARY
+    dump = plain(_uint4.pack)
+
+
+class IntNumericBinaryDumper(IntNumericDumper):
+    """Dump int of any size as numeric."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: int) -> bytes:
+        return pack_numeric(Decimal(obj))
+
+
+class IntDumper(_IntTextDumper):
+    """Dump int as text, as the first of int2, int4, int8 and numeric that it fits in."""
+
+    _dumpers: dict[DumperKey, type[Dumper]] = {
+        Int2: Int2Dumper,
+        Int4: Int4Dumper,
+        Int8: Int8Dumper,
+        IntNumeric: IntNumericDumper,
+    }
+
+    def get_key(self, obj: int, format: PyFormat) -> DumperKey:
+        if -0x8000 <= obj <= 0x7FFF:
+            return Int2
+        if -0x8000_0000 <= obj <= 0x7FFF_FFFF:
+            return Int4
+        if -0x8000_0000_0000_0000 <= obj <= 0x7FFF_FFFF_FFFF_FFFF:
+            return Int8
+        return IntNumeric
+
+    def upgrade(self, obj: int, format: PyFormat) -> Dumper:
+        return self._dumpers[self.get_key(obj, format)](self.cls)
+
+    def common_item(self, items: Sequence[int], format: PyFormat) -> int:
+        low, high = min(items), max(items)
+        # The range of each type has one negative number more.
+        return high if high >= ~low else low
+
+
+class IntBinaryDumper(IntDumper):
+    """Dump int as the first of int2, int4, int8 and numeric that it fits in."""
+
+    format = Format.BINARY
+    _dumpers = {
+        Int2: Int2BinaryDumper,
+        Int4: Int4BinaryDumper,
+        Int8: Int8BinaryDumper,
+        IntNumeric: IntNumericBinaryDumper,
+    }
+
+
+class IntLoader(Loader):
+    """Load int from text."""
+
+    load = plain(int)
+
+
+class Int2BinaryLoader(Loader):
+    """Load int from int2."""
+
+    format = Format.BINARY
+
+    def load(self, data: bytes) -> int:
+        number: int = _unpack_int2(data)[0]
+        return number
+
+
+class Int4BinaryLoader(Loader):
+    """Load int from int4."""
+
+    format = Format.BINARY
+
+    def load(self, data: bytes) -> int:
+        number: int = _unpack_int4(data)[0]
+        return number
+
+
+class Int8BinaryLoader(Loader):
+    """Load int from int8."""
+
+    format = Format.BINARY
+
+    def load(self, data: bytes) -> int:
+        number: int = _unpack_int8(data)[0]
+        return number
+
+
+class OidBinaryLoader(Loader):
+    """Load int from oid, xid or cid."""
+
+    format = Format.BINARY
+
+    def load(self, data: bytes) -> int:
+        number: int = _unpack_uint4(data)[0]
+        return number
+
+
+class Xid8BinaryLoader(Loader):
+    """Load int from xid8."""
+
+    format = Format.BINARY
+
+    def load(self, data: bytes) -> int:
+        number: int = _unpack_uint8(data)[0]
+        return number
+
+
+# Floats
+
+
+class FloatDumper(Dumper):
+    """Dump float as float8, as text."""
+
+    oid = builtin_types["float8"].oid
+
+    def dump(self, obj: float) -> bytes:
+        return repr(float(obj)).encode()
+
+    def quote(self, obj: float) -> bytes:
+        value = self.dump(obj)
+        return _bare(value) if isfinite(obj) else quote_bytes(value)
+
+
+class Float4Dumper(FloatDumper):
+    """Dump float as float4, as text."""
+
+    oid = builtin_types["float4"].oid
+
+
+class FloatBinaryDumper(FloatDumper):
+    """Dump float as float8."""
+
+    format = Format.BINARY
+    dump = plain(_float8.pack)
+
+
+class Float4BinaryDumper(Float4Dumper):
+    """Dump float as float4, rounded to it."""
+
+    format = Format.BINARY
+    dump = plain(_float4.pack)
+
+
+class FloatLoader(Loader):
+    """Load float from the text of a float8."""
+
+    load = plain(float)
+
+
+class Float4Loader(Loader):
+    """Load float from the text of a float4: the number that it is, as in binary format."""
+
+    def load(self, data: bytes) -> float:
+        number: float = _unpack_float4(_pack_float4(float(data)))[0]
+        return number
+
+
+class Float4BinaryLoader(Loader):
+    """Load float from float4."""
+
+    format = Format.BINARY
+
+    def load(self, data: bytes) -> float:
+        number: float = _unpack_float4(data)[0]
+        return number
+
+
+class Float8BinaryLoader(Loader):
+    """Load float from float8."""
+
+    format = Format.BINARY
+
+    def load(self, data: bytes) -> float:
+        number: float = _unpack_float8(data)[0]
+        return number
+
+
+# Numeric
+
+
+class DecimalDumper(Dumper):
+    """Dump Decimal as numeric, as text; also int and float where the type is given."""
+
+    oid = builtin_types["numeric"].oid
+
+    def dump(self, obj: Decimal | int | float) -> bytes:
+        number = obj if isinstance(obj, Decimal) else _as_decimal(obj)
+        if number.is_finite():
+            return str(number).encode()
+        if number.is_nan():
+            return b"NaN"
+        return b"Infinity" if number > 0 else b"-Infinity"
+
+    def quote(self, obj: Decimal | int | float) -> bytes:
+        value = self.dump(obj)
+        return quote_bytes(value) if value[-1:].isalpha() else _bare(value)
+
+
+class DecimalBinaryDumper(DecimalDumper):
+    """Dump Decimal as numeric; also int and float where the type is given."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: Decimal | int | float) -> bytes:
+        return pack_numeric(obj if isinstance(obj, Decimal) else _as_decimal(obj))
+
+
+class NumericLoader(Loader):
+    """Load Decimal from text."""
+
+    def load(self, data: bytes) -> Decimal:
+        return Decimal(data.decode())
+
+
+class NumericBinaryLoader(Loader):
+    """Load Decimal from numeric."""
+
+    format = Format.BINARY
+
+    def load(self, data: bytes) -> Decimal:
+        return unpack_numeric(data)
+
+
+def _as_decimal(number: int | float) -> Decimal:
+    # A float stands for its shortest decimal, as it does where PostgreSQL casts it to numeric.
+    return Decimal(float.__repr__(number)) if isinstance(number, float) else Decimal(number)
+
+
+def register_default_adapters(context: AdaptContext) -> None:
+    """Register the numbers."""
+    adapters = context.adapters
+
+    # The last one of a class serves AUTO.
+    for cls, text, binary in (
+        (Int2, Int2Dumper, Int2BinaryDumper),
+        (Int4, Int4Dumper, Int4BinaryDumper),
+        (Int8, Int8Dumper, Int8BinaryDumper),
+        (IntNumeric, IntNumericDumper, IntNumericBinaryDumper),
+        (Oid, OidDumper, OidBinaryDumper),
+        (int, IntDumper, IntBinaryDumper),
+        (float, FloatDumper, FloatBinaryDumper),
+        (Float4, Float4Dumper, Float4BinaryDumper),
+        (Float8, FloatDumper, FloatBinaryDumper),
+    ):
+        adapters.register_dumper(cls, text)
+        adapters.register_dumper(cls, binary)
+    # Decimal is the faster one of the two to write as text. It also serves numeric by oid.
+    adapters.register_dumper(Decimal, DecimalBinaryDumper)
+    adapters.register_dumper(Decimal, DecimalDumper)
+
+    for name, binary_loader in (
+        ("int2", Int2BinaryLoader),
+        ("int4", Int4BinaryLoader),
+        ("int8", Int8BinaryLoader),
+        ("oid", OidBinaryLoader),
+        ("xid", OidBinaryLoader),
+        ("cid", OidBinaryLoader),
+        ("xid8", Xid8BinaryLoader),
+    ):
+        adapters.register_loader(name, IntLoader)
+        adapters.register_loader(name, binary_loader)
+    adapters.register_loader("float4", Float4Loader)
+    adapters.register_loader("float4", Float4BinaryLoader)
+    adapters.register_loader("float8", FloatLoader)
+    adapters.register_loader("float8", Float8BinaryLoader)
+    adapters.register_loader("numeric", NumericLoader)
+    adapters.register_loader("numeric", NumericBinaryLoader)

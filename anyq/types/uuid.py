@@ -1,0 +1,71 @@
+"""UUIDs.
+
+Knows uuid in both formats (PostgreSQL manual, "UUID Type"; RFC 9562). Must not know other types.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID, SafeUUID
+
+from ..abc import AdaptContext
+from ..adapt import Dumper, Format, Loader
+from ..typeinfo import builtin_types
+
+_UUID = builtin_types["uuid"].oid
+
+_new = UUID.__new__
+_set = object.__setattr__
+_unknown = SafeUUID.unknown
+
+
+class UUIDDumper(Dumper):
+    """Dump UUID as text."""
+
+    oid = _UUID
+
+    def dump(self, obj: UUID) -> bytes:
+        return str(obj).encode()
+
+
+class UUIDBinaryDumper(Dumper):
+    """Dump UUID as its 16 bytes."""
+
+    format = Format.BINARY
+    oid = _UUID
+
+    def dump(self, obj: UUID) -> bytes:
+        return obj.bytes
+
+
+class UUIDLoader(Loader):
+    """Load UUID from text."""
+
+    def load(self, data: bytes) -> UUID:
+        return _make(int(data.replace(b"-", b""), 16))
+
+
+class UUIDBinaryLoader(Loader):
+    """Load UUID from its 16 bytes."""
+
+    format = Format.BINARY
+
+    def load(self, data: bytes) -> UUID:
+        return _make(int.from_bytes(data, "big"))
+
+
+def _make(value: int) -> UUID:
+    # The constructor checks and converts what the server has checked and we have converted, in three times
+    # the time.
+    uuid = _new(UUID)
+    _set(uuid, "int", value)
+    _set(uuid, "is_safe", _unknown)
+    return uuid
+
+
+def register_default_adapters(context: AdaptContext) -> None:
+    """Register uuid."""
+    adapters = context.adapters
+    adapters.register_dumper(UUID, UUIDDumper)
+    adapters.register_dumper(UUID, UUIDBinaryDumper)
+    adapters.register_loader("uuid", UUIDLoader)
+    adapters.register_loader("uuid", UUIDBinaryLoader)

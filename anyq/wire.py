@@ -1,0 +1,427 @@
+"""Wire: joins one ProtocolSession with one Channel, for any number of tasks, without a task of its own.
+
+Theory of operation.
+
+*Sending.* A request's bytes go out at once, whatever is under way before it; what the socket does not take is kept and
+sent by whoever reads. So tasks that use one connection at the same time are pipelined.
+
+*Reading.* Whoever needs a reply reads, for everyone. One task at a time is the reader; replies are filed under the
+request at the head of the FIFO whoever that belongs to. A task whose reply is complete stops reading and wakes the
+oldest one that waits, which reads on.
+
+*Cancelling.* The bytes of a request cannot be called back, so a cancelled task leaves an *abandoned* request behind.
+If it is at the head, the task itself asks the server to cancel it and drains its reply, shielded, within the grace
+time. If it is not, the task leaves at once, and whoever reads when its turn comes does the same on its behalf: a
+CancelRequest hits whatever the server runs at that moment, so it is never sent for a request that waits its turn.
+While a CancelRequest is under way nothing new is sent. If the reply was already on its way, the CancelRequest may hit
+the next request that had been sent before: `was_victim` tells, and the statement's owner sends it again where that is safe.
+Past the grace time, or when a request was torn, the connection is closed. Nothing in between.
+
+Knows requests and bytes. Must not know SQL, Python types, addresses or how to open a connection.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from .backends import Backend, Waiter
+from .errors import Error, OperationalError, QueryCanceled, RemoteProtocolError
+from .protocol import frontend
+from .protocol.backend import NoticeResponse, NotificationResponse
+from .protocol.constants import TransactionStatus
+from .protocol.session import Authentication, ProtocolSession, Request
+from .protocol.state import Phase
+from .streams import Channel
+
+logger = logging.getLogger("anyq")
+
+CHUNK = 64 * 1024
+"""Bytes asked for in one receive."""
+
+CHUNKS_PER_CHECKPOINT = 16
+"""After so many chunks without having waited the reader lets others run (about a megabyte, a few milliseconds)."""
+
+
+class Wire:
+    """One connection's traffic.
+
+    :param canceller: opens a second connection, sends the CancelRequest and returns when the server has closed it;
+        None where no second connection can be made.
+    :param grace: seconds that a cancelled operation may take to leave the connection clean.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        session: ProtocolSession,
+        backend: Backend,
+        *,
+        canceller: Callable[[], Awaitable[None]] | None = None,
+        grace: float = 5.0,
+    ) -> None:
+        self.channel = channel
+        self.session = session
+        self.backend = backend
+        self.canceller = canceller
+        self.grace = grace
+        self.on_event: Callable[[NoticeResponse | NotificationResponse], None] | None = None
+        self._unsent = bytearray()
+        self._send_failed: BaseException | None = None
+        self._reading = False
+        self._gates = 0  # CancelRequests under way: nothing is sent meanwhile
+        self._abandoned = False  # there may be abandoned requests that are not done
+        self._sender: Request | None = None  # a request that is sent piece by piece
+        self._senders: deque[Waiter] = deque()  # those that wait until it is complete
+
+    # -- state
+
+    @property
+    def closed(self) -> bool:
+        return self.session.phase >= Phase.CLOSED
+
+    @property
+    def broken(self) -> bool:
+        return self.session.phase is Phase.FAILED
+
+    # -- one request
+
+    async def turn(self) -> None:
+        """Return when a request may be submitted, which is at once but for one that is sent piece by piece.
+
+        :raises OperationalError: the connection is closed.
+
+        Nothing is sent by a task that is cancelled already. Between this and :meth:`run` or :meth:`submit` nothing may be
+        awaited.
+        """
+        await self.backend.checkpoint_if_cancelled()
+        while self._sender is not None:
+            await self._wait_for_turn()
+        if self.session.phase >= Phase.CLOSED:
+            raise OperationalError(self.session.epitaph())
+
+    async def run(self, request: Request, data: bytes | bytearray) -> None:
+        """Send a request and return when it is done; look at its ``error`` and ``failure`` then.
+
+        A cancellation abandons it: within the grace time the connection is ready for the next request or closed.
+        """
+        self.submit(request, data)
+        try:
+            await self.backend.checkpoint()
+            if not request.done:
+                await self.wait(request)
+            elif self._abandoned:
+                await self._settle()
+        except BaseException:
+            if not request.done:
+                await self._abandon(request)
+            raise
+
+    def submit(self, request: Request, data: bytes | bytearray) -> None:
+        """Put a request into the FIFO and send it as far as the socket takes it; to be called after :meth:`turn`."""
+        self.session.enqueue(request)
+        self.send(data)
+
+    def send(self, data: bytes | bytearray) -> None:
+        """Send bytes after all others; what the socket does not take is sent by the reader."""
+        if self._unsent or self._gates:
+            self._unsent += data
+            return
+        try:
+            sent = self.channel.try_send(data)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            # What the server said before it went away is still to be read, and tells more than this.
+            self._send_failed = error
+            return
+        if sent < len(data):
+            self._unsent += memoryview(data)[sent:]
+
+    async def wait(self, request: Request) -> None:
+        """Return when `request` is ready (see :meth:`Request.ready`), reading for everyone if nobody does."""
+        try:
+            while not request.ready():
+                if self._reading:
+                    request.waiter = waiter = self.backend.create_waiter()
+                    await waiter.wait()
+                else:
+                    await self._read(request)
+        finally:
+            request.waiter = None
+            if not self._reading:
+                self._wake_next()
+        if self._abandoned and request.done:
+            await self._settle()
+
+    # -- a request that is sent piece by piece
+
+    async def open(self, request: Request) -> None:
+        """Begin a request whose bytes follow by :meth:`send`; others wait until :meth:`close_request`."""
+        await self.turn()
+        self.submit(request, b"")
+        self._sender = request
+
+    def close_request(self, request: Request, data: bytes) -> None:
+        """Send the last bytes of the request begun by :meth:`open` and let the others send."""
+        if self._sender is request:
+            self._sender = None
+            self.send(data)
+            while self._senders:
+                self._senders.popleft().set()
+
+    async def abandon(self, request: Request) -> None:
+        """Drop a request that is not done, as a cancellation of :meth:`run` does; shielded, within the grace time."""
+        if not request.done:
+            await self._abandon(request)
+
+    def forsake(self, request: Request) -> None:
+        """Drop a request from where nothing can be awaited; whoever reads next cancels and drains it."""
+        request.abandon()
+        self._abandoned = True
+
+    async def _wait_for_turn(self) -> None:
+        waiter = self.backend.create_waiter()
+        self._senders.append(waiter)
+        try:
+            await waiter.wait()
+        finally:
+            if waiter in self._senders:
+                self._senders.remove(waiter)
+
+    # -- reading
+
+    async def _read(self, request: Request) -> None:
+        """Read for everyone until `request` is ready or the connection is lost."""
+        session = self.session
+        channel = self.channel
+        chunks = 0
+        self._reading = True
+        try:
+            while True:
+                if self._abandoned:
+                    await self._cancel_abandoned_head(request)
+                if self._unsent or session.outgoing:
+                    self._flush()
+                target = session.receive_target()
+                if target is None:
+                    data = channel.try_receive(CHUNK)
+                    if data:
+                        session.receive_data(data)
+                    got = None if data is None else len(data)
+                else:
+                    with target:
+                        got = channel.try_receive_into(target)
+                    if got:
+                        session.received(got)
+                if got is None:
+                    await channel.wait(True, bool(self._unsent) and not self._gates)
+                    continue
+                if session.events:
+                    self._dispatch()
+                if not got:
+                    session.receive_eof()
+                    channel.close_now()
+                if request.done or request.ready():
+                    return
+                head = session.head
+                if head is not None and head.waiter is not None and head.ready():
+                    head.waiter.set()
+                chunks += 1
+                if chunks % CHUNKS_PER_CHECKPOINT == 0:
+                    await self.backend.checkpoint()
+        except RemoteProtocolError as error:
+            self.abort(f"the server broke the protocol: {error}", error)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream) as error:
+            if not request.done:
+                self.abort(f"the connection was lost: {error.__cause__ or error}", error)
+        finally:
+            self._reading = False
+
+    def _flush(self) -> None:
+        if self._gates or self._send_failed is not None:
+            return
+        if self.session.outgoing:
+            self._unsent[:0] = self.session.outgoing
+            self.session.outgoing.clear()
+        try:
+            sent = self.channel.try_send(self._unsent)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            self._send_failed = error
+            self._unsent.clear()
+            return
+        del self._unsent[:sent]
+
+    def _dispatch(self) -> None:
+        events = self.session.events
+        while events:
+            event = events.popleft()
+            if self.on_event is not None:
+                self.on_event(event)
+
+    def _wake_next(self) -> None:
+        """Let the oldest request that waits have the socket."""
+        for request in self.session.pending:
+            if request.waiter is not None:
+                request.waiter.set()
+                return
+
+    # -- the start-up
+
+    async def next_authentication(self) -> Authentication | None:
+        """Read until the server asks for something in the start-up; None when the session is ready.
+
+        :raises OperationalError: the server refused, or went away.
+        """
+        session = self.session
+        request = _StartUp(session)
+        self._flush()
+        await self.backend.checkpoint()
+        if not request.ready():
+            await self._read(request)
+        if session.authentications:
+            return session.authentications.popleft()
+        if session.phase is Phase.FAILED or session.last_words is not None:
+            self.abort("the server refused the connection")
+            raise session.lost()
+        return None
+
+    # -- cancelling
+
+    async def _abandon(self, request: Request) -> None:
+        """Leave a request behind after a cancellation."""
+        request.abandon()
+        self._abandoned = True
+        if self._sender is request:
+            # What has been sent of it ends in an error, so that nothing of it takes effect.
+            data = bytearray()
+            frontend.execute(data, _NO_PORTAL)
+            frontend.sync(data)
+            self.close_request(request, bytes(data))
+        if self.session.head is not request:
+            return
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.grace):
+            try:
+                await self._finish_abandoned(request)
+            except BaseException:
+                # A second cancellation by asyncio's task.cancel() does not stop at a shield.
+                if not request.done:
+                    self.abort("the connection was closed: an operation was cancelled while it was being cancelled")
+                raise
+        if not request.done:
+            self._abort_after_grace()
+
+    async def _finish_abandoned(self, request: Request) -> None:
+        """Cancel the request at the head on the server and drain its reply."""
+        await self._cancel_head(request)
+        while not request.done:
+            if self._reading:
+                request.waiter = waiter = self.backend.create_waiter()
+                await waiter.wait()
+            else:
+                await self._read(request)
+        if not self._reading:
+            self._wake_next()
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Drain abandoned requests that are next in turn, if nobody else is there to do it."""
+        pending = self.session.pending
+        while not self._reading and pending and pending[0].abandoned:
+            if any(request.waiter is not None for request in pending):
+                return
+            head = pending[0]
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.grace):
+                await self._cancel_head(head)
+                if not self._reading and not head.done:
+                    await self._read(head)
+            if not head.done and not self._reading:
+                self._abort_after_grace()
+        self._abandoned = any(request.abandoned for request in pending)
+
+    async def _cancel_abandoned_head(self, request: Request) -> None:
+        """Cancel the head on behalf of a task that has gone; called by the reader when it is about to read on."""
+        head = self.session.head
+        if head is None or not head.abandoned or head is request or head.cancel_sent:
+            return
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.grace):
+            await self._cancel_head(head)
+
+    async def _cancel_head(self, request: Request) -> None:
+        """Send a CancelRequest for the request at the head, once; nothing else is sent until it is over."""
+        if request.cancel_sent or request.done or self.canceller is None or self.closed:
+            return
+        request.cancel_sent = True
+        for other in self.session.pending:
+            if other is not request and other.at_risk_of is None:
+                other.at_risk_of = request
+        self._gates += 1
+        try:
+            await self.canceller()
+        except (OSError, Error) as error:
+            # The reply is drained all the same; only the query runs to its end, or the grace time.
+            logger.warning("a running query could not be cancelled: %s", error)
+        finally:
+            self._gates -= 1
+            if self._unsent:
+                self._flush()
+
+    def _abort_after_grace(self) -> None:
+        self.abort(
+            f"the connection was closed: a cancelled operation did not end within the grace time of {self.grace:g} s"
+        )
+
+    # -- the end
+
+    def abort(self, reason: str, cause: BaseException | None = None) -> None:
+        """Close at once, without a word to the server; operations under way fail with `reason`."""
+        self.session.fail(reason, cause)
+        self._release()
+
+    def close(self) -> None:
+        """Say goodbye and close; never blocks. Operations under way in other tasks fail."""
+        if not self.closed and not self._unsent and self._sender is None:
+            data = bytearray()
+            frontend.terminate(data)
+            self.send(data)
+        self.session.close()
+        self._release()
+
+    def _release(self) -> None:
+        self.channel.close_now()
+        self._unsent.clear()
+        self._abandoned = False
+        self._sender = None
+        while self._senders:
+            self._senders.popleft().set()
+
+
+_NO_PORTAL = b"_anyq_cancelled"
+
+
+class _StartUp(Request):
+    """Stands for the start-up in :meth:`Wire._read`: ready when the server wants something or has come to an end."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: ProtocolSession) -> None:
+        super().__init__()
+        self._session = session
+
+    def ready(self) -> bool:
+        session = self._session
+        if session.phase >= Phase.IDLE:
+            return True
+        return bool(session.authentications) or session.last_words is not None
+
+
+def was_victim(request: Request) -> bool:
+    """Return whether a CancelRequest meant for the request before hit this one, which had a transaction of its own."""
+    return (
+        request.at_risk_of is not None
+        and isinstance(request.error, QueryCanceled)
+        and not isinstance(request.at_risk_of.error, QueryCanceled)
+        and request.status_before is TransactionStatus.IDLE
+        and not request.results
+    )

@@ -1,0 +1,94 @@
+"""Fixtures of the whole suite.
+
+Asynchronous tests carry `pytestmark = pytest.mark.anyio` and run on asyncio, on asyncio with uvloop, and on
+trio. The server starts when the first test asks for it: tests/protocol/ runs without one. Each pytest-xdist
+worker has its own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from anyq._embedded import ServerUnavailable
+from tests.server import Server, external_dsn, open_server
+
+if TYPE_CHECKING:
+    # At run time a fixture imports it: tests of single modules do not need the whole driver to import.
+    from anyq import AsyncConnection
+
+_no_uvloop = pytest.mark.skipif(
+    importlib.util.find_spec("uvloop") is None, reason="uvloop is not available for this platform or Python"
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # PG* variables that nobody meant for the tests must not change what they connect to, nor how.
+    if external_dsn() is None:
+        for name in [name for name in os.environ if name.startswith("PG")]:
+            del os.environ[name]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
+        pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop", marks=_no_uvloop),
+        pytest.param(("trio", {}), id="trio"),
+    ],
+)
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """The event loop that an asynchronous test runs on."""
+    backend: tuple[str, dict[str, Any]] = request.param
+    return backend
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The server of this session, started at the first use."""
+    try:
+        running = open_server()
+    except ServerUnavailable as error:
+        pytest.fail(f"{error}\nOr name a server to test on in ANYQ_TEST_DSN.", pytrace=False)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def embedded_server(server: Server) -> Server:
+    """The server, for tests that need its files, its TCP port or its roles, or that restart it."""
+    if not server.is_embedded:
+        pytest.skip("needs the embedded server, and the tests were given an external one")
+    return server
+
+
+@pytest.fixture(scope="session")
+def dsn(server: Server) -> str:
+    """The connection string of the server."""
+    return server.dsn
+
+
+@pytest.fixture
+async def conn(anyio_backend: object, dsn: str) -> AsyncIterator[AsyncConnection]:
+    """A connection to the server, not in autocommit mode, closed after the test."""
+    from anyq import AsyncConnection
+
+    async with AsyncConnection.connect(dsn) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def schema(anyio_backend: object, dsn: str) -> AsyncIterator[str]:
+    """The name of a new schema, for what cannot be temporary; dropped after the test with all its content."""
+    from anyq import AsyncConnection
+
+    name = f"anyq_test_{secrets.token_hex(6)}"
+    async with AsyncConnection.connect(dsn, autocommit=True) as connection:
+        await connection.execute(f"CREATE SCHEMA {name}".encode())
+        yield name
+        await connection.execute(f"DROP SCHEMA {name} CASCADE".encode())
