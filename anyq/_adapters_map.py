@@ -47,7 +47,9 @@ class AdaptersMap:
     """
 
     def __init__(self, template: AdaptersMap | None = None, types: TypesRegistry | None = None):
-        self.types = types if types is not None else TypesRegistry(template.types if template else None)
+        if types is None:
+            types = TypesRegistry(template.types if template is not None else None)
+        self.types: TypesRegistry = types
         self.version = 0
         """Changes with every registration: what was looked up in the map before may be out of date."""
         self._own_dumpers = self._own_loaders = template is None
@@ -137,9 +139,7 @@ class AdaptersMap:
         if dumper is None:
             info = self.types.get(oid)
             name = f"type {info.name} (oid {oid})" if info is not None else f"the unknown type of oid {oid}"
-            raise ProgrammingError(
-                f"there is no dumper for {name} in format {Format(format).name}: register one"
-            )
+            raise ProgrammingError(f"there is no dumper for {name} in format {Format(format).name}: register one")
         return dumper
 
     def get_loader(self, oid: int, format: int) -> type[abc.Loader] | None:

@@ -53,7 +53,7 @@ class _ManyRequest(StatementRequest):
             self.results.append(result)
 
     def ready(self) -> bool:
-        return self.done or 0 < self.wanted and (self.error is not None or self.wanted <= self.completed)
+        return self.done or self.wanted > 0 and (self.error is not None or self.wanted <= self.completed)
 
 
 async def executemany(

@@ -33,9 +33,7 @@ _FORMATS = {"s": PyFormat.AUTO, "t": PyFormat.TEXT, "b": PyFormat.BINARY}
 
 # One match per percent sign, whatever follows it; what is wrong with a match is found out afterwards, by
 # name.
-_PLACEHOLDER = re.compile(
-    r"%(?:(?P<escaped>%)|(?P<open>\((?P<name>[^)]*)(?P<close>\))?)?(?P<format>.)?)", re.DOTALL
-)
+_PLACEHOLDER = re.compile(r"%(?:(?P<escaped>%)|(?P<open>\((?P<name>[^)]*)(?P<close>\))?)?(?P<format>.)?)", re.DOTALL)
 
 
 class QueryPlan:
@@ -213,8 +211,7 @@ def convert_raw(query: bytes, params: Params | None) -> QueryPlan:
 def _check_raw_params(params: Params) -> None:
     if isinstance(params, Mapping):
         raise TypeError(
-            "raw queries, with $1, $2, ... placeholders, require a sequence of parameters,"
-            f" got {type(params).__name__}"
+            f"raw queries, with $1, $2, ... placeholders, require a sequence of parameters, got {type(params).__name__}"
         )
     if not _is_sequence(params):
         raise _not_params(params)

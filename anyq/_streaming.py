@@ -12,8 +12,8 @@ from typing_extensions import Self, TypeVar
 
 from ._execution import Statement, StatementRequest
 from .abc import Params, Query
-from .rows import RowMaker, TupleRow
 from .protocol.session import Result
+from .rows import RowMaker, TupleRow
 
 if TYPE_CHECKING:
     # A stream is made by a cursor and works on that cursor; neither can be first.

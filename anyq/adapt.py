@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from . import abc
 from ._adapters_map import AdaptersMap, PyFormat, adapters_of, global_adapters
 from .abc import AdaptContext, Buffer, DumperKey, LoadFunc
-from .errors import DataError, InterfaceError
+from .errors import DataError, InterfaceError, ProgrammingError
 from .protocol.constants import Format
 from .typeinfo import TypeInfo, builtin_types
 
@@ -48,9 +48,7 @@ _FIRST_GENERATED_OID = 10_000
 
 # Encodings of clients in which the second byte of a character can be an ASCII one, a backslash or a brace for
 # example (PostgreSQL manual, "Character Set Support": these are the ones that a server cannot have).
-_NOT_ASCII_SAFE = frozenset(
-    {"big5", "cp932", "cp949", "gb18030", "gbk", "johab", "shift_jis", "shift_jis_2004"}
-)
+_NOT_ASCII_SAFE = frozenset({"big5", "cp932", "cp949", "gb18030", "gbk", "johab", "shift_jis", "shift_jis_2004"})
 
 
 def plain(function: Callable[..., Any]) -> Any:
@@ -123,9 +121,7 @@ class Dumper:
         """
         keys = {self.get_key(item, format) for item in items}
         if len(keys) > 1:
-            raise DataError(
-                f"cannot dump a list of {self.cls.__name__} of different PostgreSQL types: make them alike"
-            )
+            raise DataError(f"cannot dump a list of {self.cls.__name__} of different PostgreSQL types: make them alike")
         return items[0]
 
 
@@ -229,11 +225,14 @@ class Transformer:
     @property
     def encoding(self) -> str:
         """Return the codec of the connection's client encoding, `utf-8` without a connection."""
-        return encoding_of(self)
+        if self._encoding is None:
+            self._encoding = encoding_of(self)
+        return self._encoding
 
     def clear(self) -> None:
         """Forget every dumper and loader, so that the next ones see the connection as it is now."""
         self._version = self._adapters.version
+        self._encoding: str | None = None
         self._auto: dict[type, _Plan] = {}
         self._plans: dict[PyFormat, dict[type, _Plan]] = {
             PyFormat.AUTO: self._auto,
@@ -248,14 +247,14 @@ class Transformer:
     # Dumping
 
     def dump_sequence(
-        self, params: Sequence[Any], formats: Sequence[PyFormat]
+        self, params: Sequence[object], formats: Sequence[PyFormat]
     ) -> tuple[list[Buffer | None], tuple[int, ...], list[int]]:
         """Return the values, the oids and the wire formats (0 text, 1 binary) of parameters, one of each a
         parameter.
 
         The oid is 0 where the server is to find the type out.
 
-        :raises ProgrammingError: a parameter is of a type that has no dumper.
+        :raises ProgrammingError: a parameter is of a type that has no dumper, or there is not one for each format.
         :raises DataError: a parameter has a value that PostgreSQL cannot hold.
         """
         if self._version != self._adapters.version:
@@ -265,8 +264,11 @@ class Transformer:
         wire: list[int] = []
         auto = PyFormat.AUTO
         auto_plans = self._auto
+        if len(params) != len(formats):
+            raise ProgrammingError(f"got {len(params)} parameters for {len(formats)} placeholders")
         try:
-            for obj, format in zip(params, formats, strict=True):
+            # Not strict: that takes longer than the comparison.
+            for obj, format in zip(params, formats):  # noqa: B905
                 if obj is None:
                     values.append(None)
                     oids.append(0)
@@ -275,8 +277,9 @@ class Transformer:
                 plan = (auto_plans if format is auto else self._plans[format]).get(type(obj))
                 if plan is None:
                     plan = self._plan_class(obj, format)
-                if plan[0] is not None:
-                    plan = plan[1].get(plan[0](obj, format)) or self._plan_key(plan, obj, format)
+                get_key = plan[0]
+                if get_key is not None:
+                    plan = plan[1].get(get_key(obj, format)) or self._plan_key(plan, obj, format)
                 values.append(plan[2](obj))
                 oids.append(plan[3])
                 wire.append(plan[4])
@@ -317,7 +320,7 @@ class Transformer:
                 literal += b"::" + _type_as_sql(info, dumper.oid).encode(self.encoding)
         return literal
 
-    def get_dumper(self, obj: Any, format: PyFormat) -> abc.Dumper:
+    def get_dumper(self, obj: object, format: PyFormat) -> abc.Dumper:
         """Return the dumper of an object; cached, the same for all objects that are dumped alike.
 
         :raises ProgrammingError: the object is of a type that has no dumper.
@@ -331,7 +334,7 @@ class Transformer:
             plan = plan.by_key.get(plan.get_key(obj, format)) or self._plan_key(plan, obj, format)
         return plan.dumper
 
-    def get_common_dumper(self, items: Sequence[Any], format: PyFormat) -> abc.Dumper:
+    def get_common_dumper(self, items: Sequence[object], format: PyFormat) -> abc.Dumper:
         """Return one dumper for all of some objects: ints go by the largest, otherwise they must be of one
         type.
 
@@ -350,9 +353,7 @@ class Transformer:
                 other_plan = known.get(type(other)) or self._plan_class(other, format)
                 if type(other_plan.dumper) is not type(plan.dumper):
                     names = ", ".join(sorted(cls.__name__ for cls in classes))
-                    raise DataError(
-                        f"cannot dump a list of mixed types ({names}): convert its items to one type"
-                    )
+                    raise DataError(f"cannot dump a list of mixed types ({names}): convert its items to one type")
         if plan.get_key is not None and isinstance(plan.dumper, Dumper):
             item = plan.dumper.common_item(items, format)
         return self.get_dumper(item, format)
@@ -370,18 +371,18 @@ class Transformer:
             self._oid_dumpers[format][oid] = dumper
         return dumper
 
-    def _plan_class(self, obj: Any, format: PyFormat) -> _Plan:
-        cls: type = type(obj)
+    def _plan_class(self, obj: object, format: PyFormat) -> _Plan:
+        cls = type(obj)
         dumper = self._adapters.get_dumper(cls, format)(cls, self)
         plan = _Plan(dumper.get_key, {}, dumper.dump, dumper.oid, int(dumper.format), dumper)
-        # A dumper may be any object of the right shape, so only Anyq's own method is known to return the
-        # class.
+        # A dumper may be any object of the right shape, so only the method of our base class is known to return
+        # the class.
         if getattr(type(dumper), "get_key", None) is Dumper.get_key:
             plan = plan._replace(get_key=None)
         self._plans[format][cls] = plan
         return plan
 
-    def _plan_key(self, plan: _Plan, obj: Any, format: PyFormat) -> _Plan:
+    def _plan_key(self, plan: _Plan, obj: object, format: PyFormat) -> _Plan:
         assert plan.get_key is not None
         key = plan.get_key(obj, format)
         dumper = plan.dumper if key is type(obj) else plan.dumper.upgrade(obj, format)
@@ -438,9 +439,7 @@ class Transformer:
 
 
 def _out_of_range(obj: Any, where: str, cause: Exception) -> DataError:
-    return DataError(
-        f"{where}: a value of type {type(obj).__name__} does not fit its PostgreSQL type: {cause}"
-    )
+    return DataError(f"{where}: a value of type {type(obj).__name__} does not fit its PostgreSQL type: {cause}")
 
 
 def _type_as_sql(info: TypeInfo, oid: int) -> str:

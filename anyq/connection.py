@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from enum import IntEnum
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, cast, overload
+from typing import Any, Generic, NamedTuple, NoReturn, cast, overload
 
 import anyio
 import anyio.abc
@@ -41,7 +41,7 @@ from .errors import (
 from .postgres import adapters as global_adapters
 from .protocol import frontend
 from .protocol.backend import NoticeResponse, NotificationResponse
-from .protocol.constants import Format, TransactionStatus
+from .protocol.constants import Format
 from .protocol.session import ProtocolSession, Request
 from .rows import AsyncRowFactory, TupleRow, tuple_row
 from .streams import Channel, SocketStream, as_channel
@@ -216,7 +216,7 @@ class AsyncConnection(Generic[Row]):
                 host,
                 autocommit=autocommit,
                 prepare_threshold=prepare_threshold,
-                row_factory=row_factory or tuple_row,
+                row_factory=cast(AsyncRowFactory[Any], row_factory or tuple_row),
                 cursor_factory=cursor_factory or AsyncCursor,
                 context=context,
             )

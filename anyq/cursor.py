@@ -13,6 +13,7 @@ from typing_extensions import Self, TypeVar
 
 from . import _queries
 from ._column import Column
+from ._executemany import executemany
 from ._execution import (
     Statement,
     StatementRequest,
@@ -23,7 +24,6 @@ from ._execution import (
     went_stale,
     without_begin,
 )
-from ._executemany import executemany
 from ._streaming import AsyncRowStream
 from .abc import Params, Query
 from .adapt import AdaptersMap, PyFormat, Transformer

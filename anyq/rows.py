@@ -83,9 +83,7 @@ def no_result(values: Sequence[Any]) -> NoReturn:
 
     :raises InterfaceError: always.
     """
-    raise InterfaceError(
-        "the cursor doesn't have a result: run a query that returns rows before you fetch them"
-    )
+    raise InterfaceError("the cursor doesn't have a result: run a query that returns rows before you fetch them")
 
 
 def tuple_row(cursor: _Described) -> RowMaker[TupleRow]:
@@ -200,8 +198,8 @@ def _namedtuple_maker(names: tuple[str, ...]) -> RowMaker[NamedTuple]:
                 " use different aliases (AS) or another row factory"
             )
         fields[field] = name
-    cls: Any = namedtuple("Row", list(fields))
-    make: RowMaker[NamedTuple] = cls._make
+    make_class: Any = namedtuple  # type checkers only take fields that they can see
+    make: RowMaker[NamedTuple] = make_class("Row", list(fields))._make
     return make
 
 

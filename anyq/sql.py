@@ -86,9 +86,7 @@ class Composable(ABC):
     def __eq__(self, other: object) -> bool:
         # NotImplemented and not False, so that a class that knows about this one can say otherwise.
         return (
-            self._obj == other._obj
-            if isinstance(other, Composable) and type(self) is type(other)
-            else NotImplemented
+            self._obj == other._obj if isinstance(other, Composable) and type(self) is type(other) else NotImplemented
         )
 
     def __hash__(self) -> int:
@@ -188,9 +186,7 @@ class SQL(Composable):
                 index = automatic
                 automatic += 1
             if index >= len(args):
-                raise IndexError(
-                    f"SQL.format() got {len(args)} positional arguments, too few for its placeholders"
-                )
+                raise IndexError(f"SQL.format() got {len(args)} positional arguments, too few for its placeholders")
             parts.append(args[index])
         return Composed(parts)
 

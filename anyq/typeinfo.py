@@ -93,7 +93,7 @@ class TypeInfo:
 
         register_type(self, context)
 
-    def _added(self, registry: TypesRegistry) -> None:
+    def added(self, registry: TypesRegistry) -> None:
         """React to being added to a registry. For subclasses that can be found by more than name and oid."""
 
 
@@ -127,7 +127,7 @@ class TypesRegistry:
             self._infos[info.array_oid] = info
         self._infos[info.name] = info
         self._infos[info.regtype] = info
-        info._added(self)
+        info.added(self)
 
     def clear(self) -> None:
         """Forget every type."""

@@ -31,9 +31,9 @@ import anyio
 from .backends import Backend, Waiter
 from .errors import Error, OperationalError, QueryCanceled, RemoteProtocolError
 from .protocol import frontend
-from .protocol.backend import NoticeResponse, NotificationResponse
+from .protocol.backend import Authentication, NoticeResponse, NotificationResponse
 from .protocol.constants import TransactionStatus
-from .protocol.session import Authentication, ProtocolSession, Request
+from .protocol.session import ProtocolSession, Request
 from .protocol.state import Phase
 from .streams import Channel
 
@@ -163,7 +163,7 @@ class Wire:
         self.submit(request, b"")
         self._sender = request
 
-    def close_request(self, request: Request, data: bytes) -> None:
+    def close_request(self, request: Request, data: bytes | bytearray) -> None:
         """Send the last bytes of the request begun by :meth:`open` and let the others send."""
         if self._sender is request:
             self._sender = None
@@ -298,7 +298,7 @@ class Wire:
             data = bytearray()
             frontend.execute(data, _NO_PORTAL)
             frontend.sync(data)
-            self.close_request(request, bytes(data))
+            self.close_request(request, data)
         if self.session.head is not request:
             return
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.grace):

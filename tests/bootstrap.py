@@ -61,15 +61,13 @@ def installed_state(extra):
     return {"root": ROOT, "pyproject": digest, "extra": extra}
 
 
-def is_ready(extra):
+def recorded_state():
+    """Return what the last installation that finished is recorded as, an empty record if none did."""
     try:
         with open(MARKER) as file:
-            found = json.load(file)
+            return json.load(file)
     except (OSError, ValueError):
-        return False
-    # Everything of `demo` is in `test` as well.
-    up_to_date = found in (installed_state(extra), installed_state("test"))
-    return up_to_date and quietly(PYTHON, "-c", "import anyio") == 0
+        return {}
 
 
 def has_pip():
@@ -92,13 +90,18 @@ def make_environment():
 
 
 def set_up(extra):
-    if is_ready(extra):
+    found = recorded_state()
+    # Everything of `demo` is in `test` as well.
+    if (
+        found in (installed_state(extra), installed_state("test"))
+        and quietly(PYTHON, "-c", "import anyio") == 0
+    ):
         return
-    if quietly(PYTHON, "-c", "import sys; sys.exit(sys.prefix == sys.base_prefix)") != 0 or not has_pip():
+    if found.get("root") != ROOT or not has_pip():
         make_environment()
-    elif os.path.exists(MARKER):
+    else:
         os.remove(MARKER)
-    say("installing anyq with the extra '" + extra + "' (a few minutes at the first run, nothing later)")
+    say("installing anyq with the extra '" + extra + "' (a minute or two at the first run, nothing later)")
     pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     if run(*pip, "--editable", ".[" + extra + "]") != 0:
         fail("installing failed; see above")

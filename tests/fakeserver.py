@@ -1,7 +1,7 @@
 """A PostgreSQL server that follows a script: what it waits for, and what it sends.
 
-For tests of the whole driver against a server that is slow, wrong or gone at a chosen moment. Knows the protocol's
-messages, and nothing of the driver. A script is a coroutine function that gets one connection::
+For tests of the whole driver against a server that is slow, wrong or gone at a chosen moment. Knows the
+protocol's messages, and nothing of the driver. A script is a coroutine function that gets one connection::
 
     async def script(client: FakeClient) -> None:
         await client.accept_startup()
@@ -12,10 +12,10 @@ messages, and nothing of the driver. A script is a coroutine function that gets 
     async with fake_server(script) as server:
         ... connect to server.conninfo ...
 
-With several scripts the first connection gets the first one, and so on: ``fake_server(session, cancellation)``. When
-a script returns, its connection is closed. Leaving the block waits until all scripts have been followed to their
-end; one that was not fails the test with :exc:`ScriptFailure`, and if the block has failed for the same reason, its
-exception is the cause of that.
+With several scripts the first connection gets the first one, and so on: ``fake_server(session, cancel)``. When a
+script returns, its connection is closed. Leaving the block waits until all scripts have been followed to their
+end; one that was not fails the test with :exc:`ScriptFailure`. If the block has failed too, most likely for the
+same reason, its exception is at the end of the causes of that one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import ssl
 import struct
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import anyio
@@ -81,8 +81,9 @@ class ScriptFailure(AssertionError):
 class FakeClient:
     """One connection, as its script sees it."""
 
-    def __init__(self, stream: ByteStream) -> None:
+    def __init__(self, stream: ByteStream, block_left: anyio.Event) -> None:
         self._stream = stream
+        self._block_left = block_left
         self._messages = fm.FrontendStream()
         self.startup: fm.Startup | None = None
         """What the client has started up with."""
@@ -146,6 +147,32 @@ class FakeClient:
             raise ScriptFailure(f"the client sent {message} where the end of the connection was expected")
         self.waiting_for = "nothing"
 
+    async def receive_until(self, kind: type[fm.FrontendMessage]) -> list[fm.FrontendMessage]:
+        """Wait for messages up to the first of `kind`, and return all of them.
+
+        :raises ScriptFailure: if the client closes the connection before.
+        """
+        messages: list[fm.FrontendMessage] = []
+        while not messages or not isinstance(messages[-1], kind):
+            self.waiting_for = kind.__name__
+            message = await self.receive()
+            if message is None:
+                raise ScriptFailure(f"the client closed the connection where {kind.__name__} was expected")
+            messages.append(message)
+        self.waiting_for = "nothing"
+        return messages
+
+    async def ignore_the_rest(self) -> None:
+        """Read without an answer until the client closes the connection."""
+        self.waiting_for = "the end of the connection"
+        while await self.receive() is not None:
+            pass
+        self.waiting_for = "nothing"
+
+    async def stall(self) -> None:
+        """Neither read nor write until the block of `fake_server` is left: what the client sends piles up."""
+        await self._block_left.wait()
+
     # --- What the server sends
 
     async def send(self, *messages: be.BackendMessage) -> None:
@@ -153,11 +180,9 @@ class FakeClient:
         await self.send_raw(b"".join([message.encode() for message in messages]))
 
     async def send_raw(self, data: bytes) -> None:
-        """Send `data`, whatever it is. Nothing happens if the client has gone: that is for `expect` to see."""
-        try:
+        """Send `data`, whatever it is. Nothing happens if the client is gone: `expect` tells."""
+        with suppress(anyio.BrokenResourceError):
             await self._stream.send(data)
-        except anyio.BrokenResourceError:
-            self._messages.buffer.clear()
 
     async def close(self) -> None:
         """Close the connection, in order."""
@@ -216,6 +241,7 @@ class FakeServer:
         """Connections in the order they came."""
         self.failures: list[ScriptFailure] = []
         self._scripts = scripts
+        self._block_left = anyio.Event()
         self._running = len(scripts)
         self._done = anyio.Event()
         if not scripts:
@@ -226,10 +252,10 @@ class FakeServer:
         """What a client connects to."""
         return f"host={self.host} port={self.port} user=test dbname=test"
 
-    async def _serve(self, stream: SocketStream) -> None:
+    async def serve(self, stream: SocketStream) -> None:
         async with stream:
             number = len(self.clients)
-            client = FakeClient(stream)
+            client = FakeClient(stream, self._block_left)
             self.clients.append(client)
             if number >= len(self._scripts):
                 self._fail(ScriptFailure(f"connection {number + 1} came, and there is no script for it"))
@@ -237,7 +263,8 @@ class FakeServer:
             try:
                 await self._scripts[number](client)
             except Exception as ex:  # whatever goes wrong in a script is the test's failure, in `fake_server`
-                failure = ScriptFailure(f"script {number + 1}: {ex}" if str(ex) else f"script {number + 1}: {ex!r}")
+                why = ex if isinstance(ex, ScriptFailure) else repr(ex)
+                failure = ScriptFailure(f"script {number + 1}: {why}")
                 failure.__cause__ = ex
                 self._fail(failure)
             self._running -= 1
@@ -249,8 +276,9 @@ class FakeServer:
         # Nothing after a failure is worth waiting for.
         self._done.set()
 
-    async def _finish(self) -> None:
+    async def finish(self) -> None:
         """Wait for the scripts; note those that do not end."""
+        self._block_left.set()
         with anyio.move_on_after(_GRACE):
             await self._done.wait()
         if self._done.is_set():
@@ -271,7 +299,7 @@ async def fake_server(*scripts: Script, unix: bool = False) -> AsyncGenerator[Fa
 
     :raises ScriptFailure: when a script fails, is not followed to its end, or there is none for a connection.
     """
-    error: Exception | None = None
+    error: BaseException | None = None
     async with AsyncExitStack() as stack:
         listener: Listener[Any]
         if unix:
@@ -284,15 +312,19 @@ async def fake_server(*scripts: Script, unix: bool = False) -> AsyncGenerator[Fa
         await stack.enter_async_context(listener)
         server = FakeServer(host, port, scripts)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, server._serve)
-            # Caught here, so that the task group does not wrap it in a group.
+            tasks.start_soon(listener.serve, server.serve)
             try:
                 yield server
-                await server._finish()
-            except Exception as ex:
+                await server.finish()
+            except (anyio.get_cancelled_exc_class(), GeneratorExit):
+                raise
+            except BaseException as ex:  # raised below, where the task group does not make a group of it
                 error = ex
             tasks.cancel_scope.cancel()
     if server.failures:
-        raise server.failures[0] from (error or server.failures[0].__cause__)
+        failure = server.failures[0]
+        if error is not None:
+            (failure.__cause__ or failure).__cause__ = error
+        raise failure
     if error is not None:
         raise error

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 import pytest
@@ -18,6 +18,8 @@ from tests.loops import ALL_LOOPS, BlindLoop
 
 pytestmark = pytest.mark.anyio
 
+Pair: TypeAlias = tuple[socket.socket, socket.socket]
+
 
 @pytest.fixture(scope="module", params=ALL_LOOPS)
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
@@ -25,7 +27,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+def pair() -> Iterator[Pair]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
@@ -39,7 +41,7 @@ async def backend(anyio_backend: Any) -> Backend:
 
 
 @pytest.fixture
-async def waiter(backend: Backend, pair: tuple[socket.socket, socket.socket]) -> Any:
+async def waiter(backend: Backend, pair: Pair) -> Any:
     waiter = backend.socket_waiter(pair[0])
     yield waiter
     waiter.close()
@@ -187,11 +189,14 @@ async def test_waiter_survives_a_cancelled_wait(backend: Backend) -> None:
 
 # --- SocketWaiter ---
 
-MODES = [pytest.param(True, False, id="read"), pytest.param(False, True, id="write"), pytest.param(True, True,
-id="both")]
+MODES = [
+    pytest.param(True, False, id="read"),
+    pytest.param(False, True, id="write"),
+    pytest.param(True, True, id="both"),
+]
 
 
-async def test_waits_for_data(waiter: SocketWaiter, pair: tuple[socket.socket, socket.socket]) -> None:
+async def test_waits_for_data(waiter: SocketWaiter, pair: Pair) -> None:
     ours, theirs = pair
     for _ in range(5):
         async with anyio.create_task_group() as group:
@@ -202,8 +207,7 @@ async def test_waits_for_data(waiter: SocketWaiter, pair: tuple[socket.socket, s
         assert ours.recv(10) == b"x"
 
 
-async def test_finds_data_that_arrived_before(waiter: SocketWaiter, pair: tuple[socket.socket, socket.socket])
--> None:
+async def test_finds_data_that_arrived_before(waiter: SocketWaiter, pair: Pair) -> None:
     ours, theirs = pair
     for _ in range(3):
         theirs.send(b"x")
@@ -214,7 +218,7 @@ async def test_finds_data_that_arrived_before(waiter: SocketWaiter, pair: tuple[
         assert ours.recv(10) == b"x"
 
 
-async def test_waits_for_room(waiter: SocketWaiter, pair: tuple[socket.socket, socket.socket]) -> None:
+async def test_waits_for_room(waiter: SocketWaiter, pair: Pair) -> None:
     ours, theirs = pair
     await waiter.wait(False, True)
     fill(ours)
@@ -231,8 +235,7 @@ async def test_waits_for_room(waiter: SocketWaiter, pair: tuple[socket.socket, s
 
 
 @pytest.mark.parametrize("what", ["data", "room"])
-async def test_waits_for_both(waiter: SocketWaiter, pair: tuple[socket.socket, socket.socket], what: str) ->
-None:
+async def test_waits_for_both(waiter: SocketWaiter, pair: Pair, what: str) -> None:
     ours, theirs = pair
     fill(ours)
     for _ in range(2):
@@ -249,17 +252,14 @@ None:
             fill(ours)
 
 
-async def test_end_of_file_is_readable(waiter: SocketWaiter, pair: tuple[socket.socket, socket.socket]) ->
-None:
+async def test_end_of_file_is_readable(waiter: SocketWaiter, pair: Pair) -> None:
     pair[1].close()
     await waiter.wait(True, False)
     assert pair[0].recv(1) == b""
 
 
 @pytest.mark.parametrize(("readable", "writable"), MODES)
-async def test_wake(
-    waiter: SocketWaiter, pair: tuple[socket.socket, socket.socket], readable: bool, writable: bool
-) -> None:
+async def test_wake(waiter: SocketWaiter, pair: Pair, readable: bool, writable: bool) -> None:
     waiter.wake()
     fill(pair[0])
     for _ in range(2):
@@ -270,8 +270,9 @@ async def test_wake(
             waiter.wake()
 
 
-async def test_wake_at_the_first_moment_of_a_wait(waiter: SocketWaiter, pair: tuple[socket.socket,
-socket.socket]) -> None:
+async def test_wake_at_the_first_moment_of_a_wait(
+    waiter: SocketWaiter, pair: tuple[socket.socket, socket.socket]
+) -> None:
     fill(pair[0])
     done = anyio.Event()
 
@@ -293,7 +294,7 @@ socket.socket]) -> None:
 
 @pytest.mark.parametrize(("readable", "writable"), MODES)
 async def test_close_wakes_the_waiting_task(
-    waiter: SocketWaiter, pair: tuple[socket.socket, socket.socket], readable: bool, writable: bool
+    waiter: SocketWaiter, pair: Pair, readable: bool, writable: bool
 ) -> None:
     fill(pair[0])
 
@@ -311,9 +312,7 @@ async def test_close_wakes_the_waiting_task(
         await waiter.wait(readable, writable)
 
 
-async def test_close_at_the_first_moment_of_a_wait(
-    backend: Backend, pair: tuple[socket.socket, socket.socket]
-) -> None:
+async def test_close_at_the_first_moment_of_a_wait(backend: Backend, pair: Pair) -> None:
     async def wait(waiter: SocketWaiter) -> None:
         with pytest.raises(anyio.ClosedResourceError):
             await waiter.wait(True, True)
@@ -346,7 +345,7 @@ async def test_nothing_to_wait_for(waiter: SocketWaiter) -> None:
 
 @pytest.mark.parametrize(("readable", "writable"), MODES)
 async def test_cancelled_wait_leaves_nothing_behind(
-    waiter: SocketWaiter, pair: tuple[socket.socket, socket.socket], readable: bool, writable: bool
+    waiter: SocketWaiter, pair: Pair, readable: bool, writable: bool
 ) -> None:
     ours, theirs = pair
     fill(ours)
@@ -375,7 +374,7 @@ async def test_cancelled_wait_leaves_nothing_behind(
 @pytest.mark.parametrize(("readable", "writable"), MODES)
 async def test_native_cancellation(
     waiter: SocketWaiter,
-    pair: tuple[socket.socket, socket.socket],
+    pair: Pair,
     anyio_backend_name: str,
     readable: bool,
     writable: bool,
@@ -433,7 +432,7 @@ def loop(request: pytest.FixtureRequest) -> Iterator[Any]:
     loop.close()
 
 
-def test_reader_stays_registered(loop: Any, pair: tuple[socket.socket, socket.socket]) -> None:
+def test_reader_stays_registered(loop: Any, pair: Pair) -> None:
     ours, theirs = pair
 
     async def main() -> None:
@@ -451,7 +450,7 @@ def test_reader_stays_registered(loop: Any, pair: tuple[socket.socket, socket.so
     loop.run_until_complete(main())
 
 
-def test_unread_data_does_not_spin_the_loop(loop: Any, pair: tuple[socket.socket, socket.socket]) -> None:
+def test_unread_data_does_not_spin_the_loop(loop: Any, pair: Pair) -> None:
     ours, theirs = pair
 
     async def main() -> None:
@@ -473,8 +472,7 @@ def test_unread_data_does_not_spin_the_loop(loop: Any, pair: tuple[socket.socket
     loop.run_until_complete(main())
 
 
-def test_writability_does_not_wake_for_data_nor_spin(loop: Any, pair: tuple[socket.socket, socket.socket]) ->
-None:
+def test_writability_does_not_wake_for_data_nor_spin(loop: Any, pair: Pair) -> None:
     ours, theirs = pair
 
     async def main() -> None:
@@ -494,7 +492,7 @@ None:
     loop.run_until_complete(main())
 
 
-def test_loop_is_asked_once_whether_it_can_watch_sockets(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_loop_is_asked_once_whether_it_can_watch_sockets(pair: Pair) -> None:
     class Loop(BlindLoop):
         calls = 0
 
@@ -513,8 +511,7 @@ def test_loop_is_asked_once_whether_it_can_watch_sockets(pair: tuple[socket.sock
 
 
 @pytest.mark.parametrize("close_first", [False, True])
-def test_waiter_follows_into_another_loop(pair: tuple[socket.socket, socket.socket], close_first: bool) ->
-None:
+def test_waiter_follows_into_another_loop(pair: Pair, close_first: bool) -> None:
     ours, theirs = pair
     waiters: list[SocketWaiter] = []
 
@@ -535,7 +532,7 @@ None:
     first.close()
 
 
-def test_waiter_refuses_a_second_running_loop(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_waiter_refuses_a_second_running_loop(pair: Pair) -> None:
     waiters: list[SocketWaiter] = []
     ready, done = threading.Event(), threading.Event()
 
@@ -556,7 +553,7 @@ def test_waiter_refuses_a_second_running_loop(pair: tuple[socket.socket, socket.
 
 
 @pytest.mark.parametrize("where", ["same thread", "other thread", "after the loop"])
-def test_abandon(loop: Any, pair: tuple[socket.socket, socket.socket], where: str) -> None:
+def test_abandon(loop: Any, pair: Pair, where: str) -> None:
     ours, theirs = pair
     waiters: list[SocketWaiter] = []
 
@@ -582,7 +579,7 @@ def test_abandon(loop: Any, pair: tuple[socket.socket, socket.socket], where: st
     assert theirs.recv(1) == b""
 
 
-def test_closing_after_the_loop(loop: Any, pair: tuple[socket.socket, socket.socket]) -> None:
+def test_closing_after_the_loop(loop: Any, pair: Pair) -> None:
     ours, theirs = pair
     waiters: list[SocketWaiter] = []
 

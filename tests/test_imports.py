@@ -26,7 +26,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "options": ("conninfo", "_connstrings"),
     "adaptation": (
         *("adapt", "types", "typeinfo", "postgres", "rows", "sql"),
-        *("_column", "_queries", "_preparing"),
+        *("_adapters_map", "_column", "_queries", "_preparing"),
     ),
     "backends": ("backends",),
     "streams": ("streams", "_channel", "_foreign"),

@@ -149,7 +149,9 @@ def test_raw_bad_params(params: Any, message: str) -> None:
         convert_raw(b"SELECT $1", params)
 
 
-@pytest.mark.parametrize("query", ["SELECT %s", b"SELECT %s", sql.SQL("SELECT %s"), sql.SQL("{} %s").format(sql.SQL("SELECT"))])
+@pytest.mark.parametrize(
+    "query", ["SELECT %s", b"SELECT %s", sql.SQL("SELECT %s"), sql.SQL("{} %s").format(sql.SQL("SELECT"))]
+)
 def test_forms_of_query(query: Any) -> None:
     assert plan_query(query, (1,), None, "utf-8").sql == b"SELECT $1"
     assert plan_query(query, (), None, "utf-8").sql == b"SELECT $1"

@@ -259,9 +259,10 @@ def _decode_ready_for_query(data: bytes, encoding: str) -> ReadyForQuery:
 
 
 def _decode_command_complete(data: bytes, encoding: str) -> CommandComplete:
-    tag, pos = _text(data, 0, encoding)
-    _check_end(data, pos)
-    return CommandComplete(tag)
+    # Comes with every command, so without the detour by _text().
+    if data.find(0) != len(data) - 1:
+        raise _Malformed("it is not one string")
+    return CommandComplete(data[:-1].decode(encoding, "replace"))
 
 
 def _decode_parameter_description(data: bytes, encoding: str) -> ParameterDescription:
@@ -279,10 +280,10 @@ def _decode_row_description(data: bytes, encoding: str) -> RowDescription:
         if end < 0:
             raise _Malformed("a column name has no end")
         name = data[pos:end].decode(encoding, "replace")
-        field = FieldDescription(name, *FIELD.unpack_from(data, end + 1))
-        if field.format > 1:
-            _refuse_format(field.format)
-        fields.append(field)
+        numbers = FIELD.unpack_from(data, end + 1)
+        if numbers[5] > 1:
+            _refuse_format(numbers[5])
+        fields.append(FieldDescription(name, *numbers))
         pos = end + 19
     _check_end(data, pos)
     return RowDescription(tuple(fields))

@@ -81,7 +81,7 @@ _DESCRIBE_UNNAMED_PORTAL = _header(_DESCRIBE, 6) + b"P\0"
 _EXECUTE_UNNAMED_TO_THE_END = _header(_EXECUTE, 9) + b"\0\0\0\0\0"
 
 _PLAN_PARAMETERS = 64
-"""Parameters up to which the constant parts of a Bind are kept: more would keep too much memory for too
+"""Parameters up to which the constant parts of a message are kept: more would keep too much memory for too
 little time."""
 
 _LONGEST_REASON = 8000
@@ -219,11 +219,19 @@ def parse(out: bytearray, name: bytes, sql: bytes, oids: Sequence[int]) -> None:
     length = len(name) + len(sql) + 4 * count + 8
     if length > MAX_MESSAGE_LENGTH:
         _refuse_length(length)
-    try:
-        types = struct.pack(f">H{count}I", count, *oids)
-    except struct.error:
-        raise LocalProtocolError(f"a type oid is a number of 32 bits: {list(oids)!a}") from None
+    types = (_cached_oid_list if count <= _PLAN_PARAMETERS else _oid_list)(tuple(oids))
     out += b"".join((_header(_PARSE, length), name, b"\0", sql, b"\0", types))
+
+
+def _oid_list(oids: tuple[int, ...]) -> bytes:
+    count = len(oids)
+    try:
+        return struct.pack(f">H{count}I", count, *oids)
+    except struct.error:
+        raise LocalProtocolError(f"a type oid is a number of 32 bits: {oids!a}") from None
+
+
+_cached_oid_list = lru_cache(maxsize=512)(_oid_list)
 
 
 def bind(

@@ -24,7 +24,7 @@ from ..errors import (
 from . import backend, frontend
 from .backend import Authentication, FieldDescription, NoticeResponse, NotificationResponse
 from .buffer import HEADER, LARGE_MESSAGE, LargeRow, ReceiveBuffer
-from .constants import MAX_MESSAGE_LENGTH, MAX_AUTH_MESSAGE_LENGTH, PROTOCOL_3_0, TransactionStatus
+from .constants import MAX_AUTH_MESSAGE_LENGTH, MAX_MESSAGE_LENGTH, PROTOCOL_3_0, TransactionStatus
 from .constants import BackendCode as B
 from .state import ACCEPTS, TRANSITIONS, Phase
 
@@ -132,7 +132,7 @@ class Request:
 
     def ready(self) -> bool:
         """Return whether there is something for the one who waits: the end or, when streaming, any row."""
-        return self.done or 0 < self.streaming and self.current is not None and len(self.current.rows) >= self.streaming
+        return self.done or self.streaming > 0 and self.current is not None and len(self.current.rows) >= self.streaming
 
     def fail(self, error: Error) -> None:
         """End it without a further reply."""
@@ -238,10 +238,8 @@ class ProtocolSession:
 
     def close(self) -> None:
         """End the session in good order; requests still under way fail."""
-        if self.phase is Phase.FAILED:
-            return
-        self.fail("the connection was closed while the operation was under way")
-        if self.phase is Phase.FAILED:
+        if self.phase < Phase.CLOSED:
+            self.fail("the connection was closed while the operation was under way")
             self.enter(Phase.CLOSED)
 
     def lost(self) -> Error:

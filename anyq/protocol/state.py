@@ -41,7 +41,7 @@ class Phase(IntEnum):
     FAILED = auto()
 
 
-_ANYTIME: Final = {
+_ANYTIME: Final[dict[int, str]] = {
     B.NOTICE_RESPONSE: "on_notice",
     B.PARAMETER_STATUS: "on_parameter_status",
     B.NOTIFICATION_RESPONSE: "on_notification",

@@ -19,9 +19,7 @@ USECS_PER_DAY = 86_400 * USECS_PER_SECOND
 
 _MONTHS = {
     name: n
-    for n, name in enumerate(
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], 1
-    )
+    for n, name in enumerate(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], 1)
 }
 
 _TIME = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:\.(?P<fraction>\d{1,6}))?"
@@ -68,10 +66,13 @@ _INTERVAL_ISO = re.compile(
     r"(?:(?P<second_sign>-?)(?P<seconds>\d+)(?:\.(?P<fraction>\d{1,6}))?S)?)?",
     re.ASCII,
 )
+# A space if there was a part before; and a sign that is not the first of all.
+_JOINED = r"(?:(?<=\d)[ ]|(?<!\d))"
+_OWN_SIGN = r"(?:(?<=[ ])[-+])?"
 # IntervalStyle sql_standard: "1-2", "3 4:05:06", a "-" before either, or "+1-2 -3 +4:05:06".
 _INTERVAL_SQL = re.compile(
-    r"(?P<lead>[-+]?)(?:(?P<years>\d+)-(?P<months>\d+))?(?:[ ]?(?P<day_sign>[-+]?)(?P<days>\d+)(?![:\d]))?"
-    rf"(?:[ ]?(?P<sign>[-+]?){_CLOCK})?",
+    r"(?P<lead>[-+]?)(?:(?P<years>\d+)-(?P<months>\d+))?"
+    rf"(?:{_JOINED}(?P<day_sign>{_OWN_SIGN})(?P<days>\d+)(?![:\d]))?(?:{_JOINED}(?P<sign>{_OWN_SIGN}){_CLOCK})?",
     re.ASCII,
 )
 
@@ -94,14 +95,7 @@ def days_from_civil(year: int, month: int, day: int) -> int:
     cycle, year_of_cycle = divmod(year, 400)
     day_of_year = (153 * (month - 3) + 2) // 5 + day - 1
     # 146,097 days are 400 years; 730,425 is the count of this formula for 2000-01-01.
-    return (
-        cycle * 146_097
-        + year_of_cycle * 365
-        + year_of_cycle // 4
-        - year_of_cycle // 100
-        + day_of_year
-        - 730_425
-    )
+    return cycle * 146_097 + year_of_cycle * 365 + year_of_cycle // 4 - year_of_cycle // 100 + day_of_year - 730_425
 
 
 def civil_from_days(days: int) -> tuple[int, int, int]:
@@ -159,9 +153,7 @@ def parse_timestamp(text: str, day_first: bool | None) -> Moment:
             if match["sep"] == "." or day_first:
                 month, day = day, month
             elif day_first is None:
-                raise ValueError(
-                    "the DateStyle is not known, and the first number may be the day or the month"
-                )
+                raise ValueError("the DateStyle is not known, and the first number may be the day or the month")
     elif match := _POSTGRES.fullmatch(text):
         month = _MONTHS.get(match["mon1"] or match["mon2"], 0)
         year, day = int(match["y"]), int(match["d1"] or match["d2"])
@@ -236,9 +228,9 @@ def _clock_usecs(match: re.Match[str]) -> int:
 
 
 def _usecs_of_day(match: re.Match[str]) -> int:
-    seconds = int(match["hour"]) * 3600 + int(match["minute"]) * 60 + int(match["second"])
-    usecs = seconds * USECS_PER_SECOND + _fraction(match)
-    if usecs > USECS_PER_DAY:
+    hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"])
+    usecs = (hour * 3600 + minute * 60 + second) * USECS_PER_SECOND + _fraction(match)
+    if minute > 59 or second > 59 or usecs > USECS_PER_DAY:
         raise ValueError("no such time of day")
     return usecs
 

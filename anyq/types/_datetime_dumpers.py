@@ -71,9 +71,7 @@ class NaiveOrAwareDumper(Dumper):
 
     def wrong_kind(self, obj: Any) -> DataError:
         kind, other, how = (
-            ("aware", "without", "give it a tzinfo")
-            if self.aware
-            else ("naive", "with", "replace(tzinfo=None)")
+            ("aware", "without", "give it a tzinfo") if self.aware else ("naive", "with", "replace(tzinfo=None)")
         )
         return DataError(f"cannot dump {obj!r}, {other} time zone, where {kind} values are expected: {how}")
 
@@ -141,13 +139,10 @@ def _time_offset(dumper: TimeTzDumper | TimeTzBinaryDumper, obj: time) -> timede
     offset = obj.utcoffset()
     if offset is None:
         raise DataError(
-            f"cannot tell the offset of {obj!r} without a date:"
-            " use a datetime, or a tzinfo that is a fixed offset"
+            f"cannot tell the offset of {obj!r} without a date: use a datetime, or a tzinfo that is a fixed offset"
         )
     if offset.microseconds or abs(offset) >= _MAX_OFFSET:
-        raise DataError(
-            f"cannot dump {obj!r}: PostgreSQL's offsets are of whole seconds, and less than 16 hours"
-        )
+        raise DataError(f"cannot dump {obj!r}: PostgreSQL's offsets are of whole seconds, and less than 16 hours")
     return offset
 
 

@@ -55,17 +55,16 @@ def _flatten(obj: list[Any]) -> tuple[list[int], list[Any]]:
     items = obj
     while items and isinstance(items[0], list):
         if len(dims) == _MAX_DIMENSIONS:
-            raise DataError(
-                f"an array has at most {_MAX_DIMENSIONS} dimensions, and the list is nested deeper"
-            )
-        length = len(items[0])
+            raise DataError(f"an array has at most {_MAX_DIMENSIONS} dimensions, and the list is nested deeper")
+        length = len(items[0])  # pyright: ignore[reportUnknownArgumentType]
         for item in items:
-            if not isinstance(item, list) or len(item) != length:
+            if not isinstance(item, list) or len(item) != length:  # pyright: ignore[reportUnknownArgumentType]
                 raise DataError(_RAGGED)
         items = [item for part in items for item in part]
         dims.append(length)
-    if any(issubclass(cls, list) for cls in set(map(type, items))):
-        raise DataError(_RAGGED)
+    for cls in set(map(type, items)):
+        if issubclass(cls, list):
+            raise DataError(_RAGGED)
     return dims, items
 
 
@@ -101,9 +100,7 @@ class _BaseListDumper(RecursiveDumper):
         return dumper
 
     def _find_sub_dumper(self, obj: list[Any]) -> abc.Dumper | None:
-        items = _flatten(obj)[1]
-        if None in items:
-            items = [item for item in items if item is not None]
+        items = [item for item in _flatten(obj)[1] if item is not None]
         return self._tx.get_common_dumper(items, PyFormat.from_pq(self.format)) if items else None
 
     def _set_sub_dumper(self, dumper: abc.Dumper) -> None:
@@ -117,12 +114,9 @@ class _BaseListDumper(RecursiveDumper):
     def _dump_items(self, items: list[Any]) -> list[bytes | None]:
         if self._sub_dumper is None:
             return [None] * len(items)
-        values: list[bytes | None] = []
         dump = self._sub_dumper.dump
-        for item in items:
-            value = None if item is None else dump(item)
-            values.append(None if value is None else bytes(value))
-        return values
+        values = [None if item is None else dump(item) for item in items]
+        return [None if value is None else bytes(value) for value in values]
 
 
 class ListDumper(_BaseListDumper):
@@ -148,11 +142,13 @@ class ListDumper(_BaseListDumper):
                 else value
                 for value in values
             ]
-        for length in reversed(dims):
-            tokens = [
-                b"{%b}" % self._delimiter.join(tokens[i : i + length]) for i in range(0, len(tokens), length)
-            ]
-        return tokens[0].decode().encode(self._encoding) if transcode else tokens[0]
+        for length in reversed(dims[1:]):
+            tokens = [self._join(tokens[i : i + length]) for i in range(0, len(tokens), length)]
+        text = self._join(tokens)
+        return text.decode().encode(self._encoding) if transcode else text
+
+    def _join(self, tokens: list[bytes]) -> bytes:
+        return b"{%b}" % self._delimiter.join(tokens)
 
 
 class ListBinaryDumper(_BaseListDumper):
@@ -283,9 +279,7 @@ _OPEN, _CLOSE, _DELIMITER, _QUOTED, _UNQUOTED = range(1, 6)
 @lru_cache
 def _tokens(delimiter: bytes) -> re.Pattern[bytes]:
     delimiter = re.escape(delimiter)
-    return re.compile(
-        rb'(\{)|(\})|(%b)|"([^"\\]*(?:\\.[^"\\]*)*)"|([^{}"\\%b]+)' % (delimiter, delimiter), re.DOTALL
-    )
+    return re.compile(rb'(\{)|(\})|(%b)|"([^"\\]*(?:\\.[^"\\]*)*)"|([^{}"\\%b]+)' % (delimiter, delimiter), re.DOTALL)
 
 
 _escaped = re.compile(rb"\\(.)", re.DOTALL)
@@ -361,7 +355,8 @@ def register_array(info: TypeInfo, context: AdaptContext | None = None) -> None:
     adapters.register_loader(info.array_oid, ArrayBinaryLoader)
     known = {"oid": info.array_oid, "element_oid": info.oid}
     for base in (ListDumper, ListBinaryDumper):
-        adapters.register_dumper(None, type(base.__name__, (base,), known))
+        dumper: Any = type(base.__name__, (base,), known)
+        adapters.register_dumper(None, dumper)
 
 
 def register_default_adapters(context: AdaptContext) -> None:

@@ -358,9 +358,7 @@ class TimestamptzLoader(_StyledLoader):
             aware = local.replace(tzinfo=self._timezone, fold=fold)
             if aware.tzname() == moment.zone:
                 return aware
-        raise _cannot_load(
-            "timestamptz", text, f"cannot tell the offset of {moment.zone!r}; use SET DateStyle TO ISO"
-        )
+        raise _cannot_load("timestamptz", text, f"cannot tell the offset of {moment.zone!r}; use SET DateStyle TO ISO")
 
 
 class TimestamptzBinaryLoader(Loader):
@@ -389,8 +387,8 @@ def _timestamptz(usecs: int, zone: tzinfo, text: str | None) -> datetime:
         pass
     try:
         # In UTC it is out of range, but maybe not in this zone: datetime.max in America is one.
-        offset = zone.utcoffset(datetime.max if usecs > 0 else datetime.min)
-        return (EPOCH + timedelta(0, 0, usecs) + (offset or timedelta(0))).replace(tzinfo=zone)
+        offset = zone.utcoffset(datetime.max if usecs > 0 else datetime.min) or timedelta(0)
+        return (EPOCH + (timedelta(0, 0, usecs) + offset)).replace(tzinfo=zone)
     except (ValueError, OverflowError):
         pass
     if text is None:
@@ -420,7 +418,10 @@ class IntervalBinaryLoader(Loader):
     def load(self, data: bytes) -> timedelta:
         usecs, days, months = _unpack_interval(data)
         if not months:
-            return timedelta(days, 0, usecs)
+            try:
+                return timedelta(days, 0, usecs)
+            except OverflowError:
+                pass
         return _interval(months, days, usecs)
 
 

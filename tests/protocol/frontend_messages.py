@@ -254,9 +254,7 @@ def parse(code: int, payload: bytes) -> FrontendMessage:
         case "f":
             message = CopyFail(reader.string())
         case "F":
-            message = FunctionCall(
-                reader.number(">I"), reader.numbers(">H"), reader.values(), reader.number(">H")
-            )
+            message = FunctionCall(reader.number(">I"), reader.numbers(">H"), reader.values(), reader.number(">H"))
         case letter:
             raise BadMessage(f"there is no message {letter!r}")
     return reader.end(message)

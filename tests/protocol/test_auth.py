@@ -22,7 +22,7 @@ from anyq.protocol import auth
 from anyq.protocol.auth import ScramClient
 from anyq.protocol.constants import MAX_SCRAM_ITERATIONS, SCRAM_THREAD_ITERATIONS
 
-# RFC 7677, 3, but for the user's name: PostgreSQL's clients leave it empty. The keys below do not depend on it.
+# RFC 7677, 3.
 NONCE = "rOprNGfwEbeRWgbNEkqO"
 SERVER_NONCE = NONCE + "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
 SALT = b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
@@ -32,9 +32,7 @@ SERVER_FIRST = f"r={SERVER_NONCE},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096".encode()
 class FakeScramServer:
     """The server's side, as RFC 5802 has it."""
 
-    def __init__(
-        self, password: str, salt: bytes = b"salt", iterations: int = 7, binding: bytes = b""
-    ) -> None:
+    def __init__(self, password: str, salt: bytes = b"salt", iterations: int = 7, binding: bytes = b"") -> None:
         salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
         self.stored_key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
         self.server_key = hmac.digest(salted, b"Server Key", "sha256")
@@ -78,8 +76,7 @@ def test_rfc_7677_vector() -> None:
     client._bare = b"n=user,r=" + NONCE.encode()  # pyright: ignore[reportPrivateUsage]
     assert client.first_message() == b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
     assert client.process_first(SERVER_FIRST) == (
-        b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
-        b"p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+        b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
     )
     client.verify_final(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
     assert client.verified
@@ -145,9 +142,7 @@ def test_extensions_of_the_server_are_ignored_but_signed() -> None:
 # --- SCRAM that fails
 
 
-@pytest.mark.parametrize(
-    "nonce", ["", "r", NONCE, NONCE[:-1] + "X" + "more", "X" + SERVER_NONCE, SERVER_NONCE.lower()]
-)
+@pytest.mark.parametrize("nonce", ["", "r", NONCE, NONCE[:-1] + "X" + "more", "X" + SERVER_NONCE, SERVER_NONCE.lower()])
 def test_a_nonce_that_does_not_continue_ours_is_refused(nonce: str) -> None:
     with pytest.raises(RemoteProtocolError, match="nonce"):
         started().process_first(f"r={nonce},s=c2FsdA==,i=4096".encode())

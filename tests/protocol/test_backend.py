@@ -24,7 +24,7 @@ from anyq.protocol.constants import (
     TransactionStatus,
 )
 
-text = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=20)
+text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 ascii_name = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
 data = st.binary(max_size=40)
 uint16 = st.integers(0, 2**16 - 1)
@@ -182,9 +182,7 @@ def test_damaged_messages_decode_or_are_refused(message: be.BackendMessage, sour
             case "insert":
                 payload[at:at] = source.draw(st.binary(min_size=1, max_size=4))
             case _:
-                piece = source.draw(
-                    st.sampled_from([b"\0", b"\xff", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff"])
-                )
+                piece = source.draw(st.sampled_from([b"\0", b"\xff", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff"]))
                 payload[at : at + len(piece)] = piece
     try:
         be.decode(message.code, payload)
@@ -194,9 +192,7 @@ def test_damaged_messages_decode_or_are_refused(message: be.BackendMessage, sour
 
 @pytest.mark.parametrize("kind", list(MESSAGES), ids=lambda kind: kind.__name__)
 @given(source=st.data())
-def test_every_cut_is_refused_or_another_message(
-    kind: type[be.BackendMessage], source: st.DataObject
-) -> None:
+def test_every_cut_is_refused_or_another_message(kind: type[be.BackendMessage], source: st.DataObject) -> None:
     message = source.draw(MESSAGES[kind])
     payload = message.encode()[5:]
     for end in range(len(payload)):

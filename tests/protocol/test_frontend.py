@@ -17,7 +17,7 @@ names = st.binary(max_size=70).map(lambda name: name.replace(b"\0", b"x"))
 values = st.lists(st.none() | st.binary(max_size=40), max_size=8)
 codes = st.sampled_from([0, 1])
 oids = st.integers(0, 2**32 - 1)
-texts = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=30)
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 
 BEFORE = b"what was there"
 
@@ -149,9 +149,7 @@ def test_any_buffer_is_a_value(value: bytearray | memoryview, content: bytes) ->
 
 def test_bind_reads_format_enum_members() -> None:
     binary = constants.Format.BINARY
-    assert written(frontend.bind, b"", b"", [binary], [b"1"], [binary]) == fm.Bind(
-        b"", b"", (1,), (b"1",), (1,)
-    )
+    assert written(frontend.bind, b"", b"", [binary], [b"1"], [binary]) == fm.Bind(b"", b"", (1,), (b"1",), (1,))
 
 
 @given(st.sampled_from([b"S", b"P"]), st.just(b"") | names)

@@ -1,0 +1,147 @@
+"""The drivers that are compared, each with the workloads it has, behind one small interface."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+ONE_ROW = "SELECT 1 + {}::int4"
+INT4_1000 = "SELECT i::int4 FROM generate_series(1, {}::int4) AS t(i)"
+ROWS = 1000
+
+
+class Driver:
+    """A connected driver; a workload that it does not have is not there as a method."""
+
+    async def open(self, dsn: str) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class BlockingSocket(Driver):
+    """No driver: ready-made bytes through a blocking socket, and nobody looks at the answer. The limit for all."""
+
+    async def open(self, dsn: str) -> None:
+        from anyq.conninfo import resolve
+
+        options = resolve(dsn, {}, {})
+        host = options.hosts[0]
+        path = host.socket_path
+        if path is not None:
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.connect(path)
+        else:
+            self._socket = socket.create_connection((host.host, host.port))
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        pairs = b"".join(b"%s\0%s\0" % (k.encode(), v.encode()) for k, v in options.startup_parameters().items())
+        self._ask(struct.pack("!ii", len(pairs) + 9, 196608) + pairs + b"\0")
+        self._ask(_message(b"P", b"one\0" + ONE_ROW.format("$1").encode() + b"\0\0\0") + _message(b"S", b""))
+        self._one_row = self._bound(b"one", 5)
+
+    def _bound(self, name: bytes, value: int) -> bytes:
+        bind = b"\0" + name + b"\0" + struct.pack("!HHHiiHH", 1, 1, 1, 4, value, 1, 1)
+        return _message(b"B", bind) + _message(b"E", b"\0\0\0\0\0") + _message(b"S", b"")
+
+    def _ask(self, data: bytes) -> None:
+        self._socket.sendall(data)
+        answer = b""
+        while answer[-6:-1] != b"Z\0\0\0\x05":
+            answer += self._socket.recv(65536)
+
+    async def close(self) -> None:
+        self._socket.close()
+
+    async def one_row(self) -> None:
+        self._socket.sendall(self._one_row)
+        self._socket.recv(65536)
+
+
+def _message(code: bytes, payload: bytes) -> bytes:
+    return code + struct.pack("!i", len(payload) + 4) + payload
+
+
+class Anyq(Driver):
+    async def open(self, dsn: str) -> None:
+        import anyq
+
+        self._conn = await anyq.AsyncConnection.connect(dsn, autocommit=True)
+
+    async def close(self) -> None:
+        await self._conn.close()
+
+    async def _fetch(self, query: Any, value: int) -> int:
+        cursor = await self._conn.execute(query, (value,))
+        return len(await cursor.fetchall())
+
+    async def one_row(self) -> None:
+        cursor = await self._conn.execute("SELECT 1 + %s::int4", (5,))
+        assert await cursor.fetchone() == (6,)
+
+    async def int4_1000(self) -> None:
+        assert await self._fetch("SELECT i::int4 FROM generate_series(1, %s::int4) AS t(i)", ROWS) == ROWS
+
+
+class PsycopgAsync(Driver):
+    binary = False
+
+    async def open(self, dsn: str) -> None:
+        import psycopg
+
+        self._conn = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
+
+    async def close(self) -> None:
+        await self._conn.close()
+
+    async def one_row(self) -> None:
+        cursor = await self._conn.execute("SELECT 1 + %s::int4", (5,), binary=self.binary)
+        assert await cursor.fetchone() == (6,)
+
+    async def int4_1000(self) -> None:
+        cursor = await self._conn.execute(
+            "SELECT i::int4 FROM generate_series(1, %s::int4) AS t(i)", (ROWS,), binary=self.binary
+        )
+        assert len(await cursor.fetchall()) == ROWS
+
+
+class PsycopgAsyncBinary(PsycopgAsync):
+    binary = True
+
+
+class Asyncpg(Driver):
+    async def open(self, dsn: str) -> None:
+        import asyncpg
+
+        from anyq.conninfo import resolve
+
+        # asyncpg takes URIs only.
+        options = resolve(dsn, {}, {})
+        host = options.hosts[0]
+        self._conn = await asyncpg.connect(
+            host=host.host, port=host.port, user=options.user, database=options.dbname, password=options.password
+        )
+
+    async def close(self) -> None:
+        await self._conn.close()
+
+    async def one_row(self) -> None:
+        assert tuple(await self._conn.fetchrow(ONE_ROW.format("$1"), 5)) == (6,)
+
+    async def int4_1000(self) -> None:
+        assert len(await self._conn.fetch(INT4_1000.format("$1"), ROWS)) == ROWS
+
+
+Runner = Callable[[Callable[[], Awaitable[None]]], None]
+
+DRIVERS: dict[str, tuple[type[Driver], str]] = {
+    "socket": (BlockingSocket, "asyncio"),
+    "anyq-asyncio": (Anyq, "asyncio"),
+    "anyq-uvloop": (Anyq, "uvloop"),
+    "anyq-trio": (Anyq, "trio"),
+    "psycopg-asyncio": (PsycopgAsync, "asyncio"),
+    "psycopg-asyncio-binary": (PsycopgAsyncBinary, "asyncio"),
+    "asyncpg-asyncio": (Asyncpg, "asyncio"),
+    "asyncpg-uvloop": (Asyncpg, "uvloop"),
+}
+"""Each driver with the event loop it runs on."""

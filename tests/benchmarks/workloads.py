@@ -1,0 +1,17 @@
+"""What is measured: each workload names a method that a driver may have."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Workload(NamedTuple):
+    title: str
+    method: str
+    """The driver's coroutine method, which runs it once."""
+
+
+WORKLOADS = {
+    "one_row": Workload("prepared SELECT 1 + $1, one connection, one at a time", "one_row"),
+    "int4_1000": Workload("1,000 rows of one int4, prepared", "int4_1000"),
+}
