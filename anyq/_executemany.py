@@ -2,9 +2,9 @@
 
 Knows how a request is sent piece by piece. Must not know sockets, or how a row is made.
 
-The sets are sent as Bind and Execute messages without a Sync in between, so that all of them are one implicit transaction
-in autocommit mode. Each batch ends with a Flush; the next one is sent while the server works on it, and no further: what is
-under way is bounded, whatever the number of sets.
+The sets are sent as Bind and Execute messages without a Sync in between, so that all of them are one implicit
+transaction in autocommit mode. Each batch ends with a Flush; the next one is sent while the server works on it, and
+no further: what is under way is bounded, whatever the number of sets.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ class _Sets:
         self, cursor: AsyncCursor[Any], query: Query, params_seq: Any, request: _ManyRequest
     ) -> None:
         self._cursor = cursor
-        self._query = query
+        # A LiteralString is narrowed to str by an assignment; what was checked at the call stays what it is.
+        self._query: Any = query
         self._sets = params_seq
         self._request = request
         self._tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]

@@ -195,7 +195,7 @@ class Executor:
             frontend.parse(data, name, sql, oids)
         result_formats: Sequence[int] = _TEXT
         if binary:
-            layouts = self._described.get((sql, oids)) if entry is None or entry.fields is None else entry.fields
+            layouts: Layouts | None = self._described.get((sql, oids))
             if layouts is not None:
                 result_formats = layouts.get(tx, True).result_formats
         frontend.bind(data, b"", name, formats, values, result_formats)

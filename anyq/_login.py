@@ -14,7 +14,7 @@ from .protocol import auth, backend, frontend
 from .protocol.constants import PROTOCOL_3_0
 from .wire import Wire
 
-_UNSUPPORTED = {
+_UNSUPPORTED: dict[type[backend.Authentication], str] = {
     backend.AuthenticationGSS: "GSSAPI",
     backend.AuthenticationSSPI: "SSPI",
     backend.AuthenticationKerberosV5: "Kerberos V5",

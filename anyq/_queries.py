@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, TypeGuard
 
 from .abc import AdaptContext, Params, Query
@@ -42,7 +43,7 @@ class QueryPlan:
     Immutable after construction and shared between threads and connections.
     """
 
-    __slots__ = ("formats", "names", "nparams", "order", "parts", "sql")
+    __slots__ = ("_take", "formats", "names", "nparams", "order", "parts", "sql")
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class QueryPlan:
         self.formats = formats
         #: The keys to take from a mapping, in ``$n`` order; None where parameters are positional.
         self.names = names
+        self._take = _taker(names)
         #: How many parameters the server will be sent.
         self.nparams = len(formats)
         #: The text around the placeholders, one piece more than there are placeholders.
@@ -83,7 +85,7 @@ class QueryPlan:
                 return params  # type: ignore[return-value]
         elif kind is dict:
             try:
-                return [params[name] for name in names]  # type: ignore[index,call-overload]
+                return self._take(params)
             except KeyError:
                 pass
         return self._bind_unusual(params)
@@ -140,6 +142,19 @@ class QueryPlan:
             pieces.append(literals[index])
             pieces.append(part)
         return b"".join(pieces)
+
+
+def _taker(names: tuple[str, ...] | None) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what takes the values of some names out of a dictionary, in one call into C where possible."""
+    if not names:
+        return tuple
+    if len(names) == 1:
+        # For one name itemgetter returns what is not a tuple.
+        name = names[0]
+        return lambda params: (params[name],)
+    getter: Any = itemgetter
+    take: Callable[[Any], tuple[Any, ...]] = getter(*names)
+    return take
 
 
 def plan_query(query: Query, params: Params | None, context: AdaptContext | None, encoding: str) -> QueryPlan:

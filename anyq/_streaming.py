@@ -26,15 +26,16 @@ class AsyncRowStream(Generic[Row]):
     """Asynchronous iterator over the rows of a query; made by :meth:`AsyncCursor.stream`.
 
     An object and not a generator, so that leaving it early is safe on every event loop: ``aclose()`` or the end of its
-    ``async with`` block cancels the query, and a stream that is dropped without either is cleaned up by the next operation
-    on the connection.
+    ``async with`` block cancels the query, and a stream that is dropped without either is cleaned up by the next
+    operation on the connection.
     """
 
     def __init__(
         self, cursor: AsyncCursor[Row], query: Query, params: Params | None, binary: bool | None, size: int
     ) -> None:
         self._cursor = cursor
-        self._query = query
+        # A LiteralString is narrowed to str by an assignment; what was checked at the call stays what it is.
+        self._query: Any = query
         self._params = params
         self._binary = binary
         self._size = size

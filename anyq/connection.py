@@ -1,7 +1,7 @@
 """AsyncConnection: a session with a PostgreSQL server, for any number of tasks.
 
-Knows how a connection is made, what a transaction costs a statement, and what psycopg's connection can do. Must not know
-messages, sockets or types.
+Knows how a connection is made, what a transaction costs a statement, and what psycopg's connection can do. Must not
+know messages, sockets or types.
 """
 
 from __future__ import annotations

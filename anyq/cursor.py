@@ -47,8 +47,8 @@ ROWS_PER_CHECKPOINT = 64
 class AsyncCursor(Generic[Row]):
     """Executes statements on a connection and holds their results.
 
-    Made by :meth:`AsyncConnection.cursor`. Several cursors of one connection, in one task or in many, may execute at the
-    same time: their statements are pipelined. One cursor is for one task at a time.
+    Made by :meth:`AsyncConnection.cursor`. Several cursors of one connection, in one task or in many, may execute at
+    the same time: their statements are pipelined. One cursor is for one task at a time.
 
     :param row_factory: makes rows from values; by default the connection's.
     """
@@ -150,8 +150,9 @@ class AsyncCursor(Generic[Row]):
         :raises ProgrammingError: wrong placeholders or parameters, or the statement is wrong.
         :raises Error: what the server says, by SQLSTATE.
 
-        A cancellation cancels the statement on the server; the connection is ready or closed within the grace time. Whether
-        the statement took effect is not known then, as after a lost connection; in a transaction it can be rolled back.
+        A cancellation cancels the statement on the server; the connection is ready or closed within the grace time.
+        Whether the statement took effect is not known then, as after a lost connection; in a transaction it can be
+        rolled back.
 
         Manual: "Extended Query" (protocol-flow).
         """
@@ -193,7 +194,8 @@ class AsyncCursor(Generic[Row]):
         :raises Error: at the first set that fails; all of them are one transaction, even in autocommit mode, unless
             the statement itself ends it.
 
-        ``rowcount`` is the sum over all sets. A cancellation, like an error, rolls back what was sent in autocommit mode.
+        ``rowcount`` is the sum over all sets. A cancellation, like an error, rolls back what was sent in autocommit
+        mode.
         """
         self._check_open()
         self._reset()
@@ -209,8 +211,9 @@ class AsyncCursor(Generic[Row]):
         :param size: rows wanted in one go at least; more are given as soon as they have arrived.
         :raises ProgrammingError: the statement returns no rows.
 
-        While nobody takes rows none are read, and the server waits. Other statements on the connection go on meanwhile: then
-        the rows that come before their replies are kept in memory. Leaving early, or a cancellation, cancels the query.
+        While nobody takes rows none are read, and the server waits. Other statements on the connection go on
+        meanwhile: then the rows that come before their replies are kept in memory. Leaving early, or a cancellation,
+        cancels the query, and with it the transaction that it is in.
         """
         self._check_open()
         if size < 1:
@@ -463,8 +466,8 @@ def _same(values: Sequence[Any]) -> Any:
 class AsyncClientCursor(AsyncCursor[Row]):
     """A cursor that puts parameters into the statement as literals, and sends text.
 
-    For statements that take no parameters on the server (``CREATE``, ``SET``, ``NOTIFY``...), and for servers and poolers
-    without the extended protocol.
+    For statements that take no parameters on the server (``CREATE``, ``SET``, ``NOTIFY``...), and for servers and
+    poolers without the extended protocol.
     """
 
     _extended = False

@@ -187,8 +187,8 @@ class AsyncTransaction:
         if self in stack:
             stack.remove(self)
         raise OutOfOrderTransactionNesting(
-            f"transaction blocks are not nested: cannot {action} {self} while {inner} is the innermost; leave blocks in "
-            "the reverse order of entering them, and use one connection for each task that has blocks of its own"
+            f"transaction blocks are not nested: cannot {action} {self} while {inner} is the innermost; leave blocks "
+            "in the reverse order of entering them, and use one connection for each task that has blocks of its own"
         )
 
     def _leave(self) -> None:

@@ -14,8 +14,8 @@ If it is at the head, the task itself asks the server to cancel it and drains it
 time. If it is not, the task leaves at once, and whoever reads when its turn comes does the same on its behalf: a
 CancelRequest hits whatever the server runs at that moment, so it is never sent for a request that waits its turn.
 While a CancelRequest is under way nothing new is sent. If the reply was already on its way, the CancelRequest may hit
-the next request that had been sent before: `was_victim` tells, and the statement's owner sends it again where that is safe.
-Past the grace time, or when a request was torn, the connection is closed. Nothing in between.
+the next request that had been sent before: `was_victim` tells, and the statement's owner sends it again where that is
+safe. Past the grace time, or when a request was torn, the connection is closed. Nothing in between.
 
 Knows requests and bytes. Must not know SQL, Python types, addresses or how to open a connection.
 """
@@ -94,8 +94,8 @@ class Wire:
 
         :raises OperationalError: the connection is closed.
 
-        Nothing is sent by a task that is cancelled already. Between this and :meth:`run` or :meth:`submit` nothing may be
-        awaited.
+        Nothing is sent by a task that is cancelled already. Between this and :meth:`run` or :meth:`submit` nothing
+        may be awaited.
         """
         await self.backend.checkpoint_if_cancelled()
         while self._sender is not None:

@@ -89,7 +89,8 @@ def test_bind_sequence(params: Any) -> None:
 
 @pytest.mark.parametrize("kind", [dict, OrderedDict, UserDict])
 def test_bind_mapping(kind: Any) -> None:
-    assert convert(b"%(b)s, %(a)s, %(b)s").bind_params(kind({"a": 1, "b": 2, "c": 3})) == [2, 1]
+    assert list(convert(b"%(b)s, %(a)s, %(b)s").bind_params(kind({"a": 1, "b": 2, "c": 3}))) == [2, 1]
+    assert list(convert(b"%(a)s").bind_params(kind({"a": 1, "b": 2}))) == [1]
 
 
 def test_bind_default_dict() -> None:

@@ -235,12 +235,20 @@ class _WatchingSocketWaiter(SocketWaiter):
 
 
 class _ThreadSocketWaiter(SocketWaiter):
-    """For loops that cannot watch sockets: anyio watches them for us in a selector thread of its own."""
+    """For loops that cannot watch sockets: anyio watches them for us in a selector thread of its own.
 
-    __slots__ = ("_closed", "_scope", "_sock")
+    anyio's thread tells its callbacks apart by their descriptor alone. So each direction has a descriptor of
+    its own, duplicates of the socket's; and after a wait that was interrupted another set is used, since a
+    callback may still be on its way and would end the registration of the next wait.
+    """
+
+    __slots__ = ("_closed", "_handles", "_scope", "_set", "_sock")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._handles: dict[tuple[bool, int], socket.socket] = {}
+        """The duplicates by direction and set; the socket itself is that for reading in the first set."""
+        self._set = 0
         self._scope: anyio.CancelScope | None = None
         self._closed = False
 
@@ -249,30 +257,44 @@ class _ThreadSocketWaiter(SocketWaiter):
             raise anyio.BusyResourceError("waiting for")
         if self._closed:
             raise anyio.ClosedResourceError
+        if not (readable or writable):
+            raise ValueError("nothing to wait for: ask for readable, writable or both")
+        ready = False
+
+        async def wait_one(wait: Callable[[socket.socket], Awaitable[None]], handle: socket.socket) -> None:
+            nonlocal ready
+            if not self._closed:
+                # ClosedResourceError comes from close().
+                with suppress(anyio.ClosedResourceError):
+                    await wait(handle)
+                ready = True
+                self.wake()
+
         with anyio.CancelScope() as scope:
             self._scope = scope
             try:
-                if readable and writable:
-                    async with anyio.create_task_group() as group:
-                        group.start_soon(self._wait_one, anyio.wait_readable)
-                        group.start_soon(self._wait_one, anyio.wait_writable)
-                elif readable:
-                    await self._wait_one(anyio.wait_readable)
-                elif writable:
-                    await self._wait_one(anyio.wait_writable)
+                if not writable:
+                    await wait_one(anyio.wait_readable, self._handle(False))
+                elif not readable:
+                    await wait_one(anyio.wait_writable, self._handle(True))
                 else:
-                    raise ValueError("nothing to wait for: ask for readable, writable or both")
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(wait_one, anyio.wait_readable, self._handle(False))
+                        group.start_soon(wait_one, anyio.wait_writable, self._handle(True))
             finally:
                 self._scope = None
+                if not ready or (readable and writable):
+                    self._set ^= 1
         if self._closed:
             raise anyio.ClosedResourceError
 
-    async def _wait_one(self, wait: Callable[[socket.socket], Awaitable[None]]) -> None:
-        if not self._closed:
-            # ClosedResourceError comes from close(), and wait() will say so.
-            with suppress(anyio.ClosedResourceError):
-                await wait(self._sock)
-            self.wake()
+    def _handle(self, writing: bool) -> socket.socket:
+        if not writing and self._set == 0:
+            return self._sock
+        key = (writing, self._set)
+        if key not in self._handles:
+            self._handles[key] = self._sock.dup()
+        return self._handles[key]
 
     def wake(self) -> None:
         if self._scope is not None:
@@ -281,8 +303,12 @@ class _ThreadSocketWaiter(SocketWaiter):
     def close(self) -> None:
         if not self._closed:
             self._closed = True
+            handles = self._handles.values()
             if self._scope is not None:
                 # The scope is cancelled only when the loop turns; the thread must let go of the socket at
                 # once.
-                anyio.notify_closing(self._sock)
+                for handle in (self._sock, *handles):
+                    anyio.notify_closing(handle)
                 self.wake()
+            for handle in handles:
+                handle.close()

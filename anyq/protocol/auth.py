@@ -60,18 +60,14 @@ def parse_require_auth(value: str) -> frozenset[str]:
     names = [item.removeprefix("!").strip() for item in items]
     for name in names:
         if name not in AUTH_METHODS:
-            raise ProgrammingError(
-                f"require_auth has no method {name!r}: it knows {', '.join(sorted(AUTH_METHODS))}"
-            )
+            raise ProgrammingError(f"require_auth has no method {name!r}: it knows {', '.join(sorted(AUTH_METHODS))}")
         if names.count(name) > 1:
             raise ProgrammingError(f"require_auth names {name!r} more than once")
     negated = [item.startswith("!") for item in items]
     if not items or all(negated):
         return AUTH_METHODS.difference(names)
     if any(negated):
-        raise ProgrammingError(
-            "require_auth mixes methods with and without '!': list what is allowed, or what is not"
-        )
+        raise ProgrammingError("require_auth mixes methods with and without '!': list what is allowed, or what is not")
     return frozenset(names)
 
 
@@ -237,9 +233,7 @@ class ScramClient:
             raise RemoteProtocolError("SCRAM: the server's number of iterations is no number")
         iterations = int(iterations_text)
         if iterations < 1:
-            raise RemoteProtocolError(
-                "SCRAM: the server asks for 0 iterations, which would not protect the password"
-            )
+            raise RemoteProtocolError("SCRAM: the server asks for 0 iterations, which would not protect the password")
         if iterations > MAX_SCRAM_ITERATIONS:
             raise RemoteProtocolError(
                 f"SCRAM: the server asks for {iterations} iterations and this client computes at most "
@@ -307,9 +301,7 @@ class ScramClient:
 
     def _advance(self, step: str, following: str) -> None:
         if self._step != step:
-            raise LocalProtocolError(
-                f"SCRAM steps are taken in order and once: this exchange is at {self._step!r}"
-            )
+            raise LocalProtocolError(f"SCRAM steps are taken in order and once: this exchange is at {self._step!r}")
         self._step = following
 
 

@@ -134,9 +134,7 @@ def decode(code: int, payload: bytes | bytearray | memoryview, encoding: str = "
     except (_Malformed, struct.error) as ex:
         # struct.error: unpack_from() beyond the end.
         why = ex if isinstance(ex, _Malformed) else "it ends early"
-        raise RemoteProtocolError(
-            f"the server sent a broken {BackendCode(code).name} message: {why}"
-        ) from None
+        raise RemoteProtocolError(f"the server sent a broken {BackendCode(code).name} message: {why}") from None
 
 
 class _Malformed(Exception):
@@ -260,7 +258,7 @@ def _decode_ready_for_query(data: bytes, encoding: str) -> ReadyForQuery:
 
 def _decode_command_complete(data: bytes, encoding: str) -> CommandComplete:
     # Comes with every command, so without the detour by _text().
-    if data.find(0) != len(data) - 1:
+    if not data or data.find(0) != len(data) - 1:
         raise _Malformed("it is not one string")
     return CommandComplete(data[:-1].decode(encoding, "replace"))
 
@@ -283,7 +281,7 @@ def _decode_row_description(data: bytes, encoding: str) -> RowDescription:
         numbers = FIELD.unpack_from(data, end + 1)
         if numbers[5] > 1:
             _refuse_format(numbers[5])
-        fields.append(FieldDescription(name, *numbers))
+        fields.append(FieldDescription._make((name, *numbers)))
         pos = end + 19
     _check_end(data, pos)
     return RowDescription(tuple(fields))

@@ -1,9 +1,9 @@
 """ProtocolSession: one connection's conversation with the server, without any input or output.
 
-Bytes received go in through :meth:`ProtocolSession.receive_data`; replies are filed under the request they belong to,
-notices and notifications are queued in ``events``. Knows the order in which messages come (the tables of ``state``) and
-the FIFO of requests. Must not know sockets, clocks, event loops or how a value becomes a Python object: rows are decoded
-by load functions that the request brings along.
+Bytes received go in through :meth:`ProtocolSession.receive_data`; replies are filed under the request they belong
+to, notices and notifications are queued in ``events``. Knows the order in which messages come (the tables of
+``state``) and the FIFO of requests. Must not know sockets, clocks, event loops or how a value becomes a Python
+object: rows are decoded by load functions that the request brings along.
 """
 
 from __future__ import annotations
@@ -279,7 +279,8 @@ class ProtocolSession:
         if self._large is not None:
             pos = self._large.feed(data, 0)
             self._end_large_row()
-            if self._large is not None or pos == len(data):
+            # More bytes than the row had: then it is at its end.
+            if pos == len(data):
                 return
         run = self._buffer.feed(data)
         if run is None:

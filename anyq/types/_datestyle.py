@@ -42,7 +42,8 @@ _POSTGRES = re.compile(
 _TIME_OF_DAY = re.compile(rf"{_TIME}(?P<zone>[-+]\S+)?", re.ASCII)
 _OFFSET = re.compile(r"([-+])(\d\d)(?::?(\d\d)(?::?(\d\d))?)?", re.ASCII)
 
-_CLOCK = r"(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d)(?:\.(?P<fraction>\d{1,6}))?"
+# Every one of these has the groups that any of them has, if need be empty.
+_CLOCK = r"(?P<second_sign>)(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d)(?:\.(?P<fraction>\d{1,6}))?"
 # IntervalStyle postgres: "1 year 2 mons -3 days +04:05:06.789".
 _INTERVAL_POSTGRES = re.compile(
     r"(?:(?P<years>[-+]?\d+)[ ]years?)?[ ]?"
@@ -63,7 +64,7 @@ _INTERVAL_VERBOSE = re.compile(
 _INTERVAL_ISO = re.compile(
     r"P(?:(?P<years>-?\d+)Y)?(?:(?P<months>-?\d+)M)?(?:(?P<days>-?\d+)D)?"
     r"(?:T(?:(?P<hours>-?\d+)H)?(?:(?P<minutes>-?\d+)M)?"
-    r"(?:(?P<second_sign>-?)(?P<seconds>\d+)(?:\.(?P<fraction>\d{1,6}))?S)?)?",
+    r"(?:(?P<second_sign>-?)(?P<seconds>\d+)(?:\.(?P<fraction>\d{1,6}))?S)?)?(?P<ago>)",
     re.ASCII,
 )
 # A space if there was a part before; and a sign that is not the first of all.
@@ -199,7 +200,7 @@ def parse_interval(text: str) -> tuple[int, int, int]:
         return _months(match), int(match["days"] or 0), -usecs if match["sign"] == "-" else usecs
     if match := _INTERVAL_VERBOSE.fullmatch(text) or _INTERVAL_ISO.fullmatch(text):
         usecs = _clock_usecs(match)
-        if match.groupdict().get("ago"):
+        if match["ago"]:
             return -_months(match), -int(match["days"] or 0), -usecs
         return _months(match), int(match["days"] or 0), usecs
     if match := _INTERVAL_SQL.fullmatch(text) if text else None:
@@ -222,7 +223,7 @@ def _months(match: re.Match[str]) -> int:
 def _clock_usecs(match: re.Match[str]) -> int:
     """Return the microseconds of hours, minutes and seconds; the last may have a sign and a fraction."""
     seconds = int(match["seconds"] or 0) * USECS_PER_SECOND + _fraction(match)
-    if match.groupdict().get("second_sign") == "-":
+    if match["second_sign"] == "-":
         seconds = -seconds
     return (int(match["hours"] or 0) * 3600 + int(match["minutes"] or 0) * 60) * USECS_PER_SECOND + seconds
 

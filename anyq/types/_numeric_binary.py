@@ -7,7 +7,7 @@ the number of decimal digits to show after the point; then the digits, in base 1
 
 from __future__ import annotations
 
-from decimal import Context, Decimal
+from decimal import Context, Decimal, InvalidOperation
 from struct import Struct, pack, unpack_from
 from struct import error as StructError
 
@@ -93,7 +93,10 @@ def unpack_numeric(data: bytes) -> Decimal:
 
     text = "%04d" * ndigits % digits
     text = text[:-surplus] if surplus > 0 else text + "0" * -surplus
-    return Decimal(f"{'-' if sign else ''}{text or '0'}E-{scale}")
+    try:
+        return Decimal(f"{'-' if sign else ''}{text or '0'}E-{scale}")
+    except InvalidOperation as ex:
+        raise DataError(f"malformed numeric in binary format: {data[:32]!r}") from ex
 
 
 # Up to here an int is faster than a text.

@@ -1,8 +1,8 @@
-"""Compares anyq with other drivers, side by side: ``python -m tests.benchmarks [--dsn DSN] [--rounds N] [--json FILE]``.
+"""Compares anyq with other drivers, side by side: ``python -m tests.benchmarks``.
 
-Every driver runs in a process of its own. A round runs each workload once on every driver, one after the other, so that
-what the machine does meanwhile falls on all of them alike; a figure is the median over the rounds, a ratio the median of
-the rounds' ratios. Both the time on the clock and the processor time of the client's process are shown.
+Every driver runs in a process of its own. A round runs each workload once on every driver, one after the other, so
+that what the machine does meanwhile falls on all of them alike; a figure is the median over the rounds, a ratio the
+median of the rounds' ratios. Both the time on the clock and the processor time of the client's process are shown.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def measure(
 def show(results: dict[str, dict[str, list[dict[str, float]]]], reference: str) -> None:
     for workload, by_driver in results.items():
         print(f"\n{workload}: {WORKLOADS[workload].title}")
-        print(f"  {'driver':<22}{'us, clock':>12}{'us, CPU':>12}{'rate against ' + reference:>30}{'CPU against it':>16}")
+        against = f"rate against {reference}"
+        print(f"  {'driver':<22}{'us, clock':>12}{'us, CPU':>12}{against:>30}{'CPU against it':>16}")
         base = by_driver.get(reference, [])
         for driver, rounds in by_driver.items():
             if not rounds:

@@ -489,7 +489,8 @@ class TestInterval:
         years, months_left = divmod(abs(months), 12)
         sign = 1 if months > 0 else -1
         expected = timedelta(days + sign * (years * 365 + months_left * 30), microseconds=usecs)
-        for data in (*texts, struct.pack("!qii", usecs, days, months)):
+        values: list[str | bytes] = [*texts, struct.pack("!qii", usecs, days, months)]
+        for data in values:
             assert load("interval", data) == expected
 
     def test_out_of_range(self) -> None:
@@ -507,7 +508,9 @@ class TestInterval:
 @pytest.mark.parametrize("text", ["infinity", "-infinity"])
 @pytest.mark.parametrize("type_name", ["date", "timestamp", "timestamptz", "interval"])
 def test_infinity(type_name: str, text: str) -> None:
-    bound = (lambda bits: 2 ** (bits - 1) - 1) if text == "infinity" else (lambda bits: -(2 ** (bits - 1)))
+    def bound(bits: int) -> int:
+        return 2 ** (bits - 1) - 1 if text == "infinity" else -(2 ** (bits - 1))
+
     if type_name == "interval":
         binary = struct.pack("!qii", bound(64), bound(32), bound(32))
     else:
@@ -586,6 +589,18 @@ class TestOnServer:
                         loaded = loaded.astimezone(UTC)
                     assert loaded == value
 
+    @pytest.mark.parametrize("prepare", [False, True])
+    async def test_settings_change(self, conn: AsyncConnection, prepare: bool) -> None:
+        query = "SELECT '2024-07-01 12:00+00'::timestamptz, '2024-07-05'::date"
+        for zone, style in [("UTC", "ISO, MDY"), ("Europe/Rome", "SQL, DMY"), ("America/Chicago", "SQL, MDY")]:
+            await conn.execute(
+                "SELECT set_config('DateStyle', %s, false), set_config('TimeZone', %s, false)", (style, zone)
+            )
+            for _ in range(2):
+                row = await (await conn.execute(query, prepare=prepare)).fetchone()
+                assert row == (datetime(2024, 7, 1, 12, tzinfo=UTC), date(2024, 7, 5))
+                assert str(row[0].tzinfo) == zone
+
     @pytest.mark.parametrize("style", INTERVALSTYLES)
     async def test_intervals(self, conn: AsyncConnection, style: str) -> None:
         await conn.execute("SELECT set_config('IntervalStyle', %s, false)", (style,))
@@ -618,7 +633,7 @@ class TestOnServer:
         ("value", "shown"),
         [
             ("'10000-01-01'::date", "'10000-01-01'"),
-            ("'44-03-15 BC'::date", "'0044-03-15 BC'"),
+            ("'0044-03-15 BC'::date", "'0044-03-15 BC'"),
             ("'infinity'::date", "'infinity'"),
             ("'10000-01-01 12:30'::timestamp", "'10000-01-01 12:30:00'"),
             ("'-infinity'::timestamptz", "'-infinity'"),
