@@ -29,7 +29,7 @@ BATCH_SETS = 1000
 class _ManyRequest(StatementRequest):
     """Counts rows and, if they are wanted, keeps results; ready when a batch is complete."""
 
-    __slots__ = ("completed", "keep", "rowcount", "wanted")
+    __slots__ = ("completed", "keep", "rowcount", "tag", "wanted")
 
     def __init__(self, cursor: AsyncCursor[Any], keep: bool) -> None:
         conn = cursor.connection
@@ -38,7 +38,10 @@ class _ManyRequest(StatementRequest):
         self.keep = keep
         if not keep:
             self.plan = None
+            # Nothing is described, and a statement that returns rows is welcome: they are passed over.
+            self.known = ((), None)
         self.rowcount = 0
+        self.tag: str | None = None
         self.completed = 0
         self.wanted = 0
         """How many sets must be complete before the next batch may be sent."""
@@ -49,6 +52,7 @@ class _ManyRequest(StatementRequest):
             return
         self.completed += 1
         self.rowcount += affected_rows(result.tag, 0)
+        self.tag = result.tag
         if self.keep:
             self.results.append(result)
 
@@ -68,7 +72,7 @@ async def executemany(
     batch, more = sets.batch()
     if not batch:
         await wire.backend.checkpoint()
-        cursor._end_of_many((), 0)  # pyright: ignore[reportPrivateUsage]
+        cursor._end_of_many((), 0, None)  # pyright: ignore[reportPrivateUsage]
         return
     await wire.open(request)
     try:
@@ -97,7 +101,7 @@ async def executemany(
         raise
     if request.error is not None or request.failure is not None:
         cursor._raise(request, None)  # pyright: ignore[reportPrivateUsage]
-    cursor._end_of_many(request.results, request.rowcount)  # pyright: ignore[reportPrivateUsage]
+    cursor._end_of_many(request.results, request.rowcount, request.tag)  # pyright: ignore[reportPrivateUsage]
 
 
 _FLUSH = bytearray()

@@ -126,6 +126,9 @@ class StatementRequest(Request):
         self.results.append(result)
 
     def finish(self) -> None:
+        if self._begun and not (self.extended or self.results or self.error or self.failure):
+            # An empty query: after a BEGIN in the same string the server does not mention it.
+            self.results.append(Result())
         if self.entry is not None:
             parsed = self.parsed > self.begins
             if parsed and self.error is None and not self.abandoned and self.entry.fields is None:
@@ -184,7 +187,7 @@ class Executor:
         if begin is not None:
             add_begin(request, data, begin)
         if known:
-            assert entry is not None
+            assert entry is not None and entry.fields is not None
             layout: Layout = entry.fields.get(tx, binary is not False)
             request.known = layout.known
             frontend.bind(data, b"", entry.name, formats, values, layout.result_formats)

@@ -104,16 +104,15 @@ class AsyncRowStream(Generic[Row]):
             await self.aclose()
             raise
         self._position = 0
-        current = request.current
-        if current is not None and current.rows:
-            self._take(current)
+        # An error does not take the rows with it that came before.
+        result = request.current or (request.results[0] if request.results else None)
+        if result is not None and result.rows:
+            self._take(result)
             return
         self._exhausted = True
+        self._rows = []
         self._cursor._end_of_stream(request)  # pyright: ignore[reportPrivateUsage]
-        if not request.results or not request.results[0].rows:
-            self._rows = []
-            raise StopAsyncIteration
-        self._take(request.results[0])
+        raise StopAsyncIteration
 
     def _take(self, result: Result) -> None:
         if self._make_row is None:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 Row = TypeVar("Row", default=TupleRow)
 AnyRow = TypeVar("AnyRow")
 
+_ONLY_TEXT = "a client cursor gets its results as text; use another cursor for binary ones"
+
 ROWS_PER_CHECKPOINT = 64
 """``async for`` over rows that have arrived lets other tasks run once for so many rows."""
 
@@ -165,7 +167,7 @@ class AsyncCursor(Generic[Row]):
             binary = True
         if not self._extended:
             if binary:
-                raise NotSupportedError("a client cursor gets its results as text; use another cursor for binary ones")
+                raise NotSupportedError(_ONLY_TEXT)
             prepare = False
         if binary:
             await self._describe(statement, tx)
@@ -219,6 +221,10 @@ class AsyncCursor(Generic[Row]):
         if size < 1:
             raise ValueError(f"size must be at least 1 row, not {size}")
         self._reset()
+        if binary is None and self.format:
+            binary = True
+        if binary and not self._extended:
+            raise NotSupportedError(_ONLY_TEXT)
         return AsyncRowStream(self, query, params, binary, size)
 
     # -- fetching
@@ -245,6 +251,8 @@ class AsyncCursor(Generic[Row]):
         """
         await self._conn.wire.backend.checkpoint()
         rows = self._rows()
+        if size < 0:
+            raise ValueError(f"size must be a number of rows, or 0 for arraysize, not {size}")
         start = self._position
         self._position = stop = min(len(rows), start + (size or self.arraysize))
         return self._made(rows[start:stop])
@@ -302,11 +310,12 @@ class AsyncCursor(Generic[Row]):
         return True
 
     async def results(self) -> AsyncIterator[Self]:
-        """Iterate over the results of several statements: the cursor is yielded once for each, ready to fetch from."""
-        for index, result in enumerate(self._results):
+        """Iterate over the results of several statements, from where the cursor is: it is yielded once for each."""
+        more: bool | None = bool(self._results)
+        while more:
             await self._conn.wire.backend.checkpoint()
-            self._select(result, index)
             yield self
+            more = self.nextset()
 
     async def set_result(self, index: int) -> Self:
         """Go to the result of the statement at `index`, from 0; negative ones count from the last.
@@ -368,7 +377,7 @@ class AsyncCursor(Generic[Row]):
         if params is None:
             return Statement(plan.sql, (), (), (), True)
         values, oids, formats = tx.dump_sequence(plan.bind_params(params), plan.formats)
-        return Statement(plan.sql, values, oids, formats)
+        return Statement(plan.sql, values, oids, formats, not values)
 
     async def _describe(self, statement: Statement, tx: Transformer) -> None:
         """Find out which columns have a binary format, if that is not known yet."""
@@ -419,14 +428,17 @@ class AsyncCursor(Generic[Row]):
             self._raise(request, None)
         result = request.results[0]
         self._select(result, 0)
+        self._rowcount = affected_rows(result.tag)
         self._rows()
 
-    def _end_of_many(self, results: Sequence[Result], rowcount: int) -> None:
+    def _end_of_many(self, results: Sequence[Result], rowcount: int, tag: str | None) -> None:
         """Take what executemany() has given."""
         self._results = results
         if results:
             self._select(results[0], 0)
         else:
+            self._result = Result()
+            self._result.tag = tag
             self._rowcount = rowcount
 
     def _check_open(self) -> None:
@@ -445,7 +457,8 @@ class AsyncCursor(Generic[Row]):
         self._index = index
         self._position = 0
         self._result = result
-        self._rowcount = affected_rows(result.tag)
+        # Not every tag of a statement that returns rows has their number: SHOW, EXPLAIN.
+        self._rowcount = affected_rows(result.tag) if result.fields is None else len(result.rows)
         self._make_row = None if self._row_factory is tuple_row else self._row_factory(self)
 
     def _rows(self) -> list[tuple[Any, ...]]:
@@ -495,4 +508,4 @@ class AsyncRawCursor(AsyncCursor[Row]):
             return Statement(plan.sql, (), (), (), True)
         assert not isinstance(params, dict)
         values, oids, formats = tx.dump_sequence(params, [PyFormat.AUTO] * len(params))  # type: ignore[arg-type]
-        return Statement(plan.sql, values, oids, formats)
+        return Statement(plan.sql, values, oids, formats, not values)

@@ -9,6 +9,10 @@ sent by whoever reads. So tasks that use one connection at the same time are pip
 request at the head of the FIFO whoever that belongs to. A task whose reply is complete stops reading and wakes the
 oldest one that waits, which reads on.
 
+*Attending.* Who waits for something that is no reply, a notification or the end of the connection, is an attendant: it
+reads as well while nobody else does, without any traffic or timer, and steps back from nothing: whoever reads, reads
+for it too.
+
 *Cancelling.* The bytes of a request cannot be called back, so a cancelled task leaves an *abandoned* request behind.
 If it is at the head, the task itself asks the server to cancel it and drains its reply, shielded, within the grace
 time. If it is not, the task leaves at once, and whoever reads when its turn comes does the same on its behalf: a
@@ -25,6 +29,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import anyio
 
@@ -44,6 +49,16 @@ CHUNK = 64 * 1024
 
 CHUNKS_PER_CHECKPOINT = 16
 """After so many chunks without having waited the reader lets others run (about a megabyte, a few milliseconds)."""
+
+
+class Attendant(Protocol):
+    """One who waits for something that is no reply; wakes by its waiter."""
+
+    waiter: Waiter | None
+
+    def ready(self) -> bool:
+        """Return whether there is no more to wait for; a closed connection is always the end."""
+        ...
 
 
 class Wire:
@@ -71,11 +86,12 @@ class Wire:
         self.on_event: Callable[[NoticeResponse | NotificationResponse], None] | None = None
         self._unsent = bytearray()
         self._send_failed: BaseException | None = None
-        self._reading = False
+        self._reader: Request | Attendant | None = None  # for whom the reader reads first of all
         self._gates = 0  # CancelRequests under way: nothing is sent meanwhile
         self._abandoned = False  # there may be abandoned requests that are not done
         self._sender: Request | None = None  # a request that is sent piece by piece
         self._senders: deque[Waiter] = deque()  # those that wait until it is complete
+        self._attendants: list[Attendant] = []
 
     # -- state
 
@@ -141,19 +157,36 @@ class Wire:
 
     async def wait(self, request: Request) -> None:
         """Return when `request` is ready (see :meth:`Request.ready`), reading for everyone if nobody does."""
+        await self._wait(request)
+        if self._abandoned and request.done:
+            await self._settle()
+
+    async def attend(self, attendant: Attendant) -> None:
+        """Return when `attendant` is ready, or the connection is closed; reads meanwhile if nobody else does.
+
+        A cancellation leaves the connection as it is.
+        """
+        self._attendants.append(attendant)
         try:
+            if not attendant.ready():
+                await self._wait(attendant)
+        finally:
+            self._attendants.remove(attendant)
+
+    async def _wait(self, request: Request | Attendant) -> None:
+        try:
+            if self._reader is not None:
+                self._receive_now()
             while not request.ready():
-                if self._reading:
+                if self._reader is not None:
                     request.waiter = waiter = self.backend.create_waiter()
                     await waiter.wait()
                 else:
                     await self._read(request)
         finally:
             request.waiter = None
-            if not self._reading:
+            if self._reader is None:
                 self._wake_next()
-        if self._abandoned and request.done:
-            await self._settle()
 
     # -- a request that is sent piece by piece
 
@@ -192,52 +225,79 @@ class Wire:
 
     # -- reading
 
-    async def _read(self, request: Request) -> None:
+    async def _read(self, request: Request | Attendant) -> None:
         """Read for everyone until `request` is ready or the connection is lost."""
-        session = self.session
-        channel = self.channel
         chunks = 0
-        self._reading = True
+        self._reader = request
         try:
             while True:
                 if self._abandoned:
                     await self._cancel_abandoned_head(request)
-                if self._unsent or session.outgoing:
-                    self._flush()
-                target = session.receive_target()
-                if target is None:
-                    data = channel.try_receive(CHUNK)
-                    if data:
-                        session.receive_data(data)
-                    got = None if data is None else len(data)
-                else:
-                    with target:
-                        got = channel.try_receive_into(target)
-                    if got:
-                        session.received(got)
-                if got is None:
-                    await channel.wait(True, bool(self._unsent) and not self._gates)
+                if not self._receive():
+                    if request.ready():
+                        return
+                    await self.channel.wait(True, bool(self._unsent) and not self._gates)
                     continue
-                if session.events:
-                    self._dispatch()
-                if not got:
-                    session.receive_eof()
-                    channel.close_now()
-                if request.done or request.ready():
+                if request.ready():
                     return
-                head = session.head
-                if head is not None and head.waiter is not None and head.ready():
-                    head.waiter.set()
                 chunks += 1
                 if chunks % CHUNKS_PER_CHECKPOINT == 0:
                     await self.backend.checkpoint()
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream) as error:
+            self._lose(error)
+        finally:
+            self._reader = None
+
+    def _receive(self) -> bool:
+        """Send and receive what can be without waiting; return whether anything has arrived, which includes the end."""
+        session = self.session
+        if self._unsent or session.outgoing:
+            self._flush()
+        if session.phase >= Phase.CLOSED:
+            return True
+        try:
+            target = session.receive_target()
+            if target is None:
+                data = self.channel.try_receive(CHUNK)
+                if data is None:
+                    return False
+                got = len(data)
+                if got:
+                    session.receive_data(data)
+            else:
+                with target:
+                    into = self.channel.try_receive_into(target)
+                if into is None:
+                    return False
+                got = into
+                if got:
+                    session.received(got)
         except RemoteProtocolError as error:
             self.abort(f"the server broke the protocol: {error}", error)
+            return True
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream) as error:
-            if not request.done:
-                self.abort(f"the connection was lost: {error.__cause__ or error}", error)
-        finally:
-            self._reading = False
+            self._lose(error)
+            return True
+        if session.events:
+            self._dispatch()
+        if not got:
+            session.receive_eof()
+            self._release()
+            return True
+        head = session.head
+        if head is not None and head.waiter is not None and head.ready():
+            head.waiter.set()
+        return True
+
+    def _receive_now(self) -> None:
+        """Take what has arrived already, beside the reader, which waits for more at this moment."""
+        while not self.closed and self._receive():
+            pass
+        if self._reader is not None and self._reader.ready():
+            self.channel.wake()
+
+    def _lose(self, error: Exception) -> None:
+        self.abort(f"the connection was lost: {error.__cause__ or error}", error)
 
     def _flush(self) -> None:
         if self._gates or self._send_failed is not None:
@@ -265,6 +325,10 @@ class Wire:
         for request in self.session.pending:
             if request.waiter is not None:
                 request.waiter.set()
+                return
+        for attendant in self._attendants:
+            if attendant.waiter is not None:
+                attendant.waiter.set()
                 return
 
     # -- the start-up
@@ -316,31 +380,31 @@ class Wire:
         """Cancel the request at the head on the server and drain its reply."""
         await self._cancel_head(request)
         while not request.done:
-            if self._reading:
+            if self._reader is not None:
                 request.waiter = waiter = self.backend.create_waiter()
                 await waiter.wait()
             else:
                 await self._read(request)
-        if not self._reading:
+        if self._reader is None:
             self._wake_next()
         await self._settle()
 
     async def _settle(self) -> None:
         """Drain abandoned requests that are next in turn, if nobody else is there to do it."""
         pending = self.session.pending
-        while not self._reading and pending and pending[0].abandoned:
+        while self._reader is None and pending and pending[0].abandoned:
             if any(request.waiter is not None for request in pending):
                 return
             head = pending[0]
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.grace):
                 await self._cancel_head(head)
-                if not self._reading and not head.done:
+                if self._reader is None and not head.done:
                     await self._read(head)
-            if not head.done and not self._reading:
+            if not head.done and self._reader is None:
                 self._abort_after_grace()
         self._abandoned = any(request.abandoned for request in pending)
 
-    async def _cancel_abandoned_head(self, request: Request) -> None:
+    async def _cancel_abandoned_head(self, request: Request | Attendant) -> None:
         """Cancel the head on behalf of a task that has gone; called by the reader when it is about to read on."""
         head = self.session.head
         if head is None or not head.abandoned or head is request or head.cancel_sent:
@@ -395,6 +459,9 @@ class Wire:
         self._sender = None
         while self._senders:
             self._senders.popleft().set()
+        for attendant in self._attendants:
+            if attendant.waiter is not None:
+                attendant.waiter.set()
 
 
 _NO_PORTAL = b"_anyq_cancelled"

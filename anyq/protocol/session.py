@@ -8,12 +8,14 @@ object: rows are decoded by load functions that the request brings along.
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
 from ..errors import (
+    DataError,
     Error,
     LocalProtocolError,
     NotSupportedError,
@@ -503,6 +505,9 @@ class ProtocolSession:
             self.last_words = error
         if request.error is None:
             request.error = error
+        if request.streaming and request.current is not None and request.current.rows:
+            # Whether they came with the error or in a chunk before it makes no difference to the one who streams.
+            request.add(request.current)
         request.current = None
         if self.phase is not Phase.BUSY:
             self.enter(Phase.BUSY)
@@ -555,6 +560,9 @@ class ProtocolSession:
 
 
 def _give_up(request: Request, result: Result, error: Exception) -> None:
+    if isinstance(error, struct.error):
+        cause, error = error, DataError(f"a value of the result has not the length that its type has: {error}")
+        error.__cause__ = cause
     request.failure = request.failure or error
     result.loads = None
     result.rows.clear()
