@@ -27,6 +27,7 @@ from .errors import (
     ProgrammingError,
     Warning,
 )
+from .notifications import NotificationStream, Notify
 from .postgres import adapters
 from .protocol.constants import TransactionStatus
 from .transaction import AsyncTransaction, OutOfOrderTransactionNesting, Rollback
@@ -56,6 +57,8 @@ __all__ = [
     "IsolationLevel",
     "Loader",
     "NotSupportedError",
+    "NotificationStream",
+    "Notify",
     "OperationalError",
     "OutOfOrderTransactionNesting",
     "ProgrammingError",

@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+
+from . import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="anyq", description="anyq, a PostgreSQL driver for structured concurrency."
     )
-    parser.add_argument("--version", action="version", version=f"anyq {version('anyq')}")
+    parser.add_argument("--version", action="version", version=f"anyq {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser(
         "demo",

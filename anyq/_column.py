@@ -47,8 +47,6 @@ class Column(Sequence[Any]):
         if info.array_oid == self.type_code:
             suffix = "[]"
         modifiers = [m for m in (self.display_size, self.precision, self.scale) if m is not None]
-        if self.precision is not None:
-            modifiers = [m for m in (self.precision, self.scale) if m is not None]
         if not modifiers:
             return name + suffix
         return f"{name}({','.join(map(str, modifiers))}){suffix}"
@@ -58,9 +56,9 @@ class Column(Sequence[Any]):
         """The length in characters of ``varchar(n)`` and ``char(n)``, in bits of ``bit(n)``."""
         modifier = self._field.type_modifier
         if modifier >= 0:
-            if self.type_code in (_BPCHAR, _VARCHAR):
+            if self._base_type in (_BPCHAR, _VARCHAR):
                 return modifier - _VARHDRSZ
-            if self.type_code in (_BIT, _VARBIT):
+            if self._base_type in (_BIT, _VARBIT):
                 return modifier
         return None
 
@@ -76,9 +74,9 @@ class Column(Sequence[Any]):
         modifier = self._field.type_modifier
         if modifier < 0:
             return None
-        if self.type_code == _NUMERIC:
+        if self._base_type == _NUMERIC:
             return (modifier - _VARHDRSZ) >> 16 & 0xFFFF
-        if self.type_code in _TIMES:
+        if self._base_type in _TIMES:
             precision = modifier & 0xFFFF
             return None if precision == _NO_INTERVAL_PRECISION else precision
         return None
@@ -87,7 +85,7 @@ class Column(Sequence[Any]):
     def scale(self) -> int | None:
         """The fractional digits of ``numeric(p, s)``; negative ones round to the left of the point."""
         modifier = self._field.type_modifier
-        if self.type_code != _NUMERIC or modifier < 0:
+        if self._base_type != _NUMERIC or modifier < 0:
             return None
         scale = (modifier - _VARHDRSZ) & 0x7FF  # eleven bits, signed
         return scale - 0x800 if scale & 0x400 else scale
@@ -106,6 +104,12 @@ class Column(Sequence[Any]):
     def table_column(self) -> int | None:
         """The number of the column in its table, from 1; None for an expression."""
         return self._field.column or None
+
+    @property
+    def _base_type(self) -> int:
+        # An array has the type modifier of its items.
+        info = self._types.get(self.type_code)
+        return self.type_code if info is None else info.oid
 
     def _items(self) -> tuple[Any, ...]:
         return (

@@ -29,7 +29,7 @@ BATCH_SETS = 1000
 class _ManyRequest(StatementRequest):
     """Counts rows and, if they are wanted, keeps results; ready when a batch is complete."""
 
-    __slots__ = ("completed", "keep", "rowcount", "tag", "wanted")
+    __slots__ = ("completed", "keep", "last", "rowcount", "wanted")
 
     def __init__(self, cursor: AsyncCursor[Any], keep: bool) -> None:
         conn = cursor.connection
@@ -41,7 +41,7 @@ class _ManyRequest(StatementRequest):
             # Nothing is described, and a statement that returns rows is welcome: they are passed over.
             self.known = ((), None)
         self.rowcount = 0
-        self.tag: str | None = None
+        self.last: Result | None = None
         self.completed = 0
         self.wanted = 0
         """How many sets must be complete before the next batch may be sent."""
@@ -52,9 +52,12 @@ class _ManyRequest(StatementRequest):
             return
         self.completed += 1
         self.rowcount += affected_rows(result.tag, 0)
-        self.tag = result.tag
         if self.keep:
             self.results.append(result)
+        else:
+            # Of its tag only, so that rows that nobody asked for cannot be fetched.
+            self.last = Result()
+            self.last.tag = result.tag
 
     def ready(self) -> bool:
         return self.done or self.wanted > 0 and (self.error is not None or self.wanted <= self.completed)
@@ -101,7 +104,7 @@ async def executemany(
         raise
     if request.error is not None or request.failure is not None:
         cursor._raise(request, None)  # pyright: ignore[reportPrivateUsage]
-    cursor._end_of_many(request.results, request.rowcount, request.tag)  # pyright: ignore[reportPrivateUsage]
+    cursor._end_of_many(request.results, request.rowcount, request.last)  # pyright: ignore[reportPrivateUsage]
 
 
 _FLUSH = bytearray()

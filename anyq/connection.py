@@ -27,7 +27,7 @@ from .abc import AdaptContext, Params, Query
 from .adapt import AdaptersMap, Transformer
 from .backends import Backend, current_backend
 from .conninfo import ConnectOptions, HostSpec
-from .cursor import AsyncCursor
+from .cursor import AsyncCursor, AsyncRawCursor
 from .dialing import DialError, attempts, combine_errors, failure_at, host_deadline, open_host, open_same
 from .errors import (
     ConnectionTimeout,
@@ -37,6 +37,17 @@ from .errors import (
     NotSupportedError,
     OperationalError,
     ProgrammingError,
+)
+from .notifications import (
+    BUFFER_SIZE,
+    AsyncListen,
+    AsyncNotifies,
+    Disconnection,
+    NotificationHub,
+    Notify,
+    Overflow,
+    check_channel,
+    check_payload,
 )
 from .postgres import adapters as global_adapters
 from .protocol import frontend
@@ -137,7 +148,10 @@ class AsyncConnection(Generic[Row]):
         self._parameters_version = -1
         self._encoding = "utf-8"
         self._notice_handlers: list[NoticeHandler] = []
+        self.notifications = NotificationHub(self)
+        """For this package: who listens to what."""
         wire.on_event = self._on_event
+        wire.on_end = self.notifications.end
 
     # -- making one
 
@@ -521,6 +535,79 @@ class AsyncConnection(Generic[Row]):
                     handler(diagnostic)
                 except Exception:
                     logger.exception("a notice handler failed: %r", handler)
+        else:
+            self.notifications.deliver(Notify(event.channel, event.payload, event.pid))
+
+    # -- notifications
+
+    def listen(
+        self, *channels: str, max_buffer_size: float = BUFFER_SIZE, overflow: Overflow = "error"
+    ) -> AsyncListen:
+        """Listen to channels for as long as a block lasts: ``async with conn.listen("a") as stream:``.
+
+        The block gives a :class:`NotificationStream`, an anyio memory object stream of :class:`Notify`. The connection
+        can be used meanwhile, by the same task and by others. The names of channels are taken as they are written:
+        capitals stay capitals.
+
+        :param max_buffer_size: notifications kept while nobody takes them; ``math.inf`` for any number.
+        :param overflow: what happens when there is no more room: "error" ends the subscription with a
+            NotificationOverflow, "drop_oldest" and "drop_newest" drop a notification and count it in ``stream.missed``.
+        :raises ProgrammingError: a name that no channel can have.
+
+        Where a transaction is open, listening begins when it is committed, as PostgreSQL has it; if it is rolled back,
+        listening begins then. A cancellation while the block is entered or left leaves nothing listening.
+        """
+        self.check_open()
+        return AsyncListen(self, channels, max_buffer_size, overflow)
+
+    async def notify(self, channel: str, payload: str = "") -> None:
+        """Send a notification; it is delivered when the transaction is committed, in autocommit mode at once.
+
+        :raises ProgrammingError: a name that no channel can have, or a payload of 8000 bytes or more.
+
+        Manual: "NOTIFY".
+        """
+        self.check_open()
+        check_channel(channel, self.encoding)
+        check_payload(payload, self.encoding)
+        await AsyncRawCursor(self).execute("SELECT pg_catalog.pg_notify($1, $2)", (channel, payload))
+
+    def notifies(self, *, timeout: float | None = None, stop_after: int | None = None) -> AsyncNotifies:
+        """Iterate over the notifications of all channels that the connection listens to, as they come.
+
+        The iteration does not hold the connection: other tasks may execute statements meanwhile. It begins with those
+        that have come before, if nobody has taken them. :meth:`listen` does more.
+
+        :param timeout: seconds after which it ends; None to go on for ever, 0 for what is there.
+        :param stop_after: how many notifications to yield.
+        """
+        self.check_open()
+        return AsyncNotifies(self, timeout, stop_after)
+
+    def add_notify_handler(self, callback: Callable[[Notify], None]) -> None:
+        """Have `callback` called with each :class:`Notify` when it is read.
+
+        It is read while any task waits for the server, and called by that task, so it should be quick; what it raises
+        is logged.
+        """
+        self.notifications.handlers.append(callback)
+
+    def remove_notify_handler(self, callback: Callable[[Notify], None]) -> None:
+        """Remove a callback that was added.
+
+        :raises ValueError: it was not.
+        """
+        self.notifications.handlers.remove(callback)
+
+    async def wait_disconnected(self) -> None:
+        """Return as soon as the connection is closed, by whichever side; look at ``broken`` and ``info.error_message``.
+
+        There is no traffic and no timer: the operating system tells. A server that vanishes without a word is noticed
+        by keepalives only (see the ``keepalives`` keywords). A cancellation leaves the connection as it is.
+        """
+        await self.wire.backend.checkpoint()
+        if not self.closed:
+            await self.wire.attend(Disconnection(self))
 
     # -- for this package
 
@@ -556,6 +643,8 @@ class AsyncConnection(Generic[Row]):
             request.ends = ends
             await self.wire.run(request, data)
             if request.error is None:
+                if ends and self.notifications.unsettled:
+                    await self.notifications.settle()
                 return
             if not was_victim(request):
                 raise request.error

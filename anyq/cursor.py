@@ -26,7 +26,7 @@ from ._execution import (
 )
 from ._streaming import AsyncRowStream
 from .abc import Params, Query
-from .adapt import AdaptersMap, PyFormat, Transformer
+from .adapt import AdaptersMap, Transformer
 from .errors import InterfaceError, NotSupportedError, OperationalError, ProgrammingError
 from .protocol.constants import Format
 from .protocol.session import Result
@@ -115,7 +115,7 @@ class AsyncCursor(Generic[Row]):
         result = self._result
         if result is None or result.fields is None:
             return None
-        types = self._conn.adapters.types
+        types = (self._adapters or self._conn.adapters).types
         return [Column(field, types) for field in result.fields]
 
     @property
@@ -184,6 +184,8 @@ class AsyncCursor(Generic[Row]):
             break
         self._results = results = request.results
         self._select(results[0], 0)
+        if conn.notifications.unsettled:
+            await conn.notifications.settle()
         return self
 
     async def executemany(
@@ -290,12 +292,9 @@ class AsyncCursor(Generic[Row]):
         """
         await self._conn.wire.backend.checkpoint()
         rows = self._rows()
-        if mode == "relative":
-            position = self._position + value
-        elif mode == "absolute":
-            position = value
-        else:
+        if mode not in ("relative", "absolute"):
             raise ValueError(f"mode must be 'relative' or 'absolute', not {mode!r}")
+        position = value if mode == "absolute" else self._position + value
         if not 0 <= position < len(rows):
             raise IndexError(f"position {position} is out of the result's {len(rows)} rows")
         self._position = position
@@ -420,7 +419,7 @@ class AsyncCursor(Generic[Row]):
         """Take the result whose rows are about to be streamed; return what makes rows."""
         self._select(result, 0)
         self._rowcount = -1
-        return self._make_row or _same
+        return self._make_row or tuple
 
     def _end_of_stream(self, request: StatementRequest) -> None:
         """Take the end of a stream's request; raise if it failed or was not a query."""
@@ -431,15 +430,13 @@ class AsyncCursor(Generic[Row]):
         self._rowcount = affected_rows(result.tag)
         self._rows()
 
-    def _end_of_many(self, results: Sequence[Result], rowcount: int, tag: str | None) -> None:
+    def _end_of_many(self, results: Sequence[Result], rowcount: int, last: Result | None) -> None:
         """Take what executemany() has given."""
         self._results = results
         if results:
             self._select(results[0], 0)
         else:
-            self._result = Result()
-            self._result.tag = tag
-            self._rowcount = rowcount
+            self._result, self._rowcount = last, rowcount
 
     def _check_open(self) -> None:
         if self._closed:
@@ -472,10 +469,6 @@ class AsyncCursor(Generic[Row]):
         return rows if make is None else [make(row) for row in rows]  # type: ignore[return-value]
 
 
-def _same(values: Sequence[Any]) -> Any:
-    return values
-
-
 class AsyncClientCursor(AsyncCursor[Row]):
     """A cursor that puts parameters into the statement as literals, and sends text.
 
@@ -493,9 +486,7 @@ class AsyncClientCursor(AsyncCursor[Row]):
 
     def _bind(self, query: Query, params: Params | None, tx: Transformer) -> Statement:
         plan = _queries.plan_query(query, params, tx, tx.encoding)
-        if params is None:
-            return Statement(plan.sql, (), (), (), True)
-        sql = plan.interpolate([tx.as_literal(value) for value in plan.bind_params(params)])
+        sql = plan.sql if params is None else plan.interpolate([tx.as_literal(p) for p in plan.bind_params(params)])
         return Statement(sql, (), (), (), True)
 
 
@@ -504,8 +495,5 @@ class AsyncRawCursor(AsyncCursor[Row]):
 
     def _bind(self, query: Query, params: Params | None, tx: Transformer) -> Statement:
         plan = _queries.convert_raw(_queries.query_text(query, tx, tx.encoding), params)
-        if params is None:
-            return Statement(plan.sql, (), (), (), True)
-        assert not isinstance(params, dict)
-        values, oids, formats = tx.dump_sequence(params, [PyFormat.AUTO] * len(params))  # type: ignore[arg-type]
+        values, oids, formats = tx.dump_sequence(params or (), plan.formats)  # type: ignore[arg-type]
         return Statement(plan.sql, values, oids, formats, not values)

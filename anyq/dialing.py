@@ -227,9 +227,7 @@ class _HostDialer:
             reason += "; check the address, and whether a firewall drops the packets"
         # Nothing was under way if the deadline had passed before.
         unfinished = [_numeric_address(address) for address in self._trying] or [None]
-        return DialError.of(
-            [*self._failures, *(Failure(self._host, address, reason, True) for address in unfinished)]
-        )
+        return DialError.of([*self._failures, *(Failure(self._host, address, reason, True) for address in unfinished)])
 
     def _failed(self, address: Address | None, error: Exception) -> DialError:
         family = None if address is None else address[0]

@@ -42,9 +42,7 @@ class SocketStream(Channel, ByteStream):
 
     _closed = True  # until __init__ is through, for __del__
 
-    def __init__(
-        self, sock: socket.socket, *, backend: Backend | None = None, peer: Address | None = None
-    ) -> None:
+    def __init__(self, sock: socket.socket, *, backend: Backend | None = None, peer: Address | None = None) -> None:
         """Take over `sock`, which may still be connecting; if this raises, it is still the caller's to close.
 
         :param peer: the address that the socket was connected to; asked of the socket if left out.

@@ -84,6 +84,8 @@ class Wire:
         self.canceller = canceller
         self.grace = grace
         self.on_event: Callable[[NoticeResponse | NotificationResponse], None] | None = None
+        self.on_end: Callable[[], None] | None = None
+        """Called once when the connection is closed, whoever closed it."""
         self._unsent = bytearray()
         self._send_failed: BaseException | None = None
         self._reader: Request | Attendant | None = None  # for whom the reader reads first of all
@@ -172,6 +174,10 @@ class Wire:
                 await self._wait(attendant)
         finally:
             self._attendants.remove(attendant)
+
+    def poll(self) -> None:
+        """Take what has arrived already, without waiting."""
+        self._receive_now()
 
     async def _wait(self, request: Request | Attendant) -> None:
         try:
@@ -290,9 +296,9 @@ class Wire:
         return True
 
     def _receive_now(self) -> None:
-        """Take what has arrived already, beside the reader, which waits for more at this moment."""
-        while not self.closed and self._receive():
-            pass
+        """Take a chunk that has arrived already, beside the reader, which waits for more at this moment."""
+        if not self.closed:
+            self._receive()
         if self._reader is not None and self._reader.ready():
             self.channel.wake()
 
@@ -459,6 +465,9 @@ class Wire:
         self._sender = None
         while self._senders:
             self._senders.popleft().set()
+        if self.on_end is not None:
+            on_end, self.on_end = self.on_end, None
+            on_end()
         for attendant in self._attendants:
             if attendant.waiter is not None:
                 attendant.waiter.set()

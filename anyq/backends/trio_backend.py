@@ -104,9 +104,7 @@ class _TrioSocketWaiter(SocketWaiter):
         finally:
             self._scope = None
 
-    async def _wait_one(
-        self, wait: Callable[[socket.socket], Awaitable[None]], scope: anyio.CancelScope
-    ) -> None:
+    async def _wait_one(self, wait: Callable[[socket.socket], Awaitable[None]], scope: anyio.CancelScope) -> None:
         if not scope.cancel_called:
             with suppress(trio.ClosedResourceError):
                 await wait(self._sock)

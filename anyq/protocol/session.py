@@ -161,6 +161,8 @@ class ProtocolSession:
         self.parameters: dict[str, str] = {}
         self.parameters_version = 0
         """Rises with each ParameterStatus: what was derived from ``parameters`` is out of date then."""
+        self.rollbacks = 0
+        """How many statements have rolled something back: what was done in a transaction may be undone since."""
         self.protocol_version = PROTOCOL_3_0
         self.unknown_options: tuple[str, ...] = ()
         self.backend_pid = 0
@@ -253,6 +255,10 @@ class ProtocolSession:
         error = kind(self._reason)
         error.__cause__ = self._cause
         return error
+
+    def lost_error(self) -> Error:
+        """Return a new error for one who waits for something that cannot come any more."""
+        return self.lost() if self.phase is Phase.FAILED else OperationalError(self.epitaph())
 
     def epitaph(self) -> str:
         """Return a line for one who uses the session after its end."""
@@ -482,7 +488,9 @@ class ProtocolSession:
         if self.phase is not Phase.BUSY:
             self.enter(Phase.BUSY)
         result = request.current or Result()
-        result.tag = payload[:-1].decode("utf-8", "replace")
+        result.tag = tag = payload[:-1].decode("utf-8", "replace")
+        if tag == "ROLLBACK":
+            self.rollbacks += 1
         self._complete(request, result)
 
     def on_empty_query(self, payload: bytes) -> None:

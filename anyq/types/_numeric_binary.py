@@ -1,6 +1,6 @@
 """The binary format of numeric.
 
-Knows it byte by byte: four int16, which are the number of digits, the weight of the first digit, the sign and
+Knows it byte by byte: four 16-bit integers, which are the number of digits, the weight of the first digit, the sign and
 the number of decimal digits to show after the point; then the digits, in base 10000
 (src/backend/utils/adt/numeric.c, numeric_send). Must not know dumpers and loaders.
 """
@@ -33,7 +33,7 @@ def pack_numeric(number: Decimal) -> bytes:
     """
     if not number.is_finite():
         sign = _NAN if number.is_nan() else _INFINITY if number > 0 else _MINUS_INFINITY
-        return pack(">hhHH", 0, 0, sign, 0)
+        return pack(">HhHH", 0, 0, sign, 0)
     # Before the digits are written out: the exponent of a few bytes of Decimal can ask for gigabytes.
     magnitude = number.adjusted()
     if not -_MAX_SCALE <= magnitude < _MAX_INTEGER_DIGITS:
@@ -60,7 +60,7 @@ def pack_numeric(number: Decimal) -> bytes:
     if not digits:
         weight, negative = 0, False
     sign = _NEGATIVE if negative else _POSITIVE
-    return pack(f">hhHH{len(digits)}h", len(digits), weight, sign, scale, *digits)
+    return pack(f">HhHH{len(digits)}h", len(digits), weight, sign, scale, *digits)
 
 
 def unpack_numeric(data: bytes) -> Decimal:
@@ -106,7 +106,7 @@ _POWERS = tuple(10**exponent for exponent in range(64))
 # The default context of a thread rounds to 28 digits.
 _exact = Context(prec=_MAX_INTEGER_DIGITS + _MAX_SCALE)
 
-_unpack_header = Struct(">hhHH").unpack_from
+_unpack_header = Struct(">HhHH").unpack_from
 
 
 def _too_long(number: Decimal) -> DataError:

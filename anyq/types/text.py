@@ -70,7 +70,9 @@ class _BaseStrDumper(Dumper):
             return encode_text(obj, self._encoding)
 
     def quote(self, obj: str) -> bytes:
-        return encode_text(quote_str(str.__str__(obj)), self._encoding)
+        # Before there are quotes in it, so that an error names the right place.
+        encode_text(obj, self._encoding)
+        return quote_str(str.__str__(obj)).encode(self._encoding)
 
 
 class StrDumper(_BaseStrDumper):

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from anyq.adapt import AdaptersMap, Dumper, Format, Loader, PyFormat, Transformer
 from anyq.errors import DataError, ProgrammingError
 from anyq.postgres import adapters, types
+from anyq.typeinfo import TypeInfo
 from anyq.types.array import parse_array, register_array
 from anyq.types.json import Jsonb
 from anyq.types.numeric import Int4, Int8
-from anyq.typeinfo import TypeInfo
-from tests.types.support import FORMATS, PYFORMATS, dump, load, there_and_back, transformer
+from tests.types.support import FORMATS, PYFORMATS, dump, load, transformer
 
 
 class Colour(enum.IntEnum):
@@ -57,7 +57,8 @@ def array_out(array: list[Any], delimiter: str = ",") -> str:
         special = any(c in '{}"\\ \t\n\r\v\f' + delimiter for c in item)
         if not item or special or item.upper() == "NULL":
             return '"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        return str(item)
+        text: str = item
+        return text
 
     return "{" + delimiter.join(map(item_out, array)) + "}"
 
@@ -179,7 +180,9 @@ def test_str_there_and_back(value: list[Any], format: PyFormat) -> None:
 @pytest.mark.parametrize("encoding", ["shift_jis", "gbk", "big5", "latin-1"])
 def test_str_in_the_encoding_of_the_client(encoding: str, format: PyFormat) -> None:
     # Characters whose second byte is a backslash, a brace or a bar.
-    value = {"shift_jis": ["表", "ソ}", "ボ"], "gbk": ["\u8a97", "誠"], "big5": ["功", "許"], "latin-1": ["é"]}[encoding]
+    value = {"shift_jis": ["表", "ソ}", "ボ"], "gbk": ["\u8a97", "誠"], "big5": ["功", "許"], "latin-1": ["é"]}[
+        encoding
+    ]
     tx = transformer(encoding)
     data, _, wire_format = dump(value, format, tx)
     assert data is not None
@@ -339,7 +342,7 @@ def test_arrays_of_a_registered_type() -> None:
 
     value = [Point("1;2"), None]
     assert dump(value, PyFormat.AUTO, tx) == (b'{"1;2";NULL}', 77_001, Format.TEXT)
-    assert tx.as_literal(value) == b"'{\"1;2\";NULL}'::\"my point\"[]"
+    assert tx.as_literal(value) == b'\'{"1;2";NULL}\'::"my point"[]'
     assert tx.get_dumper_by_oid(77_001, Format.TEXT).dump(value) == b'{"1;2";NULL}'
 
     assert load(b'{"1;2";NULL}', 77_001, Format.TEXT, tx) == ["1;2", None]

@@ -1,0 +1,635 @@
+"""AsyncCursor: executing statements and fetching what they give."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+import anyq
+from anyq import AsyncConnection, AsyncCursor, TransactionStatus
+from anyq import errors as e
+from anyq.protocol.constants import Format
+from anyq.rows import dict_row, scalar_row, tuple_row
+
+pytestmark = pytest.mark.anyio
+
+TEN = "SELECT generate_series(0, 9)"
+
+
+# -- before anything was executed
+
+
+async def test_a_new_cursor_has_no_result(conn: AsyncConnection) -> None:
+    cur = conn.cursor()
+    assert cur.connection is conn
+    assert not cur.closed
+    assert cur.description is None
+    assert (cur.rowcount, cur.rownumber, cur.statusmessage, cur.arraysize) == (-1, None, None, 1)
+    assert cur.nextset() is None
+    assert [one async for one in cur.results()] == []
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+
+
+@pytest.mark.parametrize("fetch", ["fetchone", "fetchmany", "fetchall", "scroll", "iterate"])
+@pytest.mark.parametrize("statement", [None, "CREATE TEMP TABLE nothing ()", "", "-- only a comment"])
+async def test_nothing_to_fetch(conn: AsyncConnection, statement: Any, fetch: str) -> None:
+    cur = conn.cursor()
+    if statement is not None:
+        await cur.execute(statement)
+    with pytest.raises(e.ProgrammingError, match="fetch"):
+        await fetch_by(cur, fetch)
+
+
+async def fetch_by(cur: AsyncCursor[Any], how: str) -> Any:
+    if how == "iterate":
+        return [row async for row in cur]
+    if how == "scroll":
+        return await cur.scroll(0)
+    return await getattr(cur, how)()
+
+
+# -- execute
+
+
+async def test_execute_returns_the_cursor(conn: AsyncConnection) -> None:
+    cur = conn.cursor()
+    assert await cur.execute("SELECT 1") is cur
+    assert await (await cur.execute("SELECT 2")).fetchall() == [(2,)]
+    assert await (await conn.execute("SELECT %s::int", [3])).fetchone() == (3,)
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT 'x'", b"SELECT 'x'", anyq.sql.SQL("SELECT {}").format("x")], ids=["str", "bytes", "sql"]
+)
+async def test_kinds_of_queries(conn: AsyncConnection, query: Any) -> None:
+    assert await (await conn.execute(query)).fetchall() == [("x",)]
+
+
+@pytest.mark.parametrize("query", [5, None, ["SELECT 1"]])
+async def test_what_is_not_a_query(conn: AsyncConnection, query: Any) -> None:
+    with pytest.raises(TypeError, match="should be a string"):
+        await conn.execute(query)
+
+
+async def test_results_replace_each_other(conn: AsyncConnection) -> None:
+    cur = await conn.execute("SELECT 1 AS a; SELECT 2 AS b")
+    await cur.execute("SELECT 'x' AS c")
+    assert cur.description is not None and [column.name for column in cur.description] == ["c"]
+    assert await cur.fetchall() == [("x",)]
+    assert cur.nextset() is None
+
+
+async def test_cursors_keep_their_results_apart(conn: AsyncConnection) -> None:
+    one = await conn.execute("SELECT 1 UNION ALL SELECT 2")
+    other = await conn.execute("SELECT 3")
+    assert await one.fetchone() == (1,)
+    assert await other.fetchall() == [(3,)]
+    assert await one.fetchall() == [(2,)]
+
+
+async def test_cursors_of_many_tasks(conn: AsyncConnection) -> None:
+    results: dict[int, list[Any]] = {}
+
+    async def run(number: int) -> None:
+        cur = conn.cursor()
+        for _ in range(5):
+            await cur.execute("SELECT %s::int, x FROM generate_series(1, 100) AS x", [number])
+            results[number] = await cur.fetchall()
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(20):
+            tasks.start_soon(run, number)
+    assert results == {number: [(number, x) for x in range(1, 101)] for number in range(20)}
+
+
+@pytest.mark.parametrize("query", ["", ";", "  ", "-- only a comment", "/* and */ ;"])
+@pytest.mark.parametrize("params", [None, ()])
+@pytest.mark.parametrize("autocommit", [True, False])
+async def test_an_empty_query(conn: AsyncConnection, query: Any, params: Any, autocommit: bool) -> None:
+    await conn.set_autocommit(autocommit)
+    cur = await conn.execute(query, params)
+    assert (cur.description, cur.rowcount, cur.rownumber, cur.statusmessage) == (None, -1, None, None)
+    # The transaction that it began is there as after any other.
+    assert conn.info.transaction_status is (TransactionStatus.IDLE if autocommit else TransactionStatus.INTRANS)
+    assert await (await conn.execute("SELECT 1")).fetchall() == [(1,)]
+
+
+async def test_an_error_leaves_no_result(conn: AsyncConnection) -> None:
+    await conn.set_autocommit(True)
+    cur = await conn.execute("SELECT 1")
+    with pytest.raises(e.UndefinedColumn):
+        await cur.execute("SELECT wrong")
+    assert (cur.description, cur.rowcount, cur.rownumber, cur.statusmessage) == (None, -1, None, None)
+    with pytest.raises(e.ProgrammingError):
+        await cur.fetchone()
+    assert await (await cur.execute("SELECT 2")).fetchone() == (2,)
+
+
+@pytest.mark.parametrize("query", ["SELECT 1; SELECT wrong", "SELECT %s::int, wrong"])
+@pytest.mark.parametrize("autocommit", [True, False])
+async def test_the_position_of_an_error_is_that_in_the_query(
+    conn: AsyncConnection, query: Any, autocommit: bool
+) -> None:
+    await conn.set_autocommit(autocommit)
+    params = [1] if "%" in query else None
+    with pytest.raises(e.UndefinedColumn) as caught:
+        await conn.execute(query, params)
+    sent = query.replace("%s", "$1")
+    assert caught.value.diag.statement_position == str(sent.index("wrong") + 1)
+
+
+async def test_an_error_in_one_of_several_statements(conn: AsyncConnection) -> None:
+    await conn.set_autocommit(True)
+    await conn.execute("CREATE TEMP TABLE t (a int)")
+    with pytest.raises(e.DivisionByZero):
+        await conn.execute("INSERT INTO t VALUES (1); SELECT 1 / 0; INSERT INTO t VALUES (2)")
+    assert await (await conn.execute("SELECT * FROM t")).fetchall() == []
+
+
+async def test_copy_is_refused_and_leaves_the_connection_usable(conn: AsyncConnection) -> None:
+    await conn.set_autocommit(True)
+    await conn.execute("CREATE TEMP TABLE t (a int)")
+    for params in (None, ()):
+        with pytest.raises(e.NotSupportedError, match="COPY TO STDOUT"):
+            await conn.execute("COPY (SELECT generate_series(1, 10000)) TO STDOUT", params)
+        with pytest.raises(e.NotSupportedError, match="COPY FROM STDIN"):
+            await conn.execute("COPY t FROM STDIN", params, prepare=False)
+        assert await (await conn.execute("SELECT count(*) FROM t")).fetchone() == (0,)
+
+
+# -- a failed transaction
+
+
+async def test_a_failed_transaction(conn: AsyncConnection) -> None:
+    with pytest.raises(e.DivisionByZero):
+        await conn.execute("SELECT 1 / 0")
+    for params in (None, ()):
+        with pytest.raises(e.InFailedSqlTransaction) as caught:
+            await conn.execute("SELECT 1", params)
+        assert caught.value.sqlstate == "25P02"
+    with pytest.raises(e.InFailedSqlTransaction):
+        await conn.execute("SELECT %s::int", [1], binary=True)
+    await conn.rollback()
+    assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
+
+
+# -- parameters
+
+
+async def test_positional_parameters(conn: AsyncConnection) -> None:
+    for params in ([1, "a", None], (1, "a", None), range(3)):
+        cur = await conn.execute("SELECT %s::text, %s::text, %s::text", [None if p is None else str(p) for p in params])
+        assert await cur.fetchone() == tuple(None if p is None else str(p) for p in params)
+
+
+async def test_named_parameters(conn: AsyncConnection) -> None:
+    cur = await conn.execute("SELECT %(b)s::int - %(a)s::int, %(b)s::int", {"a": 1, "b": 10, "unused": object()})
+    assert await cur.fetchone() == (9, 10)
+    anything: defaultdict[str, int] = defaultdict(lambda: 7)
+    assert await (await conn.execute("SELECT %(x)s::int", anything)).fetchone() == (7,)
+
+
+@pytest.mark.parametrize("placeholder", ["%s", "%b", "%t"])
+@pytest.mark.parametrize("value", [0, 2**40, 1.5, True, b"\x00\xff", [1, None, 3], None])
+async def test_formats_of_parameters(conn: AsyncConnection, placeholder: str, value: Any) -> None:
+    query: Any = f"SELECT {placeholder}, pg_typeof({placeholder})::text"
+    row = await (await conn.execute(query, [value, value])).fetchone()
+    assert row is not None and row[0] == value
+    # The type that the server sees does not depend on the format.
+    auto = await (await conn.execute("SELECT pg_typeof(%s)::text", [value])).fetchone()
+    assert auto is not None and row[1] == auto[0]
+
+
+async def test_formats_of_named_parameters(conn: AsyncConnection) -> None:
+    cur = await conn.execute("SELECT %(a)s, %(b)b, %(c)t, %(b)b", {"a": 1, "b": 2, "c": 3})
+    assert await cur.fetchone() == (1, 2, 3, 2)
+
+
+@pytest.mark.parametrize(("query", "params"), [("SELECT '%%', %s::int", [1]), ("SELECT '%%', %(a)s::int", {"a": 1})])
+async def test_a_doubled_percent_sign(conn: AsyncConnection, query: Any, params: Any) -> None:
+    assert await (await conn.execute(query, params)).fetchone() == ("%", 1)
+
+
+async def test_percent_signs_mean_nothing_without_parameters(conn: AsyncConnection) -> None:
+    assert await (await conn.execute("SELECT '%%', '%s', 5 % 3")).fetchone() == ("%%", "%s", 2)
+    assert await (await conn.execute("SELECT '%%', 5 %% 3", ())).fetchone() == ("%", 2)
+
+
+@pytest.mark.parametrize(
+    ("query", "params", "error", "match"),
+    [
+        ("SELECT %s", (), e.ProgrammingError, "1 placeholders but 0 parameters"),
+        ("SELECT %s", (1, 2), e.ProgrammingError, "1 placeholders but 2 parameters"),
+        ("SELECT 1", (1,), e.ProgrammingError, "0 placeholders but 1 parameters"),
+        ("SELECT %(a)s, %(b)s", {"b": 1, "c": 2}, e.ProgrammingError, "parameter missing: a"),
+        ("SELECT %s", {"a": 1}, TypeError, "require a sequence"),
+        ("SELECT %(a)s", (1,), TypeError, "require a mapping"),
+        ("SELECT %(a)s, %s", {"a": 1}, e.ProgrammingError, "cannot be mixed"),
+        ("SELECT %(a)s, %(a)b", {"a": 1}, e.ProgrammingError, "different formats"),
+        ("SELECT 5 % 3", (), e.ProgrammingError, "double it"),
+        ("SELECT %d", (1,), e.ProgrammingError, "'%d'"),
+        ("SELECT '%", (), e.ProgrammingError, "double it"),
+        ("SELECT %(a)", {"a": 1}, e.ProgrammingError, "incomplete placeholder"),
+        ("SELECT %s", "x", TypeError, r"write \(value,\)"),
+        ("SELECT %s", b"x", TypeError, r"write \(value,\)"),
+        ("SELECT %s", 5, TypeError, "should be a sequence or a mapping"),
+        ("SELECT %s", {1}, TypeError, "should be a sequence or a mapping"),
+        ("SELECT %s", iter([1]), TypeError, "should be a sequence or a mapping"),
+        ("SELECT %s", [object()], e.ProgrammingError, "cannot adapt type 'object'"),
+        ("SELECT %s", [{}], e.ProgrammingError, "Json"),
+        ("SELECT %s", ["a\0b"], e.DataError, "NUL"),
+    ],
+)
+async def test_wrong_parameters(
+    conn: AsyncConnection, query: Any, params: Any, error: type[Exception], match: str
+) -> None:
+    cur = conn.cursor()
+    with pytest.raises(error, match=match):
+        await cur.execute(query, params)
+    # Nothing was sent, so nothing is to be rolled back.
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+    assert await (await cur.execute("SELECT 1")).fetchone() == (1,)
+
+
+async def test_several_statements_take_no_parameters(conn: AsyncConnection) -> None:
+    with pytest.raises(e.SyntaxError) as caught:
+        await conn.execute("SELECT %s::int; SELECT 2", [1])
+    assert caught.value.sqlstate == "42601"
+    await conn.rollback()
+    # An empty list of parameters is none, except for the percent signs.
+    cur = await conn.execute("SELECT 1; SELECT '%%'", ())
+    assert [await result.fetchall() async for result in cur.results()] == [[(1,)], [("%",)]]
+
+
+async def test_a_statement_that_takes_no_parameters(conn: AsyncConnection) -> None:
+    with pytest.raises(e.SyntaxError):
+        await conn.execute("CREATE TABLE t (a int DEFAULT %s)", [1])
+
+
+# -- formats of results
+
+EVERYTHING = (
+    "SELECT 1::int2, -1::int4, 2::int8, 1.5::float4, -1e300::float8, 12.34::numeric, true, 'text'::text, 'c'::char(3),"
+    " '\\x00ff'::bytea, '2020-02-29'::date, '12:34:56.789'::time, '2020-02-29 12:34:56.789'::timestamp,"
+    " '2020-02-29 12:34:56.789+00'::timestamptz, '1 day 2 s'::interval, '{1,2,NULL}'::int[], '{{a,b},{c,d}}'::text[],"
+    " '{\"a\": [1, null]}'::json, '{\"a\": 1.5}'::jsonb, '12345678-1234-5678-1234-567812345678'::uuid, NULL::int,"
+    " '(1,2)'::point, 'pg_class'::regclass"
+)
+
+
+async def test_text_and_binary_results_are_equal(conn: AsyncConnection) -> None:
+    query: Any = EVERYTHING
+    default = await (await conn.execute(query)).fetchall()
+    text = await (await conn.execute(query, binary=False)).fetchall()
+    binary = await (await conn.execute(query, binary=True)).fetchall()
+    again = await (await conn.execute(query, binary=True)).fetchall()
+    prepared = await (await conn.execute(query, prepare=True)).fetchall()
+    prepared_again = await (await conn.execute(query, prepare=True)).fetchall()
+    prepared_text = await (await conn.execute(query, prepare=True, binary=False)).fetchall()
+    assert default == text == binary == again == prepared == prepared_again == prepared_text
+    assert [type(value) for value in text[0]] == [type(value) for value in binary[0]]
+
+
+async def test_a_binary_cursor(conn: AsyncConnection) -> None:
+    cur = conn.cursor(binary=True)
+    assert cur.format is Format.BINARY
+    assert await (await cur.execute("SELECT %s::int4, 'x'", [2])).fetchone() == (2, "x")
+    # It is one statement, as it is described first.
+    with pytest.raises(e.SyntaxError):
+        await cur.execute("SELECT 1; SELECT 2")
+    await conn.rollback()
+    assert await (await cur.execute("SELECT 1; SELECT 2", binary=False)).fetchone() == (1,)
+    await cur.execute("CREATE TEMP TABLE t (a int)")
+    assert (cur.description, cur.statusmessage) == (None, "CREATE TABLE")
+
+
+async def test_a_binary_result_of_a_table_that_changes(conn: AsyncConnection) -> None:
+    await conn.execute("CREATE TEMP TABLE t (a int); INSERT INTO t VALUES (1)")
+    cur = conn.cursor(binary=True)
+    assert await (await cur.execute("SELECT * FROM t")).fetchall() == [(1,)]
+    await conn.execute("ALTER TABLE t ADD b text DEFAULT 'x', ADD c point DEFAULT '(1,2)'")
+    assert await (await cur.execute("SELECT * FROM t")).fetchall() == [(1, "x", "(1,2)")]
+    await conn.execute("ALTER TABLE t DROP b, ADD d int DEFAULT 4")
+    assert await (await cur.execute("SELECT * FROM t")).fetchall() == [(1, "(1,2)", 4)]
+
+
+# -- what a statement gave
+
+
+@pytest.mark.parametrize(
+    ("query", "tag", "rowcount"),
+    [
+        ("CREATE TEMP TABLE other (a int)", "CREATE TABLE", -1),
+        ("INSERT INTO t VALUES (4), (5)", "INSERT 0 2", 2),
+        ("INSERT INTO t VALUES (4), (5) RETURNING a", "INSERT 0 2", 2),
+        ("UPDATE t SET a = a + 1 WHERE a > 1", "UPDATE 2", 2),
+        ("DELETE FROM t WHERE a > 100", "DELETE 0", 0),
+        ("SELECT * FROM t", "SELECT 3", 3),
+        ("SELECT * FROM t WHERE false", "SELECT 0", 0),
+        ("VALUES (1), (2)", "SELECT 2", 2),
+        ("SHOW work_mem", "SHOW", 1),
+        ("SET LOCAL work_mem = '1MB'", "SET", -1),
+        ("SELECT FROM generate_series(1, 3)", "SELECT 3", 3),
+    ],
+)
+@pytest.mark.parametrize("params", [None, ()])
+async def test_rowcount_and_statusmessage(
+    conn: AsyncConnection, query: Any, tag: str, rowcount: int, params: Any
+) -> None:
+    await conn.execute("CREATE TEMP TABLE t (a int); INSERT INTO t VALUES (1), (2), (3)")
+    cur = await conn.execute(query, params, prepare=params is not None)
+    assert (cur.statusmessage, cur.rowcount) == (tag, rowcount)
+    has_rows = tag.startswith(("SELECT", "SHOW")) or "RETURNING" in query
+    assert (cur.description is not None, cur.rownumber) == (has_rows, 0 if has_rows else None)
+
+
+async def test_rows_without_columns(conn: AsyncConnection) -> None:
+    cur = await conn.execute("SELECT FROM generate_series(1, 3)")
+    assert cur.description == []
+    assert await cur.fetchall() == [(), (), ()]
+
+
+async def test_description(conn: AsyncConnection) -> None:
+    cur = await conn.execute("SELECT 1 AS one, 'x' AS \"tw o\"")
+    assert cur.description is not None
+    assert [column.name for column in cur.description] == ["one", "tw o"]
+    assert [column.type_code for column in cur.description] == [23, 25]
+
+
+# -- fetching
+
+
+async def test_fetchone(conn: AsyncConnection) -> None:
+    cur = await conn.execute("SELECT generate_series(1, 2)")
+    assert [await cur.fetchone(), cur.rownumber] == [(1,), 1]
+    assert [await cur.fetchone(), cur.rownumber] == [(2,), 2]
+    assert [await cur.fetchone(), await cur.fetchone(), cur.rownumber] == [None, None, 2]
+
+
+async def test_fetchmany(conn: AsyncConnection) -> None:
+    cur = await conn.execute(TEN)
+    assert await cur.fetchmany() == [(0,)]
+    assert await cur.fetchmany(3) == [(1,), (2,), (3,)]
+    cur.arraysize = 2
+    assert await cur.fetchmany() == [(4,), (5,)]
+    assert await cur.fetchmany(0) == [(6,), (7,)]
+    assert await cur.fetchmany(size=5) == [(8,), (9,)]
+    assert await cur.fetchmany(5) == []
+    with pytest.raises(ValueError, match="size"):
+        await cur.fetchmany(-1)
+    assert cur.rownumber == 10
+
+
+async def test_fetchall(conn: AsyncConnection) -> None:
+    cur = await conn.execute(TEN)
+    await cur.fetchmany(8)
+    assert await cur.fetchall() == [(8,), (9,)]
+    assert await cur.fetchall() == []
+    # What was handed out is the caller's.
+    await cur.scroll(0, "absolute")
+    rows = await cur.fetchall()
+    rows.clear()
+    await cur.scroll(0, "absolute")
+    assert len(await cur.fetchall()) == 10
+
+
+async def test_iterating(conn: AsyncConnection) -> None:
+    cur = await conn.execute("SELECT x, x::text FROM generate_series(1, 1000) AS x")
+    await cur.fetchone()
+    seen = []
+    async for row in cur:
+        seen.append(row)
+        if len(seen) == 500:
+            break
+    assert cur.rownumber == 501
+    seen += [row async for row in cur]
+    assert seen == [(x, str(x)) for x in range(2, 1001)]
+    assert [row async for row in cur] == []
+
+
+async def test_scroll(conn: AsyncConnection) -> None:
+    cur = await conn.execute(TEN)
+    await cur.scroll(2)
+    assert cur.rownumber == 2
+    assert await cur.fetchone() == (2,)
+    await cur.scroll(-3)
+    assert await cur.fetchone() == (0,)
+    await cur.scroll(9, mode="absolute")
+    assert await cur.fetchone() == (9,)
+    for value, mode in [(10, "absolute"), (-1, "absolute"), (0, "relative"), (-11, "relative")]:
+        with pytest.raises(IndexError):
+            await cur.scroll(value, mode)
+        assert cur.rownumber == 10
+    with pytest.raises(ValueError, match="'relative' or 'absolute'"):
+        await cur.scroll(1, "sideways")
+    await cur.scroll(0, "absolute")
+    assert len(await cur.fetchall()) == 10
+
+
+async def test_null_is_none_and_empty_is_not(conn: AsyncConnection) -> None:
+    assert await (await conn.execute("SELECT NULL::text, '', ''::bytea, NULL::int")).fetchone() == (None, "", b"", None)
+
+
+# -- rows
+
+
+async def test_row_factory_of_the_cursor(conn: AsyncConnection) -> None:
+    cur = conn.cursor()
+    assert cur.row_factory is tuple_row
+    await cur.execute("SELECT x AS a, -x AS b FROM generate_series(1, 4) AS x; SELECT 'z' AS c")
+    assert await cur.fetchone() == (1, -1)
+    # It takes effect on the next row, and on the next result.
+    cur.row_factory = dict_row  # type: ignore[assignment]
+    assert await cur.fetchone() == {"a": 2, "b": -2}
+    cur.row_factory = scalar_row  # type: ignore[assignment]
+    assert await cur.fetchmany(1) == [3]
+    cur.row_factory = tuple_row
+    assert await cur.fetchall() == [(4, -4)]
+    cur.row_factory = dict_row  # type: ignore[assignment]
+    assert cur.nextset()
+    assert [row async for row in cur] == [{"c": "z"}]
+
+
+async def test_row_factory_of_the_connection(conn: AsyncConnection) -> None:
+    before = conn.cursor()
+    conn.row_factory = dict_row  # type: ignore[assignment]
+    assert await (await conn.execute("SELECT 1 AS a")).fetchone() == {"a": 1}
+    assert await (await before.execute("SELECT 1 AS a")).fetchone() == (1,)
+    assert await (await conn.cursor(row_factory=scalar_row).execute("SELECT 1 AS a")).fetchone() == 1
+
+
+async def test_row_factory_is_called_once_for_a_result(conn: AsyncConnection) -> None:
+    seen: list[list[str] | None] = []
+
+    def factory(cursor: AsyncCursor[Any]) -> Callable[[Any], Any]:
+        seen.append(cursor.description and [column.name for column in cursor.description])
+        return list
+
+    cur = conn.cursor(row_factory=factory)
+    await cur.execute("SELECT 1 AS a UNION ALL SELECT 2; SELECT 3 AS b; CREATE TEMP TABLE t ()")
+    assert await cur.fetchall() == [[1], [2]]
+    cur.nextset()
+    assert await cur.fetchall() == [[3]]
+    cur.nextset()
+    assert seen == [["a"], ["b"], None]
+
+
+async def test_a_row_maker_that_raises(conn: AsyncConnection) -> None:
+    def factory(cursor: AsyncCursor[Any]) -> Callable[[Any], Any]:
+        return lambda values: 1 // values[0]
+
+    cur = conn.cursor(row_factory=factory)
+    await cur.execute("SELECT x FROM (VALUES (1), (0), (1)) AS v (x)")
+    assert await cur.fetchone() == 1
+    with pytest.raises(ZeroDivisionError):
+        await cur.fetchone()
+    assert await cur.fetchone() == 1
+
+
+# -- several results
+
+
+async def test_nextset(conn: AsyncConnection) -> None:
+    cur = await conn.execute("SELECT 1 AS a; CREATE TEMP TABLE t (a int); INSERT INTO t VALUES (5), (6); TABLE t")
+    assert await cur.fetchall() == [(1,)]
+    assert cur.nextset() is True
+    assert (cur.statusmessage, cur.rowcount, cur.description) == ("CREATE TABLE", -1, None)
+    assert cur.nextset() is True
+    assert (cur.statusmessage, cur.rowcount) == ("INSERT 0 2", 2)
+    assert cur.nextset() is True
+    assert (cur.statusmessage, cur.rownumber) == ("SELECT 2", 0)
+    assert await cur.fetchone() == (5,)
+    assert cur.nextset() is None
+    # Past the end the last result stays.
+    assert await cur.fetchone() == (6,)
+
+
+async def test_results(conn: AsyncConnection) -> None:
+    cur = await conn.execute("SELECT 1; SELECT 2; SELECT 3")
+    assert [await result.fetchall() async for result in cur.results()] == [[(1,)], [(2,)], [(3,)]]
+    # From where the cursor is, and that is the last one by now.
+    assert [await result.fetchall() async for result in cur.results()] == [[]]
+    await cur.set_result(1)
+    seen = []
+    async for result in cur.results():
+        assert result is cur
+        seen.append(await result.fetchone())
+    assert seen == [(2,), (3,)]
+
+
+async def test_set_result(conn: AsyncConnection) -> None:
+    cur = await conn.execute("SELECT 1; SELECT 2; SELECT 3")
+    assert await cur.set_result(2) is cur
+    assert await cur.fetchall() == [(3,)]
+    assert cur.nextset() is None
+    assert await (await cur.set_result(-3)).fetchall() == [(1,)]
+    # Coming back, one starts at the first row.
+    assert await (await cur.set_result(0)).fetchall() == [(1,)]
+    for index in (3, -4):
+        with pytest.raises(IndexError):
+            await cur.set_result(index)
+    assert cur.nextset() is True
+    assert await cur.fetchall() == [(2,)]
+
+
+async def test_an_empty_statement_among_others(conn: AsyncConnection) -> None:
+    cur = await conn.execute("SELECT 1; ; SELECT 2;")
+    assert [await result.fetchall() async for result in cur.results()] == [[(1,)], [(2,)]]
+
+
+async def test_statements_that_end_the_transaction(conn: AsyncConnection) -> None:
+    cur = await conn.execute("CREATE TEMP TABLE t (a int); COMMIT; INSERT INTO t VALUES (1); ROLLBACK")
+    assert [result.statusmessage async for result in cur.results()] == [
+        "CREATE TABLE",
+        "COMMIT",
+        "INSERT 0 1",
+        "ROLLBACK",
+    ]
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+
+
+# -- the end
+
+
+async def test_close(conn: AsyncConnection) -> None:
+    cur = await conn.execute("SELECT 1; SELECT 2")
+    assert not cur.closed
+    await cur.close()
+    await cur.close()
+    assert cur.closed
+    assert "closed" in repr(cur)
+    assert (cur.description, cur.rowcount, cur.rownumber, cur.statusmessage) == (None, -1, None, None)
+    assert cur.nextset() is None
+    for how in ("fetchone", "fetchmany", "fetchall", "scroll", "iterate"):
+        with pytest.raises(e.InterfaceError, match="cursor is closed"):
+            await fetch_by(cur, how)
+    with pytest.raises(e.InterfaceError, match="cursor is closed"):
+        await cur.execute("SELECT 1")
+    with pytest.raises(e.InterfaceError, match="cursor is closed"):
+        await cur.executemany("SELECT %s", [(1,)])
+    with pytest.raises(e.InterfaceError, match="cursor is closed"):
+        cur.stream("SELECT 1")
+    assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
+
+
+async def test_a_cursor_as_a_context(conn: AsyncConnection) -> None:
+    async with conn.cursor() as cur:
+        await cur.execute("SELECT 1")
+        assert not cur.closed
+    assert cur.closed
+    assert not conn.closed
+    with pytest.raises(ZeroDivisionError):
+        async with conn.cursor() as cur:
+            1 / 0  # noqa: B018
+    assert cur.closed
+
+
+async def test_the_connection_is_closed(conn: AsyncConnection) -> None:
+    cur = await conn.execute("SELECT 1 UNION ALL SELECT 2")
+    await conn.close()
+    with pytest.raises(e.OperationalError, match="connection is closed"):
+        await cur.execute("SELECT 1")
+    with pytest.raises(e.OperationalError, match="connection is closed"):
+        await cur.executemany("SELECT %s", [(1,)])
+    with pytest.raises(e.OperationalError, match="connection is closed"):
+        cur.stream("SELECT 1")
+    with pytest.raises(e.OperationalError, match="connection is closed"):
+        conn.cursor()
+    with pytest.raises(e.OperationalError, match="connection is closed"):
+        await conn.execute("SELECT 1")
+    # What has been fetched by the server stays there to be taken.
+    assert await cur.fetchall() == [(1,), (2,)]
+    await cur.close()
+
+
+async def test_repr(conn: AsyncConnection) -> None:
+    cur = conn.cursor()
+    assert "AsyncCursor [no result]" in repr(cur)
+    await cur.execute("SELECT 1")
+    assert "AsyncCursor [SELECT 1]" in repr(cur)
+
+
+async def test_formalities(conn: AsyncConnection) -> None:
+    cur = conn.cursor()
+    cur.setinputsizes([1, None])
+    cur.setoutputsize(10)
+    cur.setoutputsize(10, 1)
+    assert await (await cur.execute("SELECT 1")).fetchone() == (1,)
+
+
+async def test_a_cursor_class_of_ones_own(conn: AsyncConnection) -> None:
+    class Counting(AsyncCursor[Any]):
+        executed = 0
+
+        async def execute(self, *args: Any, **kwargs: Any) -> Any:
+            type(self).executed += 1
+            return await super().execute(*args, **kwargs)
+
+    conn.cursor_factory = Counting
+    assert type(conn.cursor()) is Counting
+    assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
+    assert Counting.executed == 1
