@@ -9,9 +9,10 @@ from . import adapt, errors, rows, sql, types
 from ._accel import implementation as __impl__
 from ._column import Column
 from ._info import ConnectionInfo
+from ._settings import IsolationLevel
 from ._streaming import AsyncRowStream
 from .adapt import AdaptersMap, Dumper, Loader, PyFormat, Transformer
-from .connection import AsyncConnecting, AsyncConnection, IsolationLevel
+from .connection import AsyncConnecting, AsyncConnection
 from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
 from .errors import (
     ConnectionTimeout,

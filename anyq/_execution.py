@@ -13,7 +13,14 @@ from typing import NamedTuple
 from ._preparing import Entry, PreparedStatements
 from .abc import Buffer
 from .adapt import Transformer
-from .errors import Error, FeatureNotSupported, InvalidSqlStatementName, error_from_fields
+from .errors import (
+    DataError,
+    Error,
+    FeatureNotSupported,
+    InvalidSqlStatementName,
+    ProtocolViolation,
+    error_from_fields,
+)
 from .protocol import frontend
 from .protocol.constants import Format, TransactionStatus
 from .protocol.session import Fields, LoadFunctions, Request, Result
@@ -91,14 +98,22 @@ class Layouts:
 
 
 def load_functions(tx: Transformer, fields: Fields) -> LoadFunctions:
-    """Return the load function of each column."""
+    """Return the load function of each column.
+
+    :raises DataError: a column came in binary that should not have: its type is not what it was when it was described.
+    """
+    for field in fields:
+        if field.format and not tx.has_binary_loader(field.type_oid):
+            raise DataError(
+                f"column {field.name!r} has changed its type since the statement was described; execute it again"
+            )
     return [tx.get_load_function(field.type_oid, field.format) for field in fields]
 
 
 class StatementRequest(Request):
     """A request that keeps the connection's account of prepared statements, whoever reads its reply."""
 
-    __slots__ = ("_begun", "_closing", "entry", "statements")
+    __slots__ = ("_begun", "_closing", "entry", "foreseen", "statements")
 
     def __init__(
         self,
@@ -113,6 +128,8 @@ class StatementRequest(Request):
         self.statements = statements
         self.entry = entry
         """The statement to be prepared by this request; it has an account to settle when the reply is there."""
+        self.foreseen = False
+        """Whether it asks for the result formats that an earlier description of the statement suggests."""
         self._closing = closing
         self._begun = False
 
@@ -199,8 +216,11 @@ class Executor:
         result_formats: Sequence[int] = _TEXT
         if binary:
             layouts: Layouts | None = self._described.get((sql, oids))
-            if layouts is not None:
-                result_formats = layouts.get(tx, True).result_formats
+            known_layout = layouts.get(tx, True).known if layouts is not None else None
+            if known_layout is not None:
+                # One for each column, so that the server refuses them if there are more columns by now, or less.
+                result_formats = [field.format for field in known_layout[0]]
+                request.foreseen = True
         frontend.bind(data, b"", name, formats, values, result_formats)
         data += _DESCRIBE_EXECUTE_SYNC
         if entry is not None and entry.prepared:
@@ -243,9 +263,11 @@ class Executor:
         self.closing.clear()
 
 
-def went_stale(request: Request) -> bool:
-    """Return whether a prepared statement's plan went stale, or the statement itself is gone from the server."""
+def went_stale(request: StatementRequest) -> bool:
+    """Return whether a statement's plan or description went stale, or the statement itself is gone from the server."""
     error = request.error
+    if request.foreseen and (request.failure is not None or isinstance(error, ProtocolViolation)):
+        return True
     if isinstance(error, FeatureNotSupported):
         # "cached plan must not change result type": the text is translated, the function's name is not.
         return error.diag.source_function == "RevalidateCachedQuery"

@@ -39,6 +39,7 @@ class AsyncRowStream(Generic[Row]):
         self._params = params
         self._binary = binary
         self._size = size
+        self._statement: Statement | None = None
         self._request: StatementRequest | None = None
         self._rows: list[tuple[Any, ...]] = []
         self._position = 0
@@ -111,7 +112,8 @@ class AsyncRowStream(Generic[Row]):
             return
         self._exhausted = True
         self._rows = []
-        self._cursor._end_of_stream(request)  # pyright: ignore[reportPrivateUsage]
+        assert self._statement is not None
+        self._cursor._end_of_stream(request, self._statement)  # pyright: ignore[reportPrivateUsage]
         raise StopAsyncIteration
 
     def _take(self, result: Result) -> None:
@@ -125,7 +127,7 @@ class AsyncRowStream(Generic[Row]):
         tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]
         statement: Statement = cursor._bind(self._query, self._params, tx)  # pyright: ignore[reportPrivateUsage]
         # One statement only: what streams is one result.
-        statement = statement._replace(simple=False)
+        self._statement = statement = statement._replace(simple=False)
         if self._binary:
             await cursor._describe(statement, tx)  # pyright: ignore[reportPrivateUsage]
         wire = conn.wire

@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Coroutine, Generator
-from enum import IntEnum
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, NoReturn, cast, overload
+from typing import Any, Generic, NamedTuple, cast, overload
 
 import anyio
 import anyio.abc
@@ -19,25 +18,15 @@ import anyio.to_thread
 from typing_extensions import Self, TypeVar
 
 from . import conninfo as _conninfo
-from ._accel import decode_rows
 from ._execution import Executor
 from ._info import ConnectionInfo, python_codec
-from ._login import log_in
+from ._opening import open_session
+from ._settings import TransactionSettings
 from .abc import AdaptContext, Params, Query
 from .adapt import AdaptersMap, Transformer
-from .backends import Backend, current_backend
 from .conninfo import ConnectOptions, HostSpec
 from .cursor import AsyncCursor, AsyncRawCursor
-from .dialing import DialError, attempts, combine_errors, failure_at, host_deadline, open_host, open_same
-from .errors import (
-    ConnectionTimeout,
-    Diagnostic,
-    Error,
-    InterfaceError,
-    NotSupportedError,
-    OperationalError,
-    ProgrammingError,
-)
+from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, ProgrammingError
 from .notifications import (
     BUFFER_SIZE,
     AsyncListen,
@@ -53,9 +42,9 @@ from .postgres import adapters as global_adapters
 from .protocol import frontend
 from .protocol.backend import NoticeResponse, NotificationResponse
 from .protocol.constants import Format
-from .protocol.session import ProtocolSession, Request
+from .protocol.session import Request
 from .rows import AsyncRowFactory, TupleRow, tuple_row
-from .streams import Channel, SocketStream, as_channel
+from .streams import SocketStream
 from .transaction import AsyncTransaction
 from .wire import Wire, was_victim
 
@@ -69,15 +58,6 @@ NoticeHandler = Callable[[Diagnostic], None]
 
 GRACE_PERIOD = 5.0
 """Seconds that a cancelled operation has, by default, to leave the connection clean; past them it is closed."""
-
-
-class IsolationLevel(IntEnum):
-    """How much a transaction sees of others (manual, "Transaction Isolation")."""
-
-    READ_UNCOMMITTED = 1
-    READ_COMMITTED = 2
-    REPEATABLE_READ = 3
-    SERIALIZABLE = 4
 
 
 class AsyncConnecting(Generic[ConnectionT]):
@@ -109,7 +89,7 @@ class _Context(NamedTuple):
     connection: Any
 
 
-class AsyncConnection(Generic[Row]):
+class AsyncConnection(TransactionSettings, Generic[Row]):
     """A session with a server. Made by :meth:`connect`.
 
     Any number of tasks may use it at the same time: their statements are pipelined, and share its transactions.
@@ -127,6 +107,7 @@ class AsyncConnection(Generic[Row]):
         cursor_factory: type[AsyncCursor[Any]],
         context: AdaptContext | None,
     ) -> None:
+        super().__init__(autocommit)
         self.wire = wire
         """For this package: the traffic of this connection."""
         self.executor = Executor(prepare_threshold)
@@ -139,10 +120,6 @@ class AsyncConnection(Generic[Row]):
         """The class of cursors made from now on."""
         self.info = ConnectionInfo(self, options, host)
         """What is known about the connection."""
-        self._autocommit = autocommit
-        self._isolation_level: IsolationLevel | None = None
-        self._read_only: bool | None = None
-        self._deferrable: bool | None = None
         self._adapters = AdaptersMap(context.adapters if context is not None else global_adapters)
         self._tx: Transformer | None = None
         self._parameters_version = -1
@@ -223,7 +200,7 @@ class AsyncConnection(Generic[Row]):
         async def connect() -> AsyncConnection[Any]:
             # Reading who we are and where sockets lie asks the file system, and directory services on some machines.
             options = await anyio.to_thread.run_sync(_conninfo.resolve, conninfo, kwargs, os.environ)
-            wire, host = await _open(options, grace_period, stream)
+            wire, host = await open_session(options, grace_period, stream)
             return cls(
                 wire,
                 options,
@@ -410,80 +387,6 @@ class AsyncConnection(Generic[Row]):
         """
         return AsyncTransaction(self, savepoint_name, force_rollback)
 
-    @property
-    def autocommit(self) -> bool:
-        """Whether each statement is a transaction of its own; change it by :meth:`set_autocommit`."""
-        return self._autocommit
-
-    @autocommit.setter
-    def autocommit(self, value: bool) -> None:
-        _refuse_setting("autocommit")
-
-    async def set_autocommit(self, value: bool) -> None:
-        """Set :attr:`autocommit`.
-
-        :raises ProgrammingError: a transaction is open.
-        """
-        await self._check_setting("autocommit")
-        self._autocommit = bool(value)
-
-    @property
-    def isolation_level(self) -> IsolationLevel | None:
-        """The isolation level of transactions begun from now on; None for the server's default."""
-        return self._isolation_level
-
-    @isolation_level.setter
-    def isolation_level(self, value: IsolationLevel | None) -> None:
-        _refuse_setting("isolation_level")
-
-    async def set_isolation_level(self, value: IsolationLevel | None) -> None:
-        """Set :attr:`isolation_level`.
-
-        :raises ProgrammingError: a transaction is open.
-        """
-        await self._check_setting("isolation_level")
-        self._isolation_level = IsolationLevel(value) if value is not None else None
-
-    @property
-    def read_only(self) -> bool | None:
-        """Whether transactions begun from now on are read only; None for the server's default."""
-        return self._read_only
-
-    @read_only.setter
-    def read_only(self, value: bool | None) -> None:
-        _refuse_setting("read_only")
-
-    async def set_read_only(self, value: bool | None) -> None:
-        """Set :attr:`read_only`.
-
-        :raises ProgrammingError: a transaction is open.
-        """
-        await self._check_setting("read_only")
-        self._read_only = bool(value) if value is not None else None
-
-    @property
-    def deferrable(self) -> bool | None:
-        """Whether transactions begun from now on are deferrable; None for the server's default."""
-        return self._deferrable
-
-    @deferrable.setter
-    def deferrable(self, value: bool | None) -> None:
-        _refuse_setting("deferrable")
-
-    async def set_deferrable(self, value: bool | None) -> None:
-        """Set :attr:`deferrable`.
-
-        :raises ProgrammingError: a transaction is open.
-        """
-        await self._check_setting("deferrable")
-        self._deferrable = bool(value) if value is not None else None
-
-    async def _check_setting(self, name: str) -> None:
-        self.check_open()
-        await self.wire.backend.checkpoint()
-        if self.transactions or self.wire.session.expects_transaction():
-            raise ProgrammingError(f"{name} cannot be changed while a transaction is open: commit or roll back first")
-
     # -- the end
 
     async def close(self) -> None:
@@ -611,28 +514,6 @@ class AsyncConnection(Generic[Row]):
 
     # -- for this package
 
-    def check_open(self) -> None:
-        """Raise an OperationalError if the connection is closed."""
-        if self.wire.closed:
-            raise OperationalError(self.wire.session.epitaph())
-
-    def due_begin(self) -> bytes | None:
-        """Return the BEGIN that has to go before a statement sent now, if any."""
-        if self._autocommit or self.wire.session.expects_transaction():
-            return None
-        return self.begin_statement()
-
-    def begin_statement(self) -> bytes:
-        """Return the BEGIN for a new transaction."""
-        parts = ["BEGIN"]
-        if self._isolation_level is not None:
-            parts.append(f"ISOLATION LEVEL {self._isolation_level.name.replace('_', ' ')}")
-        if self._read_only is not None:
-            parts.append("READ ONLY" if self._read_only else "READ WRITE")
-        if self._deferrable is not None:
-            parts.append("DEFERRABLE" if self._deferrable else "NOT DEFERRABLE")
-        return " ".join(parts).encode()
-
     async def send_command(self, command: bytes, *, begins: bool = False, ends: bool = False) -> None:
         """Run statements that have no result; to be called after ``wire.turn()`` without an await in between."""
         data = bytearray()
@@ -672,81 +553,3 @@ class AsyncConnection(Generic[Row]):
             self._parameters_version = session.parameters_version
             self._encoding = python_codec(session.parameters.get("client_encoding", "UTF8"))
             self._tx = None
-
-
-def _refuse_setting(name: str) -> NoReturn:
-    raise AttributeError(f"{name!r} cannot be assigned on an asynchronous connection: use await conn.set_{name}()")
-
-
-async def _open(
-    options: ConnectOptions, grace: float, stream: anyio.abc.ByteStream | None
-) -> tuple[Wire, HostSpec]:
-    """Return a session that is ready, on the first host that lets us in."""
-    backend = current_backend()
-    if stream is not None:
-        host = options.hosts[0]
-        with anyio.fail_after(None):
-            return await _log_in(as_channel(stream), options, grace, backend, None), host
-    hosts = attempts(options)
-    errors: list[Error] = []
-    for host in hosts:
-        channel: SocketStream | None = None
-        deadline = host_deadline(options)
-        try:
-            channel = await open_host(host, options, backend=backend, deadline=deadline)
-            with anyio.CancelScope(deadline=deadline):
-                return await _log_in(channel, options, grace, backend, _canceller(channel, options, backend)), host
-            raise ConnectionTimeout("the server did not complete the start-up within connect_timeout")
-        except DialError as error:
-            errors.append(error)
-        except Error as error:
-            if len(hosts) == 1:
-                if isinstance(error, OperationalError | NotSupportedError | InterfaceError):
-                    raise
-                raise OperationalError(*error.args, fields=error.diag.fields) from error
-            errors.append(failure_at(host, channel, error))
-    raise combine_errors(errors)
-
-
-async def _log_in(
-    channel: Channel,
-    options: ConnectOptions,
-    grace: float,
-    backend: Backend,
-    make_canceller: Callable[[ProtocolSession], Callable[[], Coroutine[Any, Any, None]]] | None,
-) -> Wire:
-    session = ProtocolSession(decode_rows)
-    canceller = make_canceller(session) if make_canceller is not None else None
-    wire = Wire(channel, session, backend, canceller=canceller, grace=grace)
-    try:
-        await log_in(wire, options)
-    except BaseException:
-        wire.abort("the connection could not be made")
-        raise
-    return wire
-
-
-def _canceller(
-    channel: SocketStream, options: ConnectOptions, backend: Backend
-) -> Callable[[ProtocolSession], Callable[[], Coroutine[Any, Any, None]]]:
-    """Return what makes the function that cancels a session's statement, over a second connection to its server."""
-    peer = channel.peer
-
-    def make(session: ProtocolSession) -> Callable[[], Coroutine[Any, Any, None]]:
-        async def cancel() -> None:
-            stream = await open_same(peer, options, backend=backend)
-            try:
-                data = bytearray()
-                frontend.cancel_request(data, session.backend_pid, session.secret_key)
-                await stream.send(bytes(data))
-                # The server closes when it has signalled the process; there is no other answer.
-                while True:
-                    await stream.receive()
-            except (anyio.EndOfStream, anyio.BrokenResourceError):
-                pass
-            finally:
-                stream.close_now()
-
-        return cancel
-
-    return make

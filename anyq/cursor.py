@@ -393,9 +393,10 @@ class AsyncCursor(Generic[Row]):
 
     async def _may_repeat(self, request: StatementRequest, statement: Statement) -> bool:
         """Return whether a statement that failed for a reason of the driver's own is to be sent again."""
-        stale = went_stale(request)
-        if stale:
+        if went_stale(request):
             self._conn.executor.forget(statement)
+            if request.error is None:
+                return False
         elif not (was_victim(request) and is_repeatable(statement.sql)):
             return False
         if not had_own_transaction(request):
@@ -421,9 +422,11 @@ class AsyncCursor(Generic[Row]):
         self._rowcount = -1
         return self._make_row or tuple
 
-    def _end_of_stream(self, request: StatementRequest) -> None:
+    def _end_of_stream(self, request: StatementRequest, statement: Statement) -> None:
         """Take the end of a stream's request; raise if it failed or was not a query."""
         if request.error is not None or request.failure is not None or not request.results:
+            if went_stale(request):
+                self._conn.executor.forget(statement)
             self._raise(request, None)
         result = request.results[0]
         self._select(result, 0)

@@ -18,6 +18,7 @@ async def until_sleeping(dsn: str, pid: int) -> None:
             found = None
             while found is None:
                 cursor = await observer.execute(
-                    "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active' AND wait_event = 'PgSleep'", [pid]
+                    "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active' AND wait_event = 'PgSleep'",
+                    [pid],
                 )
                 found = await cursor.fetchone()

@@ -538,8 +538,10 @@ async def test_foreign_returns_between_pieces(scripted: ScriptedStream) -> None:
     channel = ForeignStream(scripted)
     channel.try_send(bytes(4 * 65536))
     scripted.feed.send_nowait(b"early")
-    scripted.may_send.release()
-    await channel.wait(True, True)
+    async with anyio.create_task_group() as group:
+        group.start_soon(channel.wait, True, True)
+        await anyio.wait_all_tasks_blocked()
+        scripted.may_send.release()
     assert channel.try_receive(10) == b"early"
     assert scripted.sends == 1
     assert len(scripted.sent) == 65536

@@ -56,7 +56,7 @@ def array_out(array: list[Any], delimiter: str = ",") -> str:
             return "NULL"
         special = any(c in '{}"\\ \t\n\r\v\f' + delimiter for c in item)
         if not item or special or item.upper() == "NULL":
-            return '"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"'
+            item = '"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"'
         text: str = item
         return text
 
@@ -180,9 +180,8 @@ def test_str_there_and_back(value: list[Any], format: PyFormat) -> None:
 @pytest.mark.parametrize("encoding", ["shift_jis", "gbk", "big5", "latin-1"])
 def test_str_in_the_encoding_of_the_client(encoding: str, format: PyFormat) -> None:
     # Characters whose second byte is a backslash, a brace or a bar.
-    value = {"shift_jis": ["表", "ソ}", "ボ"], "gbk": ["\u8a97", "誠"], "big5": ["功", "許"], "latin-1": ["é"]}[
-        encoding
-    ]
+    of_encoding = {"shift_jis": ["表", "ソ}", "ボ"], "gbk": ["\u8a97", "誠"], "big5": ["功", "許"], "latin-1": ["é"]}
+    value = of_encoding[encoding]
     tx = transformer(encoding)
     data, _, wire_format = dump(value, format, tx)
     assert data is not None

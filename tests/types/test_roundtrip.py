@@ -120,7 +120,7 @@ EXPRESSIONS: dict[str, Any] = {
 
 
 async def _select(conn: AsyncConnection[Any], query: str, params: list[Any], binary: bool) -> Any:
-    cursor = await conn.execute(query, params, binary=binary)  # type: ignore[call-overload]
+    cursor = await conn.execute(query, params, binary=binary)
     row = await cursor.fetchone()
     assert row is not None
     return row
@@ -186,23 +186,20 @@ async def test_numbers_that_are_not(conn: AsyncConnection[Any]) -> None:
             assert str(got) == "(nan, nan, Decimal('NaN'), [nan], [Decimal('NaN')])"
             if conn.info.server_version >= 140000:
                 infinite = [Decimal("Infinity"), Decimal("-Infinity")]
-                assert await _select(conn, f"SELECT %{format.value}, %{format.value}", infinite, binary) == tuple(
-                    infinite
-                )
+                got = await _select(conn, f"SELECT %{format.value}, %{format.value}", infinite, binary)
+                assert got == tuple(infinite)
 
 
 @pytest.mark.parametrize("format", PyFormat)
 async def test_int_of_every_size(conn: AsyncConnection[Any], format: PyFormat) -> None:
-    for bits in (1, 15, 16, 31, 32, 63, 64, 200, 20_000):
-        for value in (2**bits - 1, 2**bits, -(2**bits), -(2**bits) - 1):
+    sizes = (("smallint", 15), ("integer", 31), ("bigint", 63))
+    for power in (1, 15, 16, 31, 32, 63, 64, 200, 20_000):
+        for value in (2**power - 1, 2**power, -(2**power), -(2**power) - 1):
             for binary in (False, True):
                 query = f"SELECT %{format.value}, pg_typeof(%{format.value})::text"
                 got, name = await _select(conn, query, [value, value], binary)
                 assert got == value
-                assert name == next(
-                    (n for n, b in (("smallint", 15), ("integer", 31), ("bigint", 63)) if -(2**b) <= value < 2**b),
-                    "numeric",
-                )
+                assert name == next((n for n, bits in sizes if -(2**bits) <= value < 2**bits), "numeric")
     got = await _select(conn, f"SELECT %{format.value}", [IntNumeric(5)], True)
     assert got == (Decimal(5),)
 
@@ -230,6 +227,6 @@ async def test_text_in_every_kind_of_encoding(conn: AsyncConnection[Any], encodi
             query = f"SELECT {p}::text, {p}::text[], {p}, {p}"
             got = await _select(conn, query, [value, [value, text], Jsonb(document), [Json(document)]], binary)
             assert got == (value, [value, text], document, [document])
-    query = sql.SQL("SELECT {}::text, {}::text[]").format(sql.Literal(value), sql.Literal([value, text]))
-    cursor = await conn.execute(query)
+    literals = sql.SQL("SELECT {}::text, {}::text[]").format(sql.Literal(value), sql.Literal([value, text]))
+    cursor = await conn.execute(literals)
     assert await cursor.fetchone() == (value, [value, text])
