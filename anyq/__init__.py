@@ -11,6 +11,7 @@ from ._column import Column
 from ._info import ConnectionInfo
 from ._settings import IsolationLevel
 from ._streaming import AsyncRowStream
+from ._subscription import NotificationStream, Notify
 from .adapt import AdaptersMap, Dumper, Loader, PyFormat, Transformer
 from .connection import AsyncConnecting, AsyncConnection
 from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
@@ -28,7 +29,7 @@ from .errors import (
     ProgrammingError,
     Warning,
 )
-from .notifications import NotificationStream, Notify
+from .listener import AsyncListener, Gap, listen
 from .postgres import adapters
 from .protocol.constants import TransactionStatus
 from .transaction import AsyncTransaction, OutOfOrderTransactionNesting, Rollback
@@ -41,6 +42,7 @@ __all__ = [
     "AsyncConnecting",
     "AsyncConnection",
     "AsyncCursor",
+    "AsyncListener",
     "AsyncRawCursor",
     "AsyncRowStream",
     "AsyncTransaction",
@@ -52,6 +54,7 @@ __all__ = [
     "Diagnostic",
     "Dumper",
     "Error",
+    "Gap",
     "IntegrityError",
     "InterfaceError",
     "InternalError",
@@ -73,6 +76,7 @@ __all__ = [
     "adapt",
     "adapters",
     "errors",
+    "listen",
     "rows",
     "sql",
     "types",

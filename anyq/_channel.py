@@ -20,6 +20,9 @@ Buffer: TypeAlias = "bytes | bytearray | memoryview"
 class Channel(ABC):
     """A two-way stream of bytes that can be tried without blocking. One task at a time may `wait()`."""
 
+    closes_at_once = True
+    """Whether `close_now()` is all there is to do; otherwise `aclose()` must be awaited, sooner or later."""
+
     @abstractmethod
     def try_send(self, data: Buffer) -> int:
         """Send as much of `data` as is possible without blocking.

@@ -100,12 +100,12 @@ class Layouts:
 def load_functions(tx: Transformer, fields: Fields) -> LoadFunctions:
     """Return the load function of each column.
 
-    :raises DataError: a column came in binary that should not have: its type is not what it was when it was described.
+    :raises DataError: a column came in binary that should not have, because there was another when it was described.
     """
     for field in fields:
         if field.format and not tx.has_binary_loader(field.type_oid):
             raise DataError(
-                f"column {field.name!r} has changed its type since the statement was described; execute it again"
+                f"the result has changed since the statement was described (column {field.name!r}); execute it again"
             )
     return [tx.get_load_function(field.type_oid, field.format) for field in fields]
 
@@ -218,7 +218,8 @@ class Executor:
             layouts: Layouts | None = self._described.get((sql, oids))
             known_layout = layouts.get(tx, True).known if layouts is not None else None
             if known_layout is not None:
-                # One for each column, so that the server refuses them if there are more columns by now, or less.
+                # One for each, so that the server refuses them if there are more columns by now, or less (but
+                # where there was a single one, as that would stand for all).
                 result_formats = [field.format for field in known_layout[0]]
                 request.foreseen = True
         frontend.bind(data, b"", name, formats, values, result_formats)

@@ -47,6 +47,8 @@ class ForeignStream(Channel):
     nothing.
     """
 
+    closes_at_once = False
+
     def __init__(self, stream: ByteStream) -> None:
         """Take over `stream`."""
         self._stream = stream
@@ -73,6 +75,9 @@ class ForeignStream(Channel):
         if len(self._outgoing) >= _HIGH_WATER:
             return 0
         self._outgoing += data
+        if self._send_scope is None:
+            # A wait() that only receives would not notice that there is something to send.
+            self.wake()
         return len(data)
 
     def try_receive(self, max_bytes: int) -> bytes | None:

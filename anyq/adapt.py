@@ -202,6 +202,8 @@ class Transformer:
     :param context: where the map and the connection are from; None for the global map without a connection.
     """
 
+    _encoding: str | None
+
     def __init__(self, context: AdaptContext | None = None):
         self._adapters = adapters_of(context)
         self._connection: Any | None = context.connection if context is not None else None
@@ -232,7 +234,7 @@ class Transformer:
     def clear(self) -> None:
         """Forget every dumper and loader, so that the next ones see the connection as it is now."""
         self._version = self._adapters.version
-        self._encoding: str | None = None
+        self._encoding = None
         self._auto: dict[type, _Plan] = {}
         self._plans: dict[PyFormat, dict[type, _Plan]] = {
             PyFormat.AUTO: self._auto,
@@ -249,10 +251,9 @@ class Transformer:
     def dump_sequence(
         self, params: Sequence[object], formats: Sequence[PyFormat]
     ) -> tuple[list[Buffer | None], tuple[int, ...], list[int]]:
-        """Return the values, the oids and the wire formats (0 text, 1 binary) of parameters, one of each a
-        parameter.
+        """Return the values, the oids and the wire formats (0 text, 1 binary) of parameters, in their order.
 
-        The oid is 0 where the server is to find the type out.
+        An oid is 0 where the server is to find the type out.
 
         :raises ProgrammingError: a parameter is of a type that has no dumper, or there is not one for each format.
         :raises DataError: a parameter has a value that PostgreSQL cannot hold.
@@ -302,8 +303,7 @@ class Transformer:
         return out
 
     def as_literal(self, obj: Any) -> bytes:
-        """Return the object as a literal of SQL, with a cast to its type where it is not plain from the
-        literal.
+        """Return the object as a literal of SQL, with a cast to its type where the literal does not show it.
 
         :raises ProgrammingError: the object is of a type that has no dumper.
         :raises DataError: the object has a value that PostgreSQL cannot hold.
@@ -335,8 +335,7 @@ class Transformer:
         return plan.dumper
 
     def get_common_dumper(self, items: Sequence[object], format: PyFormat) -> abc.Dumper:
-        """Return one dumper for all of some objects: ints go by the largest, otherwise they must be of one
-        type.
+        """Return one dumper for all of the items: ints go by the largest, others must be of one type.
 
         :param items: one object at least, and no None.
         :raises ProgrammingError: an object is of a type that has no dumper.

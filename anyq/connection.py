@@ -22,19 +22,17 @@ from ._execution import Executor
 from ._info import ConnectionInfo, python_codec
 from ._opening import open_session
 from ._settings import TransactionSettings
+from ._subscription import BUFFER_SIZE, Notify, Overflow
 from .abc import AdaptContext, Params, Query
 from .adapt import AdaptersMap, Transformer
 from .conninfo import ConnectOptions, HostSpec
 from .cursor import AsyncCursor, AsyncRawCursor
 from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, ProgrammingError
 from .notifications import (
-    BUFFER_SIZE,
     AsyncListen,
     AsyncNotifies,
     Disconnection,
     NotificationHub,
-    Notify,
-    Overflow,
     check_channel,
     check_payload,
 )

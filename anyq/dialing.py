@@ -46,6 +46,9 @@ _STAGGER = 0.25
 _FULL_BACKLOG_DELAYS = (0.01, 0.25)
 """Seconds between attempts at a Unix socket whose queue is full: at first, and at most."""
 
+_INT_MAX = 2**31 - 1
+"""The greatest value that a socket option can have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -348,8 +351,8 @@ def _set_tcp_option(sock: socket.socket, option: str, keyword: str, value: int |
     number: int | None = getattr(socket, option, None)
     if value and number is not None:
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, number, value)
-        except (OSError, OverflowError) as error:
+            sock.setsockopt(socket.IPPROTO_TCP, number, min(value, _INT_MAX))
+        except OSError as error:
             raise OSError(f"the system refuses {keyword}={value}: {error}") from error
 
 

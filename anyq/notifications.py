@@ -13,12 +13,19 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from typing_extensions import Self
 
+from ._subscription import (
+    ITEMS_PER_CHECKPOINT,
+    NotificationStream,
+    Notify,
+    Overflow,
+    Receiver,
+    Subscription,
+)
 from .backends import Waiter
 from .errors import Error, NotificationOverflow, ProgrammingError
 from .sql import Identifier
@@ -29,206 +36,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("anyq")
 
-Overflow = Literal["error", "drop_oldest", "drop_newest"]
-"""What happens to a subscription whose buffer is full."""
-
 MAX_CHANNEL = 63
 """Bytes of a channel's name (NAMEDATALEN - 1); the server would cut a longer one without an error."""
 
 MAX_PAYLOAD = 7999
 """Bytes of a payload: it must be shorter than 8000 (manual, "NOTIFY")."""
 
-BUFFER_SIZE = 10_000
-"""Notifications that a subscription holds by default while its subscriber does something else."""
-
 BACKLOG_SIZE = 100_000
 """Notifications that a connection holds for a later ``notifies()``, while nobody takes them."""
-
-ITEMS_PER_CHECKPOINT = 64
-"""``async for`` over notifications that have arrived lets other tasks run once for so many."""
-
-
-class Notify(NamedTuple):
-    """A notification: its channel, its payload, and the process id of the server process that sent it."""
-
-    channel: str
-    payload: str
-    pid: int
-
-
-class _Receiver:
-    """A task that waits for a subscription to have something; see ``wire.Attendant``."""
-
-    __slots__ = ("_is_ready", "waiter")
-
-    def __init__(self, is_ready: Callable[[], bool]) -> None:
-        self.waiter: Waiter | None = None
-        self._is_ready = is_ready
-
-    def ready(self) -> bool:
-        return self._is_ready()
-
-
-class Subscription:
-    """One subscriber: its channels, its buffer, and how it ends."""
-
-    def __init__(
-        self, connection: AsyncConnection[Any], channels: Sequence[str], max_buffer_size: float, overflow: Overflow
-    ) -> None:
-        self.connection = connection
-        self.channels = tuple(dict.fromkeys(channels))
-        self.missed = 0
-        self._overflow = overflow
-        self._size = max_buffer_size
-        self._send: MemoryObjectSendStream[Notify]
-        self._send, receive = anyio.create_memory_object_stream[Notify](max_buffer_size)
-        self._taker = receive.clone()  # to drop the oldest with
-        state = receive._state  # pyright: ignore[reportPrivateUsage]
-        self._buffer = state.buffer
-        self.stream = NotificationStream(state)
-        self.stream.subscription = self
-        receive.close()
-        self._receivers: list[_Receiver] = []
-        self._ended = False
-        self._error: Callable[[], Exception] | None = None
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will come: it is left, has overflowed, or the connection is closed."""
-        return self._ended
-
-    def put(self, notify: Notify) -> None:
-        """Take a notification for the subscriber, as far as there is room."""
-        if self._ended:
-            return
-        if len(self._buffer) >= self._size:
-            if self._overflow == "error":
-                size = self._size
-                self.end(
-                    lambda: NotificationOverflow(
-                        f"the subscription to {', '.join(self.channels)} has ended: its buffer of {size:g} "
-                        "notifications was full; take them faster, or use a larger max_buffer_size or another overflow="
-                    )
-                )
-                return
-            self.missed += 1
-            if self._overflow == "drop_newest":
-                return
-            self._taker.receive_nowait()
-        self._send.send_nowait(notify)
-        self.wake()
-
-    def wake(self) -> None:
-        """Wake one of the tasks that wait for something to take."""
-        for receiver in self._receivers:
-            if receiver.waiter is not None:
-                receiver.waiter.set()
-                return
-
-    def end(self, error: Callable[[], Exception] | None) -> None:
-        """Take nothing more; who has taken all that is there gets `error`, or the end of the stream."""
-        if self._ended:
-            return
-        self._ended = True
-        self._error = error
-        self._send.close()
-        self._taker.close()
-        for receiver in self._receivers:
-            if receiver.waiter is not None:
-                receiver.waiter.set()
-
-    def ending(self) -> Exception:
-        """Return what to raise at the end."""
-        return anyio.EndOfStream() if self._error is None else self._error()
-
-    async def wait(self, stream: NotificationStream) -> None:
-        """Return when there may be something to take."""
-        receiver = _Receiver(lambda: bool(self._buffer) or self._ended or stream.is_closed)
-        self._receivers.append(receiver)
-        try:
-            await self.connection.wire.attend(receiver)
-        finally:
-            self._receivers.remove(receiver)
-            if self._buffer:
-                # Woken, but cancelled before it could take it; or there is enough for one more.
-                self.wake()
-
-
-class NotificationStream(MemoryObjectReceiveStream[Notify]):
-    """The notifications of one ``listen()`` block; iterate over it, or call :meth:`receive`.
-
-    ``clone()`` gives a second receiver of the same subscription: each notification goes to one of them. Subscribe twice
-    to have it go to both.
-
-    When the subscription ends, a receiver still gets what is in the buffer. Then it gets the end of the stream if the
-    block was left; an OperationalError, of the class of what the server said, if the connection was closed; or a
-    NotificationOverflow.
-    """
-
-    subscription: Subscription
-    _taken = 0
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether this receiver was closed."""
-        return self._closed
-
-    @property
-    def missed(self) -> int:
-        """How many notifications were dropped because the buffer was full; see `overflow` of ``listen()``."""
-        return self.subscription.missed
-
-    def clone(self) -> NotificationStream:
-        """Return another receiver of the same subscription, to be closed on its own."""
-        if self._closed:
-            raise anyio.ClosedResourceError
-        stream = NotificationStream(self._state)
-        stream.subscription = self.subscription
-        return stream
-
-    def receive_nowait(self) -> Notify:
-        """Return the next notification if there is one.
-
-        :raises anyio.WouldBlock: there is none.
-        :raises anyio.EndOfStream: the block was left.
-        :raises OperationalError: the connection is closed.
-        :raises NotificationOverflow: the buffer was full.
-        """
-        try:
-            return super().receive_nowait()
-        except anyio.EndOfStream:
-            raise self.subscription.ending() from None
-
-    async def receive(self) -> Notify:
-        """Wait for the next notification and return it; errors as for :meth:`receive_nowait`.
-
-        A cancellation loses nothing: a notification that is there then is for the next one who receives.
-        """
-        await self.subscription.connection.wire.backend.checkpoint()
-        while True:
-            try:
-                return self.receive_nowait()
-            except anyio.WouldBlock:
-                await self.subscription.wait(self)
-
-    async def __anext__(self) -> Notify:
-        try:
-            self._taken += 1
-            if self._taken % ITEMS_PER_CHECKPOINT:
-                try:
-                    return self.receive_nowait()
-                except anyio.WouldBlock:
-                    pass
-            return await self.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
-
-    def close(self) -> None:
-        """Close this receiver; a task that waits in it gets ClosedResourceError."""
-        super().close()
-        for receiver in self.subscription._receivers:  # pyright: ignore[reportPrivateUsage]
-            if receiver.waiter is not None:
-                receiver.waiter.set()
 
 
 class AsyncListen:
@@ -237,27 +52,21 @@ class AsyncListen:
     def __init__(
         self, connection: AsyncConnection[Any], channels: Sequence[str], max_buffer_size: float, overflow: Overflow
     ) -> None:
-        if overflow not in ("error", "drop_oldest", "drop_newest"):
-            raise ValueError(f"overflow must be 'error', 'drop_oldest' or 'drop_newest', not {overflow!r}")
-        if not (isinstance(max_buffer_size, int) or max_buffer_size == math.inf) or max_buffer_size < 1:
-            raise ValueError(f"max_buffer_size must be a positive int or math.inf, not {max_buffer_size!r}")
-        if not channels:
-            raise TypeError("listen() needs the name of at least one channel")
-        for channel in channels:
-            check_channel(channel, connection.encoding)
+        check_options(channels, max_buffer_size, overflow, connection.encoding)
         self._connection = connection
         self._channels = channels
         self._max_buffer_size = max_buffer_size
         self._overflow: Overflow = overflow
-        self._subscription: Subscription | None = None
+        self._subscription: Subscription[Notify] | None = None
 
-    async def __aenter__(self) -> NotificationStream:
+    async def __aenter__(self) -> NotificationStream[Notify]:
         if self._subscription is not None:
             raise ProgrammingError("a listen() block can be entered once; call listen() again")
         self._connection.check_open()
         hub = self._connection.notifications
+        wire = self._connection.wire
         self._subscription = Subscription(
-            self._connection, self._channels, self._max_buffer_size, self._overflow
+            self._channels, self._max_buffer_size, self._overflow, wire.backend, wire.attend
         )
         hub.add(self._subscription)
         try:
@@ -292,7 +101,7 @@ class NotificationHub:
 
     def __init__(self, connection: AsyncConnection[Any]) -> None:
         self._connection = connection
-        self._subscriptions: dict[str, list[Subscription]] = {}
+        self._subscriptions: dict[str, list[Subscription[Notify]]] = {}
         self._listening: set[str] = set()
         self._tentative: set[str] = set()
         self._stale: set[str] = set()
@@ -339,12 +148,12 @@ class NotificationHub:
 
     # -- subscriptions
 
-    def add(self, subscription: Subscription) -> None:
+    def add(self, subscription: Subscription[Notify]) -> None:
         """Deliver to a subscription from now on."""
         for channel in subscription.channels:
             self._subscriptions.setdefault(channel, []).append(subscription)
 
-    def remove(self, subscription: Subscription) -> None:
+    def remove(self, subscription: Subscription[Notify]) -> None:
         """Deliver to it no longer; channels that it was the last one of are to be left."""
         for channel in subscription.channels:
             subscriptions = self._subscriptions[channel]
@@ -447,7 +256,7 @@ class AsyncNotifies:
         self._state: Literal["new", "running", "closed"] = "new"
         self._items: deque[Notify] = deque()
         self._yielded = 0
-        self._receiver = _Receiver(lambda: bool(self._items) or self._state == "closed" or connection.closed)
+        self._receiver = Receiver(lambda: bool(self._items) or self._state == "closed" or connection.closed)
 
     def put(self, notify: Notify) -> None:
         """Take a notification to be yielded."""
@@ -562,3 +371,18 @@ def check_payload(payload: str, encoding: str) -> None:
             "in a table and send its key"
         )
 
+
+
+def check_options(channels: Sequence[str], max_buffer_size: float, overflow: str, encoding: str) -> None:
+    """Check what a subscription is asked for.
+
+    :raises ProgrammingError: a name that no channel can have.
+    """
+    if overflow not in ("error", "drop_oldest", "drop_newest"):
+        raise ValueError(f"overflow must be 'error', 'drop_oldest' or 'drop_newest', not {overflow!r}")
+    if not (isinstance(max_buffer_size, int) or max_buffer_size == math.inf) or max_buffer_size < 1:
+        raise ValueError(f"max_buffer_size must be a positive int or math.inf, not {max_buffer_size!r}")
+    if not channels:
+        raise TypeError("the name of at least one channel is needed")
+    for channel in channels:
+        check_channel(channel, encoding)

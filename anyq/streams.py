@@ -60,7 +60,7 @@ class SocketStream(Channel, ByteStream):
         # loops keep one waiter for each direction.
         self._send_waiter: SocketWaiter | None = None
         self._duplicate: socket.socket | None = None
-        self._receiving = self._sending = False
+        self._receiving = self._sending = self._sent_eof = False
         self._closed = False
 
     # -- as a channel
@@ -173,13 +173,15 @@ class SocketStream(Channel, ByteStream):
 
         :raises anyio.BrokenResourceError: the connection is lost.
         :raises anyio.BusyResourceError: another task is sending.
-        :raises anyio.ClosedResourceError: the stream was closed on this side.
+        :raises anyio.ClosedResourceError: the stream was closed on this side, or send_eof() was called.
         """
         if self._sending:
             raise anyio.BusyResourceError("writing to")
         self._sending = True
         try:
             await self._backend.checkpoint()
+            if self._closed or self._sent_eof:
+                raise anyio.ClosedResourceError
             rest = memoryview(item)
             while rest:
                 sent = self.try_send(rest)
@@ -203,6 +205,7 @@ class SocketStream(Channel, ByteStream):
             raise anyio.BusyResourceError("writing to")
         await self._backend.checkpoint()
         self._ask(lambda: self._sock.shutdown(socket.SHUT_WR))
+        self._sent_eof = True
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:

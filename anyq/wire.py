@@ -17,9 +17,10 @@ for it too.
 If it is at the head, the task itself asks the server to cancel it and drains its reply, shielded, within the grace
 time. If it is not, the task leaves at once, and whoever reads when its turn comes does the same on its behalf: a
 CancelRequest hits whatever the server runs at that moment, so it is never sent for a request that waits its turn.
-While a CancelRequest is under way nothing new is sent. If the reply was already on its way, the CancelRequest may hit
-the next request that had been sent before: `was_victim` tells, and the statement's owner sends it again where that is
-safe. Past the grace time, or when a request was torn, the connection is closed. Nothing in between.
+A server forgets a CancelRequest that comes before it has begun with the query, or between two messages of it, so it is
+sent again while there is no reply. While a CancelRequest is under way nothing new is sent. If the reply was already on
+its way, the CancelRequest may hit the next request that had been sent before: `was_victim` tells, and the statement's
+owner sends it again where that is safe. Past the grace time the connection is closed. Nothing in between.
 
 Knows requests and bytes. Must not know SQL, Python types, addresses or how to open a connection.
 """
@@ -27,6 +28,7 @@ Knows requests and bytes. Must not know SQL, Python types, addresses or how to o
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -49,6 +51,9 @@ CHUNK = 64 * 1024
 
 CHUNKS_PER_CHECKPOINT = 16
 """After so many chunks without having waited the reader lets others run (about a megabyte, a few milliseconds)."""
+
+CANCEL_AGAIN = 0.05
+"""Seconds after a CancelRequest until the next one is sent, if there is no reply; then twice as long each time."""
 
 
 class Attendant(Protocol):
@@ -89,8 +94,12 @@ class Wire:
         self._unsent = bytearray()
         self._send_failed: BaseException | None = None
         self._reader: Request | Attendant | None = None  # for whom the reader reads first of all
-        self._gates = 0  # CancelRequests under way: nothing is sent meanwhile
+        self._gated = False  # a CancelRequest is under way: nothing is sent meanwhile
         self._abandoned = False  # there may be abandoned requests that are not done
+        self._seen_to: Request | None = None  # the abandoned request that the following times are about
+        self._give_up_at = math.inf
+        self._cancel_at = math.inf
+        self._cancel_delay = CANCEL_AGAIN
         self._sender: Request | None = None  # a request that is sent piece by piece
         self._senders: deque[Waiter] = deque()  # those that wait until it is complete
         self._attendants: list[Attendant] = []
@@ -145,7 +154,10 @@ class Wire:
 
     def send(self, data: bytes | bytearray) -> None:
         """Send bytes after all others; what the socket does not take is sent by the reader."""
-        if self._unsent or self._gates:
+        if self.session.outgoing:
+            # It answers something that came before, so it goes before.
+            self._take_outgoing()
+        if self._unsent or self._gated:
             self._unsent += data
             return
         try:
@@ -156,6 +168,9 @@ class Wire:
             return
         if sent < len(data):
             self._unsent += memoryview(data)[sent:]
+            if self._reader is not None:
+                # It sleeps until there is something to read; it must watch for room to send as well.
+                self.channel.wake()
 
     async def wait(self, request: Request) -> None:
         """Return when `request` is ready (see :meth:`Request.ready`), reading for everyone if nobody does."""
@@ -174,6 +189,8 @@ class Wire:
                 await self._wait(attendant)
         finally:
             self._attendants.remove(attendant)
+            if self._abandoned:
+                await self._settle()
 
     def poll(self) -> None:
         """Take what has arrived already, without waiting."""
@@ -237,12 +254,15 @@ class Wire:
         self._reader = request
         try:
             while True:
-                if self._abandoned:
-                    await self._cancel_abandoned_head(request)
+                look_again = await self._see_to_abandoned() if self._abandoned else math.inf
                 if not self._receive():
                     if request.ready():
                         return
-                    await self.channel.wait(True, bool(self._unsent) and not self._gates)
+                    if look_again == math.inf:
+                        await self.channel.wait(True, bool(self._unsent))
+                    else:
+                        with anyio.CancelScope(deadline=look_again):
+                            await self.channel.wait(True, bool(self._unsent))
                     continue
                 if request.ready():
                     return
@@ -279,6 +299,7 @@ class Wire:
                 if got:
                     session.received(got)
         except RemoteProtocolError as error:
+            self._dispatch()  # what came before that
             self.abort(f"the server broke the protocol: {error}", error)
             return True
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream) as error:
@@ -288,6 +309,7 @@ class Wire:
             self._dispatch()
         if not got:
             session.receive_eof()
+        if session.phase >= Phase.CLOSED:
             self._release()
             return True
         head = session.head
@@ -299,18 +321,17 @@ class Wire:
         """Take a chunk that has arrived already, beside the reader, which waits for more at this moment."""
         if not self.closed:
             self._receive()
-        if self._reader is not None and self._reader.ready():
+        if self._reader is not None and (self._abandoned or self._reader.ready()):
             self.channel.wake()
 
     def _lose(self, error: Exception) -> None:
         self.abort(f"the connection was lost: {error.__cause__ or error}", error)
 
     def _flush(self) -> None:
-        if self._gates or self._send_failed is not None:
-            return
         if self.session.outgoing:
-            self._unsent[:0] = self.session.outgoing
-            self.session.outgoing.clear()
+            self._take_outgoing()
+        if self._gated or self._send_failed is not None:
+            return
         try:
             sent = self.channel.try_send(self._unsent)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
@@ -318,6 +339,11 @@ class Wire:
             self._unsent.clear()
             return
         del self._unsent[:sent]
+
+    def _take_outgoing(self) -> None:
+        # After all the rest, and not before: what is unsent may begin in the middle of a message.
+        self._unsent += self.session.outgoing
+        self.session.outgoing.clear()
 
     def _dispatch(self) -> None:
         events = self.session.events
@@ -328,14 +354,18 @@ class Wire:
 
     def _wake_next(self) -> None:
         """Let the oldest request that waits have the socket."""
+        waiter = self._waiting()
+        if waiter is not None:
+            waiter.set()
+
+    def _waiting(self) -> Waiter | None:
         for request in self.session.pending:
             if request.waiter is not None:
-                request.waiter.set()
-                return
+                return request.waiter
         for attendant in self._attendants:
             if attendant.waiter is not None:
-                attendant.waiter.set()
-                return
+                return attendant.waiter
+        return None
 
     # -- the start-up
 
@@ -360,7 +390,7 @@ class Wire:
     # -- cancelling
 
     async def _abandon(self, request: Request) -> None:
-        """Leave a request behind after a cancellation."""
+        """Leave a request behind after a cancellation, with everything in order or the connection closed."""
         request.abandon()
         self._abandoned = True
         if self._sender is request:
@@ -369,73 +399,82 @@ class Wire:
             frontend.execute(data, _NO_PORTAL)
             frontend.sync(data)
             self.close_request(request, data)
-        if self.session.head is not request:
-            return
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.grace):
-            try:
-                await self._finish_abandoned(request)
-            except BaseException:
-                # A second cancellation by asyncio's task.cancel() does not stop at a shield.
-                if not request.done:
-                    self.abort("the connection was closed: an operation was cancelled while it was being cancelled")
-                raise
-        if not request.done:
-            self._abort_after_grace()
-
-    async def _finish_abandoned(self, request: Request) -> None:
-        """Cancel the request at the head on the server and drain its reply."""
-        await self._cancel_head(request)
-        while not request.done:
-            if self._reader is not None:
-                request.waiter = waiter = self.backend.create_waiter()
-                await waiter.wait()
-            else:
-                await self._read(request)
-        if self._reader is None:
-            self._wake_next()
+        if self.session.head is request:
+            await self._drain(request)
         await self._settle()
 
     async def _settle(self) -> None:
         """Drain abandoned requests that are next in turn, if nobody else is there to do it."""
         pending = self.session.pending
         while self._reader is None and pending and pending[0].abandoned:
-            if any(request.waiter is not None for request in pending):
+            if self._waiting() is not None:
                 return
-            head = pending[0]
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.grace):
-                await self._cancel_head(head)
-                if self._reader is None and not head.done:
-                    await self._read(head)
-            if not head.done and self._reader is None:
-                self._abort_after_grace()
+            await self._drain(pending[0])
         self._abandoned = any(request.abandoned for request in pending)
 
-    async def _cancel_abandoned_head(self, request: Request | Attendant) -> None:
-        """Cancel the head on behalf of a task that has gone; called by the reader when it is about to read on."""
-        head = self.session.head
-        if head is None or not head.abandoned or head is request or head.cancel_sent:
-            return
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.grace):
-            await self._cancel_head(head)
+    async def _drain(self, request: Request) -> None:
+        """Return when the abandoned request at the head is done: whoever reads sees to that, in the grace time."""
+        with anyio.CancelScope(shield=True):
+            try:
+                if self._reader is not None:
+                    # The reader does not know yet that there is something to cancel.
+                    self.channel.wake()
+                while not request.done:
+                    if self._reader is not None:
+                        request.waiter = waiter = self.backend.create_waiter()
+                        await waiter.wait()
+                    else:
+                        await self._read(request)
+            except BaseException:
+                # A second cancellation by asyncio's task.cancel() does not stop at a shield.
+                if not request.done:
+                    self.abort("the connection was closed: an operation was cancelled while it was being cancelled")
+                raise
+            finally:
+                request.waiter = None
+                if self._reader is None:
+                    self._wake_next()
 
-    async def _cancel_head(self, request: Request) -> None:
-        """Send a CancelRequest for the request at the head, once; nothing else is sent until it is over."""
-        if request.cancel_sent or request.done or self.canceller is None or self.closed:
-            return
-        request.cancel_sent = True
+    async def _see_to_abandoned(self) -> float:
+        """See to an abandoned request at the head: cancel it, once more if it goes on, close past the grace time.
+
+        :return: when to look again, on anyio.current_time()'s clock.
+
+        Only the reader does this, so it is done once, whichever task it is.
+        """
+        head = self.session.head
+        if head is None or not head.abandoned:
+            return math.inf
+        now = anyio.current_time()
+        if head is not self._seen_to:
+            self._seen_to = head
+            self._give_up_at = now + self.grace
+            self._cancel_at = now if head.cancellable and self.canceller is not None else math.inf
+            self._cancel_delay = CANCEL_AGAIN
+        if now >= self._give_up_at:
+            self._abort_after_grace()
+        elif now >= self._cancel_at:
+            with anyio.CancelScope(shield=True, deadline=self._give_up_at):
+                await self._cancel(head)
+            self._cancel_at = anyio.current_time() + self._cancel_delay
+            self._cancel_delay *= 2
+        return min(self._cancel_at, self._give_up_at)
+
+    async def _cancel(self, request: Request) -> None:
+        """Send a CancelRequest for the request at the head; nothing else is sent until it is over."""
+        assert self.canceller is not None
+        request.cancels += 1
         for other in self.session.pending:
             if other is not request and other.at_risk_of is None:
                 other.at_risk_of = request
-        self._gates += 1
+        self._gated = True
         try:
             await self.canceller()
         except (OSError, Error) as error:
             # The reply is drained all the same; only the query runs to its end, or the grace time.
             logger.warning("a running query could not be cancelled: %s", error)
         finally:
-            self._gates -= 1
-            if self._unsent:
-                self._flush()
+            self._gated = False
 
     def _abort_after_grace(self) -> None:
         self.abort(
@@ -451,15 +490,31 @@ class Wire:
 
     def close(self) -> None:
         """Say goodbye and close; never blocks. Operations under way in other tasks fail."""
-        if not self.closed and not self._unsent and self._sender is None:
-            data = bytearray()
-            frontend.terminate(data)
-            self.send(data)
+        self._say_goodbye()
         self.session.close()
         self._release()
 
+    async def aclose(self) -> None:
+        """Do what :meth:`close` does, and what a stream of the caller's needs besides; otherwise no checkpoint."""
+        if self.channel.closes_at_once:
+            self.close()
+            return
+        self._say_goodbye()
+        self.session.close()
+        self._forget()
+        await self.channel.aclose()
+
+    def _say_goodbye(self) -> None:
+        if not self.closed and not self._unsent and not self._gated and self._sender is None:
+            data = bytearray()
+            frontend.terminate(data)
+            self.send(data)
+
     def _release(self) -> None:
         self.channel.close_now()
+        self._forget()
+
+    def _forget(self) -> None:
         self._unsent.clear()
         self._abandoned = False
         self._sender = None
@@ -494,10 +549,11 @@ class _StartUp(Request):
 
 def was_victim(request: Request) -> bool:
     """Return whether a CancelRequest meant for the request before hit this one, which had a transaction of its own."""
+    before = request.at_risk_of
     return (
-        request.at_risk_of is not None
+        before is not None
         and isinstance(request.error, QueryCanceled)
-        and not isinstance(request.at_risk_of.error, QueryCanceled)
+        and before.cancels > isinstance(before.error, QueryCanceled)
         and request.status_before is TransactionStatus.IDLE
         and not request.results
     )

@@ -1,4 +1,4 @@
-"""What a server is doing, seen from another connection: how a test knows that a statement is running, without sleeping."""
+"""What a server is doing, seen from another connection: so a test knows that a statement runs, without sleeping."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ async def describe(conn: AsyncConnection, expression: str) -> Column:
         ("1::numeric(10, 2)", 1700, "numeric(10,2)", None, None, 10, 2),
         ("1::numeric(10)", 1700, "numeric(10,0)", None, None, 10, 0),
         ("1::numeric(5, -2)", 1700, "numeric(5,-2)", None, None, 5, -2),
-        ("1::numeric(3, 5)", 1700, "numeric(3,5)", None, None, 3, 5),
+        ("0.001::numeric(3, 5)", 1700, "numeric(3,5)", None, None, 3, 5),
         ("now()::timestamp", 1114, "timestamp", None, 8, None, None),
         ("now()::timestamp(0)", 1114, "timestamp(0)", None, 8, 0, None),
         ("now()::timestamptz(3)", 1184, "timestamptz(3)", None, 8, 3, None),

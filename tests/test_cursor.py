@@ -314,10 +314,10 @@ async def test_a_binary_cursor(conn: AsyncConnection) -> None:
 
 async def test_a_binary_result_of_a_table_that_changes(conn: AsyncConnection) -> None:
     await conn.set_autocommit(True)
-    await conn.execute("CREATE TEMP TABLE t (a int); INSERT INTO t VALUES (1)")
+    await conn.execute("CREATE TEMP TABLE t (a int, b text); INSERT INTO t VALUES (1, 'x')")
     cur = conn.cursor(binary=True)
-    assert await (await cur.execute("SELECT * FROM t")).fetchall() == [(1,)]
-    await conn.execute("ALTER TABLE t ADD b text DEFAULT 'x', ADD c point DEFAULT '(1,2)'")
+    assert await (await cur.execute("SELECT * FROM t")).fetchall() == [(1, "x")]
+    await conn.execute("ALTER TABLE t ADD c point DEFAULT '(1,2)'")
     assert await (await cur.execute("SELECT * FROM t")).fetchall() == [(1, "x", "(1,2)")]
     # In a transaction the first attempt is the last one.
     assert await (await cur.execute("SELECT * FROM t")).fetchall() == [(1, "x", "(1,2)")]
@@ -336,7 +336,7 @@ async def test_a_binary_result_of_a_column_that_changes(conn: AsyncConnection) -
     assert await (await cur.execute("SELECT * FROM t")).fetchall() == [("(1,2)",)]
     await conn.execute("ALTER TABLE t ALTER a TYPE point USING a::point")
     # There is no loader for binary points, and better no value than a wrong one.
-    with pytest.raises(e.DataError, match="column 'a' has changed its type"):
+    with pytest.raises(e.DataError, match="result has changed .*'a'"):
         await cur.execute("SELECT * FROM t")
     assert await (await cur.execute("SELECT * FROM t")).fetchall() == [("(1,2)",)]
 

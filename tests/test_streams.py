@@ -16,6 +16,8 @@ from typing import Any
 
 import anyio
 import pytest
+import trio
+import trio.testing
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.stapled import StapledByteStream
@@ -385,6 +387,63 @@ async def test_works_below_other_streams(stream: SocketStream, peer: socket.sock
     lines = BufferedByteReceiveStream(stream)
     assert await lines.receive_until(b"\n", 100) == b"one"
     assert await lines.receive_until(b"\n", 100) == b"two"
+
+
+class AsTrio(trio.abc.HalfCloseableStream):
+    """Our stream as trio's conformance kit wants it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.stream = SocketStream(sock)
+
+    async def translate(self, operation: Callable[[], Any]) -> Any:
+        try:
+            return await operation()
+        except anyio.EndOfStream:
+            return b""
+        except anyio.BrokenResourceError as error:
+            raise trio.BrokenResourceError from error
+        except anyio.BusyResourceError as error:
+            raise trio.BusyResourceError from error
+        except anyio.ClosedResourceError as error:
+            raise trio.ClosedResourceError from error
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self.translate(lambda: self.stream.send(data))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.translate(lambda: self.stream.wait(False, True))
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be positive")
+        received: bytes = await self.translate(lambda: self.stream.receive(max_bytes or 65536))
+        return received
+
+    async def send_eof(self) -> None:
+        await self.translate(self.stream.send_eof)
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+
+@pytest.mark.parametrize("anyio_backend", ALL_LOOPS[-1:], indirect=True)
+@pytest.mark.parametrize("make", [socket.socketpair, tcp_pair])
+async def test_trio_conformance_kit(
+    anyio_backend: Any, make: Callable[[], tuple[socket.socket, socket.socket]]
+) -> None:
+    async def pair() -> tuple[AsTrio, AsTrio]:
+        ours, theirs = make()
+        return AsTrio(ours), AsTrio(theirs)
+
+    async def clogged_pair() -> tuple[AsTrio, AsTrio]:
+        ours, theirs = await pair()
+        while ours.stream.try_send(bytes(65536)):
+            pass
+        while theirs.stream.try_send(bytes(65536)):
+            pass
+        return ours, theirs
+
+    await trio.testing.check_half_closeable_stream(pair, clogged_pair)
 
 
 # --- ForeignStream ---

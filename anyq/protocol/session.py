@@ -76,7 +76,8 @@ class Request:
         "abandoned",
         "at_risk_of",
         "begins",
-        "cancel_sent",
+        "cancellable",
+        "cancels",
         "current",
         "done",
         "ends",
@@ -112,7 +113,10 @@ class Request:
         self.ends = False
         """Whether it opens or ends a transaction, as far as the sender knows."""
         self.abandoned = False
-        self.cancel_sent = False
+        self.cancellable = True
+        """False for what is over in no time and should happen in any case: abandoned or not, it is not cancelled."""
+        self.cancels = 0
+        """How many CancelRequests were sent for it."""
         self.at_risk_of: Request | None = None
         """The request before it for which a CancelRequest was sent that may have hit this one instead."""
         self.status_before = TransactionStatus.UNKNOWN
@@ -305,12 +309,15 @@ class ProtocolSession:
             stop = pos + 1 + length
             if length < 4 or length > self._max_message_size or self.phase < Phase.IDLE:
                 self._check_length(code, length)
+            handler = self._handlers.get(code)
+            if handler is None:
+                if self.phase >= Phase.CLOSED:
+                    return
+                # Before any of it is kept: it would be kept for nothing.
+                raise self._unexpected(code)
             if stop > end:
                 self._keep(run, pos, end, code, length)
                 return
-            handler = self._handlers.get(code)
-            if handler is None:
-                raise self._unexpected(code)
             handler(self, run[pos + HEADER : stop])
             pos = stop
         if pos < end:
@@ -363,8 +370,8 @@ class ProtocolSession:
         self._large = None
         request = self._queue[0]
         result = request.current
-        if result is None:
-            raise self._unexpected(_DATA_ROW)
+        if result is None or result.fields is None and not request.abandoned:
+            raise _stray_row()
         loads = result.loads
         if loads is None:
             return
@@ -481,7 +488,7 @@ class ProtocolSession:
         request.current = Result()
 
     def on_stray_row(self, payload: bytes) -> None:
-        raise RemoteProtocolError("the server sent a DataRow that is torn or belongs to no row description")
+        raise _stray_row()
 
     def on_command_complete(self, payload: bytes) -> None:
         request = self._queue[0]
@@ -540,6 +547,13 @@ class ProtocolSession:
     def on_copy_in(self, payload: bytes) -> None:
         request = self._queue[0]
         self._refuse_copy(request, "FROM STDIN")
+        if len(self._queue) > 1:
+            # The server takes the next request for data, and then has lost its place in the stream.
+            self.fail(
+                "the connection had to be closed: a COPY FROM STDIN was run by execute() while other statements were "
+                "already on their way behind it"
+            )
+            return
         self.enter(Phase.COPY_IN)
         frontend.copy_fail(self.outgoing, b"COPY FROM STDIN was not started by a copy operation")
         if request.extended:
@@ -574,6 +588,10 @@ def _give_up(request: Request, result: Result, error: Exception) -> None:
     request.failure = request.failure or error
     result.loads = None
     result.rows.clear()
+
+
+def _stray_row() -> RemoteProtocolError:
+    return RemoteProtocolError("the server sent a DataRow that is torn or belongs to no row description")
 
 
 def _status(payload: bytes) -> TransactionStatus:

@@ -1,0 +1,222 @@
+"""Subscription: one subscriber's buffer of notifications, its overflow policy, and the stream at its end.
+
+Knows when a subscription has something to take and how it ends. Must not know where notifications come from: whoever
+feeds it also says how a task waits for more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, Literal, NamedTuple
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from typing_extensions import TypeVar
+
+from .backends import Backend, Waiter
+from .errors import NotificationOverflow
+
+Overflow = Literal["error", "drop_oldest", "drop_newest"]
+"""What happens to a subscription whose buffer is full."""
+
+BUFFER_SIZE = 10_000
+"""Notifications that a subscription holds by default while its subscriber does something else."""
+
+ITEMS_PER_CHECKPOINT = 64
+"""``async for`` over notifications that have arrived lets other tasks run once for so many."""
+
+EventT = TypeVar("EventT", default="Notify")
+
+
+class Notify(NamedTuple):
+    """A notification: its channel, its payload, and the process id of the server process that sent it."""
+
+    channel: str
+    payload: str
+    pid: int
+
+
+class Receiver:
+    """A task that waits for a subscription to have something; see ``wire.Attendant``."""
+
+    __slots__ = ("_is_ready", "waiter")
+
+    def __init__(self, is_ready: Callable[[], bool]) -> None:
+        self.waiter: Waiter | None = None
+        self._is_ready = is_ready
+
+    def ready(self) -> bool:
+        return self._is_ready()
+
+
+class Subscription(Generic[EventT]):
+    """One subscriber: its channels, its buffer, and how it ends.
+
+    :param attend: waits until a receiver is ready; called by the task that receives.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[str],
+        max_buffer_size: float,
+        overflow: Overflow,
+        backend: Backend,
+        attend: Callable[[Receiver], Awaitable[None]],
+    ) -> None:
+        self.channels = tuple(dict.fromkeys(channels))
+        self.backend = backend
+        self._attend = attend
+        self.missed = 0
+        self._overflow = overflow
+        self._size = max_buffer_size
+        self._send: MemoryObjectSendStream[EventT]
+        # The limit is kept here and not by the stream: there are events that a full buffer must still take.
+        self._send, receive = anyio.create_memory_object_stream[EventT](math.inf)
+        self._taker = receive.clone()  # to drop the oldest with
+        state = receive._state  # pyright: ignore[reportPrivateUsage]
+        self._buffer = state.buffer
+        self.stream: NotificationStream[EventT] = NotificationStream(state)
+        self.stream.subscription = self
+        receive.close()
+        self._receivers: list[Receiver] = []
+        self._ended = False
+        self._error: Callable[[], Exception] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come: it is left, has overflowed, or the connection is closed."""
+        return self._ended
+
+    def put(self, event: EventT, *, force: bool = False) -> None:
+        """Take an event for the subscriber, as far as there is room; or, by `force`, in any case."""
+        if self._ended:
+            return
+        if len(self._buffer) >= self._size and not force:
+            if self._overflow == "error":
+                size = self._size
+                self.end(
+                    lambda: NotificationOverflow(
+                        f"the subscription to {', '.join(self.channels)} has ended: its buffer of {size:g} "
+                        "notifications was full; take them faster, or use a larger max_buffer_size or another overflow="
+                    )
+                )
+                return
+            self.missed += 1
+            if self._overflow == "drop_newest":
+                return
+            self._taker.receive_nowait()
+        self._send.send_nowait(event)
+        self.wake()
+
+    def wake(self) -> None:
+        """Wake one of the tasks that wait for something to take."""
+        for receiver in self._receivers:
+            if receiver.waiter is not None:
+                receiver.waiter.set()
+                return
+
+    def end(self, error: Callable[[], Exception] | None) -> None:
+        """Take nothing more; who has taken all that is there gets `error`, or the end of the stream."""
+        if self._ended:
+            return
+        self._ended = True
+        self._error = error
+        self._send.close()
+        self._taker.close()
+        for receiver in self._receivers:
+            if receiver.waiter is not None:
+                receiver.waiter.set()
+
+    def ending(self) -> Exception:
+        """Return what to raise at the end."""
+        return anyio.EndOfStream() if self._error is None else self._error()
+
+    async def wait(self, stream: NotificationStream[EventT]) -> None:
+        """Return when there may be something to take."""
+        receiver = Receiver(lambda: bool(self._buffer) or self._ended or stream.is_closed)
+        self._receivers.append(receiver)
+        try:
+            await self._attend(receiver)
+        finally:
+            self._receivers.remove(receiver)
+            if self._buffer:
+                # Woken, but cancelled before it could take it; or there is enough for one more.
+                self.wake()
+
+
+class NotificationStream(MemoryObjectReceiveStream[EventT], Generic[EventT]):
+    """The notifications of one ``listen()`` block; iterate over it, or call :meth:`receive`.
+
+    ``clone()`` gives a second receiver of the same subscription: each notification goes to one of them. Subscribe twice
+    to have it go to both.
+
+    When the subscription ends, a receiver still gets what is in the buffer. Then it gets the end of the stream if the
+    block was left; an OperationalError, of the class of what the server said, if the connection was closed; or a
+    NotificationOverflow.
+    """
+
+    subscription: Subscription[EventT]
+    _taken = 0
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether this receiver was closed."""
+        return self._closed
+
+    @property
+    def missed(self) -> int:
+        """How many notifications were dropped because the buffer was full; see `overflow` of ``listen()``."""
+        return self.subscription.missed
+
+    def clone(self) -> NotificationStream[EventT]:
+        """Return another receiver of the same subscription, to be closed on its own."""
+        if self._closed:
+            raise anyio.ClosedResourceError
+        stream: NotificationStream[EventT] = NotificationStream(self._state)
+        stream.subscription = self.subscription
+        return stream
+
+    def receive_nowait(self) -> EventT:
+        """Return the next notification if there is one.
+
+        :raises anyio.WouldBlock: there is none.
+        :raises anyio.EndOfStream: the block was left.
+        :raises OperationalError: the connection is closed.
+        :raises NotificationOverflow: the buffer was full.
+        """
+        try:
+            return super().receive_nowait()
+        except anyio.EndOfStream:
+            raise self.subscription.ending() from None
+
+    async def receive(self) -> EventT:
+        """Wait for the next notification and return it; errors as for :meth:`receive_nowait`.
+
+        A cancellation loses nothing: a notification that is there then is for the next one who receives.
+        """
+        await self.subscription.backend.checkpoint()
+        while True:
+            try:
+                return self.receive_nowait()
+            except anyio.WouldBlock:
+                await self.subscription.wait(self)
+
+    async def __anext__(self) -> EventT:
+        try:
+            self._taken += 1
+            if self._taken % ITEMS_PER_CHECKPOINT:
+                try:
+                    return self.receive_nowait()
+                except anyio.WouldBlock:
+                    pass
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    def close(self) -> None:
+        """Close this receiver; a task that waits in it gets ClosedResourceError."""
+        super().close()
+        for receiver in self.subscription._receivers:  # pyright: ignore[reportPrivateUsage]
+            if receiver.waiter is not None:
+                receiver.waiter.set()

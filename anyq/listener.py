@@ -1,0 +1,321 @@
+"""AsyncListener: notifications from a server that may go away and come back; ``anyq.listen()``.
+
+Knows when to connect again and what to tell subscribers then. Works by the public methods of a connection that it owns,
+in a task that its ``async with`` block owns.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import anyio
+import anyio.abc
+from typing_extensions import Self
+
+from . import sql
+from ._subscription import BUFFER_SIZE, NotificationStream, Notify, Overflow, Receiver, Subscription
+from .backends import Backend, current_backend
+from .connection import AsyncConnection
+from .errors import Error, InterfaceError, OperationalError
+from .notifications import check_options
+
+logger = logging.getLogger("anyq")
+
+FIRST_DELAY = 0.1
+"""Seconds before the first attempt to connect again; each further one waits twice as long."""
+
+MAX_DELAY = 30.0
+"""Seconds between two attempts at most."""
+
+
+class Gap(NamedTuple):
+    """An event in the stream: the connection was lost and made again, and notifications may have been missed.
+
+    It comes after the server has been told to listen again: whoever reads the state of things from the database when
+    getting it misses nothing.
+    """
+
+    reason: str
+    """Why the connection was lost."""
+    seconds: float
+    """How long it took to listen again."""
+
+
+Event = Notify | Gap
+
+
+class AsyncListener:
+    """Listens on a connection of its own, which it makes again when it is lost; made by :func:`listen`.
+
+    Iterate over it for the events of the channels it was made with, and call :meth:`subscribe` for others.
+    """
+
+    def __init__(
+        self,
+        conninfo: str,
+        channels: Sequence[str],
+        max_buffer_size: float,
+        overflow: Overflow,
+        give_up_after: float | None,
+        max_delay: float,
+        options: dict[str, Any],
+    ) -> None:
+        self._conninfo = conninfo
+        self._channels = channels
+        self._max_buffer_size = max_buffer_size
+        self._overflow: Overflow = overflow
+        self._give_up_after = math.inf if give_up_after is None else give_up_after
+        self._max_delay = max_delay
+        self._options = options
+        self._counts: Counter[str] = Counter()
+        self._subscriptions: list[Subscription[Event]] = []
+        self._own: Subscription[Event] | None = None
+        self._connection: AsyncConnection[Any] | None = None
+        self._connected = anyio.Event()
+        self._error: Error | None = None
+        self._group: anyio.abc.TaskGroup | None = None
+        self._backend: Backend
+
+    @property
+    def connection(self) -> AsyncConnection[Any] | None:
+        """The connection of the moment, None while there is none. It may be used for statements, in autocommit mode."""
+        return self._connection
+
+    # -- the block
+
+    async def __aenter__(self) -> Self:
+        if self._group is not None:
+            raise InterfaceError("a listener can be entered once; call anyq.listen() again")
+        self._backend = current_backend()
+        group = anyio.create_task_group()
+        if self._channels:
+            check_options(self._channels, self._max_buffer_size, self._overflow, "utf-8")
+            self._own = self._add(self._channels, self._max_buffer_size, self._overflow)
+        # The first failure is more likely a mistake than an outage, so it is not tried again.
+        try:
+            await self._connect()
+        except BaseException:
+            self._end(None)
+            raise
+        self._group = await group.__aenter__()
+        group.start_soon(self._keep_connected)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> bool:
+        assert self._group is not None
+        gave_up = self._error
+        self._end(None)
+        self._group.cancel_scope.cancel()
+        try:
+            # The body's exception is none of the group's: it goes on as it is, not in an exception group.
+            await self._group.__aexit__(None, None, None)
+        finally:
+            if self._connection is not None:
+                connection, self._connection = self._connection, None
+                connection.wire.close()
+        if gave_up is not None and (exc_type is None or exc_type is self._backend.cancelled_exc_class):
+            raise gave_up
+        return False
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self.stream.__aiter__()
+
+    @property
+    def stream(self) -> NotificationStream[Event]:
+        """The stream of the channels that the listener was made with.
+
+        :raises InterfaceError: it was made with none.
+        """
+        if self._own is None:
+            raise InterfaceError("the listener has no channels of its own; iterate over what its subscribe() gives")
+        return self._own.stream
+
+    @asynccontextmanager
+    async def subscribe(
+        self, *channels: str, max_buffer_size: float = BUFFER_SIZE, overflow: Overflow = "error"
+    ) -> AsyncIterator[NotificationStream[Event]]:
+        """Listen to channels for as long as a block lasts; parameters as for :meth:`AsyncConnection.listen`.
+
+        While there is no connection, entering the block waits until there is one.
+
+        :raises OperationalError: the listener has given up.
+        """
+        if self._group is None:
+            raise InterfaceError("enter the listener first: async with anyq.listen(...) as listener")
+        check_options(channels, max_buffer_size, overflow, "utf-8")
+        subscription = self._add(channels, max_buffer_size, overflow)
+        try:
+            await self._tell_server("LISTEN", subscription.channels)
+            yield subscription.stream
+        finally:
+            left = self._remove(subscription)
+            connection = self._connection
+            if left and connection is not None and not connection.closed:
+                with anyio.CancelScope(shield=True):
+                    # Bounded by the connection's own grace time only if it is cancelled, so by a time of its own.
+                    with anyio.move_on_after(connection.wire.grace):
+                        await self._run(connection, "UNLISTEN", left)
+
+    # -- subscriptions
+
+    def _add(self, channels: Sequence[str], max_buffer_size: float, overflow: Overflow) -> Subscription[Event]:
+        subscription: Subscription[Event] = Subscription(
+            channels, max_buffer_size, overflow, self._backend, self._park
+        )
+        self._subscriptions.append(subscription)
+        self._counts.update(subscription.channels)
+        return subscription
+
+    def _remove(self, subscription: Subscription[Event]) -> list[str]:
+        """Drop a subscription; return the channels that it was the last one of."""
+        if subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+        self._counts.subtract(subscription.channels)
+        left = [channel for channel in subscription.channels if self._counts[channel] <= 0]
+        for channel in left:
+            del self._counts[channel]
+        subscription.end(None)
+        subscription.stream.close()
+        return left
+
+    async def _park(self, receiver: Receiver) -> None:
+        """Wait for an event; the listener's own task reads."""
+        receiver.waiter = waiter = self._backend.create_waiter()
+        try:
+            if not receiver.ready():
+                await waiter.wait()
+        finally:
+            receiver.waiter = None
+
+    def _deliver(self, notify: Notify) -> None:
+        for subscription in self._subscriptions:
+            if notify.channel in subscription.channels:
+                subscription.put(notify)
+
+    def _end(self, error: Error | None) -> None:
+        for subscription in self._subscriptions:
+            subscription.end(None if error is None else lambda: OperationalError(*error.args))
+        if self._own is not None and error is None:
+            self._own.stream.close()
+        # Whoever waits for a connection learns that there will be none.
+        self._error = self._error or error
+        self._connected.set()
+
+    # -- the connection
+
+    async def _tell_server(self, command: str, channels: Sequence[str]) -> None:
+        while True:
+            await self._connected.wait()
+            if self._error is not None:
+                raise OperationalError(*self._error.args)
+            connection = self._connection
+            if connection is None:
+                raise InterfaceError("the listener's block has been left")
+            if await self._run(connection, command, channels):
+                return
+
+    async def _run(self, connection: AsyncConnection[Any], command: str, channels: Sequence[str]) -> bool:
+        """Run LISTEN or UNLISTEN; return False if the connection was lost, which is mended elsewhere."""
+        statement = sql.SQL("; ").join(sql.SQL(command) + sql.SQL(" ") + sql.Identifier(c) for c in channels)
+        try:
+            await connection.execute(statement)
+        except OperationalError:
+            if not connection.closed:
+                raise
+            # Noticed here before the task that keeps the connection has had its turn.
+            if self._connection is connection:
+                self._connected = anyio.Event()
+            return False
+        return True
+
+    async def _connect(self) -> None:
+        connection = await AsyncConnection.connect(self._conninfo, autocommit=True, **self._options)
+        try:
+            connection.add_notify_handler(self._deliver)
+            if self._counts:
+                statement = sql.SQL("; ").join(sql.SQL("LISTEN ") + sql.Identifier(c) for c in self._counts)
+                await connection.execute(statement)
+        except BaseException:
+            connection.wire.close()
+            raise
+        self._connection = connection
+        self._connected.set()
+
+    async def _keep_connected(self) -> None:
+        """Wait for the end of the connection and make it again, until there is no use in it."""
+        while True:
+            connection = self._connection
+            assert connection is not None
+            await connection.wait_disconnected()
+            lost_at = anyio.current_time()
+            reason = connection.info.error_message
+            if self._connected.is_set():
+                self._connected = anyio.Event()
+            self._connection = None
+            logger.warning("the listener's connection was lost: %s", reason)
+            error = await self._reconnect(lost_at, OperationalError(reason))
+            if error is not None:
+                self._end(error)
+                assert self._group is not None
+                # The block ends, and __aexit__ raises the error there.
+                self._group.cancel_scope.cancel()
+                return
+            gap = Gap(reason, anyio.current_time() - lost_at)
+            for subscription in self._subscriptions:
+                subscription.put(gap, force=True)
+
+    async def _reconnect(self, lost_at: float, error: Error) -> Error | None:
+        """Connect and listen again; return the last error when the time for it is over."""
+        delay = FIRST_DELAY
+        while True:
+            # Jitter keeps the listeners of many processes from coming back in step.
+            wait = min(delay, self._max_delay) * random.uniform(0.5, 1.0)
+            left = lost_at + self._give_up_after - anyio.current_time()
+            if left <= 0:
+                return error
+            await anyio.sleep(min(wait, left))
+            delay *= 2
+            try:
+                with anyio.move_on_after(max(0.0, lost_at + self._give_up_after - anyio.current_time())):
+                    await self._connect()
+                    return None
+            except OperationalError as failed:
+                logger.info("the listener could not connect: %s", failed)
+                error = failed
+
+
+def listen(
+    conninfo: str = "",
+    *channels: str,
+    max_buffer_size: float = BUFFER_SIZE,
+    overflow: Overflow = "error",
+    give_up_after: float | None = None,
+    max_delay: float = MAX_DELAY,
+    **kwargs: Any,
+) -> AsyncListener:
+    """Listen on a connection of its own, made again when it is lost: ``async with anyq.listen(dsn, "a") as listener``.
+
+    Iterating over the listener gives :class:`Notify` and, each time after the connection was made again, a
+    :class:`Gap`.
+
+    :param max_buffer_size: events kept for a subscriber while it does something else.
+    :param overflow: what happens when there is no more room; see :meth:`AsyncConnection.listen`. A Gap has always room.
+    :param give_up_after: seconds without a connection after which the block ends with the last error; None for never.
+    :param max_delay: seconds between two attempts to connect, at most; they begin with a tenth of a second, and each
+        waits about twice as long as the one before, with some jitter.
+    :param kwargs: connection keywords and parameters of :meth:`AsyncConnection.connect`.
+    :raises OperationalError: the first connection could not be made; or, from the block, the listener has given up.
+    """
+    return AsyncListener(conninfo, channels, max_buffer_size, overflow, give_up_after, max_delay, kwargs)
