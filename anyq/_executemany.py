@@ -77,6 +77,7 @@ async def executemany(
         await wire.backend.checkpoint()
         cursor._end_of_many((), 0, None)  # pyright: ignore[reportPrivateUsage]
         return
+    await conn.turn()
     await wire.open(request)
     try:
         begin = conn.due_begin()

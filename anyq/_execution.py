@@ -6,6 +6,7 @@ formats, prepared statements on this connection. Must not know cursors, event lo
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -40,6 +41,8 @@ class Statement(NamedTuple):
     formats: Sequence[int]
     simple: bool = False
     """It may hold several statements, so it goes by the simple protocol unless it is prepared."""
+    only_simple: bool = False
+    """It must go by the simple protocol."""
 
 
 def _messages(append: Callable[[bytearray], None]) -> bytes:
@@ -63,13 +66,13 @@ class Layout:
 
     __slots__ = ("known", "result_formats", "tx", "version")
 
-    def __init__(self, fields: Fields | None, tx: Transformer, binary: bool) -> None:
+    def __init__(self, fields: Fields | None, tx: Transformer, binary: bool | None) -> None:
         self.tx = tx
         self.version = tx.adapters.version
         self.known: tuple[Fields, LoadFunctions | None] | None = None
         self.result_formats: Sequence[int] = ()
         if fields is not None:
-            wanted = [int(binary and tx.has_binary_loader(field.type_oid)) for field in fields]
+            wanted = [int(_wants_binary(tx, field.type_oid, binary)) for field in fields]
             fields = tuple(field._replace(format=f) for field, f in zip(fields, wanted, strict=True))
             self.known = fields, load_functions(tx, fields)
             # One code stands for all columns.
@@ -79,22 +82,22 @@ class Layout:
 class Layouts:
     """The layouts of one statement, made from its description when they are first needed."""
 
-    __slots__ = ("_binary", "_fields", "_text")
+    __slots__ = ("_fields", "_made")
 
     def __init__(self, fields: Fields | None) -> None:
         self._fields = fields
-        self._text: Layout | None = None
-        self._binary: Layout | None = None
+        self._made: dict[bool | None, Layout] = {}
 
-    def get(self, tx: Transformer, binary: bool) -> Layout:
-        layout = self._binary if binary else self._text
+    def get(self, tx: Transformer, binary: bool | None) -> Layout:
+        layout = self._made.get(binary)
         if layout is None or layout.tx is not tx or layout.version != tx.adapters.version:
-            layout = Layout(self._fields, tx, binary)
-            if binary:
-                self._binary = layout
-            else:
-                self._text = layout
+            layout = self._made[binary] = Layout(self._fields, tx, binary)
         return layout
+
+
+def _wants_binary(tx: Transformer, oid: int, binary: bool | None) -> bool:
+    """Return whether to ask for a column in binary format; None leaves it to what is faster."""
+    return tx.prefers_binary(oid) if binary is None else binary and tx.has_binary_loader(oid)
 
 
 def load_functions(tx: Transformer, fields: Fields) -> LoadFunctions:
@@ -185,7 +188,7 @@ class Executor:
         :param prepare: as for ``execute()``: None leaves it to the threshold.
         :param binary: True or False for all results in that format; None for binary where the statement is prepared.
         """
-        sql, values, oids, formats, simple = statement
+        sql, values, oids, formats, simple, only_simple = statement
         statements = self.statements
         entry: Entry | None = None
         if not simple or prepare or b";" not in sql:
@@ -193,19 +196,22 @@ class Executor:
         data = bytearray()
         if self.closing:
             self._close_statements(data)
-        if entry is None and simple and not binary:
+        if entry is None and simple and not binary and (begin is None or only_simple or b";" in sql.rstrip(_BLANKS)):
             request = StatementRequest(tx, statements, self.closing, extended=False)
             # BEGIN in the same string: if it fails, what follows does not run outside a transaction.
             frontend.query(data, sql if begin is None else begin + b";" + sql)
-            request.begins = begin is not None
+            request.begins = request.doubtful = begin is not None
+            request.ends = ends_transaction(sql)
             return request, data
         known = entry is not None and entry.prepared and entry.fields is not None
         request = StatementRequest(tx, statements, self.closing, None if known else entry)
+        request.ends = ends_transaction(sql)
         if begin is not None:
+            # Its Execute comes before the statement's Parse: there is a transaction even if that fails.
             add_begin(request, data, begin)
         if known:
             assert entry is not None and entry.fields is not None
-            layout: Layout = entry.fields.get(tx, binary is not False)
+            layout: Layout = entry.fields.get(tx, binary)
             request.known = layout.known
             frontend.bind(data, b"", entry.name, formats, values, layout.result_formats)
             data += _EXECUTE_SYNC
@@ -288,6 +294,19 @@ def without_begin(error: Error, begin: bytes) -> Error:
     shift = len(begin) + 1
     return error_from_fields({**error.diag.fields, "P": str(max(1, int(position) - shift))})
 
+
+_ENDS_TRANSACTION = re.compile(
+    rb"(?:commit|end|abort|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b)|prepare\s+transaction)\b", re.IGNORECASE
+).match
+
+
+def ends_transaction(sql: bytes) -> bool:
+    """Return whether a statement is one that ends the transaction, so that the next one needs a BEGIN."""
+    return sql[:1] in _ENDING_LETTERS and _ENDS_TRANSACTION(sql) is not None
+
+
+_ENDING_LETTERS = frozenset([bytes([letter]) for letter in b"CcEeAaRrPp"])
+_BLANKS = b"; \t\r\n"
 
 _REPEATABLE = (b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"VALUES", b"WITH", b"TABLE", b"SHOW")
 

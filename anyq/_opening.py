@@ -65,6 +65,7 @@ async def _log_in(channel: Channel, options: ConnectOptions, grace: float, backe
         await log_in(wire, options)
     except BaseException:
         wire.abort("the connection could not be made")
+        await wire.aclose()
         raise
     return wire
 

@@ -116,6 +116,21 @@ class TransactionSettings:
         if self.transactions or self.wire.session.expects_transaction():
             raise ProgrammingError(f"{name} cannot be changed while a transaction is open: commit or roll back first")
 
+    async def turn(self) -> bytes | None:
+        """Return when a statement may be sent, with the BEGIN that has to go before it, if one is due.
+
+        Until the statement is sent nothing may be awaited.
+        """
+        wire = self.wire
+        await wire.turn()
+        if self._autocommit:
+            return None
+        while wire.session.begin_in_doubt():
+            # If it did not happen, what is sent now would be a transaction of its own, and committed.
+            await wire.catch_up()
+            await wire.turn()
+        return self.due_begin()
+
     def due_begin(self) -> bytes | None:
         """Return the BEGIN that has to go before a statement sent now, if any."""
         if self._autocommit or self.wire.session.expects_transaction():

@@ -131,8 +131,8 @@ class AsyncRowStream(Generic[Row]):
         if self._binary:
             await cursor._describe(statement, tx)  # pyright: ignore[reportPrivateUsage]
         wire = conn.wire
-        await wire.turn()
-        request, data = conn.executor.compose(statement, tx, conn.due_begin(), False, self._binary)
+        begin = await conn.turn()
+        request, data = conn.executor.compose(statement, tx, begin, False, self._binary)
         request.streaming = self._size
         wire.submit(request, data)
         self._request = request

@@ -17,7 +17,7 @@ from __future__ import annotations
 import codecs
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from . import abc
 from ._adapters_map import AdaptersMap, PyFormat, adapters_of, global_adapters
@@ -129,6 +129,9 @@ class Loader:
     """Turn values of one PostgreSQL type into Python objects. Subclasses write `load`."""
 
     format: Format = Format.TEXT
+    text_is_faster: ClassVar[bool] = False
+    """True for a binary loader that takes longer than the text loader of the same type: where the choice is free, the
+    other one is taken."""
 
     def __init__(self, oid: int, context: AdaptContext | None = None):
         self.oid = oid
@@ -417,6 +420,12 @@ class Transformer:
                 raise InterfaceError("this map has no loader for unknown types: make it from anyq.adapters")
             loader = self._loaders[format][oid] = loader_cls(oid, self)
         return loader
+
+    def prefers_binary(self, oid: int) -> bool:
+        """Return whether values of a type are better asked for in binary format than in text."""
+        return self.has_binary_loader(oid) and not getattr(
+            self._adapters.get_loader(oid, Format.BINARY), "text_is_faster", False
+        )
 
     def has_binary_loader(self, oid: int) -> bool:
         """Return whether a type can be asked for in binary format: it and its parts have loaders."""

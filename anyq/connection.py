@@ -222,14 +222,12 @@ class AsyncConnection(TransactionSettings, Generic[Row]):
         exc_tb: TracebackType | None,
     ) -> None:
         """Commit, or on an exception roll back, and close the connection."""
-        if self.closed:
-            return
         try:
             # A server rolls back what is open when a connection is closed.
-            if exc_val is None:
+            if exc_val is None and not self.closed:
                 await self.commit()
         finally:
-            self.wire.close()
+            await self.wire.aclose()
 
     def __repr__(self) -> str:
         status = "closed" if self.closed else self.info.transaction_status.name
@@ -373,7 +371,8 @@ class AsyncConnection(TransactionSettings, Generic[Row]):
             )
         await self.wire.turn()
         if self.wire.session.expects_transaction():
-            await self.send_command(command, ends=True)
+            # A ROLLBACK takes no time, and should happen: it is not cancelled half-way.
+            await self.send_command(command, ends=True, cancellable=name != "rollback")
         else:
             await self.wire.backend.checkpoint()
 
@@ -392,7 +391,7 @@ class AsyncConnection(TransactionSettings, Generic[Row]):
 
         Operations under way in other tasks fail with OperationalError. Closing it again does nothing.
         """
-        self.wire.close()
+        await self.wire.aclose()
         await self.wire.backend.checkpoint()
 
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:
@@ -512,7 +511,9 @@ class AsyncConnection(TransactionSettings, Generic[Row]):
 
     # -- for this package
 
-    async def send_command(self, command: bytes, *, begins: bool = False, ends: bool = False) -> None:
+    async def send_command(
+        self, command: bytes, *, begins: bool = False, ends: bool = False, cancellable: bool = True
+    ) -> None:
         """Run statements that have no result; to be called after ``wire.turn()`` without an await in between."""
         data = bytearray()
         frontend.query(data, command)
@@ -520,6 +521,7 @@ class AsyncConnection(TransactionSettings, Generic[Row]):
             request = Request(extended=False)
             request.begins = begins
             request.ends = ends
+            request.cancellable = cancellable
             await self.wire.run(request, data)
             if request.error is None:
                 if ends and self.notifications.unsettled:
@@ -529,10 +531,17 @@ class AsyncConnection(TransactionSettings, Generic[Row]):
                 raise request.error
             await self.wire.turn()
 
-    async def run_command(self, command: bytes, *, ends: bool = False) -> None:
-        """Run statements that have no result."""
-        await self.wire.turn()
-        await self.send_command(command, ends=ends)
+    async def carry_out(self, command: bytes, *, ends: bool = False, wait: bool = True) -> None:
+        """Run statements that have no result, in any case: cancelled or not. See :meth:`Wire.carry_out`."""
+        data = bytearray()
+        frontend.query(data, command)
+        request = Request(extended=False)
+        request.ends = ends
+        await self.wire.carry_out(request, data, wait=wait)
+        if request.error is not None:
+            raise request.error
+        if wait and ends and self.notifications.unsettled:
+            await self.notifications.settle()
 
     def transformer(self) -> Transformer:
         """Return the transformer for this connection's adapters, as its parameters are now."""

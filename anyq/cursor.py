@@ -173,8 +173,7 @@ class AsyncCursor(Generic[Row]):
             await self._describe(statement, tx)
         while True:
             wire = conn.wire
-            await wire.turn()
-            begin = conn.due_begin()
+            begin = await conn.turn()
             request, data = conn.executor.compose(statement, tx, begin, prepare, binary)
             await wire.run(request, data)
             if request.error is not None or request.failure is not None or not request.results:
@@ -381,8 +380,8 @@ class AsyncCursor(Generic[Row]):
     async def _describe(self, statement: Statement, tx: Transformer) -> None:
         """Find out which columns have a binary format, if that is not known yet."""
         conn = self._conn
-        await conn.wire.turn()
-        composed = conn.executor.compose_describe(statement, tx, conn.due_begin())
+        begin = await conn.turn()
+        composed = conn.executor.compose_describe(statement, tx, begin)
         if composed is None:
             return
         request, data = composed
@@ -490,7 +489,7 @@ class AsyncClientCursor(AsyncCursor[Row]):
     def _bind(self, query: Query, params: Params | None, tx: Transformer) -> Statement:
         plan = _queries.plan_query(query, params, tx, tx.encoding)
         sql = plan.sql if params is None else plan.interpolate([tx.as_literal(p) for p in plan.bind_params(params)])
-        return Statement(sql, (), (), (), True)
+        return Statement(sql, (), (), (), True, True)
 
 
 class AsyncRawCursor(AsyncCursor[Row]):

@@ -9,11 +9,10 @@ import logging
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import anyio
 from typing_extensions import Self
 
 from . import sql
-from .errors import InterfaceError, OperationalError, ProgrammingError
+from .errors import Error, InterfaceError, OperationalError, ProgrammingError
 from .protocol.constants import TransactionStatus
 
 if TYPE_CHECKING:
@@ -88,11 +87,13 @@ class AsyncTransaction:
         stack.append(self)
         self._state = "active"
         try:
-            await conn.send_command(b";".join(statements), begins=self._outer)
-        except BaseException:
+            # It takes no time, so it is not cancelled half-way: a block that was not entered is rolled back.
+            await conn.send_command(b";".join(statements), begins=self._outer, cancellable=False)
+        except BaseException as error:
             self._state = "failed"
             self._leave()
-            await self._clean_up()
+            if self._outer and not (isinstance(error, Error) and not self._is_left_open()):
+                await self._undo()
             raise
         return self
 
@@ -139,35 +140,45 @@ class AsyncTransaction:
             statements.append(b"RELEASE " + self._identifier())
         if self._outer:
             statements.append(b"COMMIT")
-        self._state = "committed"
         self._leave()
+        self._state = "failed"
         try:
-            await conn.run_command(b";".join(statements), ends=self._outer)
+            await conn.wire.turn()
         except BaseException:
-            # Whether it was committed is not known, unless the transaction is still there.
-            self._state = "failed"
-            await self._clean_up()
+            # Nothing was sent.
+            await self._undo()
             raise
+        try:
+            await conn.send_command(b";".join(statements), ends=self._outer, cancellable=self._outer)
+        except BaseException:
+            # Whether it was committed is not known, but for a block that is still there.
+            if self._savepoint_name and self._is_left_open():
+                await self._undo()
+            raise
+        self._state = "committed"
 
     async def _rollback(self, exc_val: BaseException | None) -> None:
         self._check_innermost("roll back")
         self._state = "rolled back (explicit)" if isinstance(exc_val, Rollback) else "rolled back"
         self._leave()
-        # Shielded: the block is often left by a cancellation, and it must not leave a transaction open.
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self._conn.wire.grace) as scope:
-            await self._conn.run_command(self._rollback_statements(), ends=self._outer)
-        if scope.cancelled_caught and not self._conn.closed:
-            self._conn.wire.abort("the connection was closed: a rollback did not end within the grace time")
+        # In any case: the block is often left by a cancellation, and it must not leave a transaction open.
+        cancelled = isinstance(exc_val, self._conn.wire.backend.cancelled_exc_class)
+        await self._conn.carry_out(self._rollback_statements(), ends=self._outer, wait=not cancelled)
 
-    async def _clean_up(self) -> None:
-        """Make sure that a block whose end was cancelled or failed leaves no transaction of its own behind."""
-        conn = self._conn
-        if conn.closed or conn.wire.session.transaction_status is TransactionStatus.IDLE:
+    def _is_left_open(self) -> bool:
+        session = self._conn.wire.session
+        if self._outer:
+            return not session.pending and session.transaction_status is not TransactionStatus.IDLE
+        return not session.pending and session.transaction_status is TransactionStatus.INERROR
+
+    async def _undo(self) -> None:
+        """Roll back a block that could not be entered or left as it should; an error that says so is on its way."""
+        if self._conn.closed:
             return
-        if not self._outer and conn.wire.session.transaction_status is TransactionStatus.INTRANS:
-            return
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + conn.wire.grace):
-            await conn.run_command(self._rollback_statements(), ends=self._outer)
+        try:
+            await self._conn.carry_out(self._rollback_statements(), ends=self._outer, wait=False)
+        except Error as error:
+            logger.warning("error ignored in rollback of %s: %s", self, error)
 
     def _rollback_statements(self) -> bytes:
         if self._outer:

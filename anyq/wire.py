@@ -41,6 +41,7 @@ from .protocol import frontend
 from .protocol.backend import Authentication, NoticeResponse, NotificationResponse
 from .protocol.constants import TransactionStatus
 from .protocol.session import ProtocolSession, Request
+from .protocol.session import Waiter as WakeUp
 from .protocol.state import Phase
 from .streams import Channel
 
@@ -146,6 +147,39 @@ class Wire:
             if not request.done:
                 await self._abandon(request)
             raise
+
+    async def carry_out(self, request: Request, data: bytes | bytearray, *, wait: bool) -> None:
+        """Send a request that has to happen, whether the task is cancelled already or not.
+
+        :param wait: False for a task that is on its way out: it waits no longer than an abandoned request would take,
+            which is not at all if others are before it.
+        :raises OperationalError: the connection is closed.
+
+        A cancellation does not undo it: the reply is drained, by this task or by whoever reads.
+        """
+        request.cancellable = False
+        if self._sender is not None:
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.grace):
+                try:
+                    while self._sender is not None:
+                        await self._wait_for_turn()
+                except BaseException:
+                    if self._sender is not None:
+                        self._abort_after_grace()
+                    raise
+        if self.session.phase >= Phase.CLOSED:
+            raise OperationalError(self.session.epitaph())
+        if wait:
+            await self.run(request, data)
+        else:
+            self.submit(request, data)
+            await self._abandon(request)
+
+    async def catch_up(self) -> None:
+        """Return when everything is done that was sent before."""
+        data = bytearray()
+        frontend.sync(data)
+        await self.run(Request(), data)
 
     def submit(self, request: Request, data: bytes | bytearray) -> None:
         """Put a request into the FIFO and send it as far as the socket takes it; to be called after :meth:`turn`."""
@@ -358,7 +392,7 @@ class Wire:
         if waiter is not None:
             waiter.set()
 
-    def _waiting(self) -> Waiter | None:
+    def _waiting(self) -> WakeUp | None:
         for request in self.session.pending:
             if request.waiter is not None:
                 return request.waiter

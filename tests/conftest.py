@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from anyq._embedded import ServerUnavailable
 from tests.server import Server, external_dsn, open_server
@@ -21,6 +22,10 @@ from tests.server import Server, external_dsn, open_server
 if TYPE_CHECKING:
     # At run time a fixture imports it: tests of single modules do not need the whole driver to import.
     from anyq import AsyncConnection
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("anyq", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("anyq")
 
 _no_uvloop = pytest.mark.skipif(
     importlib.util.find_spec("uvloop") is None, reason="uvloop is not available for this platform or Python"

@@ -36,6 +36,7 @@ RowDecoder = Callable[[bytes, int, int, LoadFunctions, "list[tuple[Any, ...]]"],
 """``decode(run, pos, end, loads, rows)`` appends the complete rows found at `pos` and returns where they end."""
 
 _DATA_ROW = int(B.DATA_ROW)
+_HEADER = struct.Struct("!BI").unpack_from  # code, length
 _STATUS = {
     ord("I"): TransactionStatus.IDLE,
     ord("T"): TransactionStatus.INTRANS,
@@ -80,6 +81,7 @@ class Request:
         "cancels",
         "current",
         "done",
+        "doubtful",
         "ends",
         "error",
         "extended",
@@ -112,6 +114,8 @@ class Request:
         self.begins = False
         self.ends = False
         """Whether it opens or ends a transaction, as far as the sender knows."""
+        self.doubtful = False
+        """Whether its BEGIN may not happen: a simple query with an error in its syntax is refused as a whole."""
         self.abandoned = False
         self.cancellable = True
         """False for what is over in no time and should happen in any case: abandoned or not, it is not cancelled."""
@@ -183,6 +187,8 @@ class ProtocolSession:
         self._buffer = ReceiveBuffer()
         self._large: LargeRow | None = None
         self._max_message_size = max_message_size
+        # Nothing large is due from a server that does not know us yet.
+        self._limit = min(MAX_AUTH_MESSAGE_LENGTH, max_message_size)
         self._handlers = _HANDLERS[Phase.STARTUP]
         self._reason = ""
         self._cause: BaseException | None = None
@@ -220,11 +226,18 @@ class ProtocolSession:
         """Return whether a statement sent now will find a transaction open, judging by what is on its way."""
         if self._queue:
             for request in reversed(self._queue):
-                if request.begins:
-                    return True
                 if request.ends:
                     return False
+                if request.begins:
+                    return True
         return self.transaction_status is not TransactionStatus.IDLE
+
+    def begin_in_doubt(self) -> bool:
+        """Return whether the transaction that a statement sent now would find needs a BEGIN that may not happen."""
+        for request in reversed(self._queue):
+            if request.ends or request.begins:
+                return request.doubtful and not request.ends
+        return False
 
     def enter(self, phase: Phase) -> None:
         """Go to another phase, if the table allows it."""
@@ -232,6 +245,8 @@ class ProtocolSession:
             raise LocalProtocolError(f"no way from phase {self.phase.name} to {phase.name}")
         self.phase = phase
         self._handlers = _HANDLERS[phase]
+        if phase is Phase.STARTING:
+            self._limit = self._max_message_size
 
     def fail(self, reason: str, cause: BaseException | None = None) -> None:
         """End the session: every request that is not done fails with the server's last words or with `reason`."""
@@ -299,16 +314,15 @@ class ProtocolSession:
             return
         end = len(run)
         while end - pos >= HEADER:
-            code = run[pos]
+            code, length = _HEADER(run, pos)
             if code == _DATA_ROW and self._queue:
                 after = self._receive_rows(run, pos, end)
                 if after > pos:
                     pos = after
                     continue
-            length = int.from_bytes(run[pos + 1 : pos + HEADER], "big")
             stop = pos + 1 + length
-            if length < 4 or length > self._max_message_size or self.phase < Phase.IDLE:
-                self._check_length(code, length)
+            if length < 4 or length > self._limit:
+                raise self._bad_length(code, length)
             handler = self._handlers.get(code)
             if handler is None:
                 if self.phase >= Phase.CLOSED:
@@ -388,14 +402,11 @@ class ProtocolSession:
 
     # -- what may go wrong
 
-    def _check_length(self, code: int, length: int) -> None:
-        limit = MAX_AUTH_MESSAGE_LENGTH if self.phase < Phase.IDLE else self._max_message_size
-        if 4 <= length <= limit:
-            return
+    def _bad_length(self, code: int, length: int) -> RemoteProtocolError:
         if self.phase is Phase.STARTUP and code not in self._handlers:
-            raise self._unexpected(code)
-        raise RemoteProtocolError(
-            f"the server sent a message {_name(code)} of {length} bytes, where 4 to {limit} are allowed"
+            return self._unexpected(code)
+        return RemoteProtocolError(
+            f"the server sent a message {_name(code)} of {length} bytes, where 4 to {self._limit} are allowed"
         )
 
     def _unexpected(self, code: int) -> RemoteProtocolError:

@@ -293,6 +293,7 @@ class ArrayBinaryLoader(RecursiveLoader):
     """Load an array in binary format as a list."""
 
     format = Format.BINARY
+    text_is_faster = True
 
     def load(self, data: bytes) -> list[Any]:
         try:
