@@ -106,10 +106,10 @@ def test_tree(name: str, base: type[Exception]) -> None:
         ("01000", "Warning_", errors.DatabaseError),
         ("22001", "StringDataRightTruncation", errors.DataError),
         ("01004", "StringDataRightTruncationWarning", errors.DatabaseError),
-        ("2F002", "ModifyingSqlDataNotPermitted", errors.InternalError),
-        ("38002", "ModifyingSqlDataNotPermittedExt", errors.InternalError),
+        ("2F002", "ModifyingSqlDataNotPermitted", errors.OperationalError),
+        ("38002", "ModifyingSqlDataNotPermittedExt", errors.OperationalError),
         ("22004", "NullValueNotAllowed", errors.DataError),
-        ("39004", "NullValueNotAllowedExt", errors.InternalError),
+        ("39004", "NullValueNotAllowedExt", errors.OperationalError),
         # No longer in PostgreSQL 17 and later.
         ("72000", "SnapshotTooOld", errors.DatabaseError),
     ],

@@ -35,11 +35,11 @@ BASES: dict[str, type[Error]] = {
     "28": OperationalError,
     "2B": InternalError,
     "2D": InternalError,
-    "2F": InternalError,
+    "2F": OperationalError,
     "34": ProgrammingError,
-    "38": InternalError,
-    "39": InternalError,
-    "3B": InternalError,
+    "38": OperationalError,
+    "39": OperationalError,
+    "3B": OperationalError,
     "3D": ProgrammingError,
     "3F": ProgrammingError,
     "40": OperationalError,
@@ -902,23 +902,23 @@ class InvalidTransactionTermination(InternalError):
 # Class 2F - SQL Routine Exception
 
 
-class SqlRoutineException(InternalError):
+class SqlRoutineException(OperationalError):
     sqlstate = "2F000"
 
 
-class FunctionExecutedNoReturnStatement(InternalError):
+class FunctionExecutedNoReturnStatement(OperationalError):
     sqlstate = "2F005"
 
 
-class ModifyingSqlDataNotPermitted(InternalError):
+class ModifyingSqlDataNotPermitted(OperationalError):
     sqlstate = "2F002"
 
 
-class ProhibitedSqlStatementAttempted(InternalError):
+class ProhibitedSqlStatementAttempted(OperationalError):
     sqlstate = "2F003"
 
 
-class ReadingSqlDataNotPermitted(InternalError):
+class ReadingSqlDataNotPermitted(OperationalError):
     sqlstate = "2F004"
 
 
@@ -932,61 +932,61 @@ class InvalidCursorName(ProgrammingError):
 # Class 38 - External Routine Exception
 
 
-class ExternalRoutineException(InternalError):
+class ExternalRoutineException(OperationalError):
     sqlstate = "38000"
 
 
-class ContainingSqlNotPermitted(InternalError):
+class ContainingSqlNotPermitted(OperationalError):
     sqlstate = "38001"
 
 
-class ModifyingSqlDataNotPermittedExt(InternalError):
+class ModifyingSqlDataNotPermittedExt(OperationalError):
     sqlstate = "38002"
 
 
-class ProhibitedSqlStatementAttemptedExt(InternalError):
+class ProhibitedSqlStatementAttemptedExt(OperationalError):
     sqlstate = "38003"
 
 
-class ReadingSqlDataNotPermittedExt(InternalError):
+class ReadingSqlDataNotPermittedExt(OperationalError):
     sqlstate = "38004"
 
 
 # Class 39 - External Routine Invocation Exception
 
 
-class ExternalRoutineInvocationException(InternalError):
+class ExternalRoutineInvocationException(OperationalError):
     sqlstate = "39000"
 
 
-class InvalidSqlstateReturned(InternalError):
+class InvalidSqlstateReturned(OperationalError):
     sqlstate = "39001"
 
 
-class NullValueNotAllowedExt(InternalError):
+class NullValueNotAllowedExt(OperationalError):
     sqlstate = "39004"
 
 
-class TriggerProtocolViolated(InternalError):
+class TriggerProtocolViolated(OperationalError):
     sqlstate = "39P01"
 
 
-class SrfProtocolViolated(InternalError):
+class SrfProtocolViolated(OperationalError):
     sqlstate = "39P02"
 
 
-class EventTriggerProtocolViolated(InternalError):
+class EventTriggerProtocolViolated(OperationalError):
     sqlstate = "39P03"
 
 
 # Class 3B - Savepoint Exception
 
 
-class SavepointException(InternalError):
+class SavepointException(OperationalError):
     sqlstate = "3B000"
 
 
-class InvalidSavepointSpecification(InternalError):
+class InvalidSavepointSpecification(OperationalError):
     sqlstate = "3B001"
 
 

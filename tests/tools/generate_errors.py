@@ -27,8 +27,8 @@ BASES = {
     **dict.fromkeys(["20", "21", "26", "34", "3D", "3F", "42", "44", "P0"], "ProgrammingError"),
     "22": "DataError",
     "23": "IntegrityError",
-    **dict.fromkeys(["24", "25", "2B", "2D", "2F", "38", "39", "3B", "XX"], "InternalError"),
-    **dict.fromkeys(["08", "27", "28", "40", "53", "54", "55", "57", "58", "F0", "HV"], "OperationalError"),
+    **dict.fromkeys(["24", "25", "2B", "2D", "XX"], "InternalError"),
+    **dict.fromkeys(["08", "27", "28", "2F", "38", "39", "3B", "40", "53", "54", "55", "57", "58", "F0", "HV"], "OperationalError"),
 }
 DEFAULT_BASE = "DatabaseError"
 
