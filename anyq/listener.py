@@ -113,7 +113,7 @@ class AsyncListener:
         exc_type: type[BaseException] | None,
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
-    ) -> bool:
+    ) -> None:
         assert self._group is not None
         gave_up = self._error
         self._end(None)
@@ -125,9 +125,8 @@ class AsyncListener:
             if self._connection is not None:
                 connection, self._connection = self._connection, None
                 connection.wire.close()
-        if gave_up is not None and (exc_type is None or exc_type is self._backend.cancelled_exc_class):
-            raise gave_up
-        return False
+        if gave_up is not None and exc_val is None:
+            raise _copy(gave_up)
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self.stream.__aiter__()
@@ -206,7 +205,7 @@ class AsyncListener:
 
     def _end(self, error: Error | None) -> None:
         for subscription in self._subscriptions:
-            subscription.end(None if error is None else lambda: OperationalError(*error.args))
+            subscription.end(None if error is None else lambda: _copy(error))
         if self._own is not None and error is None:
             self._own.stream.close()
         # Whoever waits for a connection learns that there will be none.
@@ -219,7 +218,7 @@ class AsyncListener:
         while True:
             await self._connected.wait()
             if self._error is not None:
-                raise OperationalError(*self._error.args)
+                raise _copy(self._error)
             connection = self._connection
             if connection is None:
                 raise InterfaceError("the listener's block has been left")
@@ -268,9 +267,6 @@ class AsyncListener:
             error = await self._reconnect(lost_at, OperationalError(reason))
             if error is not None:
                 self._end(error)
-                assert self._group is not None
-                # The block ends, and __aexit__ raises the error there.
-                self._group.cancel_scope.cancel()
                 return
             gap = Gap(reason, anyio.current_time() - lost_at)
             for subscription in self._subscriptions:
@@ -296,6 +292,13 @@ class AsyncListener:
                 error = failed
 
 
+def _copy(error: Error) -> OperationalError:
+    """Return a new error for each task that is told: they must not share one and its traceback."""
+    copy = OperationalError(*error.args)
+    copy.__cause__ = error
+    return copy
+
+
 def listen(
     conninfo: str = "",
     *channels: str,
@@ -312,10 +315,11 @@ def listen(
 
     :param max_buffer_size: events kept for a subscriber while it does something else.
     :param overflow: what happens when there is no more room; see :meth:`AsyncConnection.listen`. A Gap has always room.
-    :param give_up_after: seconds without a connection after which the block ends with the last error; None for never.
+    :param give_up_after: seconds without a connection after which every subscriber gets the last error; None for never.
     :param max_delay: seconds between two attempts to connect, at most; they begin with a tenth of a second, and each
         waits about twice as long as the one before, with some jitter.
     :param kwargs: connection keywords and parameters of :meth:`AsyncConnection.connect`.
-    :raises OperationalError: the first connection could not be made; or, from the block, the listener has given up.
+    :raises OperationalError: the first connection could not be made; or, to a subscriber that has taken all there is
+        and when the block is left, the listener has given up.
     """
     return AsyncListener(conninfo, channels, max_buffer_size, overflow, give_up_after, max_delay, kwargs)

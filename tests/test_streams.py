@@ -394,6 +394,19 @@ class AsTrio(trio.abc.HalfCloseableStream):
 
     def __init__(self, sock: socket.socket) -> None:
         self.stream = SocketStream(sock)
+        # wait_send_all_might_not_block() is of the channel, and those are not to be mixed.
+        self.guard = anyio.ResourceGuard("sending on")
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        try:
+            self.guard.__enter__()
+        except anyio.BusyResourceError as error:
+            raise trio.BusyResourceError from error
+        try:
+            yield
+        finally:
+            self.guard.__exit__(None, None, None)
 
     async def translate(self, operation: Callable[[], Any]) -> Any:
         try:
@@ -408,10 +421,12 @@ class AsTrio(trio.abc.HalfCloseableStream):
             raise trio.ClosedResourceError from error
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self.translate(lambda: self.stream.send(data))
+        with self.guarded():
+            await self.translate(lambda: self.stream.send(data))
 
     async def wait_send_all_might_not_block(self) -> None:
-        await self.translate(lambda: self.stream.wait(False, True))
+        with self.guarded():
+            await self.translate(lambda: self.stream.wait(False, True))
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if max_bytes is not None and max_bytes < 1:
@@ -420,7 +435,8 @@ class AsTrio(trio.abc.HalfCloseableStream):
         return received
 
     async def send_eof(self) -> None:
-        await self.translate(self.stream.send_eof)
+        with self.guarded():
+            await self.translate(self.stream.send_eof)
 
     async def aclose(self) -> None:
         await self.stream.aclose()
