@@ -7,12 +7,10 @@ the public names: what it shows is what a user can write.
 from __future__ import annotations
 
 import datetime as dt
-import signal
 import sys
 import time
 from collections.abc import Callable
 from decimal import Decimal
-from types import FrameType
 from uuid import UUID
 
 import anyio
@@ -45,7 +43,6 @@ class _CannotConnect(Exception):
 
 def main(dsn: str | None) -> int:
     """Run the demo on a database, or on an embedded server if that is None. Return the exit code."""
-    previous = signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         if dsn is not None:
             _run(dsn)
@@ -60,14 +57,7 @@ def main(dsn: str | None) -> int:
     except KeyboardInterrupt:
         print("anyq demo: interrupted", file=sys.stderr)
         return 130
-    finally:
-        signal.signal(signal.SIGTERM, previous)
     return 0
-
-
-def _as_interrupt(signum: int, frame: FrameType | None) -> None:
-    # Terminated, the demo still has a server to stop: end as at Ctrl-C, for which event loops have a handler.
-    signal.raise_signal(signal.SIGINT)
 
 
 def _run(dsn: str) -> None:

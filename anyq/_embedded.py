@@ -52,6 +52,14 @@ _SETTINGS: Mapping[str, str] = {
 }
 
 
+# Ends when its standard input closes, as it does when the process that holds the other end is gone, however it went.
+_WATCHDOG = """
+cat >/dev/null
+"$1/pg_ctl" stop -D "$2/data" -m immediate -w -t "$3"
+rm -rf "$2"
+"""
+
+
 class ServerUnavailable(Exception):
     """The embedded server is not installed or cannot start here; the message says what to do."""
 
@@ -75,6 +83,8 @@ def find_bindir(major: int = 18) -> Path:
 class EmbeddedServer:
     """A PostgreSQL server in a temporary folder, which goes away with it. Use it as a context manager.
 
+    Where there is a shell, a watchdog process removes the server even if this process is killed.
+
     :param major: PostgreSQL's major version, of those that the package brings.
     :param tcp: also listen on a free port of 127.0.0.1, where the superuser needs its password.
     :param settings: more lines for postgresql.conf.
@@ -92,16 +102,18 @@ class EmbeddedServer:
         self.port = 5432
         self._account = _unprivileged_account()
         self._started_before = False
+        self._watchdog: subprocess.Popen[bytes] | None = None
         bindir = find_bindir(major)
         self._workdir = _make_workdir(private=self._account is None)
         try:
-            self.bindir = self._reachable(bindir)
             self.datadir = self._workdir / "data"
             self.logfile = self._workdir / "server.log"
+            self.bindir = self._reachable(bindir)
             self._give_away(self._workdir)
+            self._watchdog = self._start_watchdog()
             self._initialise({**_SETTINGS, **(settings or {})}, hba)
         except BaseException:
-            shutil.rmtree(self._workdir, ignore_errors=True)
+            self.close()
             raise
 
     @property
@@ -156,6 +168,9 @@ class EmbeddedServer:
             self.stop("immediate")
         finally:
             shutil.rmtree(self._workdir, ignore_errors=True)
+            if self._watchdog is not None:
+                # It finds nothing left to do, and ends.
+                self._watchdog.communicate()
 
     def __enter__(self) -> Self:
         try:
@@ -198,6 +213,24 @@ class EmbeddedServer:
         hba_file = self.datadir / "pg_hba.conf"
         hba_file.write_text(hba + "\n" + hba_file.read_text())
 
+    def _start_watchdog(self) -> subprocess.Popen[bytes] | None:
+        if sys.platform == "win32":
+            return None
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _WATCHDOG, "sh", self.bindir, self._workdir, str(_PATIENCE)],
+            cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            # Out of reach of the terminal's Ctrl-C, and of what ends the whole process group.
+            start_new_session=True,
+            **self._as_account(),
+        )
+
+    def _as_account(self) -> dict[str, Any]:
+        """Return the options of subprocess to run a program as the server's user."""
+        return {} if self._account is None else {"extra_groups": (), **self._account}
+
     def _pg_ctl(self, action: str, *arguments: str) -> bool:
         return self._run("pg_ctl", action, "-w", "-t", str(_PATIENCE), *arguments)
 
@@ -205,7 +238,6 @@ class EmbeddedServer:
         """Run one of PostgreSQL's programs on the data folder, as a user that it accepts: did it succeed?"""
         # The caller's PG* variables speak of another server.
         env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        options: dict[str, Any] = {} if self._account is None else {"extra_groups": (), **self._account}
         # Into a file and not a pipe: the server inherits it, and a pipe would be open as long as that lives.
         with (self._workdir / "output").open("wb") as output:
             status = subprocess.call(
@@ -215,7 +247,7 @@ class EmbeddedServer:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                **options,
+                **self._as_account(),
             )
         return status == 0
 

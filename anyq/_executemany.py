@@ -88,14 +88,15 @@ async def executemany(
         while more:
             wire.send(batch + _FLUSH)
             request.wanted = sets.previous
+            await wire.backend.checkpoint()
             if request.wanted:
                 await wire.wait(request)
-            else:
-                await wire.backend.checkpoint()
             if request.error is not None or request.done:
                 batch.clear()
                 break
             batch, more = sets.batch()
+        # With the Sync it all takes effect.
+        await wire.backend.checkpoint_if_cancelled()
         request.wanted = 0
         wire.close_request(request, batch + _SYNC)
         await wire.backend.checkpoint()

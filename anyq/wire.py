@@ -172,7 +172,9 @@ class Wire:
         if wait:
             await self.run(request, data)
         else:
-            self.submit(request, data)
+            self.session.enqueue(request)
+            self.send(data)
+            self._flush()
             await self._abandon(request)
 
     async def catch_up(self) -> None:
@@ -182,9 +184,18 @@ class Wire:
         await self.run(Request(), data)
 
     def submit(self, request: Request, data: bytes | bytearray) -> None:
-        """Put a request into the FIFO and send it as far as the socket takes it; to be called after :meth:`turn`."""
+        """Put a request into the FIFO and send it; to be called after :meth:`turn`.
+
+        Behind others it goes out at the caller's next wait, together with what other tasks submit in the same turn of
+        the event loop: one packet is cheaper than many, for both sides.
+        """
         self.session.enqueue(request)
-        self.send(data)
+        if len(self.session.pending) == 1:
+            self.send(data)
+        else:
+            if self.session.outgoing:
+                self._take_outgoing()
+            self._unsent += data
 
     def send(self, data: bytes | bytearray) -> None:
         """Send bytes after all others; what the socket does not take is sent by the reader."""
@@ -355,7 +366,7 @@ class Wire:
         """Take a chunk that has arrived already, beside the reader, which waits for more at this moment."""
         if not self.closed:
             self._receive()
-        if self._reader is not None and (self._abandoned or self._reader.ready()):
+        if self._reader is not None and (self._abandoned or self._unsent or self._reader.ready()):
             self.channel.wake()
 
     def _lose(self, error: Exception) -> None:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import secrets
+import signal
+import threading
 from collections.abc import AsyncIterator, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,11 +35,37 @@ _no_uvloop = pytest.mark.skipif(
 )
 
 
+#: Seconds that fixtures may take to end after a test, more than a cancelled operation's grace period.
+TEARDOWN_TIMEOUT = 20
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # PG* variables that nobody meant for the tests must not change what they connect to, nor how.
     if external_dsn() is None:
         for name in [name for name in os.environ if name.startswith("PG")]:
             del os.environ[name]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Guard the end of a test too: pytest-timeout stops its clock for good when the test fails.
+
+    A connection that a failed test left in a bad state may never close. The alarm rings again and again, since every
+    fixture of the test may hang.
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        return (yield)
+
+    def ring(signum: int, frame: FrameType | None) -> None:
+        pytest.fail(f"the fixtures did not end within {TEARDOWN_TIMEOUT} s")
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, TEARDOWN_TIMEOUT, TEARDOWN_TIMEOUT)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
 @pytest.fixture(

@@ -34,10 +34,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "wire": ("wire",),
     "objects": (
         *("cursor", "server_cursor", "transaction", "pipeline", "copy", "notifications"),
-        *("_execution", "_executemany", "_info", "_login", "_streaming"),
+        *("_execution", "_executemany", "_info", "_settings", "_streaming", "_subscription"),
     ),
+    "opening": ("_opening", "_login"),
     "connection": ("connection",),
-    "pool": ("pool",),
+    # What uses connections by their public methods, as a user could.
+    "users": ("pool", "listener"),
     "sync": ("sync",),
     "package": (TOP,),
     "tools": ("__main__", "_demo", "_embedded"),
@@ -45,7 +47,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 _BELOW_CONNECTION = {
     *("errors", "abc", "protocol", "accel", "options", "adaptation"),
-    *("backends", "streams", "dialing", "wire", "objects"),
+    *("backends", "streams", "dialing", "wire", "objects", "opening"),
 }
 
 #: What a group may import besides itself.
@@ -62,12 +64,13 @@ ALLOWED: dict[str, set[str]] = {
     "dialing": {"errors", "options", "backends", "streams"},
     # The wire joins protocol and streams, and knows no values.
     "wire": {"errors", "protocol", "accel", "backends", "streams"},
-    "objects": {"errors", "abc", "protocol", "accel", "options", "adaptation", "wire"},
+    # Of the backends what tasks wait with: sockets are the streams' business.
+    "objects": {"errors", "abc", "protocol", "accel", "options", "adaptation", "backends", "wire"},
+    "opening": _BELOW_CONNECTION - {"objects", "adaptation"},
     "connection": _BELOW_CONNECTION,
-    # A pool uses only public methods of connections.
-    "pool": {"errors", "abc", "options", "adaptation", "connection"},
-    "sync": {*_BELOW_CONNECTION, "connection", "pool"},
-    "package": {*_BELOW_CONNECTION, "connection", "pool", "sync"},
+    "users": {"errors", "abc", "options", "adaptation", "backends", "objects", "connection"},
+    "sync": {*_BELOW_CONNECTION, "connection", "users"},
+    "package": {*_BELOW_CONNECTION, "connection", "users", "sync"},
     "tools": {"package", "errors", "options"},
 }
 
@@ -82,6 +85,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("abc", "protocol.constants"): "only to annotate: formats are what dumpers and loaders are told apart by",
     ("_info", "connection"): _ANNOTATION,
     ("cursor", "connection"): _ANNOTATION,
+    ("notifications", "connection"): _ANNOTATION,
     ("transaction", "connection"): _ANNOTATION,
 }
 

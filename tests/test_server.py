@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +77,22 @@ def test_root_runs_a_copy_of_an_installation_of_its_own(
     monkeypatch.setattr(_embedded, "find_bindir", lambda major: bindir)
     with EmbeddedServer() as embedded:
         assert embedded.bindir.is_relative_to(embedded.datadir.parent)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the watchdog is a shell script")
+def test_a_server_does_not_outlive_a_killed_process(server: Server) -> None:
+    script = (
+        "import os, signal; from anyq._embedded import EmbeddedServer; server = EmbeddedServer().__enter__();"
+        "print(server.datadir.parent, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    workdir = Path(done.stdout.strip())
+    deadline = time.monotonic() + 30
+    # It is not our child, so there is nothing to wait for but its disappearance.
+    while workdir.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not workdir.exists()
 
 
 def test_a_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

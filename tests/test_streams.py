@@ -443,12 +443,10 @@ class AsTrio(trio.abc.HalfCloseableStream):
 
 
 @pytest.mark.parametrize("anyio_backend", ALL_LOOPS[-1:], indirect=True)
-@pytest.mark.parametrize("make", [socket.socketpair, tcp_pair])
-async def test_trio_conformance_kit(
-    anyio_backend: Any, make: Callable[[], tuple[socket.socket, socket.socket]]
-) -> None:
+async def test_trio_conformance_kit(anyio_backend: Any) -> None:
+    # Not over TCP: a full TCP connection has room again a moment later, as its buffers grow.
     async def pair() -> tuple[AsTrio, AsTrio]:
-        ours, theirs = make()
+        ours, theirs = socket.socketpair()
         return AsTrio(ours), AsTrio(theirs)
 
     async def clogged_pair() -> tuple[AsTrio, AsTrio]:

@@ -1,0 +1,931 @@
+"""The session without any input or output: what a server says comes in, in pieces of every size."""
+
+from __future__ import annotations
+
+import random
+import struct
+import tracemalloc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anyq._accel import decode_rows
+from anyq.errors import (
+    AdminShutdown,
+    Error,
+    LocalProtocolError,
+    NotSupportedError,
+    OperationalError,
+    RemoteProtocolError,
+    UndefinedTable,
+)
+from anyq.protocol import backend as be
+from anyq.protocol import buffer, session
+from anyq.protocol.backend import FieldDescription
+from anyq.protocol.constants import PROTOCOL_3_2, BackendCode, Format, TransactionStatus
+from anyq.protocol.session import ProtocolSession, Request, Result
+from anyq.protocol.state import Phase
+from tests.protocol import frontend_messages as fm
+
+IDLE = be.ReadyForQuery(TransactionStatus.IDLE)
+INTRANS = be.ReadyForQuery(TransactionStatus.INTRANS)
+INERROR = be.ReadyForQuery(TransactionStatus.INERROR)
+WRONG = {"S": "ERROR", "V": "ERROR", "C": "42P01", "M": "no such table"}
+SHUTDOWN = {"S": "FATAL", "V": "FATAL", "C": "57P01", "M": "going down"}
+MB = 1024 * 1024
+
+
+def columns(*names: str) -> be.RowDescription:
+    return be.RowDescription(tuple(FieldDescription(name, 0, 0, 25, -1, -1, 0) for name in names))
+
+
+def load_as_bytes(fields: Sequence[FieldDescription]) -> list[Callable[[bytes], Any]]:
+    return [bytes for _ in fields]
+
+
+def rows_request(**settings: Any) -> Request:
+    request = Request(load_as_bytes)
+    for name, value in settings.items():
+        setattr(request, name, value)
+    return request
+
+
+def wire(*messages: be.BackendMessage) -> bytes:
+    return b"".join([message.encode() for message in messages])
+
+
+def started(**kwargs: Any) -> ProtocolSession:
+    """A session that is ready for requests."""
+    proto = ProtocolSession(decode_rows, **kwargs)
+    proto.start({"user": "test"})
+    proto.outgoing.clear()
+    proto.receive_data(wire(be.AuthenticationOk(), be.BackendKeyData(7, b"1234"), IDLE))
+    proto.authentications.clear()
+    return proto
+
+
+def busy(*requests: Request, **kwargs: Any) -> ProtocolSession:
+    proto = started(**kwargs)
+    for request in requests:
+        proto.enqueue(request)
+    return proto
+
+
+def sent(proto: ProtocolSession, started: bool = True) -> list[fm.FrontendMessage]:
+    """What the session has to say itself."""
+    stream = fm.FrontendStream()
+    stream.started = started
+    stream.feed(bytes(proto.outgoing))
+    messages: list[fm.FrontendMessage] = []
+    while (message := stream.next_message()) is not None:
+        messages.append(message)
+    assert not stream.buffer
+    return messages
+
+
+def feed(proto: ProtocolSession, data: bytes, sizes: Sequence[int] = (10**9,), directly: bool = True) -> None:
+    """Give `data` to a session in pieces of `sizes`, by turns, as a wire does that gets no more at a time."""
+    pos = turn = 0
+    while pos < len(data):
+        size = sizes[turn % len(sizes)]
+        turn += 1
+        target = proto.receive_target() if directly else None
+        if target is None:
+            piece = data[pos : pos + size]
+            proto.receive_data(piece)
+            pos += len(piece)
+        else:
+            with target:
+                piece = data[pos : pos + min(size, len(target))]
+                target[: len(piece)] = piece
+            proto.received(len(piece))
+            pos += len(piece)
+
+
+def outcome(request: Request) -> Any:
+    """All there is to know of a request in a form that can be compared."""
+    results = [
+        (None if r.fields is None else [f.name for f in r.fields], r.rows, r.tag, r.suspended) for r in request.results
+    ]
+    problems = [None if e is None else (type(e), str(e)) for e in (request.error, request.failure)]
+    return results, problems, request.parsed, request.done, request.status_before
+
+
+def picture(proto: ProtocolSession, requests: Sequence[Request]) -> Any:
+    return (
+        [outcome(request) for request in requests],
+        list(proto.events),
+        proto.parameters,
+        proto.phase,
+        proto.transaction_status,
+        bytes(proto.outgoing),
+    )
+
+
+class Bell:
+    rung = 0
+
+    def set(self) -> None:
+        self.rung += 1
+
+
+# -- start-up
+
+
+def test_the_start() -> None:
+    proto = ProtocolSession(decode_rows)
+    assert proto.phase is Phase.STARTUP
+    proto.start({"user": "me", "database": "db"})
+    assert sent(proto, started=False) == [fm.Startup(196608, {"user": "me", "database": "db"})]
+    feed(proto, wire(be.AuthenticationMD5Password(b"salt")))
+    assert proto.phase is Phase.AUTHENTICATING
+    feed(proto, wire(be.AuthenticationOk()))
+    assert proto.phase is Phase.STARTING
+    assert list(proto.authentications) == [be.AuthenticationMD5Password(b"salt"), be.AuthenticationOk()]
+    feed(proto, wire(be.ParameterStatus("TimeZone", "UTC"), be.BackendKeyData(77, b"abcd")))
+    assert (proto.parameters, proto.backend_pid, proto.secret_key) == ({"TimeZone": "UTC"}, 77, b"abcd")
+    feed(proto, IDLE.encode())
+    assert proto.phase is Phase.IDLE
+    assert proto.transaction_status is TransactionStatus.IDLE
+
+
+def test_the_version_that_the_server_speaks() -> None:
+    proto = ProtocolSession(decode_rows)
+    proto.start({"user": "me"}, PROTOCOL_3_2)
+    assert proto.protocol_version == PROTOCOL_3_2
+    feed(proto, wire(be.NegotiateProtocolVersion(196608, ("_pq_.new",)), be.AuthenticationOk(), IDLE))
+    assert proto.protocol_version == 196608
+    assert proto.unknown_options == ("_pq_.new",)
+
+
+@pytest.mark.parametrize("before", [(), (be.AuthenticationCleartextPassword(),), (be.AuthenticationOk(),)])
+def test_a_refusal_is_the_last_word(before: tuple[be.BackendMessage, ...]) -> None:
+    proto = ProtocolSession(decode_rows)
+    proto.start({"user": "me"})
+    feed(proto, wire(*before, be.ErrorResponse({**SHUTDOWN, "C": "28P01", "M": "wrong password"})))
+    assert proto.last_words is not None
+    proto.receive_eof()
+    assert proto.phase is Phase.FAILED
+    assert str(proto.lost()) == "wrong password"
+    assert proto.lost() is not proto.lost()
+    assert "wrong password" in proto.epitaph()
+
+
+def test_a_server_that_closes_at_once() -> None:
+    proto = ProtocolSession(decode_rows)
+    proto.start({"user": "me"})
+    proto.receive_eof()
+    assert "check that host and port" in str(proto.lost())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"220 mail.example.com ESMTP\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x50",
+        b"-ERR unknown command\r\n",
+        bytes(100),
+        b"\xff" * 100,
+    ],
+)
+def test_a_server_that_is_no_postgresql(data: bytes) -> None:
+    proto = ProtocolSession(decode_rows)
+    proto.start({"user": "me"})
+    with pytest.raises(RemoteProtocolError, match="check host and port"):
+        proto.receive_data(data)
+
+
+def test_nothing_can_be_asked_before_the_start_and_after_the_end() -> None:
+    proto = ProtocolSession(decode_rows)
+    with pytest.raises(LocalProtocolError, match="STARTUP"):
+        proto.enqueue(Request())
+    proto.close()
+    with pytest.raises(LocalProtocolError, match="CLOSED"):
+        proto.enqueue(Request())
+
+
+# -- replies
+
+
+def test_a_query() -> None:
+    request = rows_request()
+    proto = busy(request)
+    assert (proto.phase, request.status_before) == (Phase.BUSY, TransactionStatus.IDLE)
+    feed(
+        proto,
+        wire(
+            be.ParseComplete(),
+            be.BindComplete(),
+            columns("a", "b"),
+            be.DataRow((b"1", None)),
+            be.DataRow((b"", b"2")),
+            be.CommandComplete("SELECT 2"),
+        ),
+    )
+    assert not request.done
+    assert [r.rows for r in request.results] == [[(b"1", None), (b"", b"2")]]
+    feed(proto, INTRANS.encode())
+    assert request.done
+    assert outcome(request) == (
+        [(["a", "b"], [(b"1", None), (b"", b"2")], "SELECT 2", False)],
+        [None, None],
+        1,
+        True,
+        TransactionStatus.IDLE,
+    )
+    assert (proto.phase, proto.transaction_status) == (Phase.IDLE, TransactionStatus.INTRANS)
+    assert proto.head is None
+
+
+def test_several_statements_in_one_query() -> None:
+    request = rows_request(extended=False)
+    proto = busy(request)
+    feed(
+        proto,
+        wire(
+            *(columns("a"), be.DataRow((b"1",)), be.CommandComplete("SELECT 1")),
+            be.CommandComplete("BEGIN"),
+            be.EmptyQueryResponse(),
+            *(columns("b"), be.CommandComplete("SELECT 0")),
+            INTRANS,
+        ),
+    )
+    assert outcome(request)[0] == [
+        (["a"], [(b"1",)], "SELECT 1", False),
+        (None, [], "BEGIN", False),
+        (None, [], None, False),
+        (["b"], [], "SELECT 0", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reply", "result"),
+    [
+        ((be.NoData(), be.CommandComplete("INSERT 0 1")), (None, [], "INSERT 0 1", False)),
+        ((be.NoData(), be.EmptyQueryResponse()), (None, [], None, False)),
+        ((be.EmptyQueryResponse(),), (None, [], None, False)),
+        ((columns("a"), be.PortalSuspended()), (["a"], [], None, True)),
+        ((columns(), *[be.DataRow(())] * 2, be.CommandComplete("SELECT 2")), ([], [(), ()], "SELECT 2", False)),
+        ((be.ParameterDescription((23,)), columns("a"), be.CommandComplete("SHOW")), (["a"], [], "SHOW", False)),
+        ((be.CloseComplete(), be.NoData(), be.CommandComplete("SET")), (None, [], "SET", False)),
+    ],
+)
+def test_the_forms_of_a_reply(reply: tuple[be.BackendMessage, ...], result: Any) -> None:
+    request = rows_request()
+    feed(busy(request), wire(be.ParseComplete(), be.BindComplete(), *reply, IDLE))
+    assert outcome(request)[0] == [result]
+
+
+def test_a_description_that_is_known_is_used_for_each_execution() -> None:
+    fields = columns("a").fields
+    request = Request()
+    request.known = fields, [int]
+    one = wire(be.BindComplete(), be.DataRow((b"12",)), be.CommandComplete("SELECT 1"))
+    feed(busy(request), one + one + IDLE.encode())
+    assert [result.rows for result in request.results] == [[(12,)], [(12,)]]
+    assert request.results[0].fields is fields
+
+
+def test_a_description_from_the_server_counts_from_then_on() -> None:
+    request = rows_request()
+    bound = wire(be.BindComplete(), be.DataRow((b"x",)), be.CommandComplete("SELECT 1"))
+    described = wire(be.BindComplete(), columns("a"), be.DataRow((b"w",)), be.CommandComplete("SELECT 1"))
+    undescribed = wire(be.BindComplete(), be.NoData(), be.CommandComplete("SET"), be.BindComplete())
+    feed(busy(request), described + bound + undescribed + wire(be.CommandComplete("SET"), IDLE))
+    assert [(r.fields is not None, r.rows) for r in request.results] == [
+        (True, [(b"w",)]),
+        (True, [(b"x",)]),
+        (False, []),
+        (False, []),
+    ]
+
+
+def test_replies_go_to_requests_in_order_and_wake_them() -> None:
+    requests = [rows_request() for _ in range(3)]
+    bells = [Bell() for _ in requests]
+    proto = busy(*requests)
+    for request, bell in zip(requests, bells, strict=True):
+        request.waiter = bell
+    assert proto.head is requests[0]
+    assert list(proto.pending) == requests
+    for number, status in enumerate((INTRANS, INERROR, IDLE)):
+        assert [bell.rung for bell in bells] == [1] * number + [0] * (3 - number)
+        feed(proto, wire(be.CommandComplete(f"SELECT {number}"), status))
+    assert [request.results[0].tag for request in requests] == ["SELECT 0", "SELECT 1", "SELECT 2"]
+    assert [request.status_before for request in requests] == [
+        TransactionStatus.IDLE,
+        TransactionStatus.INTRANS,
+        TransactionStatus.INERROR,
+    ]
+    assert [bell.rung for bell in bells] == [1, 1, 1]
+    assert proto.phase is Phase.IDLE
+
+
+def test_an_error_belongs_to_one_request() -> None:
+    requests = [rows_request() for _ in range(3)]
+    proto = busy(*requests)
+    feed(
+        proto,
+        wire(
+            *(columns("a"), be.DataRow((b"1",)), be.CommandComplete("SELECT 1"), IDLE),
+            *(be.ParseComplete(), columns("a"), be.DataRow((b"2",)), be.ErrorResponse(WRONG), IDLE),
+            *(columns("a"), be.DataRow((b"3",)), be.CommandComplete("SELECT 1"), IDLE),
+        ),
+    )
+    assert [type(request.error) for request in requests] == [type(None), UndefinedTable, type(None)]
+    assert requests[1].results == []
+    assert requests[1].parsed == 1
+    assert [requests[i].results[0].rows for i in (0, 2)] == [[(b"1",)], [(b"3",)]]
+
+
+def test_the_first_of_two_errors_counts() -> None:
+    request = rows_request()
+    feed(busy(request), wire(be.ErrorResponse(WRONG), be.ErrorResponse({**WRONG, "M": "another"}), IDLE))
+    assert str(request.error) == "no such table"
+
+
+def test_the_servers_last_words_are_told_to_everyone() -> None:
+    requests = [rows_request() for _ in range(3)]
+    proto = busy(*requests)
+    feed(proto, wire(be.CommandComplete("SELECT 0"), IDLE, be.ErrorResponse(SHUTDOWN)))
+    assert not requests[1].done
+    proto.receive_eof()
+    assert proto.phase is Phase.FAILED
+    assert requests[0].error is None
+    for request in requests[1:]:
+        assert request.done
+        assert isinstance(request.error, AdminShutdown)
+    assert requests[1].error is not requests[2].error
+    assert proto.head is None
+
+
+def test_last_words_outside_a_request() -> None:
+    proto = started()
+    feed(proto, wire(be.ErrorResponse(SHUTDOWN)))
+    request = Request()
+    proto.enqueue(request)
+    proto.receive_eof()
+    assert isinstance(request.error, AdminShutdown)
+
+
+def test_the_end_of_the_stream_in_the_middle() -> None:
+    request = rows_request()
+    proto = busy(request)
+    feed(proto, wire(columns("a"))[:-3])
+    proto.receive_eof()
+    assert isinstance(request.error, OperationalError)
+    assert "unexpectedly" in str(request.error)
+
+
+def test_closing_fails_what_is_under_way() -> None:
+    request = rows_request(waiter=Bell())
+    proto = busy(request)
+    proto.close()
+    assert proto.phase is Phase.CLOSED
+    assert isinstance(request.error, OperationalError)
+    assert request.waiter.rung == 1  # type: ignore[union-attr]
+    proto.close()
+    proto.fail("too late")
+    assert proto.epitaph() == "the connection is closed"
+
+
+def test_reports_come_at_any_time() -> None:
+    notice, notification = be.NoticeResponse({"M": "hint"}), be.NotificationResponse(5, "chan", "pay")
+    request = rows_request()
+    proto = started()
+    version = proto.parameters_version
+    feed(proto, wire(notice, be.ParameterStatus("a", "1"), notification))
+    proto.enqueue(request)
+    feed(proto, wire(columns("x"), notification, be.DataRow((b"1",)), be.ParameterStatus("a", "2"), notice))
+    feed(proto, wire(be.DataRow((b"2",)), be.CommandComplete("SELECT 2"), notification, IDLE))
+    assert list(proto.events) == [notice, notification, notification, notice, notification]
+    assert proto.parameters == {"a": "2"}
+    assert proto.parameters_version == version + 2
+    assert request.results[0].rows == [(b"1",), (b"2",)]
+
+
+def test_whether_a_transaction_is_to_be_expected() -> None:
+    def request(**flags: bool) -> Request:
+        new = Request()
+        for flag, value in flags.items():
+            setattr(new, flag, value)
+        return new
+
+    proto = started()
+    assert not proto.expects_transaction()
+    proto.enqueue(request())
+    assert not proto.expects_transaction()
+    proto.enqueue(request(begins=True))
+    proto.enqueue(request())
+    assert proto.expects_transaction()
+    assert not proto.begin_in_doubt()
+    proto.enqueue(request(ends=True))
+    assert not proto.expects_transaction()
+    proto.enqueue(request(begins=True, doubtful=True))
+    assert proto.expects_transaction()
+    assert proto.begin_in_doubt()
+    proto.enqueue(request(begins=True, doubtful=True, ends=True))
+    assert not proto.expects_transaction()
+    assert not proto.begin_in_doubt()
+    for _ in range(6):
+        feed(proto, INTRANS.encode())
+    assert proto.expects_transaction()
+
+
+# -- failures on this side
+
+
+def test_a_value_that_cannot_be_loaded_does_not_lose_the_place() -> None:
+    def fail(data: bytes) -> Any:
+        raise ValueError(f"no {data!r}")
+
+    first, second = Request(lambda fields: [fail]), rows_request()
+    proto = busy(first, second)
+    reply = wire(columns("a"), be.DataRow((b"1",)), be.DataRow((b"2",)), be.CommandComplete("SELECT 2"), IDLE)
+    feed(proto, reply + reply)
+    assert str(first.failure) == "no b'1'"
+    assert second.failure is None
+    assert second.results[0].rows == [(b"1",), (b"2",)]
+    assert proto.phase is Phase.IDLE
+
+
+def test_a_description_that_cannot_be_planned_does_not_lose_the_place() -> None:
+    def fail(fields: object) -> Any:
+        raise KeyError("no loader")
+
+    first, second = Request(fail), rows_request()
+    reply = wire(columns("a"), be.DataRow((b"1",)), be.CommandComplete("SELECT 1"), IDLE)
+    feed(busy(first, second), reply + reply)
+    assert isinstance(first.failure, KeyError)
+    assert second.results[0].rows == [(b"1",)]
+
+
+@pytest.mark.parametrize("cut", range(6))
+def test_an_abandoned_request_keeps_nothing(cut: int) -> None:
+    messages = (
+        be.ParseComplete(),
+        be.BindComplete(),
+        columns("a"),
+        be.DataRow((b"1",)),
+        be.DataRow((b"2",)),
+        be.CommandComplete("SELECT 2"),
+    )
+    request, other = rows_request(), rows_request()
+    proto = busy(request, other)
+    feed(proto, wire(*messages[:cut]))
+    request.abandon()
+    feed(proto, wire(*messages[cut:], IDLE))
+    assert request.done
+    assert request.results == []
+    feed(proto, wire(*messages, IDLE))
+    assert other.results[0].rows == [(b"1",), (b"2",)]
+
+
+def test_a_streaming_request_is_ready_when_there_are_enough_rows() -> None:
+    request = rows_request(streaming=2)
+    proto = busy(request)
+    feed(proto, wire(columns("a"), be.DataRow((b"1",))))
+    assert not request.ready()
+    feed(proto, wire(be.DataRow((b"2",))))
+    assert request.ready()
+    assert request.current is not None
+    request.current.rows.clear()
+    assert not request.ready()
+    feed(proto, wire(be.CommandComplete("SELECT 2"), IDLE))
+    assert request.ready()
+
+
+# -- COPY
+
+
+def test_copy_in_is_refused() -> None:
+    request = rows_request(extended=False)
+    proto = busy(request)
+    feed(proto, wire(be.CopyInResponse(Format.TEXT, (Format.TEXT,))))
+    assert proto.phase is Phase.COPY_IN
+    (answer,) = sent(proto)
+    assert isinstance(answer, fm.CopyFail)
+    feed(proto, wire(be.ErrorResponse({**WRONG, "C": "57014"}), IDLE))
+    assert isinstance(request.failure, NotSupportedError)
+    assert "FROM STDIN" in str(request.failure)
+    assert proto.phase is Phase.IDLE
+
+
+def test_copy_in_by_the_extended_protocol_needs_another_sync() -> None:
+    """The manual, "COPY Operations": Sync is ignored in COPY mode, and an error then waits for one."""
+    proto = busy(rows_request())
+    feed(proto, wire(be.ParseComplete(), be.BindComplete(), be.CopyInResponse(Format.TEXT, ())))
+    assert [type(message) for message in sent(proto)] == [fm.CopyFail, fm.Sync]
+
+
+def test_copy_in_before_other_requests_ends_the_session() -> None:
+    """The server takes the next request for data; by later versions it has lost its place in the stream then."""
+    requests = [rows_request(extended=False) for _ in range(3)]
+    proto = busy(*requests)
+    feed(proto, wire(be.CopyInResponse(Format.TEXT, ()), be.ErrorResponse(WRONG), IDLE))
+    assert proto.phase is Phase.FAILED
+    assert all(request.done for request in requests)
+    assert isinstance(requests[0].failure, NotSupportedError)
+    assert "COPY FROM STDIN" in str(requests[2].error)
+    assert not proto.outgoing
+
+
+def test_copy_out_is_drained() -> None:
+    request, other = rows_request(), rows_request()
+    proto = busy(request, other)
+    feed(proto, wire(be.CopyOutResponse(Format.TEXT, (Format.TEXT,)), be.CopyData(b"1\n")))
+    assert proto.phase is Phase.COPY_OUT
+    feed(proto, wire(be.CopyData(b"2\n"), be.CopyDone(), be.CommandComplete("COPY 2"), IDLE))
+    assert isinstance(request.failure, NotSupportedError)
+    assert not proto.outgoing
+    feed(proto, wire(be.CommandComplete("SET"), IDLE))
+    assert other.failure is None
+    assert other.results[0].tag == "SET"
+
+
+def test_copy_both_is_ended() -> None:
+    request = rows_request(extended=False)
+    proto = busy(request)
+    feed(proto, wire(be.CopyBothResponse(Format.TEXT, ()), be.CopyData(b"w")))
+    assert [type(message) for message in sent(proto)] == [fm.CopyDone]
+    feed(proto, wire(be.CopyData(b"w"), be.CopyDone(), be.CommandComplete("COPY 0"), IDLE))
+    assert isinstance(request.failure, NotSupportedError)
+    assert proto.phase is Phase.IDLE
+
+
+@pytest.mark.parametrize("reply", [be.CopyInResponse, be.CopyOutResponse, be.CopyBothResponse])
+def test_an_error_ends_every_kind_of_copy(reply: Any) -> None:
+    proto = busy(rows_request())
+    feed(proto, wire(reply(Format.TEXT, ()), be.ErrorResponse(WRONG), IDLE))
+    assert proto.phase is Phase.IDLE
+
+
+# -- any cut
+
+CONVERSATION: tuple[be.BackendMessage, ...] = (
+    be.ParseComplete(),
+    be.BindComplete(),
+    columns("a", "b"),
+    be.DataRow((b"1", None)),
+    be.NoticeResponse({"S": "NOTICE", "M": "attention"}),
+    be.DataRow((b"2" * 50, b"")),
+    be.DataRow((None, b"3")),
+    be.CommandComplete("SELECT 3"),
+    INTRANS,
+    columns("single"),
+    be.DataRow((b"x",)),
+    be.DataRow((None,)),
+    be.DataRow((b"y" * 33,)),
+    be.ParameterStatus("TimeZone", "Europe/Rome"),
+    be.ErrorResponse(WRONG),
+    INERROR,
+    be.NoData(),
+    be.EmptyQueryResponse(),
+    be.NotificationResponse(9, "channel", "payload"),
+    INERROR,
+    be.BindComplete(),
+    be.DataRow((b"known", b"description")),
+    be.PortalSuspended(),
+    be.CommandComplete("ROLLBACK"),
+    IDLE,
+    be.CopyOutResponse(Format.TEXT, ()),
+    be.CopyData(b"some data"),
+    be.CopyDone(),
+    be.CommandComplete("COPY 1"),
+    IDLE,
+    be.NotificationResponse(9, "late", ""),
+)
+
+
+def conversation() -> tuple[ProtocolSession, list[Request]]:
+    requests = [rows_request() for _ in range(5)]
+    requests[3].known = columns("p", "q").fields, [bytes, bytes]
+    return busy(*requests), requests
+
+
+@pytest.fixture(scope="module")
+def expected() -> Any:
+    proto, requests = conversation()
+    feed(proto, wire(*CONVERSATION))
+    assert proto.phase is Phase.IDLE
+    return picture(proto, requests)
+
+
+@pytest.fixture
+def all_rows_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take all rows apart that are not complete, and receive values from ten bytes on directly."""
+    monkeypatch.setattr(session, "LARGE_MESSAGE", 8)
+    monkeypatch.setattr(buffer, "LARGE_VALUE", 10)
+    monkeypatch.setattr(buffer, "FIRST_GROWTH", 16)
+
+
+@pytest.mark.parametrize("sizes", [[1], [2], [3, 1], [5], [64], [100, 1]])
+def test_pieces_change_nothing(sizes: list[int], expected: Any) -> None:
+    proto, requests = conversation()
+    feed(proto, wire(*CONVERSATION), sizes)
+    assert picture(proto, requests) == expected
+
+
+def test_no_cut_changes_anything(expected: Any) -> None:
+    data = wire(*CONVERSATION)
+    for cut in range(len(data)):
+        proto, requests = conversation()
+        feed(proto, data[:cut])
+        feed(proto, data[cut:])
+        assert picture(proto, requests) == expected, cut
+
+
+@pytest.mark.parametrize("directly", [False, True])
+def test_no_cut_changes_a_large_row(directly: bool, expected: Any, all_rows_are_large: None) -> None:
+    data = wire(*CONVERSATION)
+    for cut in range(len(data)):
+        proto, requests = conversation()
+        feed(proto, data[:cut], directly=directly)
+        feed(proto, data[cut:], [7], directly=directly)
+        assert picture(proto, requests) == expected, cut
+
+
+values = st.lists(st.one_of(st.none(), st.binary(max_size=60)), min_size=1, max_size=4)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> list[be.BackendMessage]:
+    """The reply to one request."""
+    messages: list[be.BackendMessage] = []
+    for width in draw(st.lists(st.integers(0, 3), max_size=3)):
+        report = draw(st.sampled_from([None, be.NoticeResponse({"M": "n"}), be.NotificationResponse(1, "c", "p")]))
+        if width:
+            messages.append(columns(*"abc"[:width]))
+            row = st.tuples(*[st.one_of(st.none(), st.binary(max_size=60))] * width)
+            messages += map(be.DataRow, draw(st.lists(row, max_size=5)))
+        if report is not None:
+            messages.append(report)
+        messages.append(be.CommandComplete(f"SELECT {width}"))
+    if draw(st.booleans()):
+        messages.append(be.ErrorResponse(WRONG))
+    messages.append(draw(st.sampled_from([IDLE, INTRANS, INERROR])))
+    return messages
+
+
+@settings(deadline=None)
+@given(
+    replies=st.lists(answers(), min_size=1, max_size=4),
+    sizes=st.lists(st.integers(1, 80), min_size=1, max_size=6),
+    large=st.booleans(),
+    directly=st.booleans(),
+)
+def test_any_conversation_in_any_pieces(
+    replies: list[list[be.BackendMessage]], sizes: list[int], large: bool, directly: bool
+) -> None:
+    data = wire(*[message for reply in replies for message in reply])
+    pictures = []
+    for pieces in ([10**9], sizes):
+        requests = [rows_request(extended=False) for _ in replies]
+        proto = busy(*requests)
+        with pytest.MonkeyPatch.context() as patch:
+            if large:
+                patch.setattr(session, "LARGE_MESSAGE", 8)
+                patch.setattr(buffer, "LARGE_VALUE", 10)
+                patch.setattr(buffer, "FIRST_GROWTH", 16)
+            feed(proto, data, pieces, directly)
+        pictures.append(picture(proto, requests))
+        for request, reply in zip(requests, replies, strict=True):
+            rows = [row for result in request.results for row in result.rows]
+            assert rows == [message.values for message in reply if isinstance(message, be.DataRow)]
+    assert pictures[0] == pictures[1]
+
+
+# -- large rows as they are
+
+
+@pytest.mark.parametrize("directly", [False, True])
+@pytest.mark.parametrize("sizes", [[65536], [65536, 1, 300_000], [10**9]])
+def test_large_rows_among_small_ones(sizes: list[int], directly: bool) -> None:
+    big = random.Random(0).randbytes(700_000)
+    rows = [(b"1", b"a", None), (b"2", big, b"x"), (None, b"", big[:70_000]), (b"3", big[:200_000], big[:100_000])] * 2
+    request, other = rows_request(), rows_request()
+    proto = busy(request, other)
+    data = wire(columns("a", "b", "c"), *map(be.DataRow, rows), be.CommandComplete("SELECT 8"), IDLE)
+    feed(proto, data + data, sizes, directly)
+    assert request.results[0].rows == rows
+    assert other.results[0].rows == rows
+
+
+def test_a_loader_that_fails_on_a_large_row() -> None:
+    def fail(data: bytes) -> Any:
+        raise ValueError(len(data))
+
+    first, second = Request(lambda fields: [fail]), rows_request()
+    data = wire(columns("a"), be.DataRow((bytes(300_000),)), be.DataRow((b"1",)), be.CommandComplete("SELECT 2"), IDLE)
+    feed(busy(first, second), data + data, [65536])
+    assert first.failure is not None
+    assert first.failure.args == (300_000,)
+    assert second.failure is None
+    assert len(second.results[0].rows) == 2
+
+
+def test_abandoned_in_the_middle_of_a_large_row() -> None:
+    first, second = rows_request(), rows_request()
+    proto = busy(first, second)
+    row = be.DataRow((bytes(MB),)).encode()
+    feed(proto, columns("a").encode() + row[:300_000], [65536])
+    first.abandon()
+    end = wire(be.CommandComplete("SELECT 1"), IDLE)
+    feed(proto, row[300_000:] + end + columns("a").encode() + row + end, [65536])
+    assert first.results == []
+    assert second.results[0].rows == [(bytes(MB),)]
+
+
+def test_the_session_may_end_in_the_middle_of_a_large_row() -> None:
+    request = rows_request()
+    proto = busy(request)
+    feed(proto, columns("a").encode() + be.DataRow((bytes(MB),)).encode()[:500_000], [65536])
+    proto.fail("enough")
+    assert proto.receive_target() is None
+    assert isinstance(request.error, OperationalError)
+
+
+@pytest.mark.parametrize("before", [(), (be.BindComplete(),), (be.NoData(),), (columns("a"), be.CommandComplete("S"))])
+@pytest.mark.parametrize("size", [10, 300_000])
+def test_a_row_without_a_description(before: tuple[be.BackendMessage, ...], size: int) -> None:
+    request = rows_request(extended=False)
+    proto = busy(request)
+    feed(proto, wire(*before))
+    with pytest.raises(RemoteProtocolError, match="no row description"):
+        feed(proto, be.DataRow((bytes(size),)).encode(), [65536])
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+@pytest.mark.parametrize("width", [0, 1, 3])
+def test_a_row_of_another_width_than_its_description(width: int, size: int) -> None:
+    proto = busy(rows_request())
+    feed(proto, columns("a", "b").encode())
+    row = be.DataRow((bytes(size), *[b""] * (width - 1)) if width else ()).encode()
+    with pytest.raises(RemoteProtocolError, match="columns"):
+        feed(proto, row, [65536])
+
+
+# -- hostile servers
+
+
+def message(code: int, payload: bytes = b"", length: int | None = None) -> bytes:
+    return struct.pack("!BI", code, len(payload) + 4 if length is None else length & 0xFFFFFFFF) + payload
+
+
+def in_phase(phase: Phase) -> ProtocolSession:
+    if phase in (Phase.STARTUP, Phase.AUTHENTICATING, Phase.STARTING):
+        proto = ProtocolSession(decode_rows)
+        proto.start({"user": "x"})
+        if phase is Phase.AUTHENTICATING:
+            feed(proto, wire(be.AuthenticationCleartextPassword()))
+        elif phase is Phase.STARTING:
+            feed(proto, wire(be.AuthenticationOk()))
+    else:
+        proto = started()
+        if phase is not Phase.IDLE:
+            proto.enqueue(rows_request())
+            copy = {
+                Phase.COPY_IN: be.CopyInResponse,
+                Phase.COPY_OUT: be.CopyOutResponse,
+                Phase.COPY_BOTH: be.CopyBothResponse,
+            }.get(phase)
+            if copy is not None:
+                feed(proto, wire(copy(Format.TEXT, ())))
+    assert proto.phase is phase
+    return proto
+
+
+LIVE = [phase for phase in Phase if phase < Phase.CLOSED]
+
+
+@pytest.mark.parametrize("phase", LIVE)
+@pytest.mark.parametrize("code", [*BackendCode, 0, ord("Q"), 255])
+def test_a_message_out_of_turn(phase: Phase, code: int) -> None:
+    proto = in_phase(phase)
+    if code in session.ACCEPTS[phase]:
+        return
+    with pytest.raises(RemoteProtocolError, match=r"in phase|check host and port|no row description"):
+        proto.receive_data(message(code, bytes(1000), 2**20 if phase >= Phase.IDLE else 2**15))
+
+
+@pytest.mark.parametrize("phase", LIVE)
+@pytest.mark.parametrize("length", [0, 1, 3, -1, -4, -(2**31), 2**31 - 1, 0x3FFFFFFF])
+def test_a_length_that_cannot_be(phase: Phase, length: int) -> None:
+    for code in session.ACCEPTS[phase]:
+        with pytest.raises(RemoteProtocolError):
+            in_phase(phase).receive_data(message(code, bytes(100), length))
+
+
+@pytest.mark.parametrize("length", [0, 3, -1, 0x3FFFFFFF])
+def test_a_row_of_a_length_that_cannot_be(length: int) -> None:
+    for loads in (load_as_bytes, None):
+        proto = busy(Request(loads))
+        feed(proto, wire(columns("a"), be.DataRow((b"1",))))
+        with pytest.raises(RemoteProtocolError, match=r"DATA_ROW|columns"):
+            proto.receive_data(be.DataRow((b"2",)).encode() + message(ord("D"), bytes(100), length))
+
+
+def test_the_cap_of_a_message() -> None:
+    proto = busy(rows_request(), max_message_size=10_000)
+    feed(proto, columns("a").encode())
+    feed(proto, be.DataRow((bytes(9_990),)).encode())
+    with pytest.raises(RemoteProtocolError, match="10001 bytes"):
+        proto.receive_data(be.DataRow((bytes(9_991),)).encode()[:20])
+
+
+@pytest.mark.parametrize("phase", [Phase.STARTUP, Phase.AUTHENTICATING])
+def test_a_server_that_does_not_know_us_has_nothing_large_to_say(phase: Phase) -> None:
+    with pytest.raises(RemoteProtocolError, match="65535"):
+        in_phase(phase).receive_data(message(ord("E"), bytes(10), 65_536))
+
+
+def test_a_transaction_status_that_is_unknown() -> None:
+    for payload in (b"", b"X", b"II"):
+        with pytest.raises(RemoteProtocolError, match="transaction status"):
+            busy(rows_request()).receive_data(message(ord("Z"), payload))
+
+
+def test_a_function_call_that_nobody_made() -> None:
+    with pytest.raises(RemoteProtocolError, match="function call"):
+        busy(rows_request()).receive_data(wire(be.FunctionCallResponse(b"1")))
+
+
+@pytest.mark.parametrize("code", [ord("D"), ord("d"), ord("T"), ord("E"), ord("A"), ord("S")])
+def test_memory_grows_by_what_arrives_and_not_by_what_is_claimed(code: int) -> None:
+    proto = in_phase(Phase.COPY_OUT if code == ord("d") else Phase.BUSY)
+    if code == ord("D"):
+        feed(proto, columns("a").encode())
+    claim = message(code, b"\0\1" + struct.pack("!i", 0x3FFFFFF0) + bytes(1000), 0x3FFFFFFE)
+    tracemalloc.start()
+    try:
+        feed(proto, claim + bytes(400_000), [65536])
+        assert tracemalloc.get_traced_memory()[1] < 2.5 * MB
+    finally:
+        tracemalloc.stop()
+
+
+def test_counts_in_a_message_are_only_claims() -> None:
+    tracemalloc.start()
+    try:
+        for code in (ord("T"), ord("t")):
+            with pytest.raises(RemoteProtocolError):
+                busy(rows_request()).receive_data(message(code, b"\xff\xff" + bytes(20)))
+        with pytest.raises(RemoteProtocolError):
+            in_phase(Phase.STARTUP).receive_data(message(ord("v"), b"\0\3\0\0\xff\xff\xff\xff" + b"a\0"))
+        assert tracemalloc.get_traced_memory()[1] < MB
+    finally:
+        tracemalloc.stop()
+
+
+hostile_messages = st.builds(
+    message,
+    st.one_of(st.sampled_from([int(code) for code in BackendCode]), st.integers(0, 255)),
+    st.one_of(
+        st.binary(max_size=40),
+        st.sampled_from([b"", b"I", b"\0\0\0\0", b"\0\1\0\0\0\1x", b"\0\1\xff\xff\xff\xff", b"\0\0", b"C42P01\0\0"]),
+        st.sampled_from([columns("a").encode()[5:], columns("a", "b").encode()[5:], b"\0\0\0", b"SELECT 1\0"]),
+    ),
+    st.one_of(st.none(), st.none(), st.none(), st.integers(-5, 50)),
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    phase=st.sampled_from(LIVE),
+    abandoned=st.booleans(),
+    parts=st.lists(st.one_of(hostile_messages, st.binary(max_size=30)), max_size=12),
+    sizes=st.lists(st.integers(1, 60), min_size=1, max_size=4),
+    large=st.booleans(),
+)
+def test_whatever_a_server_says(
+    phase: Phase, abandoned: bool, parts: list[bytes], sizes: list[int], large: bool
+) -> None:
+    proto = in_phase(phase)
+    extra = rows_request(streaming=1)
+    if phase >= Phase.IDLE:
+        proto.enqueue(extra)
+    requests = list(proto.pending)
+    if abandoned:
+        for request in requests:
+            request.abandon()
+    with pytest.MonkeyPatch.context() as patch:
+        if large:
+            patch.setattr(session, "LARGE_MESSAGE", 8)
+            patch.setattr(buffer, "LARGE_VALUE", 10)
+            patch.setattr(buffer, "FIRST_GROWTH", 16)
+        try:
+            feed(proto, b"".join(parts), sizes)
+        except RemoteProtocolError as error:
+            proto.fail("broken", error)
+    proto.receive_eof()
+    assert proto.phase is Phase.FAILED
+    for request in requests:
+        assert request.done
+        assert request.error is None or isinstance(request.error, Error)
+        assert all(isinstance(result, Result) for result in request.results)
+    assert isinstance(proto.lost(), Error)
