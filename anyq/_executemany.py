@@ -9,7 +9,7 @@ no further: what is under way is bounded, whatever the number of sets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ._execution import StatementRequest, add_begin, affected_rows
@@ -67,46 +67,89 @@ async def executemany(
     cursor: AsyncCursor[Any], query: Query, params_seq: Iterable[Params], returning: bool
 ) -> None:
     """Do what :meth:`AsyncCursor.executemany` says."""
-    conn = cursor.connection
-    wire = conn.wire
-    request = _ManyRequest(cursor, returning)
-    sets = _Sets(cursor, query, iter(params_seq), request)
-    # The first batch is made before anything is sent: what is wrong with it stays between the caller and us.
-    batch, more = sets.batch()
-    if not batch:
-        await wire.backend.checkpoint()
-        cursor._end_of_many((), 0, None)  # pyright: ignore[reportPrivateUsage]
-        return
-    await conn.turn()
-    await wire.open(request)
-    try:
+    await ManyExecutions(cursor, query, returning).feed(params_seq, last=True)
+
+
+class ManyExecutions:
+    """One executemany() under way. The sets of parameters may come in several portions.
+
+    Between two portions the connection is in use: other statements wait.
+    """
+
+    def __init__(self, cursor: AsyncCursor[Any], query: Query, returning: bool) -> None:
+        self._cursor = cursor
+        self._request = _ManyRequest(cursor, returning)
+        self._sets = _Sets(cursor, query, self._request)
+        self._opened = False
+
+    async def feed(self, params_seq: Iterable[Params], *, last: bool) -> bool:
+        """Execute for the sets of one portion; return whether another one is wanted.
+
+        :param last: whether this one is the last.
+        """
+        wire = self._cursor.connection.wire
+        self._sets.refill(iter(params_seq))
+        try:
+            # The first batch is made before anything is sent: what is wrong with it stays between the caller and us.
+            batch, more = self._sets.batch()
+            if not self._opened:
+                if not batch:
+                    await wire.backend.checkpoint()
+                    if last:
+                        self._cursor._end_of_many((), 0, None)  # pyright: ignore[reportPrivateUsage]
+                    return not last
+                await self._open()
+            return await self._send(batch, more, last)
+        except BaseException:
+            await self.abandon()
+            raise
+
+    async def abandon(self) -> None:
+        """Undo what was sent, unless it has come to its end; shielded, within the grace time."""
+        if self._opened:
+            await self._cursor.connection.wire.abandon(self._request)
+
+    async def _open(self) -> None:
+        conn = self._cursor.connection
+        await conn.turn()
+        await conn.wire.open(self._request)
+        self._opened = True
         begin = conn.due_begin()
         if begin is not None:
             head = bytearray()
-            add_begin(request, head, begin)
-            wire.send(head)
-        while more:
+            add_begin(self._request, head, begin)
+            conn.wire.send(head)
+
+    async def _send(self, batch: bytearray, more: bool, last: bool) -> bool:
+        """Send a batch and those that follow it; return whether another portion is wanted."""
+        wire = self._cursor.connection.wire
+        request = self._request
+        while more or not last:
+            if not batch:
+                return True
             wire.send(batch + _FLUSH)
-            request.wanted = sets.previous
+            request.wanted = self._sets.previous
             await wire.backend.checkpoint()
             if request.wanted:
                 await wire.wait(request)
             if request.error is not None or request.done:
                 batch.clear()
                 break
-            batch, more = sets.batch()
+            if not more:
+                return True
+            batch, more = self._sets.batch()
         # With the Sync it all takes effect.
         await wire.backend.checkpoint_if_cancelled()
         request.wanted = 0
         wire.close_request(request, batch + _SYNC)
         await wire.backend.checkpoint()
         await wire.wait(request)
-    except BaseException:
-        await wire.abandon(request)
-        raise
-    if request.error is not None or request.failure is not None:
-        cursor._raise(request, None)  # pyright: ignore[reportPrivateUsage]
-    cursor._end_of_many(request.results, request.rowcount, request.last)  # pyright: ignore[reportPrivateUsage]
+        if request.error is not None or request.failure is not None:
+            self._cursor._raise(request, None)  # pyright: ignore[reportPrivateUsage]
+        self._cursor._end_of_many(  # pyright: ignore[reportPrivateUsage]
+            request.results, request.rowcount, request.last
+        )
+        return False
 
 
 _FLUSH = bytearray()
@@ -118,13 +161,11 @@ frontend.sync(_SYNC)
 class _Sets:
     """Turns sets of parameters into messages, a batch at a time."""
 
-    def __init__(
-        self, cursor: AsyncCursor[Any], query: Query, params_seq: Any, request: _ManyRequest
-    ) -> None:
+    def __init__(self, cursor: AsyncCursor[Any], query: Query, request: _ManyRequest) -> None:
         self._cursor = cursor
         # A LiteralString is narrowed to str by an assignment; what was checked at the call stays what it is.
         self._query: Any = query
-        self._sets = params_seq
+        self._sets: Iterator[Any] = iter(())
         self._request = request
         self._tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]
         self._parsed: tuple[bytes, tuple[int, ...]] | None = None
@@ -132,6 +173,10 @@ class _Sets:
         self._last = 0
         self.previous = 0
         """How many sets had been sent before the batch that was made last."""
+
+    def refill(self, params_seq: Iterator[Any]) -> None:
+        """Take the next sets from here."""
+        self._sets = params_seq
 
     def batch(self) -> tuple[bytearray, bool]:
         """Return the messages of the next sets, and whether there may be more."""

@@ -56,10 +56,7 @@ class AsyncRowStream(Generic[Row]):
         """
         if self._position == len(self._rows):
             await self._more()
-        row = self._rows[self._position]
-        self._position += 1
-        assert self._make_row is not None
-        return self._make_row(row)
+        return self._next_row()
 
     async def __aenter__(self) -> Self:
         return self
@@ -83,6 +80,12 @@ class AsyncRowStream(Generic[Row]):
         request, self._request = self._request, None
         if request is not None and not request.done:
             await self._cursor.connection.wire.abandon(request)
+
+    def _next_row(self) -> Row:
+        row = self._rows[self._position]
+        self._position += 1
+        assert self._make_row is not None
+        return self._make_row(row)
 
     async def _more(self) -> None:
         """Wait for more rows.
@@ -139,9 +142,11 @@ class AsyncRowStream(Generic[Row]):
         await wire.backend.checkpoint()
         return request
 
-    def __del__(self) -> None:
+    def _forsake(self) -> None:
         request = self._request
         if request is not None and not request.done:
             # Nothing can be waited for here; whoever reads next drops the rows and cancels the query.
             self._cursor.connection.wire.forsake(request)
 
+    def __del__(self) -> None:
+        self._forsake()

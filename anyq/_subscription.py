@@ -38,22 +38,28 @@ class Notify(NamedTuple):
 
 
 class Receiver:
-    """A task that waits for a subscription to have something; see ``wire.Attendant``."""
+    """A task that waits for something that is no reply; see ``wire.Attendant``.
 
-    __slots__ = ("_is_ready", "waiter")
+    :param is_satisfied: tells whether it has what it waits for.
+    """
 
-    def __init__(self, is_ready: Callable[[], bool]) -> None:
+    __slots__ = ("is_interrupted", "is_satisfied", "waiter")
+
+    def __init__(self, is_satisfied: Callable[[], bool]) -> None:
         self.waiter: Waiter | None = None
-        self._is_ready = is_ready
+        self.is_satisfied = is_satisfied
+        self.is_interrupted: Callable[[], bool] | None = None
+        """Whether there is something for it to do before it waits on."""
 
     def ready(self) -> bool:
-        return self._is_ready()
+        return self.is_satisfied() or (self.is_interrupted is not None and self.is_interrupted())
 
 
 class Subscription(Generic[EventT]):
     """One subscriber: its channels, its buffer, and how it ends.
 
     :param attend: waits until a receiver is ready; called by the task that receives.
+    :param nudge: makes whoever reads look whether what it waits for is there; waking its waiter does not reach it.
     """
 
     def __init__(
@@ -63,20 +69,21 @@ class Subscription(Generic[EventT]):
         overflow: Overflow,
         backend: Backend,
         attend: Callable[[Receiver], Awaitable[None]],
+        nudge: Callable[[], None],
     ) -> None:
-        self.channels = tuple(dict.fromkeys(channels))
+        self.channels: Sequence[str] = tuple(dict.fromkeys(channels))
         self.backend = backend
         self._attend = attend
+        self._nudge = nudge
         self.missed = 0
         self._overflow = overflow
         self._size = max_buffer_size
         self._send: MemoryObjectSendStream[EventT]
         # The limit is kept here and not by the stream: there are events that a full buffer must still take.
         self._send, receive = anyio.create_memory_object_stream[EventT](math.inf)
-        self._taker = receive.clone()  # to drop the oldest with
-        state = receive._state  # pyright: ignore[reportPrivateUsage]
-        self._buffer = state.buffer
-        self.stream: NotificationStream[EventT] = NotificationStream(state)
+        self._state = receive._state  # pyright: ignore[reportPrivateUsage]
+        self._buffer = self._state.buffer
+        self.stream: NotificationStream[EventT] = NotificationStream(self._state)
         self.stream.subscription = self
         receive.close()
         self._receivers: list[Receiver] = []
@@ -90,7 +97,7 @@ class Subscription(Generic[EventT]):
 
     def put(self, event: EventT, *, force: bool = False) -> None:
         """Take an event for the subscriber, as far as there is room; or, by `force`, in any case."""
-        if self._ended:
+        if self._ended or not self._state.open_receive_channels:
             return
         if len(self._buffer) >= self._size and not force:
             if self._overflow == "error":
@@ -103,11 +110,19 @@ class Subscription(Generic[EventT]):
                 )
                 return
             self.missed += 1
-            if self._overflow == "drop_newest":
+            if self._overflow == "drop_newest" or not self._drop_oldest():
                 return
-            self._taker.receive_nowait()
-        self._send.send_nowait(event)
+        # Past the sending stream: no task waits in anyio's way, and this is done for each notification.
+        self._buffer.append(event)
         self.wake()
+
+    def _drop_oldest(self) -> bool:
+        """Drop the oldest notification; events of other kinds stay. Return False if there is none."""
+        for index, event in enumerate(self._buffer):
+            if isinstance(event, Notify):
+                del self._buffer[index]
+                return True
+        return False
 
     def wake(self) -> None:
         """Wake one of the tasks that wait for something to take."""
@@ -123,10 +138,23 @@ class Subscription(Generic[EventT]):
         self._ended = True
         self._error = error
         self._send.close()
-        self._taker.close()
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        """Have every task that waits look whether it should go on."""
         for receiver in self._receivers:
             if receiver.waiter is not None:
                 receiver.waiter.set()
+
+    def closed_one(self) -> None:
+        """Take note that one of the streams was closed."""
+        self.wake_all()
+        self._nudge()
+
+    def leave(self) -> None:
+        """End it on behalf of its subscriber: whoever waits in it gets the end of the stream."""
+        self.end(None)
+        self.stream.close()
 
     def ending(self) -> Exception:
         """Return what to raise at the end."""
@@ -217,6 +245,4 @@ class NotificationStream(MemoryObjectReceiveStream[EventT], Generic[EventT]):
     def close(self) -> None:
         """Close this receiver; a task that waits in it gets ClosedResourceError."""
         super().close()
-        for receiver in self.subscription._receivers:  # pyright: ignore[reportPrivateUsage]
-            if receiver.waiter is not None:
-                receiver.waiter.set()
+        self.subscription.closed_one()

@@ -20,22 +20,16 @@ from typing_extensions import Self, TypeVar
 from . import conninfo as _conninfo
 from ._execution import Executor
 from ._info import ConnectionInfo, python_codec
+from ._notifies import AsyncNotifies
 from ._opening import open_session
 from ._settings import TransactionSettings
-from ._subscription import BUFFER_SIZE, Notify, Overflow
+from ._subscription import BUFFER_SIZE, Notify, Overflow, Receiver
 from .abc import AdaptContext, Params, Query
 from .adapt import AdaptersMap, Transformer
 from .conninfo import ConnectOptions, HostSpec
 from .cursor import AsyncCursor, AsyncRawCursor
 from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, ProgrammingError
-from .notifications import (
-    AsyncListen,
-    AsyncNotifies,
-    Disconnection,
-    NotificationHub,
-    check_channel,
-    check_payload,
-)
+from .notifications import AsyncListen, NotificationHub, check_channel, check_payload
 from .postgres import adapters as global_adapters
 from .protocol import frontend
 from .protocol.backend import NoticeResponse, NotificationResponse
@@ -468,8 +462,9 @@ class AsyncConnection(TransactionSettings, Generic[Row]):
         Manual: "NOTIFY".
         """
         self.check_open()
-        check_channel(channel, self.encoding)
-        check_payload(payload, self.encoding)
+        encodings = self.notifications.encodings()
+        check_channel(channel, *encodings)
+        check_payload(payload, *encodings)
         await AsyncRawCursor(self).execute("SELECT pg_catalog.pg_notify($1, $2)", (channel, payload))
 
     def notifies(self, *, timeout: float | None = None, stop_after: int | None = None) -> AsyncNotifies:
@@ -507,7 +502,7 @@ class AsyncConnection(TransactionSettings, Generic[Row]):
         """
         await self.wire.backend.checkpoint()
         if not self.closed:
-            await self.wire.attend(Disconnection(self))
+            await self.notifications.attend(Receiver(lambda: self.closed))
 
     # -- for this package
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self, TypeVar
 
 from . import _queries
-from ._column import Column
 from ._executemany import executemany
 from ._execution import (
     Statement,
@@ -20,17 +19,18 @@ from ._execution import (
     affected_rows,
     had_own_transaction,
     is_repeatable,
-    no_rows_message,
     went_stale,
     without_begin,
 )
+from ._results import ResultHolder
 from ._streaming import AsyncRowStream
 from .abc import Params, Query
 from .adapt import AdaptersMap, Transformer
-from .errors import InterfaceError, NotSupportedError, OperationalError, ProgrammingError
+from .errors import InterfaceError, NotSupportedError, OperationalError
 from .protocol.constants import Format
 from .protocol.session import Result
-from .rows import AsyncRowFactory, RowMaker, TupleRow, tuple_row
+from .rows import AsyncRowFactory, RowMaker, TupleRow
+from .typeinfo import TypesRegistry
 from .wire import was_victim
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ ROWS_PER_CHECKPOINT = 64
 """``async for`` over rows that have arrived lets other tasks run once for so many rows."""
 
 
-class AsyncCursor(Generic[Row]):
+class AsyncCursor(ResultHolder[Row]):
     """Executes statements on a connection and holds their results.
 
     Made by :meth:`AsyncConnection.cursor`. Several cursors of one connection, in one task or in many, may execute at
@@ -56,22 +56,13 @@ class AsyncCursor(Generic[Row]):
     """
 
     def __init__(self, connection: AsyncConnection[Any], *, row_factory: AsyncRowFactory[Row] | None = None) -> None:
+        super().__init__(row_factory or connection.row_factory)
         self._conn = connection
-        self._row_factory: AsyncRowFactory[Any] = row_factory or connection.row_factory
-        self.arraysize = 1
-        """How many rows :meth:`fetchmany` returns if it is not told (PEP 249)."""
         self.format: Format = Format.TEXT
         """BINARY to ask for binary results always, as ``cursor(binary=True)`` does."""
         self._adapters: AdaptersMap | None = None
         self._tx: Transformer | None = None
         self._tx_version = -1
-        self._closed = False
-        self._results: Sequence[Result] = ()
-        self._index = 0
-        self._result: Result | None = None
-        self._position = 0
-        self._rowcount = -1
-        self._make_row: RowMaker[Any] | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else ("no result" if self._result is None else self.statusmessage or "ready")
@@ -95,43 +86,6 @@ class AsyncCursor(Generic[Row]):
     def closed(self) -> bool:
         """Whether the cursor is closed, or its connection is."""
         return self._closed or self._conn.closed
-
-    @property
-    def row_factory(self) -> AsyncRowFactory[Row]:
-        """The factory of the rows that are fetched; a new one takes effect on the next row fetched."""
-        return self._row_factory
-
-    @row_factory.setter
-    def row_factory(self, row_factory: AsyncRowFactory[Row]) -> None:
-        self._row_factory = row_factory
-        if self._result is not None:
-            self._make_row = None if row_factory is tuple_row else row_factory(self)
-
-    # -- what the last statement gave
-
-    @property
-    def description(self) -> list[Column] | None:
-        """The columns of the result; None if there is no result, or it has no rows."""
-        result = self._result
-        if result is None or result.fields is None:
-            return None
-        types = (self._adapters or self._conn.adapters).types
-        return [Column(field, types) for field in result.fields]
-
-    @property
-    def rowcount(self) -> int:
-        """How many rows the last statement affected or returned; -1 where that is not known."""
-        return self._rowcount
-
-    @property
-    def rownumber(self) -> int | None:
-        """The index, from 0, of the row that would be fetched next; None if there are none to fetch."""
-        return self._position if self._result is not None and self._result.fields is not None else None
-
-    @property
-    def statusmessage(self) -> str | None:
-        """The command tag of the last statement, such as ``INSERT 0 1``."""
-        return self._result.tag if self._result is not None else None
 
     # -- executing
 
@@ -236,13 +190,7 @@ class AsyncCursor(Generic[Row]):
         :raises ProgrammingError: there is no result, or it has no rows.
         """
         await self._conn.wire.backend.checkpoint()
-        rows = self._rows()
-        position = self._position
-        if position >= len(rows):
-            return None
-        self._position = position + 1
-        row = rows[position]
-        return row if self._make_row is None else self._make_row(row)  # type: ignore[return-value]
+        return self._fetchone()
 
     async def fetchmany(self, size: int = 0) -> list[Row]:
         """Return the next `size` rows, or as many as are left.
@@ -251,12 +199,7 @@ class AsyncCursor(Generic[Row]):
         :raises ProgrammingError: there is no result, or it has no rows.
         """
         await self._conn.wire.backend.checkpoint()
-        rows = self._rows()
-        if size < 0:
-            raise ValueError(f"size must be a number of rows, or 0 for arraysize, not {size}")
-        start = self._position
-        self._position = stop = min(len(rows), start + (size or self.arraysize))
-        return self._made(rows[start:stop])
+        return self._fetchmany(size)
 
     async def fetchall(self) -> list[Row]:
         """Return all rows that are left.
@@ -264,9 +207,7 @@ class AsyncCursor(Generic[Row]):
         :raises ProgrammingError: there is no result, or it has no rows.
         """
         await self._conn.wire.backend.checkpoint()
-        rows = self._rows()
-        start, self._position = self._position, len(rows)
-        return self._made(rows[start:])
+        return self._fetchall()
 
     def __aiter__(self) -> Self:
         self._check_open()
@@ -290,22 +231,9 @@ class AsyncCursor(Generic[Row]):
         :raises IndexError: there is no such row; the cursor stays where it is.
         """
         await self._conn.wire.backend.checkpoint()
-        rows = self._rows()
-        if mode not in ("relative", "absolute"):
-            raise ValueError(f"mode must be 'relative' or 'absolute', not {mode!r}")
-        position = value if mode == "absolute" else self._position + value
-        if not 0 <= position < len(rows):
-            raise IndexError(f"position {position} is out of the result's {len(rows)} rows")
-        self._position = position
+        self._scroll(value, mode)
 
     # -- several results
-
-    def nextset(self) -> bool | None:
-        """Go to the result of the next statement; return True if there is one, None if there is not."""
-        if self._index + 1 >= len(self._results):
-            return None
-        self._select(self._results[self._index + 1], self._index + 1)
-        return True
 
     async def results(self) -> AsyncIterator[Self]:
         """Iterate over the results of several statements, from where the cursor is: it is yielded once for each."""
@@ -321,10 +249,7 @@ class AsyncCursor(Generic[Row]):
         :raises IndexError: there is no such result.
         """
         await self._conn.wire.backend.checkpoint()
-        if not -len(self._results) <= index < len(self._results):
-            raise IndexError(f"result {index} does not exist: there are {len(self._results)}")
-        index %= len(self._results)
-        self._select(self._results[index], index)
+        self._set_result(index)
         return self
 
     # -- the end, and PEP 249's formalities
@@ -440,35 +365,13 @@ class AsyncCursor(Generic[Row]):
         else:
             self._result, self._rowcount = last, rowcount
 
+    def _types(self) -> TypesRegistry:
+        return (self._adapters or self._conn.adapters).types
+
     def _check_open(self) -> None:
         if self._closed:
             raise InterfaceError("the cursor is closed; make a new one with connection.cursor()")
         self._conn.check_open()
-
-    def _reset(self) -> None:
-        self._results = ()
-        self._result = None
-        self._index = self._position = 0
-        self._rowcount = -1
-        self._make_row = None
-
-    def _select(self, result: Result, index: int) -> None:
-        self._index = index
-        self._position = 0
-        self._result = result
-        # Not every tag of a statement that returns rows has their number: SHOW, EXPLAIN.
-        self._rowcount = affected_rows(result.tag) if result.fields is None else len(result.rows)
-        self._make_row = None if self._row_factory is tuple_row else self._row_factory(self)
-
-    def _rows(self) -> list[tuple[Any, ...]]:
-        if self._closed or self._result is None or self._result.fields is None:
-            self._check_open()
-            raise ProgrammingError(no_rows_message(self._result))
-        return self._result.rows
-
-    def _made(self, rows: list[tuple[Any, ...]]) -> list[Row]:
-        make = self._make_row
-        return rows if make is None else [make(row) for row in rows]  # type: ignore[return-value]
 
 
 class AsyncClientCursor(AsyncCursor[Row]):

@@ -46,6 +46,9 @@ _STAGGER = 0.25
 _FULL_BACKLOG_DELAYS = (0.01, 0.25)
 """Seconds between attempts at a Unix socket whose queue is full: at first, and at most."""
 
+_CONNECTING = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK)
+"""What connect() says of a TCP connection that is under way; the last is Windows' first answer."""
+
 _INT_MAX = 2**31 - 1
 """The greatest value that a socket option can have."""
 
@@ -308,13 +311,13 @@ async def _connect(address: Address, options: ConnectOptions | None, backend: Ba
         raise
     try:
         if isinstance(target, tuple):
-            try:
-                sock.connect(target)
-            except (BlockingIOError, InterruptedError):
+            code = sock.connect_ex(target)
+            while code in _CONNECTING:
                 await stream.wait(False, True)
-                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                if code:
-                    raise OSError(code, os.strerror(code)) from None
+                # Asking to connect again tells whether it is connected, as the wait may end for no reason.
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or sock.connect_ex(target)
+            if code not in (0, errno.EISCONN):
+                raise OSError(code, os.strerror(code))
         else:
             await _connect_unix(sock, target)
     except BaseException:

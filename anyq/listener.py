@@ -1,7 +1,7 @@
 """AsyncListener: notifications from a server that may go away and come back; ``anyq.listen()``.
 
-Knows when to connect again and what to tell subscribers then. Works by the public methods of a connection that it owns,
-in a task that its ``async with`` block owns.
+Knows when to connect again and what to tell subscribers then, in a task that its ``async with`` block owns. What is
+listened to is the connection's account, and made anew on the next one.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -19,12 +18,11 @@ import anyio
 import anyio.abc
 from typing_extensions import Self
 
-from . import sql
 from ._subscription import BUFFER_SIZE, NotificationStream, Notify, Overflow, Receiver, Subscription
 from .backends import Backend, current_backend
 from .connection import AsyncConnection
 from .errors import Error, InterfaceError, OperationalError
-from .notifications import check_options
+from .notifications import NotificationHub, check_options
 
 logger = logging.getLogger("anyq")
 
@@ -51,6 +49,26 @@ class Gap(NamedTuple):
 Event = Notify | Gap
 
 
+class _Tap:
+    """Leads the notifications of the connection of the moment into a subscription that outlives it."""
+
+    def __init__(self, subscription: Subscription[Event]) -> None:
+        self.subscription = subscription
+        self.channels = subscription.channels
+        self.put = subscription.put
+        self.hub: NotificationHub | None = None
+
+    def attach(self, hub: NotificationHub) -> None:
+        if self.hub is not hub:
+            self.hub = hub
+            hub.add(self)
+
+    def end(self, error: Callable[[], Exception] | None) -> None:
+        # That the connection is closed is a gap, not the end; anything else is.
+        if self.hub is None or not self.hub.over:
+            self.subscription.end(error)
+
+
 class AsyncListener:
     """Listens on a connection of its own, which it makes again when it is lost; made by :func:`listen`.
 
@@ -67,6 +85,8 @@ class AsyncListener:
         max_delay: float,
         options: dict[str, Any],
     ) -> None:
+        if channels:
+            check_options(channels, max_buffer_size, overflow, "utf-8", "utf-8")
         self._conninfo = conninfo
         self._channels = channels
         self._max_buffer_size = max_buffer_size
@@ -74,9 +94,8 @@ class AsyncListener:
         self._give_up_after = math.inf if give_up_after is None else give_up_after
         self._max_delay = max_delay
         self._options = options
-        self._counts: Counter[str] = Counter()
-        self._subscriptions: list[Subscription[Event]] = []
-        self._own: Subscription[Event] | None = None
+        self._taps: list[_Tap] = []
+        self._own: _Tap | None = None
         self._connection: AsyncConnection[Any] | None = None
         self._connected = anyio.Event()
         self._error: Error | None = None
@@ -96,7 +115,6 @@ class AsyncListener:
         self._backend = current_backend()
         group = anyio.create_task_group()
         if self._channels:
-            check_options(self._channels, self._max_buffer_size, self._overflow, "utf-8")
             self._own = self._add(self._channels, self._max_buffer_size, self._overflow)
         # The first failure is more likely a mistake than an outage, so it is not tried again.
         try:
@@ -117,6 +135,8 @@ class AsyncListener:
         assert self._group is not None
         gave_up = self._error
         self._end(None)
+        # Ending the task takes no time; a cancellation in between would replace the body's exception.
+        self._group.cancel_scope.shield = True
         self._group.cancel_scope.cancel()
         try:
             # The body's exception is none of the group's: it goes on as it is, not in an exception group.
@@ -135,16 +155,18 @@ class AsyncListener:
     def stream(self) -> NotificationStream[Event]:
         """The stream of the channels that the listener was made with.
 
-        :raises InterfaceError: it was made with none.
+        :raises InterfaceError: it was made with none, or its block has not been entered.
         """
         if self._own is None:
+            if self._channels:
+                raise InterfaceError(_NOT_ENTERED)
             raise InterfaceError("the listener has no channels of its own; iterate over what its subscribe() gives")
-        return self._own.stream
+        return self._own.subscription.stream
 
     @asynccontextmanager
     async def subscribe(
         self, *channels: str, max_buffer_size: float = BUFFER_SIZE, overflow: Overflow = "error"
-    ) -> AsyncIterator[NotificationStream[Event]]:
+    ) -> AsyncGenerator[NotificationStream[Event], None]:
         """Listen to channels for as long as a block lasts; parameters as for :meth:`AsyncConnection.listen`.
 
         While there is no connection, entering the block waits until there is one.
@@ -152,42 +174,28 @@ class AsyncListener:
         :raises OperationalError: the listener has given up.
         """
         if self._group is None:
-            raise InterfaceError("enter the listener first: async with anyq.listen(...) as listener")
-        check_options(channels, max_buffer_size, overflow, "utf-8")
-        subscription = self._add(channels, max_buffer_size, overflow)
+            raise InterfaceError(_NOT_ENTERED)
+        check_options(channels, max_buffer_size, overflow, "utf-8", "utf-8")
+        tap = self._add(channels, max_buffer_size, overflow)
         try:
-            await self._tell_server("LISTEN", subscription.channels)
-            yield subscription.stream
+            await self._listen(tap)
+            yield tap.subscription.stream
         finally:
-            left = self._remove(subscription)
-            connection = self._connection
-            if left and connection is not None and not connection.closed:
-                with anyio.CancelScope(shield=True):
-                    # Bounded by the connection's own grace time only if it is cancelled, so by a time of its own.
-                    with anyio.move_on_after(connection.wire.grace):
-                        await self._run(connection, "UNLISTEN", left)
+            if tap in self._taps:
+                self._taps.remove(tap)
+            tap.subscription.leave()
+            if tap.hub is not None:
+                await tap.hub.leave(tap, wait=False)
 
     # -- subscriptions
 
-    def _add(self, channels: Sequence[str], max_buffer_size: float, overflow: Overflow) -> Subscription[Event]:
+    def _add(self, channels: Sequence[str], max_buffer_size: float, overflow: Overflow) -> _Tap:
         subscription: Subscription[Event] = Subscription(
-            channels, max_buffer_size, overflow, self._backend, self._park
+            channels, max_buffer_size, overflow, self._backend, self._park, lambda: None
         )
-        self._subscriptions.append(subscription)
-        self._counts.update(subscription.channels)
-        return subscription
-
-    def _remove(self, subscription: Subscription[Event]) -> list[str]:
-        """Drop a subscription; return the channels that it was the last one of."""
-        if subscription in self._subscriptions:
-            self._subscriptions.remove(subscription)
-        self._counts.subtract(subscription.channels)
-        left = [channel for channel in subscription.channels if self._counts[channel] <= 0]
-        for channel in left:
-            del self._counts[channel]
-        subscription.end(None)
-        subscription.stream.close()
-        return left
+        tap = _Tap(subscription)
+        self._taps.append(tap)
+        return tap
 
     async def _park(self, receiver: Receiver) -> None:
         """Wait for an event; the listener's own task reads."""
@@ -198,23 +206,8 @@ class AsyncListener:
         finally:
             receiver.waiter = None
 
-    def _deliver(self, notify: Notify) -> None:
-        for subscription in self._subscriptions:
-            if notify.channel in subscription.channels:
-                subscription.put(notify)
-
-    def _end(self, error: Error | None) -> None:
-        for subscription in self._subscriptions:
-            subscription.end(None if error is None else lambda: _copy(error))
-        if self._own is not None and error is None:
-            self._own.stream.close()
-        # Whoever waits for a connection learns that there will be none.
-        self._error = self._error or error
-        self._connected.set()
-
-    # -- the connection
-
-    async def _tell_server(self, command: str, channels: Sequence[str]) -> None:
+    async def _listen(self, tap: _Tap) -> None:
+        """Have the server of the moment send what a new subscription wants."""
         while True:
             await self._connected.wait()
             if self._error is not None:
@@ -222,30 +215,36 @@ class AsyncListener:
             connection = self._connection
             if connection is None:
                 raise InterfaceError("the listener's block has been left")
-            if await self._run(connection, command, channels):
+            tap.attach(connection.notifications)
+            try:
+                await connection.notifications.listen(tap.channels)
                 return
+            except OperationalError:
+                if not connection.closed:
+                    raise
+                # Noticed here before the task that keeps the connection has had its turn.
+                if self._connection is connection and self._connected.is_set():
+                    self._connected = anyio.Event()
 
-    async def _run(self, connection: AsyncConnection[Any], command: str, channels: Sequence[str]) -> bool:
-        """Run LISTEN or UNLISTEN; return False if the connection was lost, which is mended elsewhere."""
-        statement = sql.SQL("; ").join(sql.SQL(command) + sql.SQL(" ") + sql.Identifier(c) for c in channels)
-        try:
-            await connection.execute(statement)
-        except OperationalError:
-            if not connection.closed:
-                raise
-            # Noticed here before the task that keeps the connection has had its turn.
-            if self._connection is connection:
-                self._connected = anyio.Event()
-            return False
-        return True
+    def _end(self, error: Error | None) -> None:
+        for tap in self._taps:
+            tap.subscription.end(None if error is None else lambda: _copy(error))
+        if self._own is not None and error is None:
+            self._own.subscription.stream.close()
+        # Whoever waits for a connection learns that there will be none.
+        self._error = self._error or error
+        self._connected.set()
+
+    # -- the connection
 
     async def _connect(self) -> None:
         connection = await AsyncConnection.connect(self._conninfo, autocommit=True, **self._options)
         try:
-            connection.add_notify_handler(self._deliver)
-            if self._counts:
-                statement = sql.SQL("; ").join(sql.SQL("LISTEN ") + sql.Identifier(c) for c in self._counts)
-                await connection.execute(statement)
+            for tap in self._taps:
+                tap.attach(connection.notifications)
+            channels = sorted({channel for tap in self._taps for channel in tap.channels})
+            if channels:
+                await connection.notifications.listen(channels)
         except BaseException:
             connection.wire.close()
             raise
@@ -269,27 +268,31 @@ class AsyncListener:
                 self._end(error)
                 return
             gap = Gap(reason, anyio.current_time() - lost_at)
-            for subscription in self._subscriptions:
-                subscription.put(gap, force=True)
+            for tap in self._taps:
+                tap.subscription.put(gap, force=True)
 
     async def _reconnect(self, lost_at: float, error: Error) -> Error | None:
         """Connect and listen again; return the last error when the time for it is over."""
         delay = FIRST_DELAY
+        give_up_at = lost_at + self._give_up_after
         while True:
-            # Jitter keeps the listeners of many processes from coming back in step.
-            wait = min(delay, self._max_delay) * random.uniform(0.5, 1.0)
-            left = lost_at + self._give_up_after - anyio.current_time()
+            left = give_up_at - anyio.current_time()
             if left <= 0:
                 return error
-            await anyio.sleep(min(wait, left))
+            # Jitter keeps the listeners of many processes from coming back in step.
+            await anyio.sleep(min(left, min(delay, self._max_delay) * random.uniform(0.5, 1.0)))
             delay *= 2
             try:
-                with anyio.move_on_after(max(0.0, lost_at + self._give_up_after - anyio.current_time())):
+                with anyio.CancelScope(deadline=give_up_at):
                     await self._connect()
                     return None
-            except OperationalError as failed:
+            except Error as failed:
+                # Whatever it is: a server that starts up, or that is a standby for now, may do so tomorrow.
                 logger.info("the listener could not connect: %s", failed)
                 error = failed
+
+
+_NOT_ENTERED = "enter the listener first: async with anyq.listen(...) as listener"
 
 
 def _copy(error: Error) -> OperationalError:
@@ -318,8 +321,12 @@ def listen(
     :param give_up_after: seconds without a connection after which every subscriber gets the last error; None for never.
     :param max_delay: seconds between two attempts to connect, at most; they begin with a tenth of a second, and each
         waits about twice as long as the one before, with some jitter.
-    :param kwargs: connection keywords and parameters of :meth:`AsyncConnection.connect`.
+    :param kwargs: connection keywords and parameters of :meth:`AsyncConnection.connect`; no `stream`, which could not
+        be opened again, and no `autocommit`, which is on.
     :raises OperationalError: the first connection could not be made; or, to a subscriber that has taken all there is
         and when the block is left, the listener has given up.
     """
+    for name in ("autocommit", "stream"):
+        if name in kwargs:
+            raise TypeError(f"listen() takes no {name!r}: it makes its connections by itself, in autocommit mode")
     return AsyncListener(conninfo, channels, max_buffer_size, overflow, give_up_after, max_delay, kwargs)

@@ -1,7 +1,8 @@
 """Notifications: who listens to which channel, and how each notification gets to every one of them.
 
-Knows channels, subscriptions and what to do when one of them is full. Must not know messages; it reads from the
-connection only through ``Wire.attend``, so that there is no task behind it: a subscriber that waits reads for everyone.
+Knows channels, LISTEN and UNLISTEN, and what transactions do to them. It reads from the connection only through
+``Wire.attend``, so that there is no task behind it: a subscriber that waits reads for everyone. Must not know how a
+subscriber takes what it is given.
 
 Manual: "LISTEN", "NOTIFY", "Asynchronous Operations" (protocol-flow).
 """
@@ -10,25 +11,20 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Protocol
 
-import anyio
-from typing_extensions import Self
-
-from ._subscription import (
-    ITEMS_PER_CHECKPOINT,
-    NotificationStream,
-    Notify,
-    Overflow,
-    Receiver,
-    Subscription,
-)
-from .backends import Waiter
-from .errors import Error, NotificationOverflow, ProgrammingError
+from ._info import python_codec
+from ._notifies import Generators
+from ._subscription import NotificationStream, Notify, Overflow, Receiver, Subscription
+from .errors import Error, OperationalError, ProgrammingError
+from .protocol import frontend
+from .protocol.session import Request
 from .sql import Identifier
+from .wire import was_victim
 
 if TYPE_CHECKING:
     # A connection has subscriptions, so it imports this module.
@@ -42,9 +38,6 @@ MAX_CHANNEL = 63
 MAX_PAYLOAD = 7999
 """Bytes of a payload: it must be shorter than 8000 (manual, "NOTIFY")."""
 
-BACKLOG_SIZE = 100_000
-"""Notifications that a connection holds for a later ``notifies()``, while nobody takes them."""
-
 
 class AsyncListen:
     """A block that listens; made by :meth:`AsyncConnection.listen`."""
@@ -52,7 +45,7 @@ class AsyncListen:
     def __init__(
         self, connection: AsyncConnection[Any], channels: Sequence[str], max_buffer_size: float, overflow: Overflow
     ) -> None:
-        check_options(channels, max_buffer_size, overflow, connection.encoding)
+        check_options(channels, max_buffer_size, overflow, *connection.notifications.encodings())
         self._connection = connection
         self._channels = channels
         self._max_buffer_size = max_buffer_size
@@ -66,15 +59,13 @@ class AsyncListen:
         hub = self._connection.notifications
         wire = self._connection.wire
         self._subscription = Subscription(
-            self._channels, self._max_buffer_size, self._overflow, wire.backend, wire.attend
+            self._channels, self._max_buffer_size, self._overflow, wire.backend, hub.attend, wire.channel.wake
         )
         hub.add(self._subscription)
         try:
             await hub.listen(self._subscription.channels)
         except BaseException:
-            hub.remove(self._subscription)
-            self._subscription.stream.close()
-            await hub.settle_shielded()
+            await self._leave(wait=False)
             raise
         return self._subscription.stream
 
@@ -84,287 +75,281 @@ class AsyncListen:
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
+        await self._leave(wait=exc_val is None)
+
+    async def _leave(self, *, wait: bool) -> None:
         assert self._subscription is not None
-        hub = self._connection.notifications
-        hub.remove(self._subscription)
-        self._subscription.stream.close()
-        await hub.settle_shielded()
+        self._subscription.leave()
+        await self._connection.notifications.leave(self._subscription, wait=wait)
+
+
+class Sink(Protocol):
+    """What takes the notifications of channels: a subscription."""
+
+    channels: Sequence[str]
+
+    def put(self, event: Notify, /) -> None: ...
+
+    def end(self, error: Callable[[], Exception] | None, /) -> None: ...
+
+
+class _Listening(Enum):
+    NOT_YET = "LISTEN has not been run, or its reply has not come"
+    TENTATIVE = "LISTEN was run in a transaction, and is undone if that is rolled back"
+    CERTAIN = "nothing but UNLISTEN ends it"
+
+
+class _Channel:
+    """A channel that somebody subscribes to."""
+
+    __slots__ = ("listening", "sinks")
+
+    def __init__(self) -> None:
+        self.sinks: list[Sink] = []
+        self.listening = _Listening.NOT_YET
+
+
+class _ChannelRequest(Request):
+    """LISTEN and UNLISTEN; keeps the account of channels whoever reads the reply."""
+
+    __slots__ = ("_hub", "in_transaction", "listens", "settles", "unlistens")
+
+    def __init__(
+        self, hub: NotificationHub, listens: dict[str, _Channel], unlistens: list[str], *, settles: bool
+    ) -> None:
+        super().__init__(extended=False)
+        # They take no time, so there is nothing to gain by cancelling them.
+        self.cancellable = False
+        self._hub = hub
+        self.listens = listens
+        self.unlistens = unlistens
+        self.settles = settles
+        """Whether it is on behalf of subscribers that do not wait for it, so that they are to be told of an error."""
+        self.in_transaction = False
+
+    def finish(self) -> None:
+        super().finish()
+        self._hub.answered(self)
+
+    def fresh_error(self) -> Error:
+        """Return a new error like the server's: tasks must not share one and its traceback."""
+        assert self.error is not None
+        return type(self.error)(*self.error.args, fields=self.error.diag.fields)
 
 
 class NotificationHub:
     """All that listens on one connection.
 
-    LISTEN and UNLISTEN are part of the transaction that they are run in. So a channel is *tentative* until the
-    transaction of its LISTEN has ended, and listened to again if that was rolled back; and a channel that nobody
-    subscribes to any more is *stale* until no transaction is open, and UNLISTEN is run.
+    LISTEN and UNLISTEN are part of the transaction that they are run in. So a channel that was listened to in one is
+    listened to once more when it has ended, whichever way: there is no telling whether it was rolled back, to a
+    savepoint or as a whole, and it costs one round trip. And a channel that nobody subscribes to any more is *stale*
+    until no transaction is open, when UNLISTEN is run. Both is settled by whoever comes by: the task that ends the
+    transaction, one that executes a statement, or one that waits for notifications.
     """
 
     def __init__(self, connection: AsyncConnection[Any]) -> None:
         self._connection = connection
-        self._subscriptions: dict[str, list[Subscription[Notify]]] = {}
-        self._listening: set[str] = set()
-        self._tentative: set[str] = set()
+        self._channels: dict[str, _Channel] = {}
         self._stale: set[str] = set()
-        self._rollbacks = 0
-        self._generators: list[AsyncNotifies] = []
-        self._backlog: deque[Notify] = deque()
-        self._backlog_missed = 0
+        self.generators = Generators()
         self.handlers: list[Callable[[Notify], None]] = []
         self.unsettled = False
         """Whether there is something to do when no transaction is open."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the connection is closed."""
+        return self._connection.closed
 
     # -- delivering
 
     def deliver(self, notify: Notify) -> None:
         """Give a notification to everyone who should have it."""
-        subscriptions = self._subscriptions.get(notify.channel, ())
-        for subscription in tuple(subscriptions):
-            subscription.put(notify)
+        channel = self._channels.get(notify.channel)
+        if channel is not None:
+            for sink in channel.sinks:
+                sink.put(notify)
         for handler in tuple(self.handlers):
             try:
                 handler(notify)
             except Exception:
                 logger.exception("a notify handler failed: %r", handler)
-        for generator in self._generators:
-            generator.put(notify)
-        if not subscriptions and not self.handlers and not self._generators:
-            self._keep(notify)
-
-    def _keep(self, notify: Notify) -> None:
-        if len(self._backlog) >= BACKLOG_SIZE:
-            if not self._backlog_missed:
-                logger.warning("nobody takes the notifications of %r: the oldest are dropped", self._connection)
-            self._backlog_missed += 1
-            self._backlog.popleft()
-        self._backlog.append(notify)
+        # Only what nobody else takes is kept for a later notifies(); and nothing of what was left just now.
+        self.generators.put(notify, keep=channel is None and not self.handlers and notify.channel not in self._stale)
 
     def end(self) -> None:
         """Tell everyone that the connection is closed."""
         session = self._connection.wire.session
-        for subscriptions in tuple(self._subscriptions.values()):
-            for subscription in tuple(subscriptions):
-                subscription.end(session.lost_error)
+        for channel in self._channels.values():
+            for sink in channel.sinks:
+                sink.end(session.lost_error)
         self.unsettled = False
+
+    async def attend(self, receiver: Receiver) -> None:
+        """Wait until a receiver has what it waits for or the connection is closed; settle channels meanwhile."""
+        wire = self._connection.wire
+        receiver.is_interrupted = self._is_due
+        while True:
+            if self._is_due():
+                await self.settle()
+            await wire.attend(receiver)
+            if receiver.is_satisfied() or wire.closed:
+                return
 
     # -- subscriptions
 
-    def add(self, subscription: Subscription[Notify]) -> None:
-        """Deliver to a subscription from now on."""
-        for channel in subscription.channels:
-            self._subscriptions.setdefault(channel, []).append(subscription)
+    def add(self, sink: Sink) -> None:
+        """Deliver to a subscription from now on; the server is to be told by :meth:`listen`."""
+        for name in sink.channels:
+            self._channels.setdefault(name, _Channel()).sinks.append(sink)
 
-    def remove(self, subscription: Subscription[Notify]) -> None:
-        """Deliver to it no longer; channels that it was the last one of are to be left."""
-        for channel in subscription.channels:
-            subscriptions = self._subscriptions[channel]
-            subscriptions.remove(subscription)
-            if not subscriptions:
-                del self._subscriptions[channel]
-                self._listening.discard(channel)
-                self._tentative.discard(channel)
-                self._stale.add(channel)
-                self.unsettled = True
-        subscription.end(None)
-
-    async def listen(self, channels: Sequence[str]) -> None:
+    async def listen(self, names: Sequence[str]) -> None:
         """Have the server send the notifications of these channels, in the transaction that is open if one is."""
         conn = self._connection
-        await conn.wire.turn()
-        self._stale.difference_update(channels)
-        new = [channel for channel in channels if channel not in self._listening]
-        if not new:
-            await conn.wire.backend.checkpoint()
-            return
-        in_transaction = conn.wire.session.expects_transaction()
-        if in_transaction and not self._tentative:
-            self._rollbacks = conn.wire.session.rollbacks
-        await conn.send_command(self._statements(b"LISTEN ", new))
-        # Only those that somebody still subscribes to: blocks may have been left meanwhile.
-        for channel in new:
-            if channel in self._subscriptions:
-                (self._tentative if in_transaction else self._listening).add(channel)
-        self.unsettled = self.unsettled or in_transaction
+        while True:
+            await conn.wire.turn()
+            self._stale.difference_update(names)
+            listens = {
+                name: channel
+                for name, channel in self._channels.items()
+                if name in names and channel.listening is not _Listening.CERTAIN
+            }
+            if not listens:
+                await conn.wire.backend.checkpoint()
+                return
+            request = _ChannelRequest(self, listens, [], settles=False)
+            request.in_transaction = conn.wire.session.expects_transaction()
+            await conn.wire.run(request, self._message(request))
+            if request.error is None:
+                return
+            if not was_victim(request):
+                raise request.error
+
+    async def leave(self, sink: Sink, *, wait: bool) -> None:
+        """Deliver to a subscription no longer, and leave the channels that it was the last one of.
+
+        :param wait: False on the way out of an error or a cancellation: then it waits no longer than a cancelled
+            statement would, within the grace time.
+        """
+        for name in sink.channels:
+            sinks = self._channels[name].sinks
+            sinks.remove(sink)
+            if not sinks:
+                del self._channels[name]
+                self._stale.add(name)
+                self.unsettled = True
+        wire = self._connection.wire
+        try:
+            if wait:
+                if self._is_due():
+                    await self.settle()
+                else:
+                    await wire.backend.checkpoint()
+        finally:
+            # Where others are sending piece by piece, it is left to who comes by after that.
+            if self._is_due() and not wire.sending:
+                request = self._settlement()
+                await wire.carry_out(request, self._message(request), wait=False)
+
+    def _is_due(self) -> bool:
+        wire = self._connection.wire
+        return self.unsettled and not wire.closed and not wire.session.expects_transaction()
 
     async def settle(self) -> None:
-        """Make the server listen to what is subscribed to and nothing else, if no transaction is open."""
-        conn = self._connection
-        if not self.unsettled or conn.closed or conn.wire.session.expects_transaction():
-            return
-        await conn.wire.turn()
-        if conn.wire.session.expects_transaction():
-            return
-        undone = self._rollbacks != conn.wire.session.rollbacks
-        again = sorted(self._tentative) if undone else []
+        """Make the server listen to what is subscribed to and nothing else, if no transaction is open.
+
+        Raises no error: a subscription that the server does not listen for any more is told.
+        """
+        wire = self._connection.wire
+        # A closed connection is the end of it, and everybody has been told.
+        with suppress(OperationalError):
+            while self._is_due():
+                await wire.turn()
+                if self._is_due():
+                    request = self._settlement()
+                    await wire.run(request, self._message(request))
+
+    def _settlement(self) -> _ChannelRequest:
+        tentative = {n: c for n, c in self._channels.items() if c.listening is _Listening.TENTATIVE}
+        for channel in tentative.values():
+            channel.listening = _Listening.NOT_YET
         stale = sorted(self._stale)
-        statements = [s for s in (self._statements(b"LISTEN ", again), self._statements(b"UNLISTEN ", stale)) if s]
-        if statements:
-            await conn.send_command(b";".join(statements))
-        self._stale.difference_update(stale)
-        self._listening |= self._tentative
-        self._tentative.clear()
-        self.unsettled = bool(self._stale)
+        self._stale.clear()
+        self.unsettled = False
+        return _ChannelRequest(self, tentative, stale, settles=True)
 
-    async def settle_shielded(self) -> None:
-        """Do the same where a cancellation must not get in between; within the grace time."""
-        wire = self._connection.wire
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + wire.grace) as scope:
-            try:
-                await self.settle()
-            except Error as error:
-                # The connection is closed, or UNLISTEN failed in a way that is said by the next statement too.
-                logger.debug("could not leave channels: %s", error)
-        if scope.cancelled_caught and not wire.closed:
-            wire.abort("the connection was closed: UNLISTEN did not end within the grace time")
+    def _message(self, request: _ChannelRequest) -> bytearray:
+        statements = [
+            command + Identifier(name).as_bytes(self._connection)
+            for command, names in ((b"LISTEN ", request.listens), (b"UNLISTEN ", request.unlistens))
+            for name in names
+        ]
+        data = bytearray()
+        frontend.query(data, b";".join(statements))
+        return data
 
-    def _statements(self, command: bytes, channels: Sequence[str]) -> bytes:
-        return b";".join(command + Identifier(channel).as_bytes(self._connection) for channel in channels)
+    def answered(self, request: _ChannelRequest) -> None:
+        """Take note of the server's answer to LISTEN and UNLISTEN."""
+        if request.error is None:
+            in_transaction = request.in_transaction or self._connection.wire.session.expects_transaction()
+            for channel in request.listens.values():
+                if not in_transaction:
+                    channel.listening = _Listening.CERTAIN
+                elif channel.listening is not _Listening.CERTAIN:
+                    channel.listening = _Listening.TENTATIVE
+                    self.unsettled = True
+        elif request.settles and not self._connection.closed:
+            victim = was_victim(request)
+            for name, channel in request.listens.items():
+                if self._channels.get(name) is not channel:
+                    continue
+                if victim:
+                    channel.listening = _Listening.TENTATIVE
+                else:
+                    for sink in channel.sinks:
+                        sink.end(request.fresh_error)
+            self._stale.update(name for name in request.unlistens if name not in self._channels)
+            self.unsettled = self.unsettled or victim
 
-    # -- generators
+    # -- what can be sent
 
-    def start(self, generator: AsyncNotifies) -> None:
-        """Have a generator take notifications from now on, and those that nobody has taken so far.
-
-        :raises NotificationOverflow: some of them were dropped.
-        """
-        if self._backlog_missed:
-            missed, self._backlog_missed = self._backlog_missed, 0
-            raise NotificationOverflow(
-                f"{missed} notifications were dropped while nobody took any; the {len(self._backlog)} latest are kept"
-            )
-        for notify in self._backlog:
-            generator.put(notify)
-        self._backlog.clear()
-        self._generators.append(generator)
-
-    def stop(self, generator: AsyncNotifies, left: deque[Notify]) -> None:
-        """Take a generator off; what it has not yielded is kept for the next one."""
-        self._generators.remove(generator)
-        if not self._generators:
-            self._backlog.extendleft(reversed(left))
+    def encodings(self) -> tuple[str, str]:
+        """Return the Python codecs of the client's and of the server's encoding; limits count in the latter."""
+        server = self._connection.wire.session.parameters.get("server_encoding", "UTF8")
+        return self._connection.encoding, python_codec(server)
 
 
-class AsyncNotifies:
-    """The notifications of a connection as they come; made by :meth:`AsyncConnection.notifies`."""
+def check_channel(channel: str, client: str, server: str) -> None:
+    """Check the name of a channel.
 
-    def __init__(
-        self, connection: AsyncConnection[Any], timeout: float | None, stop_after: int | None
-    ) -> None:
-        self._connection = connection
-        self._timeout = timeout
-        self._stop_after = stop_after
-        self._deadline = math.inf
-        self._state: Literal["new", "running", "closed"] = "new"
-        self._items: deque[Notify] = deque()
-        self._yielded = 0
-        self._receiver = Receiver(lambda: bool(self._items) or self._state == "closed" or connection.closed)
-
-    def put(self, notify: Notify) -> None:
-        """Take a notification to be yielded."""
-        self._items.append(notify)
-        if self._receiver.waiter is not None:
-            self._receiver.waiter.set()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Notify:
-        """Return the next notification.
-
-        :raises StopAsyncIteration: the time is over, or enough have come, or it is closed.
-        :raises OperationalError: the connection is closed.
-
-        A cancellation loses nothing; the iteration may go on.
-        """
-        wire = self._connection.wire
-        if self._yielded % ITEMS_PER_CHECKPOINT == 0 or not self._items:
-            await wire.backend.checkpoint()
-        if self._state == "new":
-            self._connection.notifications.start(self)
-            self._state = "running"
-            if self._timeout is not None:
-                self._deadline = anyio.current_time() + self._timeout
-        if self._stop_after is not None and self._yielded >= self._stop_after:
-            self.close()
-        if not self._items and self._state == "running" and not wire.closed:
-            wire.poll()
-        if not self._items and self._state == "running" and not wire.closed:
-            with anyio.CancelScope(deadline=self._deadline):
-                await wire.attend(self._receiver)
-        if not self._items or self._state == "closed":
-            lost = wire.closed and self._state == "running"
-            self.close()
-            if lost:
-                raise wire.session.lost_error()
-            raise StopAsyncIteration
-        self._yielded += 1
-        return self._items.popleft()
-
-    def close(self) -> None:
-        """End the iteration; what was not yielded is for a later generator."""
-        if self._state == "running":
-            self._connection.notifications.stop(self, self._items)
-        self._state = "closed"
-        self._items = deque()
-        if self._receiver.waiter is not None:
-            self._receiver.waiter.set()
-
-    async def aclose(self) -> None:
-        """End the iteration; what was not yielded is for a later generator."""
-        self.close()
-        await self._connection.wire.backend.checkpoint()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        self.close()
-
-
-class Disconnection:
-    """One who waits for the end of the connection; see ``wire.Attendant``."""
-
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
-        self._connection = connection
-        self.waiter: Waiter | None = None
-
-    def ready(self) -> bool:
-        return self._connection.closed
-
-
-def check_channel(channel: str, encoding: str) -> bytes:
-    """Return a channel's name in the connection's encoding.
-
+    :param client: Python codec of the client encoding.
+    :param server: that of the server encoding, in which the name's length counts.
     :raises ProgrammingError: it is no name that a channel can have.
     """
     if not isinstance(channel, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"the name of a channel is a str, not {type(channel).__name__}")
-    name = channel.encode(encoding)
-    if not name:
+    if not channel:
         raise ProgrammingError("the name of a channel cannot be empty")
-    if b"\0" in name:
+    if "\0" in channel:
         raise ProgrammingError("the name of a channel cannot contain NUL characters")
-    if len(name) > MAX_CHANNEL:
+    size = _size("the name of a channel", channel, client, server)
+    if size > MAX_CHANNEL:
         raise ProgrammingError(
-            f"the name of a channel has {MAX_CHANNEL} bytes at most, and {channel!r} has {len(name)}: the server would "
+            f"the name of a channel has {MAX_CHANNEL} bytes at most, and {channel!r} has {size}: the server would "
             "cut it"
         )
-    return name
 
 
-def check_payload(payload: str, encoding: str) -> None:
-    """Check that a payload can be sent.
+def check_payload(payload: str, client: str, server: str) -> None:
+    """Check that a payload can be sent; parameters as for :func:`check_channel`.
 
-    :raises ProgrammingError: it is too long.
+    :raises ProgrammingError: it is too long, or has characters that no text has.
     """
-    size = len(payload.encode(encoding))
+    if not isinstance(payload, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"the payload of a notification is a str, not {type(payload).__name__}; json.dumps() makes one")
+    if "\0" in payload:
+        raise ProgrammingError("the payload of a notification cannot contain NUL characters")
+    size = _size("the payload of a notification", payload, client, server)
     if size > MAX_PAYLOAD:
         raise ProgrammingError(
             f"the payload of a notification has {MAX_PAYLOAD} bytes at most, and this one has {size}: store the data "
@@ -372,8 +357,20 @@ def check_payload(payload: str, encoding: str) -> None:
         )
 
 
+def _size(what: str, text: str, client: str, server: str) -> int:
+    """Return how many bytes a text has on the server."""
+    try:
+        size = len(text.encode(client))
+    except UnicodeEncodeError as error:
+        raise ProgrammingError(f"{what} cannot be sent in the client encoding: {error}") from error
+    try:
+        return len(text.encode(server))
+    except UnicodeEncodeError:
+        # The server has no encoding of its own (SQL_ASCII), or will refuse it.
+        return size
 
-def check_options(channels: Sequence[str], max_buffer_size: float, overflow: str, encoding: str) -> None:
+
+def check_options(channels: Sequence[str], max_buffer_size: float, overflow: str, client: str, server: str) -> None:
     """Check what a subscription is asked for.
 
     :raises ProgrammingError: a name that no channel can have.
@@ -385,4 +382,4 @@ def check_options(channels: Sequence[str], max_buffer_size: float, overflow: str
     if not channels:
         raise TypeError("the name of at least one channel is needed")
     for channel in channels:
-        check_channel(channel, encoding)
+        check_channel(channel, client, server)

@@ -115,6 +115,11 @@ class Wire:
     def broken(self) -> bool:
         return self.session.phase is Phase.FAILED
 
+    @property
+    def sending(self) -> bool:
+        """Whether a request is being sent piece by piece, so that others have to wait for their turn."""
+        return self._sender is not None
+
     # -- one request
 
     async def turn(self) -> None:

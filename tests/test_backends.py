@@ -508,6 +508,21 @@ def test_loop_is_asked_once_whether_it_can_watch_sockets(pair: Pair) -> None:
     assert loop.calls == 1
 
 
+def test_lost_report_of_the_thread(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """anyio's thread may lose one when a descriptor's number is used again; that must not hang."""
+    monkeypatch.setattr("anyq.backends.asyncio_backend._RECHECK_SECONDS", 0.01)
+    monkeypatch.setattr(anyio, "wait_readable", lambda sock: anyio.sleep_forever())
+
+    async def main() -> None:
+        waiter = current_backend().socket_waiter(pair[0])
+        await waiter.wait(True, False)
+        waiter.close()
+
+    loop = BlindLoop()
+    loop.run_until_complete(main())
+    loop.close()
+
+
 @pytest.mark.parametrize("close_first", [False, True])
 def test_waiter_follows_into_another_loop(pair: Pair, close_first: bool) -> None:
     ours, theirs = pair

@@ -19,6 +19,7 @@ from anyq import dialing
 from anyq.conninfo import ConnectOptions, HostSpec
 from anyq.dialing import DialError, combine_errors, dial, failure_at, open_host, open_same
 from anyq.errors import ConnectionTimeout, InterfaceError, OperationalError
+from anyq.streams import SocketStream
 from tests.loops import ALL_LOOPS
 
 pytestmark = [
@@ -146,6 +147,26 @@ async def test_numeric_addresses_are_not_looked_up(
     port = listen(resources).getsockname()[1]
     stream = await dial(options(HostSpec(host.host, host.hostaddr, port)))
     stream.close_now()
+
+
+async def test_wait_that_ends_for_no_reason(resources: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting may end at any time; then the connection is not there yet."""
+    listener = black_hole(resources)
+    waits = 0
+    wait = SocketStream.wait
+
+    async def restless_wait(self: SocketStream, readable: bool, writable: bool) -> None:
+        nonlocal waits
+        waits += 1
+        if waits < 5:
+            await anyio.lowlevel.checkpoint()
+        else:
+            await wait(self, readable, writable)
+
+    monkeypatch.setattr(SocketStream, "wait", restless_wait)
+    with pytest.raises(ConnectionTimeout):
+        await dial(options(tcp(LOCALHOST, listener.getsockname()[1]), connect_timeout=0.05))
+    assert waits >= 5
 
 
 async def test_unix_socket(resources: ExitStack, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import datetime
 import decimal
 import inspect
 import io
+import os
 import re
 import secrets
 import subprocess
@@ -40,6 +41,7 @@ LANGUAGES = {"python", "text", "sql", "sh"}
 
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<source>.*?)^```$", re.MULTILINE | re.DOTALL)
 _PROGRAM = re.compile(r"^(?:anyio|asyncio|trio)\.run\(", re.MULTILINE)
+_ANYIO_RUN = re.compile(r"^anyio\.run\(main.*\)$", re.MULTILINE)
 _PRINTS = re.compile(r"# prints: (.*)")
 _CHANNEL = re.compile(r"\bplanet_news\b")
 
@@ -85,6 +87,19 @@ def check_output(block: Block, source: str, output: str) -> None:
         assert re.fullmatch(pattern, line), f"{block.name} printed {line!r} instead of {comment!r}"
 
 
+def run(arguments: list[str]) -> str:
+    """Run Python in a process of its own, with every warning an error; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 def named(found: list[Block]) -> list[Any]:
     return [pytest.param(block, id=block.name) for block in found]
 
@@ -115,19 +130,24 @@ async def test_a_body_runs(block: Block, dsn: str) -> None:
     check_output(block, source, output.getvalue())
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@pytest.mark.parametrize("block", named(PROGRAMS))
-def test_a_program_runs(block: Block, backend: str, dsn: str) -> None:
-    source = block.source.replace('"dbname=test user=postgres"', repr(dsn))
-    assert source != block.source, "a program connects to 'dbname=test user=postgres'"
-    own = re.sub(r"^anyio\.run\((\w+)(?:, backend=.*)?\)", rf'anyio.run(\1, backend="{backend}")', source, flags=re.M)
-    if own == source and f"{backend}.run(" not in source:
-        pytest.skip("the program names its event loop")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", own], capture_output=True, text=True, cwd=ROOT, timeout=60
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    check_output(block, source, done.stdout)
+def on_its_loops() -> Iterator[Any]:
+    """Yield each program with its source for each event loop that it can run on."""
+    for block in PROGRAMS:
+        for backend in ("asyncio", "trio"):
+            source = _ANYIO_RUN.sub(f'anyio.run(main, backend="{backend}")', block.source)
+            if "anyio.run(" in source or f"{backend}.run(" in source:
+                yield pytest.param(block, source, id=f"{block.name}-{backend}")
+
+
+@pytest.mark.parametrize(("block", "source"), list(on_its_loops()))
+def test_a_program_runs(block: Block, source: str, dsn: str) -> None:
+    own = source.replace('"dbname=test user=postgres"', repr(dsn))
+    assert own != source, "a program connects to 'dbname=test user=postgres'"
+    check_output(block, source, run(["-c", own]))
+
+
+def test_the_example_runs(dsn: str) -> None:
+    assert len(run(["examples/side_by_side.py", dsn]).splitlines()) == 4
 
 
 # -- links
@@ -212,7 +232,7 @@ async def test_what_postgresql_values_become(conn: anyq.AsyncConnection) -> None
 async def test_what_cannot_be_loaded(conn: anyq.AsyncConnection) -> None:
     rows = table("adaptation.md", "Values that Python does not have")
     assert len(rows) > 3
-    for (sql, *_) in rows:
+    for sql, *_ in rows:
         for binary in (False, True):
             with pytest.raises(anyq.DataError):
                 await conn.execute(b"SELECT " + sql.encode(), (), binary=binary)

@@ -34,7 +34,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "wire": ("wire",),
     "objects": (
         *("cursor", "server_cursor", "transaction", "pipeline", "copy", "notifications"),
-        *("_execution", "_executemany", "_info", "_settings", "_streaming", "_subscription"),
+        *("_execution", "_executemany", "_info", "_notifies", "_settings", "_streaming", "_subscription"),
     ),
     "opening": ("_opening", "_login"),
     "connection": ("connection",),
@@ -85,6 +85,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("abc", "protocol.constants"): "only to annotate: formats are what dumpers and loaders are told apart by",
     ("_info", "connection"): _ANNOTATION,
     ("cursor", "connection"): _ANNOTATION,
+    ("_notifies", "connection"): _ANNOTATION,
     ("notifications", "connection"): _ANNOTATION,
     ("transaction", "connection"): _ANNOTATION,
 }

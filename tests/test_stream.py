@@ -404,7 +404,8 @@ def test_a_million_rows_in_little_memory(anyio_backend: Any, dsn: str) -> None:
         anyio_backend,
         """
         count = 0
-        async for x, _ in conn.cursor().stream("SELECT x, repeat('x', 50) FROM (SELECT generate_series(1, 1000000)) AS s (x)"):
+        query = "SELECT x, repeat('x', 50) FROM (SELECT generate_series(1, 1000000)) AS s (x)"
+        async for x, _ in conn.cursor().stream(query):
             count += 1
             assert x == count
         assert count == 1000000

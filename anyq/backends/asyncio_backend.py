@@ -38,6 +38,9 @@ __all__ = ["AsyncioBackend"]
 _watching_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, bool] = WeakKeyDictionary()
 """Whether a loop has a working add_reader(): found out once for each loop."""
 
+_RECHECK_SECONDS = 1.0
+"""After so long a wait that relies on anyio's thread returns for no reason, as every wait may."""
+
 
 class AsyncioBackend(Backend):
     """asyncio with any event loop."""
@@ -58,6 +61,9 @@ class AsyncioBackend(Backend):
 
     def create_waiter(self) -> Waiter:
         return _AsyncioWaiter()
+
+    def thread_waker(self) -> Callable[[Callable[[], object]], object]:
+        return asyncio.get_running_loop().call_soon_threadsafe
 
     def socket_waiter(self, sock: socket.socket) -> SocketWaiter:
         loop = asyncio.get_running_loop()
@@ -237,9 +243,10 @@ class _WatchingSocketWaiter(SocketWaiter):
 class _ThreadSocketWaiter(SocketWaiter):
     """For loops that cannot watch sockets: anyio watches them for us in a selector thread of its own.
 
-    anyio's thread tells its callbacks apart by their descriptor alone. So each direction has a descriptor of
-    its own, duplicates of the socket's; and after a wait that was interrupted another set is used, since a
-    callback may still be on its way and would end the registration of the next wait.
+    anyio's thread tells its callbacks apart by their descriptor alone. So each direction has a descriptor of its
+    own, duplicates of the socket's; and after a wait that was interrupted another set is used, since a callback
+    may still be on its way and would end the registration of the next wait. A number that another socket has had
+    until now may be hit by such a callback all the same, so no wait trusts its registration for long.
     """
 
     __slots__ = ("_closed", "_handles", "_scope", "_set", "_sock")
@@ -270,7 +277,7 @@ class _ThreadSocketWaiter(SocketWaiter):
                 ready = True
                 self.wake()
 
-        with anyio.CancelScope() as scope:
+        with anyio.move_on_after(_RECHECK_SECONDS) as scope:
             self._scope = scope
             try:
                 if not writable:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 __all__ = ["Backend", "SocketWaiter", "Waiter"]
 
@@ -101,6 +101,14 @@ class Backend(ABC):
     @abstractmethod
     def create_waiter(self) -> Waiter:
         """Return a new one-shot event."""
+
+    @abstractmethod
+    def thread_waker(self) -> Callable[[Callable[[], object]], object]:
+        """Return a function that has a function called soon in the event loop that is running now.
+
+        It may be called by any thread, by finalizers and by signal handlers; it does not wait, and raises
+        RuntimeError once the loop has ended.
+        """
 
     @abstractmethod
     def socket_waiter(self, sock: socket.socket) -> SocketWaiter:

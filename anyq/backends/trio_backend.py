@@ -34,6 +34,9 @@ class TrioBackend(Backend):
     def create_waiter(self) -> Waiter:
         return _TrioWaiter()
 
+    def thread_waker(self) -> Callable[[Callable[[], object]], object]:
+        return trio.lowlevel.current_trio_token().run_sync_soon
+
     def socket_waiter(self, sock: socket.socket) -> SocketWaiter:
         return _TrioSocketWaiter(sock)
 

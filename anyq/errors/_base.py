@@ -23,6 +23,7 @@ __all__ = [
     "LocalProtocolError",
     "NotSupportedError",
     "NotificationOverflow",
+    "OperationTimeout",
     "OperationalError",
     "PipelineAborted",
     "ProgrammingError",
@@ -164,6 +165,10 @@ class NotSupportedError(DatabaseError):
 
 class ConnectionTimeout(OperationalError):
     """Report that no connection could be made within ``connect_timeout``."""
+
+
+class OperationTimeout(OperationalError):
+    """Report that a call of the synchronous API took longer than ``anyq.sync.timeout()`` allows."""
 
 
 class CancellationTimeout(OperationalError):

@@ -1,0 +1,189 @@
+"""AsyncNotifies: the generator of psycopg's ``conn.notifies()``, and what is kept for one that is made later.
+
+Knows who has been given which notification. Must not know channels, nor how notifications are read.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio
+from typing_extensions import Self
+
+from ._subscription import ITEMS_PER_CHECKPOINT, Notify, Receiver
+from .errors import NotificationOverflow, ProgrammingError
+
+if TYPE_CHECKING:
+    # A connection makes generators, so it imports this module.
+    from .connection import AsyncConnection
+
+logger = logging.getLogger("anyq")
+
+BACKLOG_SIZE = 100_000
+"""Notifications that a connection holds for a later ``notifies()``, while nobody takes them."""
+
+
+class Generators:
+    """The generators of one connection, and the notifications that none has yielded."""
+
+    def __init__(self) -> None:
+        self._running: list[AsyncNotifies] = []  # the one that was started first is the first
+        self._backlog: deque[Notify] = deque()
+        self._missed = 0
+
+    def put(self, notify: Notify, *, keep: bool) -> None:
+        """Give a notification to every generator; or, if there is none, keep it if that is wanted."""
+        for generator in self._running:
+            generator.put(notify)
+        if keep and not self._running:
+            if len(self._backlog) >= BACKLOG_SIZE:
+                if not self._missed:
+                    logger.warning("nobody takes the notifications of a connection: the oldest are dropped")
+                self._missed += 1
+                self._backlog.popleft()
+            self._backlog.append(notify)
+
+    def start(self, generator: AsyncNotifies) -> None:
+        """Have a generator take notifications from now on, and those that nobody has taken so far.
+
+        :raises NotificationOverflow: some of them were dropped.
+        """
+        if self._missed:
+            missed, self._missed = self._missed, 0
+            raise NotificationOverflow(
+                f"{missed} notifications were dropped while nobody took any; the {len(self._backlog)} latest are kept"
+            )
+        for notify in self._backlog:
+            generator.put(notify)
+        self._backlog.clear()
+        self._running.append(generator)
+
+    def stop(self, generator: AsyncNotifies, left: deque[Notify]) -> None:
+        """Take a generator off; what it has not yielded is for one that has not got it, or for a later one."""
+        self._running.remove(generator)
+        if not self._running:
+            self._backlog.extendleft(reversed(left))
+        elif len(left) > self._running[0].received:
+            # The oldest of the others began when these had been handed out already.
+            eldest = self._running[0]
+            eldest.put_first(list(left)[: len(left) - eldest.received])
+
+
+class AsyncNotifies:
+    """The notifications of a connection as they come; made by :meth:`AsyncConnection.notifies`."""
+
+    def __init__(
+        self, connection: AsyncConnection[Any], timeout: float | None, stop_after: int | None
+    ) -> None:
+        self._connection = connection
+        self._timeout = timeout
+        self._left = math.inf if stop_after is None else stop_after
+        self._deadline = math.inf
+        self._state: Literal["new", "running", "closed"] = "new"
+        self._items: deque[Notify] = deque()
+        self._yielded = 0
+        self._waits = False
+        self._receiver = Receiver(lambda: bool(self._items) or self._state == "closed")
+        self.received = 0
+        """How many notifications it was given, yielded or not."""
+
+    def put(self, notify: Notify) -> None:
+        """Take a notification to be yielded."""
+        self.received += 1
+        self._items.append(notify)
+        if self._receiver.waiter is not None:
+            self._receiver.waiter.set()
+
+    def put_first(self, notifies: Sequence[Notify]) -> None:
+        """Take notifications that came before all others that it has got."""
+        self.received += len(notifies)
+        self._items.extendleft(reversed(notifies))
+        self._wake()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Notify:
+        """Return the next notification.
+
+        :raises StopAsyncIteration: the time is over, or enough have come, or it is closed.
+        :raises OperationalError: the connection is closed.
+
+        A cancellation loses nothing; the iteration may go on.
+        """
+        if self._waits:
+            raise ProgrammingError("another task waits for this generator's next notification; make one for each task")
+        wire = self._connection.wire
+        if self._yielded % ITEMS_PER_CHECKPOINT == 0 or not self._items:
+            await wire.backend.checkpoint()
+            self._begin()
+            self._look_at_the_time()
+        if not self._items and self._left > 0 and self._state == "running" and not wire.closed:
+            self._waits = True
+            try:
+                with anyio.CancelScope(deadline=self._deadline):
+                    await self._connection.notifications.attend(self._receiver)
+            finally:
+                self._waits = False
+        if self._items and self._left > 0:
+            self._yielded += 1
+            self._left -= 1
+            return self._items.popleft()
+        lost = wire.closed and self._left > 0 and self._state == "running"
+        self.close()
+        if lost:
+            raise wire.session.lost_error()
+        raise StopAsyncIteration
+
+    def _begin(self) -> None:
+        if self._state == "new":
+            self._connection.notifications.generators.start(self)
+            self._state = "running"
+            if self._timeout is not None:
+                self._deadline = anyio.current_time() + self._timeout
+
+    def _look_at_the_time(self) -> None:
+        """When the time is over, take what has arrived by now, and no more."""
+        if self._deadline < math.inf and self._state == "running" and anyio.current_time() >= self._deadline:
+            self._connection.wire.poll()
+            self._left = min(self._left, len(self._items))
+            self._deadline = math.inf
+
+    def _wake(self) -> None:
+        if self._receiver.waiter is not None:
+            self._receiver.waiter.set()
+        elif self._waits:
+            # It reads for everyone.
+            self._connection.wire.channel.wake()
+
+    def close(self) -> None:
+        """End the iteration; what was not yielded is for a later generator."""
+        was_running, self._state = self._state == "running", "closed"
+        items, self._items = self._items, deque()
+        if was_running:
+            self._connection.notifications.generators.stop(self, items)
+        self._wake()
+
+    async def aclose(self) -> None:
+        """End the iteration; what was not yielded is for a later generator."""
+        self.close()
+        await self._connection.wire.backend.checkpoint()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()

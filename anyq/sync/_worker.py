@@ -1,0 +1,211 @@
+"""Worker: runs the calls of one thread in the portal's event loop, one after the other.
+
+Theory of operation. A thread waits for each of its calls, so one task in the loop serves it for as long as it lives:
+nothing is started for a call. The thread puts a `Job` down, wakes the task (the one hop there is) and sleeps on the
+job's lock, which the task releases when the job is done. Whoever holds a `Lease` has the worker for itself; the task
+ends when the lease is dropped, which is what happens to a thread's leases when the thread ends.
+
+All jobs of a worker run in one cancel scope, since making one for each would cost more than a third of the whole
+call. So the scope is used up when a job in it was cancelled, and the worker enters a new one.
+
+Knows jobs, one cancel scope, and how a thread and a task hand things over. Must not know connections, or whose portal
+it is.
+"""
+
+from __future__ import annotations
+
+import _thread
+import math
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import anyio
+
+from ..backends import Backend, Waiter
+from ..errors import InterfaceError, OperationTimeout
+
+_WINDOWS = sys.platform == "win32"
+
+_BREATH = 0.05
+"""Seconds between two looks at Ctrl-C on Windows, where the wait for a lock is not interrupted by it."""
+
+
+class Job:
+    """One call: what to run, and what came of it."""
+
+    __slots__ = ("_finished", "args", "done", "error", "func", "kwargs", "result", "seconds")
+
+    def __init__(
+        self,
+        func: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        seconds: float | None,
+    ) -> None:
+        self.func = func
+        self.args = args
+        self.kwargs = kwargs
+        self.seconds = seconds
+        """How long it may take; None for any time."""
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.done = False
+        self._finished = _thread.allocate_lock()
+        self._finished.acquire()
+
+    def finish(self) -> None:
+        """Let the thread go on that waits for it."""
+        if not self.done:
+            self.done = True
+            self._finished.release()
+
+    def wait(self) -> None:
+        """Sleep until it is done. Signals are handled meanwhile, and what their handlers raise is raised."""
+        if _WINDOWS:
+            while not self._finished.acquire(timeout=_BREATH):
+                pass
+        else:
+            self._finished.acquire()
+
+    def wait_at_most(self, seconds: float) -> bool:
+        """Sleep until it is done, or for so long; return whether it is done."""
+        return self.done or self._finished.acquire(timeout=seconds)
+
+
+class Worker:
+    """The loop's half: a task that runs one job at a time.
+
+    :param post: has a function called in the loop, from any thread.
+    """
+
+    def __init__(self, backend: Backend, post: Callable[[Callable[[], object]], object]) -> None:
+        self._backend = backend
+        self._post = post
+        self._next: Job | None = None
+        self._running: Job | None = None
+        self._waiter: Waiter | None = None
+        self._scope = anyio.CancelScope()
+        self._ended = False
+        self._dead = False
+
+    # -- for the thread
+
+    def submit(self, job: Job) -> None:
+        """Have a job run; nothing else may be submitted until it is done.
+
+        :raises InterfaceError: the portal has stopped.
+        """
+        self._next = job
+        # In this order: the task sets the one and then looks at the other, so one of the two notices.
+        if self._dead:
+            raise InterfaceError(STOPPED)
+        try:
+            self._post(self._wake)
+        except RuntimeError:
+            raise InterfaceError(STOPPED) from None
+
+    def cancel(self, job: Job) -> None:
+        """Cancel a job, if it is not done; it is done soon, in any case."""
+        self._post(partial(self._cancel, job))
+
+    def end(self) -> None:
+        """Have the task end when it has nothing to do. May be called by a finalizer."""
+        self._post(self.end_now)
+
+    def disown(self, post: Callable[[Callable[[], object]], object]) -> None:
+        """Know that the loop is in another process now, from which this one was forked."""
+        self._post = post
+
+    # -- in the loop
+
+    def end_now(self) -> None:
+        """Do what :meth:`end` does, in the loop."""
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None:
+            self._waiter.set()
+
+    def _cancel(self, job: Job) -> None:
+        if job is self._running:
+            self._scope.cancel()
+        elif not job.done:
+            # The interrupt came before it was under way.
+            if job is self._next:
+                self._next = None
+            job.finish()
+
+    async def run(self) -> None:
+        """Run jobs until :meth:`end`; the body of the task."""
+        try:
+            while not self._ended:
+                with anyio.CancelScope() as self._scope:
+                    await self._serve(self._scope)
+                job, self._running = self._running, None
+                if job is not None:
+                    # By its deadline; a thread that has called cancel() does not look at the error.
+                    job.error = OperationTimeout(
+                        f"the operation did not end within the {job.seconds or 0:g} s that anyq.sync.timeout() allows, "
+                        "and was cancelled"
+                    )
+                    job.finish()
+        finally:
+            self._dead = True
+            for job in (self._running, self._next):
+                if job is not None:
+                    job.error = InterfaceError(STOPPED)
+                    job.finish()
+
+    async def _serve(self, scope: anyio.CancelScope) -> None:
+        """Run jobs until the scope is used up."""
+        cancelled = self._backend.cancelled_exc_class
+        while not scope.cancel_called:
+            job = self._next
+            if job is None:
+                if self._ended:
+                    return
+                self._waiter = waiter = self._backend.create_waiter()
+                await waiter.wait()
+                self._waiter = None
+                continue
+            self._next = None
+            self._running = job
+            if job.seconds is not None:
+                scope.deadline = anyio.current_time() + job.seconds
+            try:
+                job.result = await job.func(*job.args, **job.kwargs)
+            except (cancelled, GeneratorExit):
+                raise
+            except BaseException as error:
+                job.error = error
+            self._running = None
+            if job.seconds is not None:
+                scope.deadline = math.inf
+            job.finish()
+            # The error's traceback has this frame.
+            job = None
+
+
+class Lease:
+    """The thread's half: who has it has the worker; dropping it ends the worker."""
+
+    __slots__ = ("worker",)
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    def __del__(self) -> None:
+        try:
+            self.worker.end()
+        except RuntimeError:
+            # The loop has ended, and the worker with it.
+            pass
+
+
+STOPPED = (
+    "the event loop that this connection works in has stopped: its portal was stopped, or the interpreter is exiting; "
+    "open a new connection"
+)

@@ -1,0 +1,581 @@
+"""Connection: an asynchronous connection for threads that have no event loop.
+
+Knows the asynchronous connection and how to call it. Must not know the protocol, SQL or event loops.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Generic, cast, overload
+
+import anyio.abc
+from anyio.from_thread import BlockingPortal
+from typing_extensions import ParamSpec, Self, TypeVar
+
+from .._info import ConnectionInfo
+from .._settings import IsolationLevel
+from .._subscription import BUFFER_SIZE, Notify, Overflow
+from ..abc import AdaptContext, Params, Query
+from ..adapt import AdaptersMap
+from ..connection import GRACE_PERIOD, AsyncConnection, NoticeHandler
+from ..dbapi20 import ErrorClasses
+from ..errors import InterfaceError, ProgrammingError
+from ..protocol.constants import Format
+from ..rows import RowFactory, TupleRow, tuple_row
+from ._portal import FORKED, Portal, open_portal
+from .cursor import Cursor
+from .notifications import Listen, Notifies
+from .transaction import Transaction
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Row = TypeVar("Row", default=TupleRow)
+CursorRow = TypeVar("CursorRow")
+
+
+class Connection(ErrorClasses, Generic[Row]):
+    """A session with a server. Made by :meth:`connect`.
+
+    Any number of threads may use it at the same time: their statements are pipelined, and share its transactions. A
+    cursor is for one thread at a time.
+    """
+
+    def __init__(
+        self,
+        async_connection: AsyncConnection[Any],
+        portal: Portal,
+        user: object,
+        *,
+        owner: bool,
+        row_factory: RowFactory[Row],
+        cursor_factory: type[Cursor[Any]],
+    ) -> None:
+        self._async = async_connection
+        self._portal = portal
+        self._user = user  # of the portal
+        self._owner = owner  # whether forgetting this forgets the connection
+        self._grace = async_connection.wire.grace
+        self._ended = False
+        self._feeding: int | None = None  # the thread that makes parameters for executemany()
+        self._barred = False  # either of the two
+        self.row_factory: RowFactory[Row] = row_factory
+        """The factory of rows of cursors made from now on."""
+        self.cursor_factory = cursor_factory
+        """The class of cursors made from now on."""
+
+    # -- making one
+
+    @overload
+    @classmethod
+    def connect(
+        cls,
+        conninfo: str = "",
+        *,
+        autocommit: bool = False,
+        prepare_threshold: int | None = 5,
+        row_factory: RowFactory[CursorRow],
+        cursor_factory: type[Cursor[Any]] | None = None,
+        context: AdaptContext | None = None,
+        grace_period: float = GRACE_PERIOD,
+        stream: anyio.abc.ByteStream | None = None,
+        portal: BlockingPortal | None = None,
+        **kwargs: str | int | float | None,
+    ) -> Connection[CursorRow]: ...
+
+    @overload
+    @classmethod
+    def connect(
+        cls,
+        conninfo: str = "",
+        *,
+        autocommit: bool = False,
+        prepare_threshold: int | None = 5,
+        row_factory: None = None,
+        cursor_factory: type[Cursor[Any]] | None = None,
+        context: AdaptContext | None = None,
+        grace_period: float = GRACE_PERIOD,
+        stream: anyio.abc.ByteStream | None = None,
+        portal: BlockingPortal | None = None,
+        **kwargs: str | int | float | None,
+    ) -> Connection[TupleRow]: ...
+
+    @classmethod
+    def connect(
+        cls,
+        conninfo: str = "",
+        *,
+        autocommit: bool = False,
+        prepare_threshold: int | None = 5,
+        row_factory: RowFactory[Any] | None = None,
+        cursor_factory: type[Cursor[Any]] | None = None,
+        context: AdaptContext | None = None,
+        grace_period: float = GRACE_PERIOD,
+        stream: anyio.abc.ByteStream | None = None,
+        portal: BlockingPortal | None = None,
+        **kwargs: str | int | float | None,
+    ) -> Connection[Any]:
+        """Connect to a server; use the connection in ``with`` to close it at the end.
+
+        :param conninfo: a connection string or URI (manual, "Connection Strings").
+        :param autocommit: False to begin a transaction with the first statement; True for a transaction a statement.
+        :param prepare_threshold: executions of a statement before it is prepared; None to prepare none.
+        :param row_factory: makes rows, by default tuples.
+        :param cursor_factory: class of cursors, by default Cursor.
+        :param context: where adapters are taken from, by default ``anyq.adapters``.
+        :param grace_period: seconds that a cancelled operation may take to leave the connection clean; past them the
+            connection is closed.
+        :param stream: an open anyio byte stream of the portal's event loop to use instead of dialing; see
+            :meth:`AsyncConnection.connect`.
+        :param portal: the event loop to work in, by default that of the portal that the process shares.
+        :param kwargs: connection keywords, which override those of `conninfo`.
+        :raises ProgrammingError: wrong keywords or values.
+        :raises OperationalError: no server could be reached, or none let us in; the message has every attempt.
+        :raises InterfaceError: this is the thread of the portal's event loop, or the portal is not running.
+        """
+
+        async def connect() -> AsyncConnection[Any]:
+            return await AsyncConnection.connect(
+                conninfo,
+                autocommit=autocommit,
+                prepare_threshold=prepare_threshold,
+                context=context,
+                grace_period=grace_period,
+                stream=stream,
+                **kwargs,
+            )
+
+        user = object()
+        way = open_portal(portal, user)
+        try:
+            return cls(
+                way.call(grace_period, connect),
+                way,
+                user,
+                owner=True,
+                row_factory=cast(RowFactory[Any], row_factory or tuple_row),
+                cursor_factory=cursor_factory or Cursor,
+            )
+        except BaseException:
+            way.release(user)
+            raise
+
+    @classmethod
+    def from_async(
+        cls,
+        connection: AsyncConnection[Row],
+        *,
+        portal: BlockingPortal,
+        cursor_factory: type[Cursor[Any]] | None = None,
+    ) -> Connection[Row]:
+        """Return a synchronous connection for an asynchronous one, which other threads can use meanwhile.
+
+        Both are the same session: closing one closes the other. Forgetting the synchronous one does nothing. The way
+        back is :attr:`async_connection`.
+
+        :param portal: a portal of the event loop in which `connection` was opened.
+        :param cursor_factory: class of cursors, by default Cursor.
+        :raises InterfaceError: this is the thread of the portal's event loop, or the portal is not running.
+        """
+        user = object()
+        way = open_portal(portal, user)
+        return cls(
+            connection,
+            way,
+            user,
+            owner=False,
+            row_factory=connection.row_factory,
+            cursor_factory=cursor_factory or Cursor,
+        )
+
+    @property
+    def async_connection(self) -> AsyncConnection[Any]:
+        """The asynchronous connection inside, for tasks of the portal's event loop."""
+        return self._async
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """Commit, or on an exception roll back, and close the connection."""
+        try:
+            self.leave(self._async.__aexit__, exc_type, exc_val, exc_tb)
+        finally:
+            self._end()
+
+    def __repr__(self) -> str:
+        status = "closed" if self.closed else self.info.transaction_status.name
+        where = f"host={self.info.host} port={self.info.port} user={self.info.user} dbname={self.info.dbname}"
+        return f"<{type(self).__module__}.{type(self).__qualname__} [{status}] ({where}) at 0x{id(self):x}>"
+
+    def __del__(self) -> None:
+        if getattr(self, "_ended", True):
+            return
+        forgotten = self._owner and not self.closed
+        text = repr(self)
+        if forgotten:
+            connection = self._async
+            self._portal.post(lambda: connection.wire.close())
+        self._portal.forget(self._user)
+        if forgotten:
+            warnings.warn(
+                f"{text} was never closed; use 'with' or call its close()", ResourceWarning, source=self, stacklevel=2
+            )
+
+    # -- what it is
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed, by either side."""
+        return self._ended or self._async.closed or self._portal.failure is not None
+
+    @property
+    def broken(self) -> bool:
+        """Whether the connection was lost, or had to be closed; not by :meth:`close`."""
+        return self._async.broken
+
+    @property
+    def info(self) -> ConnectionInfo:
+        """What is known about the connection."""
+        return self._async.info
+
+    @property
+    def adapters(self) -> AdaptersMap:
+        """The adapters of this connection: what is registered here does not change the global ones."""
+        return self._async.adapters
+
+    @property
+    def connection(self) -> Connection[Row]:
+        """The connection itself: it is a context of adaptation."""
+        return self
+
+    @property
+    def encoding(self) -> str:
+        """The Python codec of the client encoding."""
+        return self._async.encoding
+
+    @property
+    def peer_address(self) -> str | None:
+        """The server's IP address; None on a Unix socket or a stream of the caller's."""
+        return self._async.peer_address
+
+    @property
+    def prepare_threshold(self) -> int | None:
+        """How many executions of a statement go before it is prepared; 0 for the first, None for never."""
+        return self._async.prepare_threshold
+
+    @prepare_threshold.setter
+    def prepare_threshold(self, value: int | None) -> None:
+        self._async.prepare_threshold = value
+
+    @property
+    def prepared_max(self) -> int | None:
+        """How many prepared statements are kept on the server; None for any number."""
+        return self._async.prepared_max
+
+    @prepared_max.setter
+    def prepared_max(self, value: int | None) -> None:
+        self._async.prepared_max = value
+
+    def fileno(self) -> int:
+        """Return a file descriptor that is readable when the server has said something: to wait on, not to read from.
+
+        :raises OperationalError: the connection is closed.
+        """
+        self.check_open()
+        return self._async.fileno()
+
+    def check_open(self) -> None:
+        """Raise an OperationalError if the connection is closed."""
+        self._async.check_open()
+        if self._portal.failure is not None:
+            raise InterfaceError(self._portal.failure)
+
+    # -- how its transactions are
+
+    @property
+    def autocommit(self) -> bool:
+        """Whether each statement is a transaction of its own; it cannot be changed while a transaction is open."""
+        return self._async.autocommit
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        self.set_autocommit(value)
+
+    def set_autocommit(self, value: bool) -> None:
+        """Set :attr:`autocommit`.
+
+        :raises ProgrammingError: a transaction is open.
+        """
+        self.call(self._async.set_autocommit, value)
+
+    @property
+    def isolation_level(self) -> IsolationLevel | None:
+        """The isolation level of transactions begun from now on; None for the server's default."""
+        return self._async.isolation_level
+
+    @isolation_level.setter
+    def isolation_level(self, value: IsolationLevel | None) -> None:
+        self.set_isolation_level(value)
+
+    def set_isolation_level(self, value: IsolationLevel | None) -> None:
+        """Set :attr:`isolation_level`.
+
+        :raises ProgrammingError: a transaction is open.
+        """
+        self.call(self._async.set_isolation_level, value)
+
+    @property
+    def read_only(self) -> bool | None:
+        """Whether transactions begun from now on are read only; None for the server's default."""
+        return self._async.read_only
+
+    @read_only.setter
+    def read_only(self, value: bool | None) -> None:
+        self.set_read_only(value)
+
+    def set_read_only(self, value: bool | None) -> None:
+        """Set :attr:`read_only`.
+
+        :raises ProgrammingError: a transaction is open.
+        """
+        self.call(self._async.set_read_only, value)
+
+    @property
+    def deferrable(self) -> bool | None:
+        """Whether transactions begun from now on are deferrable; None for the server's default."""
+        return self._async.deferrable
+
+    @deferrable.setter
+    def deferrable(self, value: bool | None) -> None:
+        self.set_deferrable(value)
+
+    def set_deferrable(self, value: bool | None) -> None:
+        """Set :attr:`deferrable`.
+
+        :raises ProgrammingError: a transaction is open.
+        """
+        self.call(self._async.set_deferrable, value)
+
+    # -- executing
+
+    @overload
+    def cursor(self, *, binary: bool = False) -> Cursor[Row]: ...
+
+    @overload
+    def cursor(self, *, binary: bool = False, row_factory: RowFactory[CursorRow]) -> Cursor[CursorRow]: ...
+
+    def cursor(self, *, binary: bool = False, row_factory: RowFactory[Any] | None = None) -> Cursor[Any]:
+        """Return a new cursor; it does not wait for anything.
+
+        :param binary: True to ask for results in binary format always.
+        :param row_factory: makes its rows, by default the connection's.
+        """
+        self.check_open()
+        cursor: Cursor[Any] = self.cursor_factory(self, row_factory=row_factory)
+        if binary:
+            cursor.format = Format.BINARY
+        return cursor
+
+    def execute(
+        self,
+        query: Query,
+        params: Params | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool = False,
+    ) -> Cursor[Row]:
+        """Execute a statement on a new cursor and return the cursor; see :meth:`Cursor.execute`."""
+        cursor = self.cursor(binary=binary)
+        return cursor.execute(query, params, prepare=prepare)
+
+    # -- transactions
+
+    def commit(self) -> None:
+        """Commit the transaction, if one is open.
+
+        :raises ProgrammingError: inside a :meth:`transaction` block.
+
+        After an interruption it is not known whether the transaction was committed.
+        """
+        self.call(self._async.commit)
+
+    def rollback(self) -> None:
+        """Roll back the transaction, if one is open.
+
+        :raises ProgrammingError: inside a :meth:`transaction` block; raise :class:`Rollback` there.
+        """
+        self.call(self._async.rollback)
+
+    def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> Transaction:
+        """Return a block to be entered by ``with``: a transaction, or a savepoint if one is open.
+
+        :param savepoint_name: name of the savepoint, by default a unique one.
+        :param force_rollback: roll the block back however it ends.
+        """
+        return Transaction(self, savepoint_name, force_rollback)
+
+    # -- the end
+
+    def close(self) -> None:
+        """Close the connection; a transaction that is open is rolled back. Never waits for the server.
+
+        Operations under way in other threads fail with OperationalError. Closing it again does nothing; nor does
+        closing one that the process has inherited by fork(), which is the parent's.
+        """
+        try:
+            self.leave(self._async.close)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = self._barred = True
+        if not self._async.closed:
+            # The call that should have closed it was interrupted, or the loop has stopped.
+            self._portal.post(self._async.wire.close)
+        self._portal.release(self._user)
+
+    def cancel(self) -> None:
+        """Do what :meth:`cancel_safe` does, with its default timeout."""
+        self.cancel_safe()
+
+    def cancel_safe(self, *, timeout: float = 30.0) -> None:
+        """Ask the server to cancel the statement that it runs now, for whichever thread that is.
+
+        :param timeout: seconds to wait for the server to have taken the request.
+        :raises ConnectionTimeout: the server did not take it in time.
+        :raises OperationalError: the server could not be reached.
+
+        The statement may be at its end before the server looks. Manual: "Canceling Requests in Progress".
+        """
+        self.call(self._async.cancel_safe, timeout=timeout)
+
+    # -- notices
+
+    def add_notice_handler(self, callback: NoticeHandler) -> None:
+        """Have `callback` called with the :class:`Diagnostic` of each notice that the server sends.
+
+        It is called in the thread of the portal's event loop, so it should be quick, and cannot use synchronous
+        objects; what it raises is logged.
+        """
+        self._async.add_notice_handler(callback)
+
+    def remove_notice_handler(self, callback: NoticeHandler) -> None:
+        """Remove a callback that was added.
+
+        :raises ValueError: it was not.
+        """
+        self._async.remove_notice_handler(callback)
+
+    # -- notifications
+
+    def listen(self, *channels: str, max_buffer_size: float = BUFFER_SIZE, overflow: Overflow = "error") -> Listen:
+        """Listen to channels for as long as a block lasts: ``with conn.listen("a") as stream:``.
+
+        The block gives a :class:`NotificationStream`, to be iterated over. The connection can be used meanwhile, by the
+        same thread and by others. The names of channels are taken as they are written: capitals stay capitals.
+
+        :param max_buffer_size: notifications kept while nobody takes them; ``math.inf`` for any number.
+        :param overflow: what happens when there is no more room: "error" ends the subscription with a
+            NotificationOverflow, "drop_oldest" and "drop_newest" drop a notification and count it in ``stream.missed``.
+        :raises ProgrammingError: a name that no channel can have.
+
+        Where a transaction is open, listening begins when it is committed, as PostgreSQL has it; if it is rolled back,
+        listening begins then.
+        """
+        return Listen(self, self._async.listen(*channels, max_buffer_size=max_buffer_size, overflow=overflow))
+
+    def notify(self, channel: str, payload: str = "") -> None:
+        """Send a notification; it is delivered when the transaction is committed, in autocommit mode at once.
+
+        :raises ProgrammingError: a name that no channel can have, or a payload of 8000 bytes or more.
+
+        Manual: "NOTIFY".
+        """
+        self.call(self._async.notify, channel, payload)
+
+    def notifies(self, *, timeout: float | None = None, stop_after: int | None = None) -> Notifies:
+        """Iterate over the notifications of all channels that the connection listens to, as they come.
+
+        The iteration does not hold the connection: it may execute statements meanwhile. It begins with those that have
+        come before, if nobody has taken them. :meth:`listen` does more.
+
+        :param timeout: seconds after which it ends; None to go on for ever, 0 for what is there.
+        :param stop_after: how many notifications to yield.
+        """
+        return Notifies(self, self._async.notifies(timeout=timeout, stop_after=stop_after))
+
+    def add_notify_handler(self, callback: Callable[[Notify], None]) -> None:
+        """Have `callback` called with each :class:`Notify` when it is read.
+
+        It is read while any thread waits for the server, and called in the thread of the portal's event loop, so it
+        should be quick, and cannot use synchronous objects; what it raises is logged.
+        """
+        self._async.add_notify_handler(callback)
+
+    def remove_notify_handler(self, callback: Callable[[Notify], None]) -> None:
+        """Remove a callback that was added.
+
+        :raises ValueError: it was not.
+        """
+        self._async.remove_notify_handler(callback)
+
+    def wait_disconnected(self) -> None:
+        """Return as soon as the connection is closed, by whichever side; look at ``broken`` and ``info.error_message``.
+
+        There is no traffic and no timer: the operating system tells. A server that vanishes without a word is noticed
+        by keepalives only (see the ``keepalives`` keywords).
+        """
+        self.leave(self._async.wait_disconnected)
+
+    # -- for this package
+
+    @property
+    def ended(self) -> bool:
+        """For this package: whether this object was closed, so that nothing can be called."""
+        return self._ended
+
+    def call(self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """For this package: run a coroutine function in the event loop, and return what it returns."""
+        if self._barred:
+            self._refuse()
+        return self._portal.call(self._grace, func, *args, **kwargs)
+
+    def leave(self, func: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """For this package: do the same for the end of something, which needs nothing done if the connection ended."""
+        if not self._ended and not self._portal.inherited:
+            self._portal.call(self._grace, func, *args, **kwargs)
+
+    def post(self, callback: Callable[[], object]) -> None:
+        """For this package: have a function called in the event loop, without waiting; for finalizers too."""
+        self._portal.post(callback)
+
+    def begin_feeding(self) -> None:
+        """For this package: refuse this thread's calls, which would wait for what it is about to make."""
+        self._feeding = threading.get_ident()
+        self._barred = True
+
+    def end_feeding(self) -> None:
+        """For this package: let this thread call again."""
+        self._feeding = None
+        self._barred = self._ended
+
+    def _refuse(self) -> None:
+        if self._ended:
+            if self._portal.inherited:
+                raise InterfaceError(FORKED)
+            self.check_open()
+        if self._feeding == threading.get_ident():
+            raise ProgrammingError(
+                "the parameters of executemany() cannot be made by statements on the same connection: its statement is "
+                "under way meanwhile; use another connection for one of the two, or give executemany() a list"
+            )

@@ -1,0 +1,383 @@
+"""Cursor and its kin: execute statements and fetch rows in synchronous code.
+
+Knows the asynchronous cursor inside, what of it has to be called in the event loop, and what has arrived already and
+is taken without. Must not know results, the protocol or SQL.
+"""
+
+# The half of a cursor that waits for nothing is shared with the asynchronous cursors, and has no public name there.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic
+
+from typing_extensions import Self, TypeVar
+
+from .._column import Column
+from .._executemany import BATCH_SETS, ManyExecutions
+from .._streaming import AsyncRowStream
+from ..abc import Params, Query
+from ..adapt import AdaptersMap
+from ..cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
+from ..protocol.constants import Format
+from ..rows import RowFactory, RowMaker, TupleRow, tuple_row
+
+if TYPE_CHECKING:
+    # The connection makes cursors, so it imports this module; a cursor only holds the connection that made it.
+    from .connection import Connection
+
+Row = TypeVar("Row", default=TupleRow)
+
+
+class _FactoryFor:
+    """A row factory that is given the cursor that the user has, not the asynchronous one inside it."""
+
+    __slots__ = ("cursor", "factory")
+
+    def __init__(self, cursor: Cursor[Any], factory: RowFactory[Any]) -> None:
+        # Weakly: cursors that are part of a circle would keep their rows until the garbage collector comes.
+        self.cursor = weakref.ref(cursor)
+        self.factory = factory
+
+    def __call__(self, inner: AsyncCursor[Any]) -> RowMaker[Any]:
+        cursor = self.cursor()
+        return self.factory(inner if cursor is None else cursor)
+
+
+class Cursor(Generic[Row]):
+    """Executes statements on a connection and holds their results.
+
+    Made by :meth:`Connection.cursor`. Several cursors of one connection, in one thread or in many, may execute at the
+    same time: their statements are pipelined. One cursor is for one thread at a time.
+
+    :param row_factory: makes rows from values; by default the connection's. It is called in the thread of the portal's
+        event loop, and the row maker that it returns in the thread that fetches.
+    """
+
+    _async_class: type[AsyncCursor[Any]] = AsyncCursor
+
+    def __init__(self, connection: Connection[Any], *, row_factory: RowFactory[Row] | None = None) -> None:
+        self._conn = connection
+        self._row_factory: RowFactory[Any] = row_factory or connection.row_factory
+        self._async: AsyncCursor[Any] = self._async_class(
+            connection.async_connection, row_factory=self._inner(self._row_factory)
+        )
+
+    def _inner(self, factory: RowFactory[Any]) -> RowFactory[Any]:
+        return factory if factory is tuple_row else _FactoryFor(self, factory)
+
+    def __repr__(self) -> str:
+        # Its state is that of the asynchronous cursor.
+        state = repr(self._async).partition("[")[2].rpartition("]")[0]
+        return f"<{type(self).__module__}.{type(self).__qualname__} [{state}] at 0x{id(self):x}>"
+
+    # -- what it is
+
+    @property
+    def connection(self) -> Connection[Any]:
+        """The connection that the cursor executes on."""
+        return self._conn
+
+    @property
+    def adapters(self) -> AdaptersMap:
+        """The adapters of this cursor: what is registered here changes neither the connection's nor the global ones."""
+        return self._async.adapters
+
+    @property
+    def closed(self) -> bool:
+        """Whether the cursor is closed, or its connection is."""
+        return self._async.closed or self._conn.closed
+
+    @property
+    def arraysize(self) -> int:
+        """How many rows :meth:`fetchmany` returns if it is not told (PEP 249)."""
+        return self._async.arraysize
+
+    @arraysize.setter
+    def arraysize(self, value: int) -> None:
+        self._async.arraysize = value
+
+    @property
+    def format(self) -> Format:
+        """BINARY to ask for binary results always, as ``cursor(binary=True)`` does."""
+        return self._async.format
+
+    @format.setter
+    def format(self, value: Format) -> None:
+        self._async.format = value
+
+    @property
+    def row_factory(self) -> RowFactory[Row]:
+        """The factory of the rows that are fetched; a new one takes effect on the next row fetched."""
+        return self._row_factory
+
+    @row_factory.setter
+    def row_factory(self, row_factory: RowFactory[Row]) -> None:
+        self._row_factory = row_factory
+        self._async.row_factory = self._inner(row_factory)
+
+    # -- what the last statement gave
+
+    @property
+    def description(self) -> list[Column] | None:
+        """The columns of the result; None if there is no result, or it has no rows."""
+        return self._async.description
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statement affected or returned; -1 where that is not known."""
+        return self._async.rowcount
+
+    @property
+    def rownumber(self) -> int | None:
+        """The index, from 0, of the row that would be fetched next; None if there are none to fetch."""
+        return self._async.rownumber
+
+    @property
+    def statusmessage(self) -> str | None:
+        """The command tag of the last statement, such as ``INSERT 0 1``."""
+        return self._async.statusmessage
+
+    # -- executing
+
+    def execute(
+        self,
+        query: Query,
+        params: Params | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool | None = None,
+    ) -> Self:
+        """Execute a statement; without parameters there may be several, separated by semicolons.
+
+        :param params: values for the placeholders, a sequence or a mapping.
+        :param prepare: True to prepare the statement now, False never to; None leaves it to how often it is run.
+        :param binary: True for results in binary format, False for text; None for what is faster.
+        :return: the cursor itself.
+        :raises ProgrammingError: wrong placeholders or parameters, or the statement is wrong.
+        :raises Error: what the server says, by SQLSTATE.
+
+        Ctrl-C, or any exception of a signal handler, cancels the statement on the server; the connection is ready or
+        closed within the grace time. Whether the statement took effect is not known then, as after a lost connection;
+        in a transaction it can be rolled back.
+
+        Manual: "Extended Query" (protocol-flow).
+        """
+        self._conn.call(self._async.execute, query, params, prepare=prepare, binary=binary)
+        return self
+
+    def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
+        """Execute a statement once for each set of parameters, pipelined: a batch costs one round trip.
+
+        :param params_seq: the sets of parameters; consumed as they are sent, so it may be a generator, which runs in
+            this thread and must not use this connection.
+        :param returning: keep the results, one for each set: see :meth:`results` and :meth:`nextset`.
+        :raises Error: at the first set that fails; all of them are one transaction, even in autocommit mode, unless
+            the statement itself ends it.
+
+        ``rowcount`` is the sum over all sets. An interruption, like an error, rolls back what was sent in autocommit
+        mode.
+        """
+        if isinstance(params_seq, list | tuple):
+            self._conn.call(self._async.executemany, query, params_seq, returning=returning)
+            return
+        self._async._check_open()
+        self._async._reset()
+        sets = iter(params_seq)
+        portion = list(islice(sets, BATCH_SETS))
+        many = ManyExecutions(self._async, query, returning)
+        try:
+            while self._conn.call(many.feed, portion, last=len(portion) < BATCH_SETS):
+                self._conn.begin_feeding()
+                try:
+                    portion = list(islice(sets, BATCH_SETS))
+                finally:
+                    self._conn.end_feeding()
+        except BaseException:
+            # The generator failed; or a call, which is over then.
+            self._conn.leave(many.abandon)
+            raise
+
+    def stream(
+        self, query: Query, params: Params | None = None, *, binary: bool | None = None, size: int = 1
+    ) -> RowStream[Row]:
+        """Execute a query and give its rows as they arrive, without keeping them.
+
+        Use it as ``for row in cur.stream(...)``, and to leave early as ``with cur.stream(...) as rows``.
+
+        :param size: rows wanted in one go at least; more are given as soon as they have arrived.
+        :raises ProgrammingError: the statement returns no rows.
+
+        While nobody takes rows none are read, and the server waits. Other statements on the connection go on
+        meanwhile: then the rows that come before their replies are kept in memory. Leaving early, or an interruption,
+        cancels the query, and with it the transaction that it is in.
+        """
+        return RowStream(self, self._async.stream(query, params, binary=binary, size=size))
+
+    # -- fetching
+
+    def fetchone(self) -> Row | None:
+        """Return the next row, or None after the last one.
+
+        :raises ProgrammingError: there is no result, or it has no rows.
+        """
+        return self._async._fetchone()
+
+    def fetchmany(self, size: int = 0) -> list[Row]:
+        """Return the next `size` rows, or as many as are left.
+
+        :param size: rows; by default :attr:`arraysize`.
+        :raises ProgrammingError: there is no result, or it has no rows.
+        """
+        return self._async._fetchmany(size)
+
+    def fetchall(self) -> list[Row]:
+        """Return all rows that are left.
+
+        :raises ProgrammingError: there is no result, or it has no rows.
+        """
+        return self._async._fetchall()
+
+    def __iter__(self) -> Iterator[Row]:
+        self._async._check_open()
+        return self._remaining()
+
+    def _remaining(self) -> Iterator[Row]:
+        # A generator: for a row that is there, each step more of the way would take longer than the row.
+        inner = self._async
+        while True:
+            rows = inner._rows()
+            position = inner._position
+            if position >= len(rows):
+                return
+            inner._position = position + 1
+            row = rows[position]
+            yield row if inner._make_row is None else inner._make_row(row)  # type: ignore[misc]
+
+    def scroll(self, value: int, mode: str = "relative") -> None:
+        """Move to another row of the result.
+
+        :param value: rows, from where the cursor is (`mode` "relative") or from the first row ("absolute").
+        :raises IndexError: there is no such row; the cursor stays where it is.
+        """
+        self._async._scroll(value, mode)
+
+    # -- several results
+
+    def nextset(self) -> bool | None:
+        """Go to the result of the next statement; return True if there is one, None if there is not."""
+        return self._async.nextset()
+
+    def results(self) -> Iterator[Self]:
+        """Iterate over the results of several statements, from where the cursor is: it is yielded once for each."""
+        more: bool | None = bool(self._async._results)
+        while more:
+            yield self
+            more = self.nextset()
+
+    def set_result(self, index: int) -> Self:
+        """Go to the result of the statement at `index`, from 0; negative ones count from the last.
+
+        :raises IndexError: there is no such result.
+        """
+        self._async._set_result(index)
+        return self
+
+    # -- the end, and PEP 249's formalities
+
+    def close(self) -> None:
+        """Close the cursor and forget its result. The connection stays open."""
+        self._async._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def setinputsizes(self, sizes: Sequence[Any]) -> None:
+        """Do nothing (PEP 249): sizes are not needed."""
+
+    def setoutputsize(self, size: int, column: int | None = None) -> None:
+        """Do nothing (PEP 249): sizes are not needed."""
+
+
+class ClientCursor(Cursor[Row]):
+    """A cursor that puts parameters into the statement as literals, and sends text.
+
+    For statements that take no parameters on the server (``CREATE``, ``SET``, ``NOTIFY``...), and for servers and
+    poolers without the extended protocol.
+    """
+
+    _async_class = AsyncClientCursor
+
+    def mogrify(self, query: Query, params: Params | None = None) -> str:
+        """Return the statement with its parameters as it would be sent."""
+        inner = self._async
+        assert isinstance(inner, AsyncClientCursor)
+        return inner.mogrify(query, params)
+
+
+class RawCursor(Cursor[Row]):
+    """A cursor whose statements are written with PostgreSQL's own placeholders, ``$1``, ``$2``, ..."""
+
+    _async_class = AsyncRawCursor
+
+
+class RowStream(Generic[Row]):
+    """Iterator over the rows of a query; made by :meth:`Cursor.stream`.
+
+    ``close()`` or the end of its ``with`` block cancels the query; a stream that is dropped without either is cleaned
+    up by the next operation on the connection.
+    """
+
+    def __init__(self, cursor: Cursor[Row], stream: AsyncRowStream[Row]) -> None:
+        self._conn = cursor.connection
+        # Row makers may want it, and the stream holds only what is inside.
+        self._cursor = cursor
+        self._async = stream
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Row:
+        """Return the next row."""
+        stream = self._async
+        if stream._position == len(stream._rows):
+            try:
+                self._conn.call(stream._more)
+            except StopAsyncIteration:
+                raise StopIteration from None
+        return stream._next_row()
+
+    def close(self) -> None:
+        """End the stream: cancel the query if it is still running, and make the connection ready.
+
+        Takes the connection's grace time at most.
+        """
+        self._conn.leave(self._async.aclose)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # In the loop, since others may be at work there.
+        if getattr(self, "_async", None) is not None and self._async._request is not None:
+            self._conn.post(self._async._forsake)

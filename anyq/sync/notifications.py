@@ -1,0 +1,191 @@
+"""Notifications in synchronous code: a block that listens, the stream it gives, and the generator.
+
+Knows the asynchronous objects and how to call them. Must not know channels or connections' insides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Protocol
+
+import anyio
+from typing_extensions import ParamSpec, Self, TypeVar
+
+from .._subscription import ITEMS_PER_CHECKPOINT, Notify
+from .._subscription import NotificationStream as AsyncNotificationStream
+from ..errors import Error
+from ..notifications import AsyncListen, AsyncNotifies
+
+if TYPE_CHECKING:
+    # A connection makes all of these, so it imports this module.
+    from .connection import Connection
+
+P = ParamSpec("P")
+T = TypeVar("T")
+EventT = TypeVar("EventT", default=Notify)
+
+
+class Caller(Protocol):
+    """Who runs coroutine functions in an event loop."""
+
+    def call(self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a coroutine function and return what it returns."""
+        ...
+
+
+class NotificationStream(Generic[EventT]):
+    """The notifications of one ``listen()`` block; iterate over it, or call :meth:`receive`.
+
+    ``clone()`` gives a second receiver of the same subscription, for another thread: each notification goes to one of
+    them. Subscribe twice to have it go to both.
+
+    When the subscription ends, a receiver still gets what is in the buffer. Then the iteration ends if the block was
+    left; it raises an OperationalError if the connection was closed, or a NotificationOverflow.
+    """
+
+    def __init__(self, caller: Caller, stream: AsyncNotificationStream[EventT], batch: int) -> None:
+        self._caller = caller
+        self._stream = stream
+        self._batch = batch  # how many to take in one go
+        self._taken: list[EventT] = []  # the next one last
+
+    @property
+    def missed(self) -> int:
+        """How many notifications were dropped because the buffer was full; see `overflow` of ``listen()``."""
+        return self._stream.missed
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether this receiver was closed."""
+        return self._stream.is_closed
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> EventT:
+        try:
+            return self.receive()
+        except anyio.EndOfStream:
+            raise StopIteration from None
+
+    def receive(self) -> EventT:
+        """Wait for the next notification and return it; errors as for :meth:`receive_nowait`."""
+        if not self._taken:
+            self._taken = self._caller.call(_receive, self._stream, self._batch)
+            self._taken.reverse()
+        return self._taken.pop()
+
+    def receive_nowait(self) -> EventT:
+        """Return the next notification if there is one.
+
+        :raises anyio.WouldBlock: there is none.
+        :raises anyio.EndOfStream: the block was left.
+        :raises OperationalError: the connection is closed.
+        :raises NotificationOverflow: the buffer was full.
+        """
+        if not self._taken:
+            self._taken.append(self._caller.call(_receive_nowait, self._stream))
+        return self._taken.pop()
+
+    def clone(self) -> NotificationStream[EventT]:
+        """Return another receiver of the same subscription, to be closed on its own."""
+        # What one receiver takes ahead the others cannot have.
+        self._batch = 1
+        return NotificationStream(self._caller, self._caller.call(_clone, self._stream), 1)
+
+    def close(self) -> None:
+        """Close this receiver; a thread that waits in it gets ClosedResourceError."""
+        self._taken = []
+        self._caller.call(self._stream.aclose)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+async def _receive(stream: AsyncNotificationStream[EventT], limit: int) -> list[EventT]:
+    """Wait for a notification and return it with what else has arrived."""
+    taken = [await stream.receive()]
+    # Nothing more for the moment; or an end, and whoever receives next is told again.
+    with suppress(anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError, Error):
+        while len(taken) < limit:
+            taken.append(stream.receive_nowait())
+    return taken
+
+
+async def _receive_nowait(stream: AsyncNotificationStream[EventT]) -> EventT:
+    return stream.receive_nowait()
+
+
+async def _clone(stream: AsyncNotificationStream[EventT]) -> AsyncNotificationStream[EventT]:
+    return stream.clone()
+
+
+class Listen:
+    """A block that listens; made by :meth:`Connection.listen`."""
+
+    def __init__(self, connection: Connection[Any], listen: AsyncListen) -> None:
+        self._conn = connection
+        self._listen = listen
+
+    def __enter__(self) -> NotificationStream[Notify]:
+        stream = self._conn.call(self._listen.__aenter__)
+        return NotificationStream(self._conn, stream, ITEMS_PER_CHECKPOINT)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        self._conn.leave(self._listen.__aexit__, exc_type, exc_val, exc_tb)
+
+
+class Notifies:
+    """The notifications of a connection as they come; made by :meth:`Connection.notifies`."""
+
+    def __init__(self, connection: Connection[Any], notifies: AsyncNotifies) -> None:
+        self._conn = connection
+        self._notifies = notifies
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Notify:
+        """Return the next notification.
+
+        :raises StopIteration: the time is over, or enough have come, or it is closed.
+        :raises OperationalError: the connection is closed.
+        """
+        try:
+            return self._conn.call(self._notifies.__anext__)
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        """End the iteration; what was not yielded is for a later generator."""
+        self._conn.leave(self._notifies.aclose)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # In the loop, since others may be at work there.
+        self._conn.post(self._notifies.close)

@@ -1,0 +1,81 @@
+"""Transaction: a block of statements that takes effect as a whole, or not at all, in synchronous code.
+
+Knows the asynchronous block and how to call it. Must not know transactions.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Self
+
+from ..transaction import AsyncTransaction, Rollback
+
+if TYPE_CHECKING:
+    # A connection makes transactions, so it imports this module.
+    from .connection import Connection
+
+
+class Transaction:
+    """A transaction block, made by :meth:`Connection.transaction`; a savepoint inside another block.
+
+    Entering begins it, leaving commits it; an exception rolls it back, Ctrl-C included.
+    """
+
+    def __init__(
+        self, connection: Connection[Any], savepoint_name: str | None = None, force_rollback: bool = False
+    ) -> None:
+        self._conn = connection
+        self._transaction = AsyncTransaction(connection.async_connection, savepoint_name, force_rollback)
+
+    @property
+    def connection(self) -> Connection[Any]:
+        """The connection the block is on."""
+        return self._conn
+
+    @property
+    def savepoint_name(self) -> str | None:
+        """The name of the savepoint; None where the block is a whole transaction."""
+        return self._transaction.savepoint_name
+
+    @property
+    def force_rollback(self) -> bool:
+        """Whether the block is rolled back however it ends."""
+        return self._transaction.force_rollback
+
+    @force_rollback.setter
+    def force_rollback(self, value: bool) -> None:
+        self._transaction.force_rollback = value
+
+    def __repr__(self) -> str:
+        # The name and the state are the asynchronous block's.
+        inner = repr(self._transaction).split(" ", 1)[1].rpartition(" at ")[0]
+        return f"<{type(self).__module__}.{type(self).__qualname__} {inner} at 0x{id(self):x}>"
+
+    def __enter__(self) -> Self:
+        try:
+            self._conn.call(self._transaction.__aenter__)
+        except Exception:
+            raise
+        except BaseException as error:
+            # Ctrl-C, but too late to keep the block from being entered: nobody will leave it.
+            if self._transaction in self._conn.async_connection.transactions:
+                self._conn.call(self._transaction.__aexit__, type(error), error, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> bool:
+        if self._conn.ended:
+            # As for the asynchronous block: the error of the body, if there is one, is the one to know about.
+            if exc_val is None:
+                self._conn.check_open()
+            return False
+        if isinstance(exc_val, Rollback) and isinstance(exc_val.transaction, Transaction):
+            exc_val = Rollback(exc_val.transaction._transaction)
+        return self._conn.call(self._transaction.__aexit__, exc_type, exc_val, exc_tb)

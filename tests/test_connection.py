@@ -1,0 +1,850 @@
+"""AsyncConnection: making one, its transactions and settings, what it tells, its end."""
+
+from __future__ import annotations
+
+import gc
+import os
+import selectors
+import socket
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+import anyq
+from anyq import AsyncConnection, IsolationLevel, TransactionStatus
+from anyq import errors as e
+from anyq.protocol import backend as be
+from anyq.rows import dict_row
+from tests.fakeserver import FAILED, IN_TRANSACTION, READY, FakeClient, FakeServer, fake_server
+from tests.protocol import frontend_messages as fm
+from tests.server import Server
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE = 20.0
+FDS = Path("/proc/self/fd")
+needs_proc = pytest.mark.skipif(not FDS.exists(), reason="open files are counted in Linux' /proc")
+
+
+def sockets() -> int:
+    """How many sockets this process has open."""
+    count = 0
+    for path in FDS.iterdir():
+        try:
+            count += os.readlink(path).startswith("socket:")
+        except FileNotFoundError:  # of the listing itself
+            continue
+    return count
+
+
+async def one(conn: AsyncConnection, query: str) -> Any:
+    """The only value of a query's result."""
+    cursor = await conn.execute(query)  # type: ignore[call-overload]
+    return (await cursor.fetchone())[0]
+
+
+class Sends:
+    """What a connection hands to its socket, a piece for each attempt to send."""
+
+    def __init__(self, conn: AsyncConnection) -> None:
+        self.pieces: list[bytes] = []
+        self._send = conn.wire.channel.try_send
+        conn.wire.channel.try_send = self._record  # type: ignore[method-assign]
+
+    def _record(self, data: Any) -> int:
+        sent = self._send(data)
+        self.pieces.append(bytes(data[:sent]))
+        return sent
+
+
+# -- making one
+
+
+async def test_connect_is_awaited(dsn: str) -> None:
+    conn = await AsyncConnection.connect(dsn)
+    assert await one(conn, "SELECT 1") == 1
+    assert not conn.closed
+    await conn.close()
+    assert conn.closed
+
+
+async def test_connect_is_entered(dsn: str) -> None:
+    async with AsyncConnection.connect(dsn) as conn:
+        assert await one(conn, "SELECT 1") == 1
+    assert conn.closed
+
+
+async def test_an_awaited_connection_is_entered(dsn: str) -> None:
+    async with await AsyncConnection.connect(dsn) as conn:
+        assert await one(conn, "SELECT 1") == 1
+    assert conn.closed
+
+
+async def test_keywords_go_before_the_connection_string(dsn: str) -> None:
+    async with AsyncConnection.connect(dsn, application_name="anyq's test") as conn:
+        assert await one(conn, "SHOW application_name") == "anyq's test"
+
+
+async def test_the_class_that_connects_is_the_class_that_is_made(dsn: str) -> None:
+    class MyConnection(AsyncConnection):
+        pass
+
+    async with MyConnection.connect(dsn) as conn:
+        assert type(conn) is MyConnection
+
+
+async def test_factories(dsn: str) -> None:
+    class MyCursor(anyq.AsyncCursor[Any]):
+        pass
+
+    async with AsyncConnection.connect(dsn, row_factory=dict_row, cursor_factory=MyCursor) as conn:
+        cursor = await conn.execute("SELECT 1 AS a")
+        assert type(cursor) is MyCursor
+        assert await cursor.fetchall() == [{"a": 1}]
+
+
+async def test_over_tcp(embedded_server: Server) -> None:
+    async with AsyncConnection.connect(embedded_server.tcp_dsn) as conn:
+        assert conn.info.hostaddr == "127.0.0.1"
+        assert conn.info.port == embedded_server.port
+        assert await one(conn, "SELECT host(inet_server_addr())") == "127.0.0.1"
+
+
+async def test_on_a_stream_of_the_callers(embedded_server: Server) -> None:
+    stream = await anyio.connect_tcp("127.0.0.1", embedded_server.port)
+    async with AsyncConnection.connect(embedded_server.tcp_dsn, stream=stream) as conn:
+        assert await one(conn, "SELECT repeat('x', 1000000)") == "x" * 1_000_000
+        raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)
+        with pytest.raises(e.NotSupportedError, match="stream"):
+            await conn.cancel_safe()
+    # It belongs to the connection, which has closed it.
+    assert raw.fileno() == -1
+
+
+@pytest.mark.parametrize("how", ["close", "error", "lost"])
+async def test_a_stream_of_the_callers_is_closed(how: str, embedded_server: Server, server: Server) -> None:
+    stream = await anyio.connect_tcp("127.0.0.1", embedded_server.port)
+    conn = await AsyncConnection.connect(embedded_server.tcp_dsn, stream=stream)
+    raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)
+    if how == "close":
+        await conn.close()
+    elif how == "error":
+        with pytest.raises(ZeroDivisionError):
+            async with conn:
+                raise ZeroDivisionError
+    else:
+        server.psql(f"SELECT pg_terminate_backend({conn.info.backend_pid})")
+        with pytest.raises(e.OperationalError):
+            await conn.execute("SELECT 1")
+        assert conn.broken
+        await conn.close()
+    assert raw.fileno() == -1
+
+
+async def test_a_farewell_on_a_stream_of_the_callers() -> None:
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Terminate)
+
+    async with fake_server(script) as server:
+        stream = await anyio.connect_tcp(server.host, server.port)
+        async with AsyncConnection.connect(server.conninfo, stream=stream):
+            pass
+
+
+async def test_a_cancelled_statement_on_a_stream_of_the_callers_is_waited_for(embedded_server: Server) -> None:
+    stream = await anyio.connect_tcp("127.0.0.1", embedded_server.port)
+    async with AsyncConnection.connect(embedded_server.tcp_dsn, stream=stream, autocommit=True) as conn:
+        async with anyio.create_task_group() as group:
+            group.start_soon(conn.execute, "SELECT pg_sleep(0.1)")
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+        assert await one(conn, "SELECT 1") == 1
+
+
+async def test_what_is_no_stream(dsn: str) -> None:
+    with pytest.raises(TypeError, match="ByteStream"):
+        await AsyncConnection.connect(dsn, stream=object())  # type: ignore[call-overload]
+
+
+# -- connections that cannot be made
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+async def refused(*args: Any, **kwargs: Any) -> e.Error:
+    """Return the error that connecting raises, after looking whether it left a socket open."""
+    before = sockets() if FDS.exists() else 0
+    with pytest.raises(e.Error) as caught, anyio.fail_after(PATIENCE):
+        await AsyncConnection.connect(*args, **kwargs)
+    error = caught.value
+    assert isinstance(error, e.OperationalError | e.NotSupportedError)
+    if FDS.exists():
+        assert sockets() == before
+    return error
+
+
+async def test_nobody_listens(closed_port: int) -> None:
+    error = await refused(f"host=127.0.0.1 port={closed_port} user=me dbname=db")
+    assert f'"127.0.0.1", port {closed_port}: Connection refused' in str(error)
+    assert "listen_addresses" in str(error)
+
+
+async def test_no_such_host() -> None:
+    error = await refused("host=name.invalid user=me dbname=db")
+    assert '"name.invalid"' in str(error)
+    assert "spelling" in str(error)
+
+
+async def test_no_such_socket() -> None:
+    error = await refused("host=/no/such/dir user=me dbname=db")
+    assert '"/no/such/dir/.s.PGSQL.5432"' in str(error)
+    assert "unix_socket_directories" in str(error)
+
+
+async def test_no_such_database(dsn: str) -> None:
+    error = await refused(dsn, dbname="nosuchdb")
+    assert isinstance(error, e.InvalidCatalogName)
+    assert 'database "nosuchdb" does not exist' in str(error)
+    assert error.diag.severity == "FATAL"
+
+
+async def test_a_wrong_password(embedded_server: Server) -> None:
+    error = await refused(embedded_server.tcp_dsn, password="wr0ng")
+    assert isinstance(error, e.InvalidPassword)
+    assert "wr0ng" not in str(error)
+
+
+async def test_a_server_that_refuses_the_user(embedded_server: Server) -> None:
+    error = await refused(embedded_server.role_dsn("reject"))
+    assert "pg_hba.conf" in str(error)
+
+
+@pytest.mark.parametrize("with_stream", [False, True])
+async def test_a_server_that_says_nothing(with_stream: bool) -> None:
+    async with fake_server(FakeClient.stall) as server:
+        stream = await anyio.connect_tcp(server.host, server.port) if with_stream else None
+        before = anyio.current_time()
+        with pytest.raises(e.ConnectionTimeout, match="connect_timeout"):
+            await AsyncConnection.connect(server.conninfo, connect_timeout=0.2, stream=stream)
+        assert anyio.current_time() - before < PATIENCE
+
+
+async def test_a_server_that_stops_in_the_middle() -> None:
+    async def script(client: FakeClient) -> None:
+        await client.expect(fm.Startup)
+        await client.send(be.AuthenticationOk())
+        await client.stall()
+
+    async with fake_server(script) as server:
+        error = await refused(server.conninfo, connect_timeout=0.2)
+        assert isinstance(error, e.ConnectionTimeout)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "check host and port"),
+        (b"220 ready\r\n", "check host and port"),
+        (b"", "check that host and port are those of PostgreSQL"),
+        (b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05X", "transaction status"),
+        (b"R\0\0\0\x08\0\0\0\0D\0\0\0\x06\0\0", "DATA_ROW in phase STARTING"),
+    ],
+)
+async def test_a_server_that_is_no_postgresql(data: bytes, text: str) -> None:
+    async def script(client: FakeClient) -> None:
+        await client.expect(fm.Startup)
+        await client.send_raw(data)
+
+    async with fake_server(script) as server:
+        assert text in str(await refused(server.conninfo))
+
+
+async def test_several_hosts_the_last_of_which_lets_us_in(embedded_server: Server, closed_port: int) -> None:
+    dsn = f"{embedded_server.tcp_dsn} host=/no/such/dir,127.0.0.1,127.0.0.1 port=1,{closed_port},{embedded_server.port}"
+    async with AsyncConnection.connect(dsn) as conn:
+        assert conn.info.port == embedded_server.port
+
+
+async def test_several_hosts_none_of_which_lets_us_in(embedded_server: Server, closed_port: int) -> None:
+    async def script(client: FakeClient) -> None:
+        await client.expect(fm.Startup)
+        await client.send(be.ErrorResponse({"S": "FATAL", "V": "FATAL", "C": "57P03", "M": "starting up"}))
+
+    async with fake_server(script) as server:
+        ports = f"5432,{closed_port},{server.port},{embedded_server.port}"
+        error = await refused(
+            f"{embedded_server.tcp_dsn} host=/no/such/dir,127.0.0.1,127.0.0.1,127.0.0.1 port={ports} password=nope"
+        )
+    assert type(error) is e.OperationalError
+    lines = str(error).splitlines()
+    assert "all 4 attempts" in lines[0]
+    for line, text in zip(lines[1:], ["/no/such/dir", "refused", "starting up", "password authentication"], strict=True):
+        assert text in line
+
+
+@pytest.mark.parametrize(
+    ("conninfo", "text"),
+    [("dbname=x nonsense=1", "nonsense"), ("port=abc", "port"), ("=", "missing")],
+)
+async def test_wrong_keywords(conninfo: str, text: str) -> None:
+    with pytest.raises(e.ProgrammingError, match=text):
+        await AsyncConnection.connect(conninfo)
+
+
+# -- leaving the block
+
+
+async def test_the_end_of_the_block_commits(dsn: str, schema: str) -> None:
+    async with AsyncConnection.connect(dsn) as conn:
+        await conn.execute(f"CREATE TABLE {schema}.kept (a int)".encode())
+    async with AsyncConnection.connect(dsn) as conn:
+        assert await one(conn, f"SELECT count(*) FROM {schema}.kept") == 0
+
+
+async def test_an_error_in_the_block_rolls_back(dsn: str, schema: str) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with AsyncConnection.connect(dsn) as conn:
+            await conn.execute(f"CREATE TABLE {schema}.lost (a int)".encode())
+            raise ZeroDivisionError
+    assert conn.closed
+    async with AsyncConnection.connect(dsn) as conn:
+        assert await one(conn, f"SELECT to_regclass('{schema}.lost')::text") is None
+
+
+async def test_a_cancellation_in_the_block_rolls_back(dsn: str, schema: str) -> None:
+    with anyio.CancelScope() as scope:
+        async with AsyncConnection.connect(dsn) as conn:
+            await conn.execute(f"CREATE TABLE {schema}.lost (a int)".encode())
+            scope.cancel()
+            await conn.execute("SELECT 1")
+    assert conn.closed
+    async with AsyncConnection.connect(dsn) as conn:
+        assert await one(conn, f"SELECT to_regclass('{schema}.lost')::text") is None
+
+
+async def test_a_commit_that_fails_closes_the_connection_too(dsn: str) -> None:
+    with pytest.raises(e.ForeignKeyViolation):
+        async with AsyncConnection.connect(dsn) as conn:
+            await conn.execute("CREATE TEMPORARY TABLE a (id int PRIMARY KEY)")
+            await conn.execute("CREATE TEMPORARY TABLE b (id int REFERENCES a DEFERRABLE INITIALLY DEFERRED)")
+            await conn.execute("INSERT INTO b VALUES (1)")
+    assert conn.closed
+
+
+async def test_a_connection_closed_in_its_block(dsn: str) -> None:
+    async with AsyncConnection.connect(dsn) as conn:
+        await conn.close()
+    assert conn.closed
+
+
+# -- the end
+
+
+async def test_closing(dsn: str) -> None:
+    conn = await AsyncConnection.connect(dsn)
+    cursor = conn.cursor()
+    for _ in range(2):
+        await conn.close()
+        assert (conn.closed, conn.broken) == (True, False)
+    assert conn.info.transaction_status is TransactionStatus.UNKNOWN
+    assert conn.info.error_message == "the connection is closed"
+    operations: list[Callable[[], Any]] = [
+        lambda: conn.execute("SELECT 1"),
+        lambda: cursor.execute("SELECT 1"),
+        conn.commit,
+        conn.rollback,
+        lambda: conn.set_autocommit(True),
+        conn.cancel_safe,
+        lambda: conn.transaction().__aenter__(),
+    ]
+    for operation in operations:
+        with pytest.raises(e.OperationalError, match="the connection is closed"):
+            await operation()
+    for call in (conn.cursor, conn.fileno):
+        with pytest.raises(e.OperationalError, match="the connection is closed"):
+            call()
+
+
+async def test_the_server_ends_the_connection(dsn: str, server: Server) -> None:
+    conn = await AsyncConnection.connect(dsn)
+    server.psql(f"SELECT pg_terminate_backend({conn.info.backend_pid})")
+    with pytest.raises(e.AdminShutdown):
+        await conn.execute("SELECT 1")
+    assert (conn.closed, conn.broken) == (True, True)
+    assert "terminating connection" in conn.info.error_message
+    await conn.close()
+    assert conn.broken
+
+
+@needs_proc
+async def test_closing_leaves_no_socket(dsn: str) -> None:
+    before = sockets()
+    async with AsyncConnection.connect(dsn) as conn:
+        conn.fileno()
+        assert sockets() == before + 2
+    assert sockets() == before
+
+
+@needs_proc
+async def test_a_connection_that_is_forgotten(dsn: str) -> None:
+    before = sockets()
+    conn = await AsyncConnection.connect(dsn)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del conn
+        gc.collect()
+    assert "AsyncConnection" in str(caught[0].message)
+    assert "was never closed" in str(caught[0].message)
+    assert {warning.category for warning in caught} == {ResourceWarning}
+    assert sockets() == before
+
+
+async def test_a_connection_that_is_closed_and_forgotten(dsn: str) -> None:
+    conn = await AsyncConnection.connect(dsn)
+    await conn.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        del conn
+        gc.collect()
+
+
+# -- transactions without blocks
+
+
+async def test_begin_travels_with_the_first_statement(conn: AsyncConnection) -> None:
+    sends = Sends(conn)
+    await conn.execute("SELECT 1")
+    assert conn.info.transaction_status is TransactionStatus.INTRANS
+    (piece,) = sends.pieces
+    assert b"BEGIN" in piece
+    assert b"SELECT 1" in piece
+    await conn.execute("SELECT 2")
+    assert b"BEGIN" not in sends.pieces[1]
+    await conn.commit()
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+    await conn.execute("SELECT %s", [3])
+    assert b"BEGIN" in sends.pieces[3]
+    assert len(sends.pieces) == 4
+
+
+@pytest.mark.parametrize("query", ["SELECT 1", "SELECT 1;", "SELECT 1; SELECT 2"])
+async def test_no_begin_in_autocommit_mode(query: str, conn: AsyncConnection) -> None:
+    await conn.set_autocommit(True)
+    sends = Sends(conn)
+    await conn.execute(query)  # type: ignore[call-overload]
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+    assert b"BEGIN" not in b"".join(sends.pieces)
+
+
+async def test_commit_and_rollback(conn: AsyncConnection) -> None:
+    sends = Sends(conn)
+    await conn.commit()
+    await conn.rollback()
+    assert sends.pieces == []
+    await conn.execute("CREATE TEMPORARY TABLE kept (a int)")
+    await conn.commit()
+    await conn.execute("INSERT INTO kept VALUES (1)")
+    await conn.rollback()
+    assert await one(conn, "SELECT count(*) FROM kept") == 0
+
+
+@pytest.mark.parametrize("query", ["SELEC 1", "SELECT * FROM nosuch", "SELECT 1/0", "SELECT 1; SELEC 1"])
+async def test_an_error_leaves_the_transaction_failed(query: str, conn: AsyncConnection) -> None:
+    """Also one in the syntax: the transaction was begun before the statement was looked at."""
+    with pytest.raises(e.DatabaseError):
+        await conn.execute(query)  # type: ignore[call-overload]
+    if ";" not in query:
+        assert conn.info.transaction_status is TransactionStatus.INERROR
+        with pytest.raises(e.InFailedSqlTransaction):
+            await conn.execute("SELECT 1")
+    await conn.rollback()
+    assert await one(conn, "SELECT 1") == 1
+
+
+@pytest.mark.parametrize("first", ["SELEC 1", "SELEC 1; SELECT 2", "SELECT 1; SELECT 1/0"])
+async def test_nobody_is_left_without_a_transaction(first: str, dsn: str, schema: str) -> None:
+    """A statement that was sent behind one that failed must not be committed on its own."""
+    async with AsyncConnection.connect(dsn) as conn:
+        await conn.execute(f"CREATE TABLE {schema}.t (a int)".encode())
+        await conn.commit()
+        failures: list[type] = []
+        ready = anyio.Event()
+
+        async def fail() -> None:
+            ready.set()
+            try:
+                await conn.execute(first)  # type: ignore[call-overload]
+            except e.DatabaseError as error:
+                failures.append(type(error))
+
+        async def insert() -> None:
+            await ready.wait()
+            try:
+                await conn.execute(f"INSERT INTO {schema}.t VALUES (1)".encode())
+            except e.InFailedSqlTransaction as error:
+                failures.append(type(error))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(fail)
+            group.start_soon(insert)
+        assert failures
+        await conn.rollback()
+        assert await one(conn, f"SELECT count(*) FROM {schema}.t") == 0
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "rollback", "END", "Abort work"])
+async def test_nobody_is_left_without_a_transaction_by_a_statement_that_ends_it(
+    end: str, dsn: str, schema: str
+) -> None:
+    async with AsyncConnection.connect(dsn) as conn:
+        await conn.execute(f"CREATE TABLE {schema}.t (a int)".encode())
+        await conn.commit()
+        await conn.execute("SELECT 1")
+        ready = anyio.Event()
+
+        async def finish() -> None:
+            ready.set()
+            await conn.execute(end)  # type: ignore[call-overload]
+
+        async def insert() -> None:
+            await ready.wait()
+            await conn.execute(f"INSERT INTO {schema}.t VALUES (1)".encode())
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(finish)
+            group.start_soon(insert)
+        await conn.rollback()
+        assert await one(conn, f"SELECT count(*) FROM {schema}.t") == 0
+
+
+async def test_rollback_to_a_savepoint_does_not_end_the_transaction(conn: AsyncConnection) -> None:
+    notices: list[Any] = []
+    conn.add_notice_handler(notices.append)
+    for statement in ("SAVEPOINT a", "ROLLBACK TO a", "ROLLBACK WORK TO SAVEPOINT a", "SELECT 1"):
+        await conn.execute(statement)  # type: ignore[call-overload]
+        assert conn.info.transaction_status is TransactionStatus.INTRANS
+    assert notices == []
+
+
+# -- settings
+
+
+async def test_autocommit(dsn: str) -> None:
+    async with AsyncConnection.connect(dsn, autocommit=True) as conn:
+        assert conn.autocommit is True
+        await conn.execute("SELECT 1")
+        assert conn.info.transaction_status is TransactionStatus.IDLE
+        await conn.set_autocommit(False)
+        assert conn.autocommit is False
+        await conn.execute("SELECT 1")
+        assert conn.info.transaction_status is TransactionStatus.INTRANS
+
+
+async def test_the_settings_of_transactions(conn: AsyncConnection) -> None:
+    assert (conn.isolation_level, conn.read_only, conn.deferrable) == (None, None, None)
+
+    async def on_the_server() -> list[str]:
+        names = ("isolation", "read_only", "deferrable")
+        shown = [await one(conn, f"SHOW transaction_{name}") for name in names]
+        await conn.rollback()
+        return shown
+
+    assert await on_the_server() == ["read committed", "off", "off"]
+    for level in IsolationLevel:
+        await conn.set_isolation_level(level)
+        assert conn.isolation_level is level
+        assert (await on_the_server())[0] == level.name.lower().replace("_", " ")
+    await conn.set_read_only(True)
+    await conn.set_deferrable(True)
+    assert await on_the_server() == ["serializable", "on", "on"]
+    await conn.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY, DEFERRABLE")
+    await conn.commit()
+    await conn.set_isolation_level(2)  # type: ignore[arg-type]
+    await conn.set_read_only(False)
+    await conn.set_deferrable(False)
+    assert conn.isolation_level is IsolationLevel.READ_COMMITTED
+    assert await on_the_server() == ["read committed", "off", "off"]
+    await conn.set_isolation_level(None)
+    await conn.set_read_only(None)
+    await conn.set_deferrable(None)
+    assert await on_the_server() == ["read committed", "on", "on"]
+
+
+async def test_the_settings_count_for_blocks_too(conn: AsyncConnection) -> None:
+    await conn.set_autocommit(True)
+    await conn.set_isolation_level(IsolationLevel.SERIALIZABLE)
+    await conn.set_read_only(True)
+    async with conn.transaction():
+        assert await one(conn, "SHOW transaction_isolation") == "serializable"
+        with pytest.raises(e.ReadOnlySqlTransaction):
+            async with conn.transaction():
+                await conn.execute("CREATE TABLE never (a int)")
+
+
+async def test_a_wrong_isolation_level(conn: AsyncConnection) -> None:
+    with pytest.raises(ValueError, match="17"):
+        await conn.set_isolation_level(17)  # type: ignore[arg-type]
+
+
+SETTINGS = ["autocommit", "isolation_level", "read_only", "deferrable"]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+async def test_settings_are_not_assigned(name: str, conn: AsyncConnection) -> None:
+    before = getattr(conn, name)
+    with pytest.raises(AttributeError, match=f"use await conn.set_{name}"):
+        setattr(conn, name, True)
+    assert getattr(conn, name) is before
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+async def test_settings_do_not_change_in_a_transaction(name: str, conn: AsyncConnection) -> None:
+    change = getattr(conn, f"set_{name}")
+    await conn.execute("SELECT 1")
+    with pytest.raises(e.ProgrammingError, match=f"{name} cannot be changed while a transaction is open"):
+        await change(True)
+    await conn.rollback()
+    async with conn.transaction():
+        with pytest.raises(e.ProgrammingError, match="transaction is open"):
+            await change(True)
+    with pytest.raises(e.UndefinedTable):
+        await conn.execute("SELECT * FROM nosuch")
+    with pytest.raises(e.ProgrammingError, match="transaction is open"):
+        await change(True)
+    await conn.rollback()
+    await change(True)
+
+
+async def test_settings_do_not_change_while_a_transaction_is_on_its_way(conn: AsyncConnection) -> None:
+    ready = anyio.Event()
+
+    async def begin() -> None:
+        ready.set()
+        await conn.execute("SELECT 1")
+
+    async def change() -> None:
+        await ready.wait()
+        with pytest.raises(e.ProgrammingError, match="transaction is open"):
+            await conn.set_autocommit(True)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(begin)
+        group.start_soon(change)
+
+
+# -- what it tells
+
+
+async def test_info(conn: AsyncConnection, server: Server) -> None:
+    info = conn.info
+    assert info.backend_pid == await one(conn, "SELECT pg_backend_pid()")
+    assert info.server_version == int(await one(conn, "SHOW server_version_num"))
+    assert info.dbname == await one(conn, "SELECT current_database()")
+    assert info.user == await one(conn, "SELECT current_user::text")
+    assert info.encoding == "utf-8"
+    assert info.protocol_version in (30000, 30002)
+    assert info.parameter_status("client_encoding") == "UTF8"
+    assert info.parameter_status("nonsense") is None
+    await conn.execute("SET TimeZone TO 'Europe/Rome'")
+    assert info.parameter_status("TimeZone") == "Europe/Rome"
+    assert str(info.timezone) == "Europe/Rome"
+    assert info.error_message == ""
+    await conn.execute("SET client_encoding TO 'latin1'")
+    assert info.encoding == "iso8859-1"
+    assert await one(conn, "SELECT 'Grüße'") == "Grüße"
+
+
+async def test_info_can_be_connected_to_again(dsn: str) -> None:
+    async with AsyncConnection.connect(dsn, application_name="again") as conn:
+        parameters = conn.info.get_parameters()
+        assert parameters["application_name"] == "again"
+        assert "password" not in parameters
+        if not conn.info.password:
+            async with AsyncConnection.connect(conn.info.dsn) as other:
+                assert other.info.get_parameters() == parameters
+
+
+async def test_the_transaction_status(conn: AsyncConnection) -> None:
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+    async with anyio.create_task_group() as group:
+        group.start_soon(conn.execute, "SELECT pg_sleep(0.05)")
+        while conn.info.transaction_status is TransactionStatus.IDLE:
+            await anyio.lowlevel.checkpoint()
+        assert conn.info.transaction_status is TransactionStatus.ACTIVE
+    assert conn.info.transaction_status is TransactionStatus.INTRANS
+    with pytest.raises(e.UndefinedTable):
+        await conn.execute("SELECT * FROM nosuch")
+    assert conn.info.transaction_status is TransactionStatus.INERROR
+
+
+async def test_nothing_shows_the_password(embedded_server: Server) -> None:
+    role = embedded_server.roles["scram-sha-256"]
+    conn = await AsyncConnection.connect(embedded_server.role_dsn("scram-sha-256"))
+    assert conn.info.password == role.password
+    for _ in range(2):
+        for text in (repr(conn), str(conn), repr(conn.info), conn.info.dsn, repr(conn.info.get_parameters())):
+            assert role.password not in text
+        assert f"user={role.user}" in repr(conn)
+        await conn.close()
+
+
+async def test_repr(conn: AsyncConnection) -> None:
+    assert "[IDLE]" in repr(conn)
+    await conn.execute("SELECT 1")
+    assert "[INTRANS]" in repr(conn)
+    await conn.close()
+    assert "[closed]" in repr(conn)
+
+
+async def test_the_descriptor_becomes_readable(conn: AsyncConnection, server: Server) -> None:
+    with selectors.DefaultSelector() as selector:
+        selector.register(conn.fileno(), selectors.EVENT_READ)
+        assert not selector.select(0)
+        server.psql(f"SELECT pg_terminate_backend({conn.info.backend_pid})")
+        assert selector.select(PATIENCE)
+        assert conn.fileno() == conn.fileno()
+
+
+async def test_the_descriptor_is_waited_for_while_queries_run(conn: AsyncConnection) -> None:
+    """It is a duplicate, so the event loop does not mind that it is registered twice."""
+    heard = anyio.Event()
+
+    class Waitable:
+        def fileno(self) -> int:
+            return conn.fileno()
+
+    async def wait() -> None:
+        await anyio.wait_readable(Waitable())  # type: ignore[arg-type]
+        heard.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        assert not heard.is_set()
+        assert await one(conn, "SELECT pg_sleep(0.05)::text") == ""
+        with anyio.fail_after(PATIENCE):
+            await heard.wait()
+
+
+# -- notices
+
+
+NOTICE = "DO $$ BEGIN RAISE NOTICE 'number %', 1; RAISE WARNING 'and 2'; END $$"
+
+
+async def test_notices(conn: AsyncConnection) -> None:
+    seen: list[tuple[str | None, str | None]] = []
+
+    def handler(diagnostic: anyq.Diagnostic) -> None:
+        seen.append((diagnostic.severity, diagnostic.message_primary))
+
+    conn.add_notice_handler(handler)
+    await conn.execute(NOTICE)
+    assert seen == [("NOTICE", "number 1"), ("WARNING", "and 2")]
+    conn.remove_notice_handler(handler)
+    await conn.execute(NOTICE)
+    assert len(seen) == 2
+    with pytest.raises(ValueError, match="list.remove"):
+        conn.remove_notice_handler(handler)
+
+
+async def test_a_notice_handler_that_fails(conn: AsyncConnection, caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[str | None] = []
+
+    def broken(diagnostic: anyq.Diagnostic) -> None:
+        raise RuntimeError("broken handler")
+
+    conn.add_notice_handler(broken)
+    conn.add_notice_handler(lambda diagnostic: seen.append(diagnostic.message_primary))
+    await conn.execute(NOTICE)
+    assert seen == ["number 1", "and 2"]
+    assert "broken handler" in caplog.text
+
+
+# -- cancelling from outside
+
+
+async def test_cancel_safe(conn: AsyncConnection) -> None:
+    async def sleep() -> None:
+        with pytest.raises(e.QueryCanceled):
+            await conn.execute("SELECT pg_sleep(1000)")
+
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group:
+            group.start_soon(sleep)
+            while not conn.closed and conn.info.transaction_status is not TransactionStatus.INERROR:
+                # It may come before the server has begun.
+                await conn.cancel_safe()
+    await conn.rollback()
+    assert await one(conn, "SELECT 1") == 1
+
+
+async def test_cancel_safe_in_time() -> None:
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.ignore_the_rest()
+
+    async with fake_server(session, FakeClient.stall) as server, connect_to(server) as conn:
+        with pytest.raises(e.ConnectionTimeout, match=r"0\.1 s"):
+            await conn.cancel_safe(timeout=0.1)
+
+
+def connect_to(server: FakeServer) -> Any:
+    return AsyncConnection.connect(server.conninfo)
+
+
+# -- statements that the server makes fail
+
+
+async def test_a_statement_is_begun_again_with_its_transaction() -> None:
+    """A victim of somebody else's CancelRequest: what had been begun is rolled back first."""
+    sent, cancelled = anyio.Event(), anyio.Event()
+    canceled = be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceled"})
+    begun = (be.ParseComplete(), be.BindComplete(), be.CommandComplete("BEGIN"))
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"SELECT 'doomed'")
+        await client.receive_until(fm.Sync)
+        sent.set()
+        await cancelled.wait()
+        await client.send(be.CommandComplete("SELECT 0"), READY, *begun, canceled, FAILED)
+        await client.expect(fm.Query, sql=b"ROLLBACK")
+        await client.send(be.CommandComplete("ROLLBACK"), READY)
+        await client.receive_until(fm.Sync)
+        await client.send(
+            *begun, be.ParseComplete(), be.BindComplete(), be.NoData(), be.CommandComplete("INSERT 0 1"), IN_TRANSACTION
+        )
+        await client.ignore_the_rest()
+
+    async def cancel(client: FakeClient) -> None:
+        await client.expect(fm.CancelRequest)
+        cancelled.set()
+
+    tags: list[str | None] = []
+
+    async def insert(conn: AsyncConnection) -> None:
+        tags.append((await conn.execute("INSERT INTO t VALUES (1)")).statusmessage)
+
+    async with fake_server(session, cancel) as server:
+        conn = await AsyncConnection.connect(server.conninfo, autocommit=True)
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
+                doomed.start_soon(conn.execute, "SELECT 'doomed'")
+                await anyio.wait_all_tasks_blocked()
+                conn._autocommit = False
+                group.start_soon(insert, conn)
+                await sent.wait()
+                doomed.cancel_scope.cancel()
+        await conn.close()
+    assert tags == ["INSERT 0 1"]

@@ -1,0 +1,367 @@
+"""Prepared statements on a server: when they are made, kept, closed and recovered.
+
+The cache by itself is tested in test_preparing.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from anyq import AsyncConnection, TransactionStatus
+from anyq import errors as e
+
+pytestmark = pytest.mark.anyio
+
+
+async def on_server(conn: AsyncConnection) -> list[str]:
+    """The texts of the statements that the server holds for the session, the oldest first."""
+    # As names are counted up, they are in the order of time.
+    cur = await conn.execute(
+        "SELECT statement FROM pg_prepared_statements WHERE NOT from_sql ORDER BY length(name), name", prepare=False
+    )
+    return [row[0] for row in await cur.fetchall()]
+
+
+@pytest.fixture
+async def auto(conn: AsyncConnection) -> AsyncConnection:
+    """The connection, in autocommit mode."""
+    await conn.set_autocommit(True)
+    return conn
+
+
+# -- when
+
+
+async def test_after_five_executions(conn: AsyncConnection) -> None:
+    assert conn.prepare_threshold == 5
+    for number in range(1, 9):
+        cur = await conn.execute("SELECT %s::int", [number])
+        assert await cur.fetchone() == (number,)
+        assert await on_server(conn) == (["SELECT $1::int"] if number > 5 else [])
+
+
+async def test_without_parameters_too(conn: AsyncConnection) -> None:
+    for _ in range(7):
+        assert await (await conn.execute("SELECT 'x'")).fetchall() == [("x",)]
+    assert await on_server(conn) == ["SELECT 'x'"]
+
+
+async def test_whichever_cursor_executes(conn: AsyncConnection) -> None:
+    one, other = conn.cursor(), conn.cursor()
+    for _ in range(3):
+        await one.execute("SELECT %s::int", [1])
+        await other.execute("SELECT %s::int", [1])
+    assert await on_server(conn) == ["SELECT $1::int"]
+
+
+@pytest.mark.parametrize("threshold", [0, 1, 2])
+async def test_another_threshold(dsn: str, anyio_backend: Any, threshold: int) -> None:
+    async with AsyncConnection.connect(dsn, prepare_threshold=threshold) as conn:
+        assert conn.prepare_threshold == threshold
+        for number in range(threshold + 2):
+            assert await on_server(conn) == (["SELECT $1::int"] if number > threshold else [])
+            await conn.execute("SELECT %s::int", [number])
+
+
+async def test_never(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = None
+    for _ in range(10):
+        await conn.execute("SELECT %s::int", [1])
+    await conn.execute("SELECT %s::int", [1], prepare=True)
+    assert await on_server(conn) == []
+    conn.prepare_threshold = 0
+    await conn.execute("SELECT %s::int", [1])
+    assert await on_server(conn) == ["SELECT $1::int"]
+
+
+async def test_on_request(conn: AsyncConnection) -> None:
+    cur = conn.cursor()
+    await cur.execute("SELECT %s::int", [1], prepare=True)
+    await conn.execute("SELECT 1", prepare=True)
+    assert await on_server(conn) == ["SELECT $1::int", "SELECT 1"]
+    for _ in range(10):
+        await cur.execute("SELECT %s::text", ["x"], prepare=False)
+    assert await on_server(conn) == ["SELECT $1::int", "SELECT 1"]
+    # It is used where it is there.
+    for number in range(3):
+        assert await (await cur.execute("SELECT %s::int", [number])).fetchone() == (number,)
+        assert await (await cur.execute("SELECT %s::int", [number], prepare=False)).fetchone() == (number,)
+    assert len(await on_server(conn)) == 2
+
+
+async def test_types_make_other_statements(conn: AsyncConnection) -> None:
+    for value in (1, "x", None, 2**40, 2):
+        assert await (await conn.execute("SELECT %s", [value], prepare=True)).fetchone() == (value,)
+    assert await on_server(conn) == ["SELECT $1"] * 3
+
+
+async def test_several_statements_are_never_prepared(conn: AsyncConnection) -> None:
+    for _ in range(10):
+        cur = await conn.execute("SELECT 1; SELECT 2")
+        assert [await result.fetchall() async for result in cur.results()] == [[(1,)], [(2,)]]
+    assert await on_server(conn) == []
+    with pytest.raises(e.SyntaxError):
+        await conn.execute("SELECT 1; SELECT 2", prepare=True)
+    await conn.rollback()
+    assert await on_server(conn) == []
+
+
+async def test_a_semicolon_in_a_statement_with_parameters(conn: AsyncConnection) -> None:
+    for _ in range(7):
+        assert await (await conn.execute("SELECT ';' || %s", ["x"])).fetchone() == (";x",)
+    assert await on_server(conn) == ["SELECT ';' || $1"]
+
+
+async def test_statements_without_rows(auto: AsyncConnection) -> None:
+    await auto.execute("CREATE TEMP TABLE t (a int)")
+    for number in range(8):
+        cur = await auto.execute("INSERT INTO t VALUES (%s)", [number])
+        assert (cur.rowcount, cur.description) == (1, None)
+    assert await on_server(auto) == ["INSERT INTO t VALUES ($1)"]
+    assert await (await auto.execute("SELECT count(*) FROM t")).fetchone() == (8,)
+
+
+async def test_a_statement_that_fails_is_not_prepared_again_and_again(auto: AsyncConnection) -> None:
+    for _ in range(8):
+        with pytest.raises(e.UndefinedColumn):
+            await auto.execute("SELECT wrong, %s", [1])
+    assert await on_server(auto) == []
+    # One that can be parsed and fails when it runs is.
+    for _ in range(8):
+        with pytest.raises(e.DivisionByZero):
+            await auto.execute("SELECT 1 / %s", [0])
+    assert await on_server(auto) == ["SELECT 1 / $1"]
+    assert await (await auto.execute("SELECT 1 / %s", [1])).fetchone() == (1,)
+
+
+async def test_the_transaction_is_rolled_back_and_the_statement_stays(conn: AsyncConnection) -> None:
+    await conn.execute("SELECT %s::int", [1], prepare=True)
+    await conn.rollback()
+    assert await on_server(conn) == ["SELECT $1::int"]
+    assert await (await conn.execute("SELECT %s::int", [2])).fetchone() == (2,)
+
+
+async def test_descriptions_of_prepared_statements(conn: AsyncConnection) -> None:
+    for _ in range(8):
+        cur = await conn.execute("SELECT %s::int AS a, 'x'::varchar(3) AS b", [1])
+        assert repr(cur.description) == (
+            "[<Column 'a', type: int4 (oid: 23)>, <Column 'b', type: varchar(3) (oid: 1043)>]"
+        )
+        assert (cur.statusmessage, cur.rowcount) == ("SELECT 1", 1)
+
+
+async def test_adapters_changed_after_it_was_prepared(conn: AsyncConnection) -> None:
+    from anyq.adapt import Loader
+
+    class Doubled(Loader):
+        def load(self, data: bytes) -> Any:
+            return int(data) * 2
+
+    class DoubledBinary(Doubled):
+        from anyq.protocol.constants import Format
+
+        format = Format.BINARY
+
+        def load(self, data: bytes) -> Any:
+            return int.from_bytes(data, "big") * 2
+
+    for _ in range(7):
+        assert await (await conn.execute("SELECT %s::int", [4])).fetchone() == (4,)
+    cur = conn.cursor()
+    cur.adapters.register_loader("int4", Doubled)
+    cur.adapters.register_loader("int4", DoubledBinary)
+    assert await (await cur.execute("SELECT %s::int", [4])).fetchone() == (8,)
+    assert await (await conn.execute("SELECT %s::int", [4])).fetchone() == (4,)
+    conn.adapters.register_loader("int4", Doubled)
+    conn.adapters.register_loader("int4", DoubledBinary)
+    assert await (await conn.execute("SELECT %s::int", [4])).fetchone() == (8,)
+
+
+# -- many tasks
+
+
+async def test_by_many_tasks_at_once(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    seen: list[Any] = []
+
+    async def run(number: int) -> None:
+        for _ in range(10):
+            seen.append(await (await conn.execute("SELECT %s::int", [number])).fetchone())
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(10):
+            tasks.start_soon(run, number)
+    assert sorted(seen) == sorted((number,) for number in range(10) for _ in range(10))
+    assert await on_server(conn) == ["SELECT $1::int"]
+
+
+async def test_failures_of_many_tasks_at_once(auto: AsyncConnection) -> None:
+    auto.prepare_threshold = 0
+    seen: list[Any] = []
+
+    async def run(number: int) -> None:
+        for divisor in (0, 1, 0, 1):
+            try:
+                seen.append(await (await auto.execute("SELECT %s / %s", [number, divisor])).fetchone())
+            except e.DivisionByZero:
+                seen.append(None)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(10):
+            tasks.start_soon(run, number)
+    assert seen.count(None) == 20
+    assert sorted(row for row in seen if row) == sorted((number,) for number in range(10) for _ in range(2))
+
+
+# -- how many
+
+
+async def test_the_least_recently_used_are_closed(conn: AsyncConnection) -> None:
+    conn.prepared_max = 3
+    for text in "abc":
+        await conn.execute(f"SELECT '{text}'".encode(), prepare=True)
+    await conn.execute("SELECT 'a'", prepare=True)
+    await conn.execute("SELECT 'd'", prepare=True)
+    # Closed with the next statement, whatever it is, so that it costs no round trip.
+    await conn.execute("SELECT 0", prepare=False)
+    assert await on_server(conn) == ["SELECT 'a'", "SELECT 'c'", "SELECT 'd'"]
+    for text in "abcd":
+        assert await (await conn.execute(f"SELECT '{text}'".encode(), prepare=True)).fetchone() == (text,)
+    await conn.execute("SELECT 0", prepare=False)
+    assert len(await on_server(conn)) == 3
+
+
+async def test_none_at_all(conn: AsyncConnection) -> None:
+    conn.prepared_max = 0
+    for _ in range(8):
+        await conn.execute("SELECT %s::int", [1], prepare=True)
+    assert await on_server(conn) == []
+
+
+async def test_any_number(conn: AsyncConnection) -> None:
+    assert conn.prepared_max == 100
+    conn.prepared_max = None
+    for number in range(110):
+        await conn.execute(f"SELECT {number}".encode(), prepare=True)
+    assert len(await on_server(conn)) == 110
+
+
+# -- statements that the server has dropped
+
+
+@pytest.mark.parametrize("command", ["DEALLOCATE ALL", "DISCARD ALL", "deallocate  all;"])
+async def test_all_are_deallocated(auto: AsyncConnection, command: Any) -> None:
+    await auto.execute("SELECT %s::int", [1], prepare=True)
+    await auto.execute(command)
+    assert await on_server(auto) == []
+    for number in range(8):
+        assert await (await auto.execute("SELECT %s::int", [number])).fetchone() == (number,)
+    # It is counted from the beginning.
+    assert await on_server(auto) == ["SELECT $1::int"]
+
+
+async def test_all_are_deallocated_in_a_transaction(conn: AsyncConnection) -> None:
+    await conn.execute("SELECT %s::int", [1], prepare=True)
+    await conn.execute("DEALLOCATE ALL")
+    await conn.rollback()
+    assert await (await conn.execute("SELECT %s::int", [1])).fetchone() == (1,)
+
+
+async def test_deallocated_by_a_function(auto: AsyncConnection) -> None:
+    # Nothing tells the driver; it notices when the statement is missing.
+    await auto.execute("SELECT %s::int", [1], prepare=True)
+    await auto.execute("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")
+    assert await on_server(auto) == []
+    for number in range(8):
+        assert await (await auto.execute("SELECT %s::int", [number])).fetchone() == (number,)
+
+
+async def test_deallocated_by_a_function_in_a_transaction(conn: AsyncConnection) -> None:
+    await conn.execute("SELECT %s::int", [1], prepare=True)
+    await conn.execute("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")
+    with pytest.raises(e.InvalidSqlStatementName):
+        await conn.execute("SELECT %s::int", [1])
+    await conn.rollback()
+    assert await (await conn.execute("SELECT %s::int", [1])).fetchone() == (1,)
+
+
+async def test_the_first_statement_of_a_transaction_is_repeated(conn: AsyncConnection) -> None:
+    await conn.execute("SELECT %s::int", [1], prepare=True)
+    await conn.execute("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")
+    await conn.commit()
+    # The BEGIN that goes with it is the driver's own, so that nothing is lost with it.
+    assert await (await conn.execute("SELECT %s::int", [1])).fetchone() == (1,)
+    assert conn.info.transaction_status is TransactionStatus.INTRANS
+
+
+# -- plans that go stale
+
+
+@pytest.fixture
+async def stale(auto: AsyncConnection) -> AsyncConnection:
+    """A connection with a prepared SELECT * FROM t, whose columns have changed since."""
+    await auto.execute("CREATE TEMP TABLE t (a int, b text); INSERT INTO t VALUES (1, 'x')")
+    for _ in range(8):
+        assert await (await auto.execute("SELECT * FROM t")).fetchall() == [(1, "x")]
+    assert await on_server(auto) == ["SELECT * FROM t"]
+    await auto.execute("ALTER TABLE t ALTER a TYPE text USING 'now ' || a, ADD c int[] DEFAULT '{1,2}'")
+    return auto
+
+
+async def test_a_stale_plan(stale: AsyncConnection) -> None:
+    cur = await stale.execute("SELECT * FROM t")
+    assert cur.description is not None and [column.type_code for column in cur.description] == [25, 25, 1007]
+    assert await cur.fetchall() == [("now 1", "x", [1, 2])]
+    for _ in range(8):
+        assert await (await stale.execute("SELECT * FROM t")).fetchall() == [("now 1", "x", [1, 2])]
+    # The old one has been closed.
+    assert await on_server(stale) == ["SELECT * FROM t"]
+
+
+async def test_a_stale_plan_for_the_first_statement_of_a_transaction(stale: AsyncConnection) -> None:
+    await stale.set_autocommit(False)
+    assert await (await stale.execute("SELECT * FROM t")).fetchall() == [("now 1", "x", [1, 2])]
+    assert stale.info.transaction_status is TransactionStatus.INTRANS
+
+
+async def test_a_stale_plan_in_a_transaction(stale: AsyncConnection) -> None:
+    await stale.set_autocommit(False)
+    await stale.execute("SELECT 1")
+    with pytest.raises(e.FeatureNotSupported):
+        await stale.execute("SELECT * FROM t")
+    assert stale.info.transaction_status is TransactionStatus.INERROR
+    await stale.rollback()
+    await stale.execute("SELECT 1")
+    assert await (await stale.execute("SELECT * FROM t")).fetchall() == [("now 1", "x", [1, 2])]
+
+
+async def test_a_stale_plan_in_a_savepoint(stale: AsyncConnection) -> None:
+    async with stale.transaction():
+        with pytest.raises(e.FeatureNotSupported):
+            async with stale.transaction():
+                await stale.execute("SELECT * FROM t")
+        assert await (await stale.execute("SELECT * FROM t")).fetchall() == [("now 1", "x", [1, 2])]
+
+
+async def test_a_stale_plan_for_many_tasks(stale: AsyncConnection) -> None:
+    seen: list[Any] = []
+
+    async def run() -> None:
+        seen.append(await (await stale.execute("SELECT * FROM t")).fetchall())
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(10):
+            tasks.start_soon(run)
+    assert seen == [[("now 1", "x", [1, 2])]] * 10
+
+
+async def test_a_plan_that_the_server_renews_by_itself(auto: AsyncConnection) -> None:
+    await auto.execute("CREATE TEMP TABLE t (a int); INSERT INTO t VALUES (1)")
+    for _ in range(8):
+        await auto.execute("SELECT a FROM t")
+    await auto.execute("ALTER TABLE t ADD b text; CREATE INDEX ON t (a); ANALYZE t")
+    assert await (await auto.execute("SELECT a FROM t")).fetchall() == [(1,)]
+    assert await on_server(auto) == ["SELECT a FROM t"]

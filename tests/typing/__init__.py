@@ -1,0 +1,1 @@
+"""Programs of users, for the type checker to read; they are never run."""

@@ -1,0 +1,55 @@
+"""The types that connecting gives."""
+
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import assert_type
+
+import anyq
+from anyq import AsyncConnecting, AsyncConnection, AsyncCursor
+from anyq.rows import DictRow, TupleRow, class_row, dict_row, scalar_row, tuple_row
+
+
+@dataclass
+class Person:
+    name: str
+    age: int
+
+
+async def by_default() -> None:
+    assert_type(anyq.AsyncConnection.connect(), AsyncConnecting[AsyncConnection[TupleRow]])
+    assert_type(await anyq.AsyncConnection.connect("dbname=test"), AsyncConnection[TupleRow])
+    assert_type(await anyq.AsyncConnection.connect(host="localhost", port=5432, row_factory=None), AsyncConnection)
+    async with anyq.AsyncConnection.connect("dbname=test", autocommit=True, prepare_threshold=None) as conn:
+        assert_type(conn, AsyncConnection[tuple[Any, ...]])
+        assert_type(conn.cursor(), AsyncCursor[tuple[Any, ...]])
+    async with await anyq.AsyncConnection.connect("dbname=test", connect_timeout=1.5) as conn:
+        assert_type(conn, AsyncConnection[TupleRow])
+
+
+async def with_a_row_factory() -> None:
+    assert_type(await AsyncConnection.connect(row_factory=tuple_row), AsyncConnection[TupleRow])
+    assert_type(await AsyncConnection.connect(row_factory=dict_row), AsyncConnection[DictRow])
+    assert_type(await AsyncConnection.connect(row_factory=scalar_row), AsyncConnection[Any])
+    assert_type(await AsyncConnection.connect("", row_factory=class_row(Person)), AsyncConnection[Person])
+    async with AsyncConnection.connect(row_factory=class_row(Person)) as people:
+        assert_type(people, AsyncConnection[Person])
+        assert_type(people.cursor(), AsyncCursor[Person])
+        assert_type(await people.execute("SELECT * FROM people"), AsyncCursor[Person])
+        assert_type(await (await people.execute("SELECT * FROM people")).fetchone(), Person | None)
+        assert_type(people.cursor(row_factory=dict_row), AsyncCursor[DictRow])
+    async with await AsyncConnection.connect(row_factory=dict_row) as dicts:
+        assert_type(await (await dicts.execute("SELECT 1 AS a")).fetchall(), list[dict[str, Any]])
+
+
+async def annotated(plain: AsyncConnection, dicts: AsyncConnection[DictRow], anything: AsyncConnection[Any]) -> None:
+    assert_type(await (await plain.execute("SELECT 1")).fetchone(), tuple[Any, ...] | None)
+    assert_type(await (await dicts.execute("SELECT 1")).fetchone(), dict[str, Any] | None)
+    wanted: AsyncConnection[DictRow] = await AsyncConnection.connect(row_factory=dict_row)
+    assert_type(wanted.row_factory(anything.cursor())([1]), DictRow)
+    await AsyncConnection.connect(autocommit="yes")  # type: ignore[call-overload]
+    await AsyncConnection.connect(row_factory=Person)  # type: ignore[arg-type]

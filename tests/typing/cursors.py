@@ -1,0 +1,134 @@
+"""The types that executing and fetching give."""
+
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from typing_extensions import LiteralString, assert_type
+
+from anyq import AsyncClientCursor, AsyncConnection, AsyncCursor, AsyncRawCursor, AsyncRowStream, Column, sql
+from anyq.rows import (
+    DictRow,
+    TupleRow,
+    args_row,
+    class_row,
+    dict_row,
+    kwargs_row,
+    namedtuple_row,
+    scalar_row,
+    tuple_row,
+)
+
+
+@dataclass
+class Person:
+    name: str
+    age: int = 0
+
+
+def count(**values: object) -> int:
+    return len(values)
+
+
+async def cursors(conn: AsyncConnection) -> None:
+    assert_type(conn.cursor(), AsyncCursor[TupleRow])
+    assert_type(conn.cursor(binary=True), AsyncCursor[TupleRow])
+    assert_type(conn.cursor(row_factory=tuple_row), AsyncCursor[TupleRow])
+    assert_type(conn.cursor(row_factory=dict_row), AsyncCursor[DictRow])
+    assert_type(conn.cursor(row_factory=namedtuple_row), AsyncCursor[NamedTuple])
+    assert_type(conn.cursor(row_factory=scalar_row, binary=True), AsyncCursor[Any])
+    assert_type(conn.cursor(row_factory=class_row(Person)), AsyncCursor[Person])
+    assert_type(conn.cursor(row_factory=args_row(Person)), AsyncCursor[Person])
+    assert_type(conn.cursor(row_factory=kwargs_row(count)), AsyncCursor[int])
+    async with conn.cursor() as cur:
+        assert_type(cur, AsyncCursor[TupleRow])
+    async with conn.cursor(row_factory=class_row(Person)) as people:
+        assert_type(people, AsyncCursor[Person])
+
+
+async def fetching(conn: AsyncConnection) -> None:
+    cur = conn.cursor()
+    assert_type(await cur.execute("SELECT 1"), AsyncCursor[TupleRow])
+    assert_type(await cur.fetchone(), tuple[Any, ...] | None)
+    assert_type(await cur.fetchmany(), list[tuple[Any, ...]])
+    assert_type(await cur.fetchall(), list[tuple[Any, ...]])
+    async for row in cur:
+        assert_type(row, tuple[Any, ...])
+    async for row in cur.stream("SELECT 1"):
+        assert_type(row, tuple[Any, ...])
+    async for result in cur.results():
+        assert_type(result, AsyncCursor[TupleRow])
+    assert_type(await cur.set_result(0), AsyncCursor[TupleRow])
+
+    people = conn.cursor(row_factory=class_row(Person))
+    assert_type(await people.execute("SELECT * FROM people"), AsyncCursor[Person])
+    assert_type(await people.fetchone(), Person | None)
+    assert_type(await people.fetchmany(5), list[Person])
+    assert_type(await people.fetchall(), list[Person])
+    assert_type([person.age async for person in people], list[int])
+    async with people.stream("SELECT * FROM people") as stream:
+        assert_type(stream, AsyncRowStream[Person])
+        async for person in stream:
+            assert_type(person, Person)
+    print((await people.fetchone()).name)  # type: ignore[union-attr]
+
+    dicts = conn.cursor(row_factory=dict_row)
+    assert_type(await dicts.fetchone(), dict[str, Any] | None)
+    values = conn.cursor(row_factory=scalar_row)
+    value: int | None = await values.fetchone()
+    assert_type(value, int | None)
+
+
+async def attributes(cur: AsyncCursor) -> None:
+    assert_type(cur.description, list[Column] | None)
+    assert_type(cur.rowcount, int)
+    assert_type(cur.rownumber, int | None)
+    assert_type(cur.statusmessage, str | None)
+    assert_type(cur.nextset(), bool | None)
+    assert_type(cur.connection, AsyncConnection[Any])
+    if cur.description is not None:
+        assert_type(cur.description[0].name, str)
+        assert_type(cur.description[0].type_code, int)
+
+
+async def queries(conn: AsyncConnection, literal: LiteralString, text: str) -> None:
+    await conn.execute("SELECT %s", [1])
+    await conn.execute("SELECT %s", (1, "x", None))
+    await conn.execute("SELECT %(a)s", {"a": 1})
+    await conn.execute(literal)
+    await conn.execute(b"SELECT 1")
+    await conn.execute(sql.SQL("SELECT {}").format(sql.Identifier("a")))
+    # A query that is put together from strings is where an injection comes from.
+    # mypy does not tell a literal from another string.
+    await conn.execute(text)  # pyright: ignore[reportArgumentType]
+    await conn.execute(f"SELECT {text}")  # pyright: ignore[reportArgumentType]
+    await conn.execute("SELECT %s", 1)  # type: ignore[arg-type]
+    await conn.execute("SELECT %s", {1})  # type: ignore[arg-type]
+    cur = conn.cursor()
+    await cur.executemany("SELECT %s", [(1,), [2]])
+    await cur.executemany("SELECT %s", ((n,) for n in range(3)), returning=True)
+    await cur.executemany("SELECT %(a)s", [{"a": 1}])
+    await cur.executemany("SELECT %s", [1, 2])  # type: ignore[list-item]
+    cur.stream("SELECT %s", [1], binary=True, size=10)
+
+
+async def kinds_of_cursors(conn: AsyncConnection) -> None:
+    client = AsyncClientCursor(conn)
+    assert_type(client.mogrify("SELECT %s", [1]), str)
+    assert_type(await AsyncClientCursor(conn, row_factory=dict_row).fetchone(), dict[str, Any] | None)
+    assert_type(await AsyncRawCursor(conn, row_factory=class_row(Person)).fetchall(), list[Person])
+
+
+def own_factory(cursor: AsyncCursor[Any]) -> Callable[[Sequence[Any]], list[str]]:
+    return lambda values: [str(value) for value in values]
+
+
+async def factories(conn: AsyncConnection) -> None:
+    assert_type(await conn.cursor(row_factory=own_factory).fetchone(), list[str] | None)
+    conn.cursor(row_factory=len)  # type: ignore[arg-type]
+    conn.cursor(row_factory=own_factory).row_factory = own_factory
+    conn.cursor().row_factory = dict_row  # type: ignore[assignment]
