@@ -5,7 +5,7 @@ This module has the public names.
 
 from __future__ import annotations
 
-from . import adapt, errors, rows, sql, types
+from . import adapt, errors, rows, sql, sync, types
 from ._accel import implementation as __impl__
 from ._column import Column
 from ._info import ConnectionInfo
@@ -15,6 +15,23 @@ from ._subscription import NotificationStream, Notify
 from .adapt import AdaptersMap, Dumper, Loader, PyFormat, Transformer
 from .connection import AsyncConnecting, AsyncConnection
 from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
+from .dbapi20 import (
+    BINARY,
+    DATETIME,
+    NUMBER,
+    ROWID,
+    STRING,
+    Binary,
+    Date,
+    DateFromTicks,
+    Time,
+    TimeFromTicks,
+    Timestamp,
+    TimestampFromTicks,
+    apilevel,
+    paramstyle,
+    threadsafety,
+)
 from .errors import (
     ConnectionTimeout,
     DatabaseError,
@@ -32,6 +49,16 @@ from .errors import (
 from .listener import AsyncListener, Gap, listen
 from .postgres import adapters
 from .protocol.constants import TransactionStatus
+from .sync import (
+    ClientCursor,
+    Connection,
+    Cursor,
+    Listener,
+    RawCursor,
+    RowStream,
+    Transaction,
+    connect,
+)
 from .transaction import AsyncTransaction, OutOfOrderTransactionNesting, Rollback
 
 __version__ = "0.1.0"
@@ -46,11 +73,19 @@ __all__ = [
     "AsyncRawCursor",
     "AsyncRowStream",
     "AsyncTransaction",
+    "BINARY",
+    "Binary",
+    "ClientCursor",
     "Column",
+    "Connection",
     "ConnectionInfo",
     "ConnectionTimeout",
+    "Cursor",
+    "DATETIME",
     "DataError",
     "DatabaseError",
+    "Date",
+    "DateFromTicks",
     "Diagnostic",
     "Dumper",
     "Error",
@@ -59,7 +94,9 @@ __all__ = [
     "InterfaceError",
     "InternalError",
     "IsolationLevel",
+    "Listener",
     "Loader",
+    "NUMBER",
     "NotSupportedError",
     "NotificationStream",
     "Notify",
@@ -67,7 +104,16 @@ __all__ = [
     "OutOfOrderTransactionNesting",
     "ProgrammingError",
     "PyFormat",
+    "ROWID",
+    "RawCursor",
     "Rollback",
+    "RowStream",
+    "STRING",
+    "Time",
+    "TimeFromTicks",
+    "Timestamp",
+    "TimestampFromTicks",
+    "Transaction",
     "TransactionStatus",
     "Transformer",
     "Warning",
@@ -75,9 +121,14 @@ __all__ = [
     "__version__",
     "adapt",
     "adapters",
+    "apilevel",
+    "connect",
     "errors",
     "listen",
+    "paramstyle",
     "rows",
     "sql",
+    "sync",
+    "threadsafety",
     "types",
 ]

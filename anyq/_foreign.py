@@ -239,8 +239,9 @@ class ForeignStream(Channel):
             raw = self._raw_socket()
             self._close_channel()
             if raw is not None:
-                with suppress(OSError):
-                    raw.shutdown(socket.SHUT_RDWR)
+                # By a duplicate: uvloop does not let its own be shut down.
+                with suppress(OSError), raw.dup() as duplicate:
+                    duplicate.shutdown(socket.SHUT_RDWR)
 
     def _close_channel(self) -> None:
         self._closed = True

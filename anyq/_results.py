@@ -130,6 +130,10 @@ class ResultHolder(ABC, Generic[Row]):
 
     # -- taking
 
+    def _close(self) -> None:
+        self._closed = True
+        self._reset()
+
     def _reset(self) -> None:
         self._results = ()
         self._result = None

@@ -256,8 +256,7 @@ class AsyncCursor(ResultHolder[Row]):
 
     async def close(self) -> None:
         """Close the cursor and forget its result. The connection stays open."""
-        self._closed = True
-        self._reset()
+        self._close()
         await self._conn.wire.backend.checkpoint()
 
     async def __aenter__(self) -> Self:
@@ -270,8 +269,7 @@ class AsyncCursor(ResultHolder[Row]):
         exc_tb: TracebackType | None,
     ) -> None:
         # No checkpoint: nothing is waited for, and a cancellation here would hide the error that is on its way.
-        self._closed = True
-        self._reset()
+        self._close()
 
     def setinputsizes(self, sizes: Sequence[Any]) -> None:
         """Do nothing (PEP 249): sizes are not needed."""

@@ -71,7 +71,7 @@ def TimeFromTicks(ticks: float) -> dt.time:
 
 
 def TimestampFromTicks(ticks: float) -> dt.datetime:
-    """Return the local date and time, without a zone, of a time in seconds since 1970-01-01 00:00 UTC; whole seconds."""
+    """Return the local date and time, without a zone, of a time in seconds since 1970-01-01 UTC; whole seconds."""
     return Timestamp(*time.localtime(ticks)[:6])
 
 

@@ -32,7 +32,7 @@ class Rollback(Exception):
     :param transaction: the block to leave, with all that are inside it; by default the innermost.
     """
 
-    def __init__(self, transaction: AsyncTransaction | None = None) -> None:
+    def __init__(self, transaction: object | None = None) -> None:
         super().__init__()
         self.transaction = transaction
 

@@ -26,7 +26,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "options": ("conninfo", "_connstrings"),
     "adaptation": (
         *("adapt", "types", "typeinfo", "postgres", "rows", "sql"),
-        *("_adapters_map", "_column", "_queries", "_preparing"),
+        *("_adapters_map", "_column", "_queries", "_preparing", "dbapi20"),
     ),
     "backends": ("backends",),
     "streams": ("streams", "_channel", "_foreign"),
@@ -34,7 +34,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "wire": ("wire",),
     "objects": (
         *("cursor", "server_cursor", "transaction", "pipeline", "copy", "notifications"),
-        *("_execution", "_executemany", "_info", "_notifies", "_settings", "_streaming", "_subscription"),
+        *("_execution", "_executemany", "_info", "_notifies", "_results", "_settings", "_streaming"),
+        "_subscription",
     ),
     "opening": ("_opening", "_login"),
     "connection": ("connection",),

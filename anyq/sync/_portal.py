@@ -95,10 +95,10 @@ class Portal:
         if threading.get_ident() == self._thread:
             raise InterfaceError(OWN_THREAD)
         # One that is in use is not there: a signal handler that interrupts a call may make calls of its own.
-        try:
-            lease: Lease = self._local.idle.pop()
-        except (AttributeError, IndexError):
-            lease = self._new_lease()
+        idle: list[Lease] | None = getattr(self._local, "idle", None)
+        if idle is None:
+            idle = self._local.idle = []
+        lease = idle.pop() if idle else self._new_lease()
         job = Job(func, args, kwargs, _limit.get())
         try:
             lease.worker.submit(job)
@@ -108,9 +108,9 @@ class Portal:
                 lease.worker.cancel(job)
                 # A worker that is not done in time is left to itself.
                 if job.wait_at_most(grace + MARGIN):
-                    self._local.idle.append(lease)
+                    idle.append(lease)
             raise
-        self._local.idle.append(lease)
+        idle.append(lease)
         error = job.error
         if error is None:
             result: T = job.result
@@ -122,7 +122,6 @@ class Portal:
             job.error = error = None
 
     def _new_lease(self) -> Lease:
-        self._local.idle = getattr(self._local, "idle", [])
         worker = Worker(self._backend, self._post)
         lease = Lease(worker)
         self.spawn(self._run_worker, worker)

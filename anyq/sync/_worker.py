@@ -18,6 +18,7 @@ import _thread
 import math
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -86,7 +87,7 @@ class Worker:
         self._next: Job | None = None
         self._running: Job | None = None
         self._waiter: Waiter | None = None
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope
         self._ended = False
         self._dead = False
 
@@ -198,11 +199,9 @@ class Lease:
         self.worker = worker
 
     def __del__(self) -> None:
-        try:
+        # If the loop has ended, the worker has with it.
+        with suppress(RuntimeError):
             self.worker.end()
-        except RuntimeError:
-            # The loop has ended, and the worker with it.
-            pass
 
 
 STOPPED = (

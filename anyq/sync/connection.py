@@ -141,6 +141,8 @@ class Connection(ErrorClasses, Generic[Row]):
                 conninfo,
                 autocommit=autocommit,
                 prepare_threshold=prepare_threshold,
+                row_factory=None,
+                cursor_factory=None,
                 context=context,
                 grace_period=grace_period,
                 stream=stream,
@@ -180,10 +182,20 @@ class Connection(ErrorClasses, Generic[Row]):
         :raises InterfaceError: this is the thread of the portal's event loop, or the portal is not running.
         """
         user = object()
-        way = open_portal(portal, user)
+        return cls.on_portal(connection, open_portal(portal, user), user, cursor_factory)
+
+    @classmethod
+    def on_portal(
+        cls,
+        connection: AsyncConnection[Row],
+        portal: Portal,
+        user: object,
+        cursor_factory: type[Cursor[Any]] | None = None,
+    ) -> Connection[Row]:
+        """For this package: do the same on a portal that is open."""
         return cls(
             connection,
-            way,
+            portal,
             user,
             owner=False,
             row_factory=connection.row_factory,

@@ -246,6 +246,12 @@ class Cursor(Generic[Row]):
         self._async._check_open()
         return self._remaining()
 
+    def __next__(self) -> Row:
+        inner = self._async
+        if inner._position >= len(inner._rows()):
+            raise StopIteration
+        return inner._fetchone()  # type: ignore[return-value]
+
     def _remaining(self) -> Iterator[Row]:
         # A generator: for a row that is there, each step more of the way would take longer than the row.
         inner = self._async

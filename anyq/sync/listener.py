@@ -6,10 +6,10 @@ or channels.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 import anyio
 from anyio.from_thread import BlockingPortal
@@ -35,11 +35,11 @@ class Listener:
     Iterate over it for the events of the channels it was made with, and call :meth:`subscribe` for others.
     """
 
-    def __init__(self, listener: Callable[[], AsyncListener], portal: BlockingPortal | None) -> None:
-        self._make = listener
+    def __init__(self, listener: AsyncListener, has_channels: bool, portal: BlockingPortal | None) -> None:
+        self._listener = listener
+        self._has_channels = has_channels
         self._portal_given = portal
-        self._portal: Portal
-        self._listener: AsyncListener | None = None
+        self._portal: Portal | None = None
         self._stream: NotificationStream[Event] | None = None
         self._entered: anyio.Event
         self._left: anyio.Event
@@ -49,26 +49,28 @@ class Listener:
     @property
     def connection(self) -> Connection[TupleRow] | None:
         """The connection of the moment, None while there is none. It may be used for statements, in autocommit mode."""
-        connection = self._listener.connection if self._listener is not None else None
-        return None if connection is None else Connection.on_portal(connection, self._portal)
+        connection = self._listener.connection
+        if connection is None or self._portal is None:
+            return None
+        return Connection.on_portal(connection, self._portal, self)
 
     # -- the block
 
     def __enter__(self) -> Self:
-        if self._listener is not None:
+        if self._portal is not None:
             raise InterfaceError("a listener can be entered once; call anyq.sync.listen() again")
         self._portal = open_portal(self._portal_given, self)
         try:
             self.call(self._begin)
             self._portal.spawn(self._hold)
-            self.call(self._entered.wait)
-            if self._error is not None:
-                raise self._error
+            self.call(self._wait_entered)
         except BaseException:
             self._leave()
             raise
-        assert self._listener is not None
-        if self._listener.has_channels:
+        if self._error is not None:
+            self._leave()
+            raise self._error
+        if self._has_channels:
             self._stream = NotificationStream(self, self._listener.stream, ITEMS_PER_CHECKPOINT)
         return self
 
@@ -83,17 +85,19 @@ class Listener:
             raise self._error
 
     def _leave(self) -> None:
+        assert self._portal is not None
         try:
-            if self._listener is not None:
-                self.call(self._finish)
+            self.call(self._finish)
         finally:
             self._portal.release(self)
 
     async def _begin(self) -> None:
-        self._listener = self._make()
         self._entered = anyio.Event()
         self._left = anyio.Event()
         self._ended = anyio.Event()
+
+    async def _wait_entered(self) -> None:
+        await self._entered.wait()
 
     async def _finish(self) -> None:
         self._left.set()
@@ -101,7 +105,6 @@ class Listener:
 
     async def _hold(self) -> None:
         """Enter the block, and leave it when told to: the body of the task that has it."""
-        assert self._listener is not None
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._watch, group.cancel_scope)
@@ -118,8 +121,9 @@ class Listener:
 
     async def _watch(self, scope: anyio.CancelScope) -> None:
         await self._left.wait()
-        # Also while it is being entered.
-        scope.cancel()
+        if not self._entered.is_set():
+            # The thread was interrupted while the block was being entered.
+            scope.cancel()
 
     # -- events
 
@@ -132,9 +136,9 @@ class Listener:
 
         :raises InterfaceError: it was made with none.
         """
-        if self._listener is None:
-            raise InterfaceError("enter the listener first: with anyq.sync.listen(...) as listener")
         if self._stream is None:
+            if self._has_channels:
+                raise InterfaceError(_NOT_ENTERED)
             raise InterfaceError("the listener has no channels of its own; iterate over what its subscribe() gives")
         return self._stream
 
@@ -148,8 +152,8 @@ class Listener:
 
         :raises OperationalError: the listener has given up.
         """
-        if self._listener is None:
-            raise InterfaceError("enter the listener first: with anyq.sync.listen(...) as listener")
+        if self._portal is None:
+            raise InterfaceError(_NOT_ENTERED)
         block = self._listener.subscribe(*channels, max_buffer_size=max_buffer_size, overflow=overflow)
         stream = self.call(block.__aenter__)
         try:
@@ -162,7 +166,11 @@ class Listener:
 
     def call(self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """For this package: run a coroutine function in the event loop, and return what it returns."""
+        assert self._portal is not None
         return self._portal.call(GRACE_PERIOD, func, *args, **kwargs)
+
+
+_NOT_ENTERED = "enter the listener first: with anyq.sync.listen(...) as listener"
 
 
 def listen(
@@ -190,15 +198,13 @@ def listen(
     :raises OperationalError: the first connection could not be made; or, from the block, the listener has given up.
     """
 
-    def make() -> AsyncListener:
-        return async_listen(
-            conninfo,
-            *channels,
-            max_buffer_size=max_buffer_size,
-            overflow=overflow,
-            give_up_after=give_up_after,
-            max_delay=max_delay,
-            **kwargs,
-        )
-
-    return Listener(make, portal)
+    listener = async_listen(
+        conninfo,
+        *channels,
+        max_buffer_size=max_buffer_size,
+        overflow=overflow,
+        give_up_after=give_up_after,
+        max_delay=max_delay,
+        **kwargs,
+    )
+    return Listener(listener, bool(channels), portal)
