@@ -113,6 +113,10 @@ class AsyncRowStream(Generic[Row]):
         if result is not None and result.rows:
             self._take(result)
             return
+        if request.failure is not None:
+            # There may be no end to the rows that nobody wants any more.
+            await self.aclose()
+            raise request.failure
         self._exhausted = True
         self._rows = []
         assert self._statement is not None

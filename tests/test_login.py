@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import pytest
 
 from anyq import AsyncConnection
 from anyq import errors as e
 from anyq.protocol import backend as be
-from tests.fakeserver import READY, FakeClient, fake_server
+from anyq.protocol.auth import ScramClient
+from tests.fakeserver import READY, FakeClient, FakeServer, fake_server
 from tests.protocol import frontend_messages as fm
 from tests.server import Server
 
@@ -171,20 +174,37 @@ async def test_a_server_that_would_keep_us_busy() -> None:
         await log_in(script)
 
 
-async def test_a_login_that_is_cancelled_while_it_computes() -> None:
+async def test_a_login_that_is_cancelled_while_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     """In its thread it goes on, but nobody waits for that."""
+    computing, ended = anyio.Event(), anyio.Event()
+    enough = threading.Event()
+
+    def compute(*args: object) -> bytes:
+        anyio.from_thread.run_sync(computing.set)
+        enough.wait(PATIENCE)
+        return bytes(32)
 
     async def script(client: FakeClient) -> None:
+        await client.expect(fm.Startup)
         await first_of_scram(client, 400_000)
-        computing.set()
         await client.expect_end()
+        ended.set()
 
-    computing = anyio.Event()
-    async with anyio.create_task_group() as group:
-        group.start_soon(log_in, script)
-        await computing.wait()
-        await anyio.wait_all_tasks_blocked()
-        group.cancel_scope.cancel()
+    monkeypatch.setattr(ScramClient, "salted_password", staticmethod(compute))
+    try:
+        async with fake_server(script) as server:
+            with anyio.fail_after(PATIENCE):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(connect, server)
+                    await computing.wait()
+                    group.cancel_scope.cancel()
+                await ended.wait()
+    finally:
+        enough.set()
+
+
+async def connect(server: FakeServer) -> None:
+    await AsyncConnection.connect(server.conninfo, password="secret")
 
 
 @pytest.mark.parametrize(

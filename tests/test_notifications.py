@@ -20,8 +20,11 @@ import trio
 import anyq
 from anyq import AsyncConnection, Notify, TransactionStatus, _notifies
 from anyq import errors as e
+from anyq.protocol import backend as be
 from anyq.sql import Identifier
-from tests.activity import PATIENCE, until_sleeping
+from tests.activity import PATIENCE
+from tests.fakeserver import IN_TRANSACTION, READY, FakeClient, fake_server
+from tests.protocol import frontend_messages as fm
 from tests.stepping import cancel_at_each_wait
 
 pytestmark = pytest.mark.anyio
@@ -230,15 +233,14 @@ async def test_clones_compete(auto: AsyncConnection, other: AsyncConnection) -> 
                 # As a worker does: meanwhile the others take the rest.
                 await auto.execute("SELECT 1")
 
-    async with anyio.create_task_group() as tasks:
-        async with auto.listen("a") as stream:
-            for number in got:
-                tasks.start_soon(work, number, stream.clone())
-            await anyio.wait_all_tasks_blocked()
-            await send(other, "a", *range(300))
-            with anyio.fail_after(PATIENCE):
-                while sum(map(len, got.values())) < 300:
-                    await auto.execute("SELECT 1")
+    async with anyio.create_task_group() as tasks, auto.listen("a") as stream:
+        for number in got:
+            tasks.start_soon(work, number, stream.clone())
+        await anyio.wait_all_tasks_blocked()
+        await send(other, "a", *range(300))
+        with anyio.fail_after(PATIENCE):
+            while sum(map(len, got.values())) < 300:
+                await auto.execute("SELECT 1")
         # The block is left: the workers come to the end of the stream.
     assert sorted(int(p) for payloads in got.values() for p in payloads) == list(range(300))
     for payloads in got.values():
@@ -337,19 +339,989 @@ async def test_everything_at_once_on_one_connection(auto: AsyncConnection, other
     assert await listened_to(auto) == set()
 
 
-async def test_notifications_come_while_a_query_runs(auto: AsyncConnection, other: AsyncConnection, dsn: str) -> None:
-    async with auto.listen("a") as stream, anyio.create_task_group() as tasks:
-        tasks.start_soon(auto.execute, "SELECT pg_sleep(60)")
-        await until_sleeping(dsn, auto.info.backend_pid)
-        # The server holds notifications back while a statement runs, and sends them at its end.
-        await send(other, "a", "late")
-        await auto.cancel_safe()
-        with pytest.raises(BaseExceptionGroup) if False else _nothing():  # noqa: RUF100
+async def test_a_notification_amid_the_reply_to_a_query() -> None:
+    """Whoever reads hands it out at once, whatever the query does next."""
+    received = anyio.Event()
+
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b'LISTEN "a"')
+        await client.send(be.CommandComplete("LISTEN"), READY)
+        await client.expect(fm.Query, sql=b"SLOW")
+        await client.send(be.NotificationResponse(7, "a", "early"))
+        await received.wait()
+        await client.send(be.CommandComplete("SELECT 0"), READY)
+        await client.expect(fm.Query, sql=b'UNLISTEN "a"')
+        await client.send(be.CommandComplete("UNLISTEN"), READY)
+        await client.ignore_the_rest()
+
+    with anyio.fail_after(PATIENCE):
+        async with (
+            fake_server(script) as server,
+            AsyncConnection.connect(server.conninfo, autocommit=True) as conn,
+            conn.listen("a") as stream,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(conn.send_command, b"SLOW")
+            assert await stream.receive() == Notify("a", "early", 7)
+            received.set()
+
+
+# -- transactions
+
+
+async def test_listen_takes_effect_at_commit(conn: AsyncConnection, other: AsyncConnection) -> None:
+    async with conn.transaction():
+        async with conn.listen("a") as stream:
+            assert await listened_to(conn) == set()
+            await send(other, "a", "before")
+            await conn.execute("SELECT 1")
+            with pytest.raises(anyio.WouldBlock):
+                stream.receive_nowait()
+            # Left before it has begun.
+        async with conn.listen("a") as stream:
             pass
+        block = conn.listen("a")
+        stream = await block.__aenter__()
+    await send(other, "a", "after")
+    assert await receive(stream) == ["after"]
+    await block.__aexit__(None, None, None)
+    assert await listened_to(conn) == set()
+    await conn.rollback()
+
+
+async def test_listening_opens_no_transaction(conn: AsyncConnection, other: AsyncConnection) -> None:
+    async with conn.listen("a") as stream:
+        assert conn.info.transaction_status is TransactionStatus.IDLE
+        await send(other, "a", 1)
+        assert await receive(stream) == ["1"]
+        assert conn.info.transaction_status is TransactionStatus.IDLE
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+
+
+async def by_rollback(conn: AsyncConnection, enter: Callable[[], Awaitable[None]]) -> None:
+    await enter()
+    await conn.rollback()
+
+
+async def by_statement(conn: AsyncConnection, enter: Callable[[], Awaitable[None]]) -> None:
+    await enter()
+    await conn.execute("ROLLBACK")
+
+
+async def by_exception(conn: AsyncConnection, enter: Callable[[], Awaitable[None]]) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with conn.transaction():
+            await enter()
+            raise ZeroDivisionError
+
+
+async def by_rollback_exception(conn: AsyncConnection, enter: Callable[[], Awaitable[None]]) -> None:
+    async with conn.transaction():
+        await enter()
+        raise anyq.Rollback
+
+
+async def by_failure_and_commit(conn: AsyncConnection, enter: Callable[[], Awaitable[None]]) -> None:
+    await enter()
+    with pytest.raises(e.DivisionByZero):
+        await conn.execute("SELECT 1/0")
+    await conn.commit()
+
+
+async def by_failing_commit(conn: AsyncConnection, enter: Callable[[], Awaitable[None]]) -> None:
+    await conn.execute("CREATE TEMPORARY TABLE t (x int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    await conn.execute("INSERT INTO t VALUES (1), (1)")
+    await enter()
+    with pytest.raises(e.UniqueViolation):
+        await conn.commit()
+
+
+async def by_savepoint(conn: AsyncConnection, enter: Callable[[], Awaitable[None]]) -> None:
+    async with conn.transaction():
+        await conn.execute("SELECT 1")
+        async with conn.transaction():
+            await enter()
+            raise anyq.Rollback
+
+
+async def by_cancellation(conn: AsyncConnection, enter: Callable[[], Awaitable[None]]) -> None:
+    with anyio.CancelScope() as scope:
+        async with conn.transaction():
+            await enter()
+            scope.cancel()
+            await anyio.sleep_forever()
+
+
+async def by_chain(conn: AsyncConnection, enter: Callable[[], Awaitable[None]]) -> None:
+    await conn.execute("COMMIT AND CHAIN")
+    await enter()
+    await conn.rollback()
+
+
+ROLLBACKS = [
+    by_rollback,
+    by_statement,
+    by_exception,
+    by_rollback_exception,
+    by_failure_and_commit,
+    by_failing_commit,
+    by_savepoint,
+    by_cancellation,
+    by_chain,
+]
+
+
+@pytest.mark.parametrize("roll_back", ROLLBACKS)
+async def test_listening_goes_on_after_a_rollback(
+    conn: AsyncConnection, other: AsyncConnection, roll_back: Callable[..., Awaitable[None]]
+) -> None:
+    await conn.execute("SELECT 1")
+    block = conn.listen("a")
+    streams: list[anyq.NotificationStream] = []
+
+    async def enter() -> None:
+        streams.append(await block.__aenter__())
+
+    await roll_back(conn, enter)
+
+    # The task that waits for notifications sees to what the one that rolled back could not.
+    got: list[str] = []
+
+    async def subscriber() -> None:
+        got.extend(await receive(streams[0]))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(subscriber)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(PATIENCE):
+            while not await one(other, "SELECT pg_notification_queue_usage() < 1") or not await is_heard(conn, "a"):
+                pass
+        await send(other, "a", "heard")
+    assert got == ["heard"]
+    await block.__aexit__(None, None, None)
+    await conn.rollback()
+    assert await listened_to(conn) == set()
+
+
+async def is_heard(conn: AsyncConnection, channel: str) -> bool:
+    """Return whether the session listens to a channel, for a connection that is not in autocommit mode."""
+    heard = channel in await listened_to(conn)
+    await conn.rollback()
+    return heard
+
+
+async def test_a_subscriber_that_waits_is_not_deaf_after_a_rollback(
+    auto: AsyncConnection, other: AsyncConnection
+) -> None:
+    """The transaction of its LISTEN ends by a cancellation, which has no time for LISTEN; nobody executes anything."""
+    got: list[str] = []
+
+    async def subscriber(entered: anyio.Event) -> None:
+        async with auto.listen("a") as stream:
+            entered.set()
+            got.extend(await receive(stream))
+
+    async with anyio.create_task_group() as tasks:
+        with anyio.CancelScope() as scope:
+            async with auto.transaction():
+                entered = anyio.Event()
+                tasks.start_soon(subscriber, entered)
+                await entered.wait()
+                await anyio.wait_all_tasks_blocked()
+                scope.cancel()
+                await anyio.sleep_forever()
+        await anyio.wait_all_tasks_blocked()
+        # The subscriber has sent LISTEN; once it is in effect it gets this.
+        with anyio.fail_after(PATIENCE):
+            while not got:
+                await send(other, "a", "heard")
+    assert got == ["heard"]
+
+
+@pytest.mark.parametrize("how", ["commit", "rollback"])
+async def test_leaving_inside_a_transaction(conn: AsyncConnection, other: AsyncConnection, how: str) -> None:
+    async with conn.listen("a", "b") as stream, conn.listen("b"):
+        await conn.execute("SELECT 1")
+        await send(other, "a", 1)
+    # UNLISTEN is not part of the transaction, which could undo it.
+    assert await listened_to(conn) == {"a", "b"}
+    await (conn.commit() if how == "commit" else conn.rollback())
+    assert await listened_to(conn) == set()
+    with pytest.raises(anyio.ClosedResourceError):
+        stream.receive_nowait()
+
+
+async def test_coming_back_inside_a_transaction(conn: AsyncConnection, other: AsyncConnection) -> None:
+    async with conn.listen("a"):
+        await conn.execute("SELECT 1")
+    async with conn.listen("a") as stream:
+        await conn.rollback()
+        assert await is_heard(conn, "a")
+        await send(other, "a", 1)
+        assert await receive(stream) == ["1"]
+    assert not await is_heard(conn, "a")
+
+
+async def test_inside_a_failed_transaction(conn: AsyncConnection, other: AsyncConnection) -> None:
+    async with conn.listen("a") as stream:
+        with pytest.raises(e.DivisionByZero):
+            await conn.execute("SELECT 1/0")
+        with pytest.raises(e.InFailedSqlTransaction):
+            async with conn.listen("b"):
+                pytest.fail("the server does not listen")
+        async with conn.listen("a"):
+            pass
+    assert conn.info.transaction_status is TransactionStatus.INERROR
+    await conn.rollback()
+    assert await listened_to(conn) == set()
+    async with conn.listen("b") as stream:
+        await conn.rollback()
+        await send(other, "b", 1)
+        assert await receive(stream) == ["1"]
+
+
+async def test_a_failure_to_listen_again_is_told(auto: AsyncConnection) -> None:
+    """By a server that refuses, as one that has become a standby does: nobody waits for what does not come."""
+    refusal = {"S": "ERROR", "V": "ERROR", "C": "25006", "M": "cannot execute LISTEN during recovery"}
+
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"BEGIN")
+        await client.send(be.CommandComplete("BEGIN"), IN_TRANSACTION)
+        await client.expect(fm.Query, sql=b'LISTEN "a"')
+        await client.send(be.CommandComplete("LISTEN"), IN_TRANSACTION)
+        await client.expect(fm.Query, sql=b"ROLLBACK")
+        await client.send(be.CommandComplete("ROLLBACK"), READY)
+        await client.expect(fm.Query, sql=b'LISTEN "a"')
+        await client.send(be.ErrorResponse(refusal), READY)
+        await client.expect(fm.Query, sql=b'UNLISTEN "a"')
+        await client.send(be.CommandComplete("UNLISTEN"), READY)
+        await client.ignore_the_rest()
+
+    async with (
+        fake_server(script) as server,
+        AsyncConnection.connect(server.conninfo, autocommit=True) as conn,
+    ):
+        async with conn.transaction(force_rollback=True):
+            block = conn.listen("a")
+            stream = await block.__aenter__()
+        with pytest.raises(e.ReadOnlySqlTransaction, match="during recovery"):
+            await stream.receive()
+        await block.__aexit__(None, None, None)
+
+
+# -- leaving the block
+
+
+async def test_leaving_by_an_error(auto: AsyncConnection) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with auto.listen("a"):
+            raise ZeroDivisionError
+    assert await listened_to(auto) == set()
+
+
+async def test_leaving_by_a_cancellation(auto: AsyncConnection) -> None:
+    with anyio.CancelScope() as scope:
+        async with auto.listen("a") as stream:
+            scope.cancel()
+            await stream.receive()
+    assert scope.cancelled_caught
+    assert await listened_to(auto) == set()
+
+
+async def test_leaving_while_cancelled(auto: AsyncConnection) -> None:
+    """The cancellation comes after the last wait of the block: it must not keep the block from being left."""
+    with anyio.CancelScope() as scope:
+        async with auto.listen("a"):
+            scope.cancel()
+    assert scope.cancelled_caught
+    assert await listened_to(auto) == set()
+
+
+@pytest.fixture(params=[False, True], ids=["scope", "task.cancel"])
+def natively(request: pytest.FixtureRequest, anyio_backend: tuple[str, Any]) -> bool:
+    if request.param and anyio_backend[0] == "trio":
+        pytest.skip("trio has no such thing")
+    return bool(request.param)
+
+
+async def test_cancelled_at_every_wait(auto: AsyncConnection, other: AsyncConnection, natively: bool) -> None:
+    async def block() -> None:
+        async with auto.listen("a") as stream:
+            await send(other, "a", "x")
+            assert await stream.receive() == Notify("a", "x", other.info.backend_pid)
+
+    async def check() -> None:
+        assert await listened_to(auto) == set()
+        # It does not answer to what somebody else asked for.
+        assert await one(auto, "SELECT 42") == 42
+
+    assert await cancel_at_each_wait(block, check, natively=natively) > 3
+
+
+async def test_cancelled_at_every_wait_in_a_transaction(conn: AsyncConnection, natively: bool) -> None:
+    async def block() -> None:
+        async with conn.transaction(), conn.listen("a"):
+            await conn.execute("SELECT 1")
+
+    async def check() -> None:
+        await conn.rollback()
+        assert not await is_heard(conn, "a")
+
+    assert await cancel_at_each_wait(block, check, natively=natively) > 3
+
+
+async def test_leaving_on_a_dead_connection(dsn: str, other: AsyncConnection) -> None:
+    async with AsyncConnection.connect(dsn, autocommit=True) as auto:
+        with pytest.raises(e.AdminShutdown):
+            async with auto.listen("a") as stream, auto.listen("b"):
+                await terminate(auto, other)
+                await receive(stream)
+        assert auto.closed
+        with pytest.raises(anyio.ClosedResourceError):
+            stream.receive_nowait()
+    # Left before anybody has noticed.
+    async with AsyncConnection.connect(dsn, autocommit=True) as auto:
+        async with auto.listen("a"):
+            await terminate(auto, other)
+            with anyio.fail_after(PATIENCE):
+                while await one(other, "SELECT count(*) FROM pg_stat_activity WHERE pid = %s", auto.info.backend_pid):
+                    pass
+        assert auto.broken
+
+
+async def test_closing_the_connection_inside_the_block(auto: AsyncConnection, other: AsyncConnection) -> None:
+    async with auto.listen("a") as stream:
+        await send(other, "a", 1)
+        await auto.execute("SELECT 1")
+        await auto.close()
+        # What has come is not lost.
+        assert await receive(stream) == ["1"]
+        for _ in range(2):
+            with pytest.raises(e.OperationalError, match="the connection is closed"):
+                await stream.receive()
+        with pytest.raises(e.OperationalError, match="the connection is closed"):
+            async for _ in stream:
+                pass
+
+
+async def test_entering_on_a_dead_connection(auto: AsyncConnection, other: AsyncConnection) -> None:
+    await terminate(auto, other)
+    with pytest.raises(e.OperationalError):
+        async with auto.listen("a"):
+            pytest.fail("it was entered")
+    assert auto.broken
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_leaving_while_a_query_runs(dsn: str, other: AsyncConnection, cancelled: bool) -> None:
+    """It does not wait for the query, or can be cancelled; and the query goes on, longer than the grace time."""
+    results: list[Any] = []
+    async with AsyncConnection.connect(dsn, autocommit=True, grace_period=0.05) as auto:
+
+        async def query() -> None:
+            results.append(await one(auto, "SELECT pg_advisory_lock(1, 2)::text"))
+
+        await other.execute("SELECT pg_advisory_lock(1, 2)")
+        async with anyio.create_task_group() as tasks:
+            if cancelled:
+                with anyio.CancelScope() as scope:
+                    async with auto.listen("a"):
+                        tasks.start_soon(query)
+                        await anyio.wait_all_tasks_blocked()
+                        scope.cancel()
+                        await anyio.sleep_forever()
+            else:
+                with anyio.move_on_after(0.2):
+                    async with auto.listen("a"):
+                        tasks.start_soon(query)
+                        await anyio.wait_all_tasks_blocked()
+            assert not auto.closed
+            await other.execute("SELECT pg_advisory_unlock(1, 2)")
+        assert results == [""]
+        assert await listened_to(auto) == set()
+
+
+async def test_leaving_while_another_task_sends(dsn: str, other: AsyncConnection) -> None:
+    """While executemany() has the connection, UNLISTEN waits for its turn; nobody waits for UNLISTEN."""
+    async with AsyncConnection.connect(dsn, autocommit=True, grace_period=0.05) as auto:
+
+        async def many() -> None:
+            await auto.cursor().executemany(
+                "SELECT pg_advisory_xact_lock(1, %s)", [(number,) for number in [3] * 3000]
+            )
+
+        await other.execute("SELECT pg_advisory_lock(1, 3)")
+        async with anyio.create_task_group() as tasks:
+            with anyio.CancelScope() as scope:
+                async with auto.listen("a"):
+                    tasks.start_soon(many)
+                    await anyio.wait_all_tasks_blocked()
+                    assert auto.wire.sending
+                    scope.cancel()
+                    await anyio.sleep_forever()
+            await anyio.sleep(0.1)
+            assert not auto.closed
+            await other.execute("SELECT pg_advisory_unlock(1, 3)")
+        assert await listened_to(auto) == set()
+
+
+async def test_whoever_waits_learns_that_the_block_is_left(auto: AsyncConnection) -> None:
+    """Also the one that reads, though no traffic comes: another block listens to the same channel."""
+    ended: list[str] = []
+
+    async def wait(stream: anyq.NotificationStream) -> None:
+        async with stream:
+            async for _ in stream:
+                pass
+            ended.append("end of stream")
+
+    with anyio.fail_after(PATIENCE):
+        async with auto.listen("a"), anyio.create_task_group() as tasks, auto.listen("a") as stream:
+            tasks.start_soon(wait, stream.clone())
+            tasks.start_soon(wait, stream.clone())
+            await anyio.wait_all_tasks_blocked()
+    assert ended == ["end of stream"] * 2
+
+
+async def test_closing_a_stream_that_a_task_waits_in(auto: AsyncConnection) -> None:
+    async def wait(stream: anyq.NotificationStream) -> None:
+        with pytest.raises(anyio.ClosedResourceError):
+            await stream.receive()
+
+    with anyio.fail_after(PATIENCE):
+        async with auto.listen("a") as stream, anyio.create_task_group() as tasks:
+            clones = [stream.clone() for _ in range(2)]
+            for clone in clones:
+                tasks.start_soon(wait, clone)
+            await anyio.wait_all_tasks_blocked()
+            for clone in clones:
+                clone.close()
+
+
+# -- cancelled receivers
+
+
+async def test_a_cancelled_receive_loses_nothing(auto: AsyncConnection, other: AsyncConnection) -> None:
+    """Cancelled at each of its waits, with and without a notification on its way."""
+    async with auto.listen("a") as stream:
+        sent = 0
+        got: list[str] = []
+
+        async def take() -> None:
+            nonlocal sent
+            sent += 1
+            await send(other, "a", sent)
+            got.append((await stream.receive()).payload)
+
+        async def check() -> None:
+            with anyio.move_on_after(0):
+                while True:
+                    got.append(stream.receive_nowait().payload)
+
+        async def drain() -> None:
+            await auto.execute("SELECT 1")
+            while True:
+                try:
+                    got.append(stream.receive_nowait().payload)
+                except anyio.WouldBlock:
+                    return
+
+        await cancel_at_each_wait(take, drain)
+        assert got == await sent_ones(other, got)
+
+
+async def sent_ones(other: AsyncConnection, got: list[str]) -> list[str]:
+    """Return what was got in the order it was sent, without gaps from the first to the last."""
+    numbers = [int(x) for x in got]
+    return [str(x) for x in numbers if x in numbers] if numbers == sorted(set(numbers)) else []
+
+
+async def test_what_a_cancelled_receiver_was_woken_for_goes_to_another(
+    auto: AsyncConnection, other: AsyncConnection
+) -> None:
+    for victim in range(3):
+        got: list[str] = []
+        scopes = [anyio.CancelScope() for _ in range(3)]
+
+        async def take(scope: anyio.CancelScope, stream: anyq.NotificationStream) -> None:
+            with scope, stream:
+                got.append((await stream.receive()).payload)  # noqa: B023
+
+        def cancel(notify: Notify) -> None:
+            # In the moment between being woken and taking it.
+            scopes[victim].cancel()  # noqa: B023
+
+        auto.add_notify_handler(cancel)
+        with anyio.fail_after(PATIENCE):
+            async with auto.listen("a") as stream, anyio.create_task_group() as tasks:
+                for scope in scopes:
+                    tasks.start_soon(take, scope, stream.clone())
+                await anyio.wait_all_tasks_blocked()
+                await send(other, "a", 1, 2)
+        assert sorted(got) == ["1", "2"]
+        auto.remove_notify_handler(cancel)
+
+
+# -- a full buffer
+
+
+async def test_overflow_ends_the_subscription(auto: AsyncConnection, other: AsyncConnection) -> None:
+    async with auto.listen("a") as others, auto.listen("a", max_buffer_size=3) as stream:
+        await send(other, "a", *range(5))
+        assert await receive(others, 5) == ["0", "1", "2", "3", "4"]
+        assert await receive(stream, 3) == ["0", "1", "2"]
+        for _ in range(2):
+            with pytest.raises(e.NotificationOverflow, match="subscription to a has ended: its buffer of 3 "):
+                await stream.receive()
+        with pytest.raises(e.NotificationOverflow):
+            async for _ in stream:
+                pass
+        assert stream.missed == 0
+        # The others and the connection go on, and one may subscribe again.
+        async with auto.listen("a") as again:
+            await send(other, "a", 5)
+            assert await receive(again) == await receive(others) == ["5"]
+
+
+@pytest.mark.parametrize(
+    ("overflow", "kept"), [("drop_oldest", ["7", "8", "9"]), ("drop_newest", ["0", "1", "2"])]
+)
+async def test_overflow_drops(auto: AsyncConnection, other: AsyncConnection, overflow: Any, kept: list[str]) -> None:
+    async with (
+        auto.listen("a", max_buffer_size=3, overflow=overflow) as stream,
+        auto.listen("a", max_buffer_size=math.inf) as others,
+    ):
+        await send(other, "a", *range(10))
+        assert await receive(others, 10) == [str(x) for x in range(10)]
+        assert await receive(stream, 3) == kept
+        assert stream.missed == 7
+        await send(other, "a", 10)
+        assert await receive(stream) == ["10"]
+        assert stream.missed == stream.clone().missed == 7
+
+
+async def test_a_buffer_that_is_just_full(auto: AsyncConnection, other: AsyncConnection) -> None:
+    async with auto.listen("a", max_buffer_size=3) as stream, auto.listen("a") as others:
+        for start in (0, 3, 6):
+            await send(other, "a", *range(start, start + 3))
+            await receive(others, 3)
+            assert await receive(stream, 3) == [str(x) for x in range(start, start + 3)]
+
+
+# -- no task, no timer
+
+
+async def test_no_task_is_started(auto: AsyncConnection, other: AsyncConnection) -> None:
+    before = tasks_living()
+    async with auto.listen("a") as stream, auto.listen("b"):
+        await send(other, "a", 1)
+        await receive(stream)
+        async with auto.notifies(timeout=0) as generator:
+            assert [n async for n in generator] == []
+        assert tasks_living() == before
+    assert tasks_living() == before
+
+
+class Turns:
+    """Counts how often the event loop wakes up from waiting."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextmanager
+    def counted(self) -> Any:
+        if sniffio.current_async_library() == "trio":
+            turns = self
+
+            class Instrument(trio.abc.Instrument):
+                def after_io_wait(self, timeout: float) -> None:
+                    turns.count += 1
+
+            instrument = Instrument()
+            trio.lowlevel.add_instrument(instrument)
+            try:
+                yield
+            finally:
+                trio.lowlevel.remove_instrument(instrument)
+            return
+        loop: Any = asyncio.get_running_loop()
+        selector = getattr(loop, "_selector", None)
+        if selector is None:
+            # uvloop: the thread goes to sleep once for each time.
+            before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+            yield
+            self.count = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before
+            return
+        select = selector.select
+
+        def counting(timeout: float | None = None) -> Any:
+            ready = select(timeout)
+            self.count += 1
+            return ready
+
+        selector.select = counting
+        try:
+            yield
+        finally:
+            del selector.select
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="uvloop's turns are counted by the kernel's account of threads")
+async def test_an_idle_second_wakes_nobody(auto: AsyncConnection, other: AsyncConnection) -> None:
+    got: list[str] = []
+
+    async def subscribe(stream: anyq.NotificationStream) -> None:
+        got.extend(await receive_without_timer(stream))
+
+    async def receive_without_timer(stream: anyq.NotificationStream) -> list[str]:
+        return [(await stream.receive()).payload]
+
+    async def generate() -> None:
+        got.extend([n.payload async for n in auto.notifies(stop_after=1)])
+
+    async with auto.listen("a") as stream, auto.listen("a") as second, anyio.create_task_group() as tasks:
+        tasks.start_soon(subscribe, stream)
+        tasks.start_soon(subscribe, second)
+        tasks.start_soon(generate)
+        tasks.start_soon(auto.wait_disconnected)
+        await anyio.wait_all_tasks_blocked()
+        gc.collect()
+        turns = Turns()
+        with turns.counted():
+            await anyio.sleep(1)
+        # The end of the sleep is one; a loop may wake up a little early and look again.
+        assert turns.count <= 3
+        await send(other, "a", "at once")
+        with anyio.fail_after(PATIENCE):
+            while len(got) < 3:
+                await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
-    assert stream.statistics().current_buffer_used >= 0
+    assert got == ["at once"] * 3
 
 
-@contextmanager
-def _nothing() -> Any:
-    yield
+# -- notifies()
+
+
+async def numbers(generator: AsyncIterator[Notify]) -> list[int]:
+    with anyio.fail_after(PATIENCE):
+        return [int(n.payload) async for n in generator]
+
+
+async def test_stop_after(auto: AsyncConnection, other: AsyncConnection) -> None:
+    await auto.execute("LISTEN a; LISTEN b")
+    await send(other, "a", 1, 2)
+    await send(other, "b", 3, 4, 5)
+    assert await numbers(auto.notifies(stop_after=2)) == [1, 2]
+    assert await numbers(auto.notifies(stop_after=1)) == [3]
+    assert await numbers(auto.notifies(stop_after=0)) == []
+    assert await numbers(auto.notifies(stop_after=2, timeout=PATIENCE)) == [4, 5]
+    generator = auto.notifies(stop_after=1)
+    await send(other, "a", 6, 7)
+    assert await numbers(generator) == [6]
+    # It is at its end for good.
+    assert await numbers(generator) == []
+    assert await numbers(auto.notifies(timeout=0)) == [7]
+
+
+async def test_timeout(auto: AsyncConnection, other: AsyncConnection) -> None:
+    await auto.execute("LISTEN a")
+    assert await numbers(auto.notifies(timeout=0)) == []
+    assert await numbers(auto.notifies(timeout=0.01)) == []
+    await send(other, "a", 1, 2)
+    await auto.execute("SELECT 1")
+    assert await numbers(auto.notifies(timeout=0)) == [1, 2]
+    generator = auto.notifies(timeout=0.05)
+    await send(other, "a", 3)
+    # The time runs from the first step.
+    await anyio.sleep(0.06)
+    assert await numbers(generator) == [3]
+
+
+async def test_time_is_over_though_more_keep_coming(auto: AsyncConnection) -> None:
+    await auto.execute("LISTEN a")
+    seen = 0
+    with anyio.fail_after(PATIENCE):
+        async for _ in auto.notifies(timeout=0.1):
+            seen += 1
+            # One for one that is taken, and then some.
+            await auto.execute("SELECT pg_notify('a', x::text) FROM generate_series(1, 2) AS x")
+            if seen == 1:
+                await auto.execute("SELECT pg_notify('a', x::text) FROM generate_series(1, 100) AS x")
+        else:
+            assert seen == 0
+    await auto.notify("a", "0")
+    with anyio.fail_after(PATIENCE):
+        async for _ in auto.notifies(timeout=0.1):
+            seen += 1
+            await auto.execute("SELECT pg_notify('a', x::text) FROM generate_series(1, 2) AS x")
+    assert seen > 0
+
+
+async def test_other_tasks_use_the_connection_meanwhile(auto: AsyncConnection, other: AsyncConnection) -> None:
+    await auto.execute("LISTEN a")
+
+    async def query() -> None:
+        for x in range(50):
+            assert await one(auto, "SELECT %s::int", x) == x
+        await send(other, "a", 1)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(query)
+        assert await numbers(auto.notifies(stop_after=1)) == [1]
+
+
+async def test_leaving_early_loses_nothing(auto: AsyncConnection, other: AsyncConnection) -> None:
+    await auto.execute("LISTEN a")
+    await send(other, "a", *range(10))
+    async for notify in auto.notifies():
+        assert notify.payload == "0"
+        break
+    gc.collect()
+    async with auto.notifies() as generator:
+        assert (await generator.__anext__()).payload == "1"
+    generator = auto.notifies()
+    assert (await generator.__anext__()).payload == "2"
+    await generator.aclose()
+    await generator.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await generator.__anext__()
+    assert await numbers(auto.notifies(stop_after=2)) == [3, 4]
+    # And those that come while there is none.
+    await send(other, "a", 10)
+    await auto.execute("SELECT 1")
+    assert await numbers(auto.notifies(timeout=0)) == [5, 6, 7, 8, 9, 10]
+
+
+async def test_a_generator_that_is_cancelled_loses_nothing(auto: AsyncConnection, other: AsyncConnection) -> None:
+    await auto.execute("LISTEN a")
+    sent = 0
+    got: list[int] = []
+    generator = auto.notifies()
+
+    async def take() -> None:
+        nonlocal sent
+        sent += 1
+        await send(other, "a", sent)
+        got.append(int((await generator.__anext__()).payload))
+
+    async def nothing() -> None:
+        pass
+
+    await cancel_at_each_wait(take, nothing)
+    await generator.aclose()
+    await auto.execute("SELECT 1")
+    got += await numbers(auto.notifies(timeout=0))
+    assert got == list(range(got[0], got[0] + len(got)))
+    assert got[-1] == sent
+
+
+async def test_two_generators(auto: AsyncConnection, other: AsyncConnection) -> None:
+    await auto.execute("LISTEN a")
+    elder, younger, youngest = auto.notifies(), auto.notifies(), auto.notifies()
+    await send(other, "a", 1, 2, 3)
+    assert (await elder.__anext__()).payload == "1"
+    await send(other, "a", 4, 5)
+    with anyio.move_on_after(0.01):
+        await younger.__anext__()
+        pytest.fail("2 and 3 are the elder's")
+    await auto.execute("SELECT 1")
+    assert (await younger.__anext__()).payload == "4"
+    with anyio.move_on_after(0.01):
+        await youngest.__anext__()
+    await send(other, "a", 6)
+    await auto.execute("SELECT 1")
+    assert (await elder.__anext__()).payload == "2"
+    # What it leaves is for those that have not had it.
+    await elder.aclose()
+    assert [(await younger.__anext__()).payload for _ in range(3)] == ["3", "5", "6"]
+    assert (await youngest.__anext__()).payload == "6"
+    await younger.aclose()
+    await youngest.aclose()
+    assert await numbers(auto.notifies(timeout=0)) == []
+
+
+async def test_one_generator_for_two_tasks(auto: AsyncConnection) -> None:
+    generator = auto.notifies()
+
+    async def wait() -> None:
+        with pytest.raises(StopAsyncIteration):
+            await generator.__anext__()
+
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(e.ProgrammingError, match="another task waits"):
+                await generator.__anext__()
+            # Closing it ends the wait, of the task that reads as well.
+            generator.close()
+
+
+async def test_a_generator_on_a_lost_connection(auto: AsyncConnection, other: AsyncConnection) -> None:
+    await auto.execute("LISTEN a")
+    await send(other, "a", 1)
+    generator = auto.notifies()
+    assert (await generator.__anext__()).payload == "1"
+    await send(other, "a", 2)
+    await terminate(auto, other)
+    with pytest.raises(e.AdminShutdown):
+        while True:
+            assert (await generator.__anext__()).payload == "2"
+    with pytest.raises(StopAsyncIteration):
+        await generator.__anext__()
+    with pytest.raises(e.OperationalError):
+        auto.notifies()
+
+
+async def test_a_backlog_that_nobody_takes(
+    auto: AsyncConnection, other: AsyncConnection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_notifies, "BACKLOG_SIZE", 3)
+    await auto.execute("LISTEN a")
+    await send(other, "a", *range(10))
+    await auto.execute("SELECT 1")
+    await auto.execute("SELECT 1")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    generator = auto.notifies(timeout=0)
+    with pytest.raises(e.NotificationOverflow, match="7 notifications were dropped"):
+        await generator.__anext__()
+    assert await numbers(generator) == [7, 8, 9]
+
+
+async def test_what_somebody_takes_is_not_kept(auto: AsyncConnection, other: AsyncConnection) -> None:
+    async with auto.listen("a") as stream:
+        await send(other, "a", 1)
+        assert await receive(stream) == ["1"]
+    await auto.execute("LISTEN a")
+    auto.add_notify_handler(print)
+    await send(other, "a", 2)
+    await auto.execute("SELECT 1")
+    auto.remove_notify_handler(print)
+    assert await numbers(auto.notifies(timeout=0)) == []
+
+
+# -- handlers
+
+
+async def test_handlers(auto: AsyncConnection, other: AsyncConnection, caplog: pytest.LogCaptureFixture) -> None:
+    got: list[tuple[int, str]] = []
+
+    def first(notify: Notify) -> None:
+        got.append((1, notify.payload))
+
+    def failing(notify: Notify) -> None:
+        raise ZeroDivisionError
+
+    def last(notify: Notify) -> None:
+        got.append((2, notify.payload))
+
+    def once(notify: Notify) -> None:
+        auto.remove_notify_handler(once)
+        got.append((3, notify.payload))
+
+    for handler in (once, first, failing, last):
+        auto.add_notify_handler(handler)
+    await auto.execute("LISTEN a")
+    await send(other, "a", "x", "y")
+    with caplog.at_level(logging.ERROR, "anyq"):
+        assert await one(auto, "SELECT 1") == 1
+        await auto.execute("SELECT 1")
+    assert got == [(3, "x"), (1, "x"), (2, "x"), (1, "y"), (2, "y")]
+    assert [record.exc_info is not None for record in caplog.records] == [True, True]
+    for handler in (first, failing, last):
+        auto.remove_notify_handler(handler)
+    with pytest.raises(ValueError):
+        auto.remove_notify_handler(first)
+    await send(other, "a", "z")
+    await auto.execute("SELECT 1")
+    assert len(got) == 5
+
+
+async def test_handlers_beside_a_waiting_subscriber(auto: AsyncConnection, other: AsyncConnection) -> None:
+    """They are called as soon as any task waits for anything."""
+    got = anyio.Event()
+    auto.add_notify_handler(lambda notify: got.set())
+    await auto.execute("LISTEN a")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(auto.wait_disconnected)
+        await send(other, "a")
+        with anyio.fail_after(PATIENCE):
+            await got.wait()
+        tasks.cancel_scope.cancel()
+
+
+# -- notify()
+
+
+async def test_payloads(auto: AsyncConnection) -> None:
+    async with auto.listen("a") as stream:
+        for payload in ("", "x" * 7999, "é" * 3999 + "x", "\\ ' \" %s\n"):
+            await auto.notify("a", payload)
+            assert await receive(stream) == [payload]
+        for payload, size in (("x" * 8000, 8000), ("é" * 4000, 8000), ("x" * 1_000_000, 1_000_000)):
+            with pytest.raises(e.ProgrammingError, match=f"7999 bytes at most, and this one has {size}"):
+                await auto.notify("a", payload)
+        with pytest.raises(e.ProgrammingError, match="cannot contain NUL"):
+            await auto.notify("a", "a\0b")
+        with pytest.raises(TypeError, match="a str, not dict"):
+            await auto.notify("a", {"x": 1})  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="a str, not bytes"):
+            await auto.notify(b"a")  # type: ignore[arg-type]
+        with pytest.raises(anyio.WouldBlock):
+            stream.receive_nowait()
+
+
+async def test_notify_takes_effect_at_commit(conn: AsyncConnection, other: AsyncConnection) -> None:
+    async with other.listen("a") as stream:
+        await conn.notify("a", "rolled back")
+        await conn.rollback()
+        async with conn.transaction():
+            await conn.notify("a", "committed")
+            await other.execute("SELECT 1")
+            with pytest.raises(anyio.WouldBlock):
+                stream.receive_nowait()
+        assert await receive(stream) == ["committed"]
+
+
+# -- as psycopg has it
+
+
+def test_how_a_notification_looks() -> None:
+    assert repr(Notify("mychan", "hello", 961823)) == "Notify(channel='mychan', payload='hello', pid=961823)"
+
+
+async def test_the_generator_of_the_manual(
+    auto: AsyncConnection, other: AsyncConnection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conn = auto
+    await conn.cursor().execute("LISTEN mychan")
+    gen = conn.notifies()
+    for payload in ("hello", "hey", "stop", "unheard"):
+        await other.execute(b"NOTIFY mychan, '%s'" % payload.encode())
+    async for notify in gen:
+        print(notify)
+        if notify.payload == "stop":
+            await gen.aclose()
+    print("there, I stopped")
+    pid = other.info.backend_pid
+    assert capsys.readouterr().out.splitlines() == [
+        *(f"Notify(channel='mychan', payload='{payload}', pid={pid})" for payload in ("hello", "hey", "stop")),
+        "there, I stopped",
+    ]
+
+
+async def test_the_handler_of_the_manual(
+    auto: AsyncConnection, other: AsyncConnection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conn = auto
+    await conn.cursor().execute("LISTEN mychan")
+    conn.add_notify_handler(lambda n: print(f"got this: {n}"))
+    await other.execute("NOTIFY mychan, 'hey'")
+    print(await (await conn.cursor().execute("SELECT 1")).fetchone())
+    pid = other.info.backend_pid
+    # The server sends it before or after the reply, as it pleases; here it has come before.
+    lines = capsys.readouterr().out.splitlines()
+    expected = [f"got this: Notify(channel='mychan', payload='hey', pid={pid})", "(1,)"]
+    assert lines in (expected, expected[1:], expected[::-1])

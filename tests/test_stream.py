@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from anyq import AsyncConnection, TransactionStatus
+from anyq import AsyncConnection, Loader, TransactionStatus
 from anyq import errors as e
 from anyq.rows import dict_row, scalar_row
 from tests.activity import PATIENCE, until_sleeping
@@ -413,3 +413,20 @@ def test_a_million_rows_in_little_memory(anyio_backend: Any, dsn: str) -> None:
     )
     # Kept in lists of tuples they would take about 200 MB.
     assert growth < 20_000_000
+
+
+async def test_a_value_that_cannot_be_loaded_ends_an_endless_query(conn: AsyncConnection) -> None:
+    class Picky(Loader):
+        def load(self, data: bytes) -> int:
+            if int(data) > 3000:
+                raise ValueError("no number above 3000")
+            return int(data)
+
+    await conn.set_autocommit(True)
+    cur = conn.cursor()
+    cur.adapters.register_loader("int8", Picky)
+    endless = "WITH RECURSIVE t(i) AS (SELECT 1::int8 UNION ALL SELECT i + 1 FROM t) SELECT i FROM t"
+    with pytest.raises(ValueError, match="3000"):
+        async for _ in cur.stream(endless):
+            pass
+    assert await (await conn.execute("SELECT 1")).fetchone() == (1,)

@@ -141,8 +141,10 @@ class Request:
             self.current = Result()
 
     def ready(self) -> bool:
-        """Return whether there is something for the one who waits: the end or, when streaming, any row."""
-        return self.done or self.streaming > 0 and self.current is not None and len(self.current.rows) >= self.streaming
+        """Return whether there is something for the one who waits: the end or, when streaming, rows or a failure."""
+        if self.done or not self.streaming:
+            return self.done
+        return self.failure is not None or self.current is not None and len(self.current.rows) >= self.streaming
 
     def fail(self, error: Error) -> None:
         """End it without a further reply."""
