@@ -57,11 +57,13 @@ class AdaptersMap:
             self._dumpers: dict[PyFormat, dict[type | str, type[abc.Dumper]]] = {f: {} for f in PyFormat}
             self._dumpers_by_oid: list[dict[int, type[abc.Dumper]]] = [{}, {}]
             self._loaders: list[dict[int, type[abc.Loader]]] = [{}, {}]
+            self._result_formats: dict[int, Format] = {}
         else:
             template._own_dumpers = template._own_loaders = False
             self._dumpers = template._dumpers
             self._dumpers_by_oid = template._dumpers_by_oid
             self._loaders = template._loaders
+            self._result_formats = template._result_formats
 
     @property
     def adapters(self) -> AdaptersMap:
@@ -97,6 +99,8 @@ class AdaptersMap:
     def register_loader(self, oid: int | str, loader: type[abc.Loader]) -> None:
         """Make a loader serve a type, in the loader's format.
 
+        Where the choice of the format is free, values are asked for in that of the loader registered last.
+
         :param oid: the oid of the type, or its name if the registry `types` knows it (`int4`, `int4[]`).
         :raises KeyError: `types` knows no type of this name.
         """
@@ -106,8 +110,10 @@ class AdaptersMap:
             raise TypeError(f"a loader serves an oid or the name of a type, not {oid!r}")
         if not self._own_loaders:
             self._loaders = [table.copy() for table in self._loaders]
+            self._result_formats = self._result_formats.copy()
             self._own_loaders = True
         self._loaders[loader.format][oid] = loader
+        self._result_formats[oid] = loader.format
         self.version += 1
 
     def get_dumper(self, cls: type, format: PyFormat) -> type[abc.Dumper]:
@@ -141,6 +147,10 @@ class AdaptersMap:
             name = f"type {info.name} (oid {oid})" if info is not None else f"the unknown type of oid {oid}"
             raise ProgrammingError(f"there is no dumper for {name} in format {Format(format).name}: register one")
         return dumper
+
+    def get_result_format(self, oid: int) -> Format:
+        """Return the format to ask for a type's values where the choice is free."""
+        return self._result_formats.get(oid, Format.TEXT)
 
     def get_loader(self, oid: int, format: int) -> type[abc.Loader] | None:
         """Return the loader of a type, None if it has none in this format."""

@@ -107,6 +107,15 @@ class AsyncRowStream(Generic[Row]):
         except BaseException:
             await self.aclose()
             raise
+        assert self._statement is not None
+        if (
+            request.error is not None
+            and self._make_row is None  # nobody has seen a row of it yet
+            and await self._cursor._may_repeat(request, self._statement)  # pyright: ignore[reportPrivateUsage]
+        ):
+            self._request = None
+            await self._more()
+            return
         self._position = 0
         # An error does not take the rows with it that came before.
         result = request.current or (request.results[0] if request.results else None)
@@ -119,7 +128,6 @@ class AsyncRowStream(Generic[Row]):
             raise request.failure
         self._exhausted = True
         self._rows = []
-        assert self._statement is not None
         self._cursor._end_of_stream(request, self._statement)  # pyright: ignore[reportPrivateUsage]
         raise StopAsyncIteration
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import codecs
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from . import abc
 from ._adapters_map import AdaptersMap, PyFormat, adapters_of, global_adapters
@@ -129,9 +129,6 @@ class Loader:
     """Turn values of one PostgreSQL type into Python objects. Subclasses write `load`."""
 
     format: Format = Format.TEXT
-    text_is_faster: ClassVar[bool] = False
-    """True for a binary loader that takes longer than the text loader of the same type: where the choice is free, the
-    other one is taken."""
 
     def __init__(self, oid: int, context: AdaptContext | None = None):
         self.oid = oid
@@ -423,9 +420,7 @@ class Transformer:
 
     def prefers_binary(self, oid: int) -> bool:
         """Return whether values of a type are better asked for in binary format than in text."""
-        return self.has_binary_loader(oid) and not getattr(
-            self._adapters.get_loader(oid, Format.BINARY), "text_is_faster", False
-        )
+        return self._adapters.get_result_format(oid) == Format.BINARY and self.has_binary_loader(oid)
 
     def has_binary_loader(self, oid: int) -> bool:
         """Return whether a type can be asked for in binary format: it and its parts have loaders."""

@@ -28,6 +28,7 @@ from .abc import AdaptContext, Params, Query
 from .adapt import AdaptersMap, Transformer
 from .conninfo import ConnectOptions, HostSpec
 from .cursor import AsyncCursor, AsyncRawCursor
+from .dbapi20 import ErrorClasses
 from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, ProgrammingError
 from .notifications import AsyncListen, NotificationHub, check_channel, check_payload
 from .postgres import adapters as global_adapters
@@ -81,7 +82,7 @@ class _Context(NamedTuple):
     connection: Any
 
 
-class AsyncConnection(TransactionSettings, Generic[Row]):
+class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
     """A session with a server. Made by :meth:`connect`.
 
     Any number of tasks may use it at the same time: their statements are pipelined, and share its transactions.
@@ -119,6 +120,7 @@ class AsyncConnection(TransactionSettings, Generic[Row]):
         self._notice_handlers: list[NoticeHandler] = []
         self.notifications = NotificationHub(self)
         """For this package: who listens to what."""
+        wire.session.use_codecs(python_codec)
         wire.on_event = self._on_event
         wire.on_end = self.notifications.end
 
@@ -190,9 +192,14 @@ class AsyncConnection(TransactionSettings, Generic[Row]):
         """
 
         async def connect() -> AsyncConnection[Any]:
-            # Reading who we are and where sockets lie asks the file system, and directory services on some machines.
-            options = await anyio.to_thread.run_sync(_conninfo.resolve, conninfo, kwargs, os.environ)
-            wire, host = await open_session(options, grace_period, stream)
+            try:
+                # Who we are and where sockets lie is asked of the file system, or even of a directory service.
+                options = await anyio.to_thread.run_sync(_conninfo.resolve, conninfo, kwargs, os.environ)
+                wire, host = await open_session(options, grace_period, stream)
+            except BaseException:
+                if stream is not None:
+                    await anyio.aclose_forcefully(stream)
+                raise
             return cls(
                 wire,
                 options,
@@ -369,6 +376,8 @@ class AsyncConnection(TransactionSettings, Generic[Row]):
             await self.send_command(command, ends=True, cancellable=name != "rollback")
         else:
             await self.wire.backend.checkpoint()
+            if self.notifications.unsettled:
+                await self.notifications.settle()
 
     def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> AsyncTransaction:
         """Return a block to be entered by ``async with``: a transaction, or a savepoint if one is open.

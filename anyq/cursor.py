@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row", default=TupleRow)
 AnyRow = TypeVar("AnyRow")
+CursorT = TypeVar("CursorT", bound="AsyncCursor[Any]")
 
 _ONLY_TEXT = "a client cursor gets its results as text; use another cursor for binary ones"
 
@@ -235,13 +236,9 @@ class AsyncCursor(ResultHolder[Row]):
 
     # -- several results
 
-    async def results(self) -> AsyncIterator[Self]:
+    def results(self) -> AsyncIterator[Self]:
         """Iterate over the results of several statements, from where the cursor is: it is yielded once for each."""
-        more: bool | None = bool(self._results)
-        while more:
-            await self._conn.wire.backend.checkpoint()
-            yield self
-            more = self.nextset()
+        return _Results(self)
 
     async def set_result(self, index: int) -> Self:
         """Go to the result of the statement at `index`, from 0; negative ones count from the last.
@@ -303,12 +300,17 @@ class AsyncCursor(ResultHolder[Row]):
     async def _describe(self, statement: Statement, tx: Transformer) -> None:
         """Find out which columns have a binary format, if that is not known yet."""
         conn = self._conn
-        begin = await conn.turn()
-        composed = conn.executor.compose_describe(statement, tx, begin)
-        if composed is None:
-            return
-        request, data = composed
-        await conn.wire.run(request, data)
+        while True:
+            begin = await conn.turn()
+            composed = conn.executor.compose_describe(statement, tx, begin)
+            if composed is None:
+                return
+            request, data = composed
+            await conn.wire.run(request, data)
+            if not (was_victim(request) and had_own_transaction(request)):
+                break
+            if request.begins:
+                await conn.rollback()
         if request.error is not None or request.failure is not None:
             self._raise(request, None)
         conn.executor.described(statement, request.known[0] if request.known else None)
@@ -366,10 +368,33 @@ class AsyncCursor(ResultHolder[Row]):
     def _types(self) -> TypesRegistry:
         return (self._adapters or self._conn.adapters).types
 
+    def _has_results(self) -> bool:
+        return bool(self._results)
+
     def _check_open(self) -> None:
         if self._closed:
             raise InterfaceError("the cursor is closed; make a new one with connection.cursor()")
         self._conn.check_open()
+
+
+class _Results(AsyncIterator[CursorT]):
+    """What :meth:`AsyncCursor.results` iterates by. An object and not a generator, so that it may be left early."""
+
+    def __init__(self, cursor: CursorT) -> None:
+        self._cursor = cursor
+        self._started = False
+
+    async def __anext__(self) -> CursorT:
+        cursor = self._cursor
+        await cursor.connection.wire.backend.checkpoint()
+        if self._started:
+            more = cursor.nextset()
+        else:
+            self._started = True
+            more = cursor._has_results()  # pyright: ignore[reportPrivateUsage]
+        if not more:
+            raise StopAsyncIteration
+        return cursor
 
 
 class AsyncClientCursor(AsyncCursor[Row]):

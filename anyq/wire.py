@@ -464,26 +464,30 @@ class Wire:
 
     async def _drain(self, request: Request) -> None:
         """Return when the abandoned request at the head is done: whoever reads sees to that, in the grace time."""
+        cancelled: BaseException | None = None
         with anyio.CancelScope(shield=True):
-            try:
-                if self._reader is not None:
-                    # The reader does not know yet that there is something to cancel.
-                    self.channel.wake()
-                while not request.done:
+            if self._reader is not None:
+                # The reader does not know yet that there is something to cancel.
+                self.channel.wake()
+            while not request.done:
+                try:
                     if self._reader is not None:
                         request.waiter = waiter = self.backend.create_waiter()
                         await waiter.wait()
                     else:
                         await self._read(request)
-            except BaseException:
-                # A second cancellation by asyncio's task.cancel() does not stop at a shield.
-                if not request.done:
-                    self.abort("the connection was closed: an operation was cancelled while it was being cancelled")
-                raise
-            finally:
-                request.waiter = None
-                if self._reader is None:
-                    self._wake_next()
+                except self.backend.cancelled_exc_class as error:
+                    # asyncio's task.cancel() does not stop at a shield. It has to wait: the grace time ends this.
+                    cancelled = error
+                except BaseException:
+                    if not request.done:
+                        self.abort("the connection was closed: an operation could not be cancelled")
+                    raise
+            request.waiter = None
+            if self._reader is None:
+                self._wake_next()
+        if cancelled is not None:
+            raise cancelled
 
     async def _see_to_abandoned(self) -> float:
         """See to an abandoned request at the head: cancel it, once more if it goes on, close past the grace time.
@@ -513,10 +517,11 @@ class Wire:
     async def _cancel(self, request: Request) -> None:
         """Send a CancelRequest for the request at the head; nothing else is sent until it is over."""
         assert self.canceller is not None
-        request.cancels += 1
+        request.cancel_sent = True
+        self.session.strays += 1
         for other in self.session.pending:
-            if other is not request and other.at_risk_of is None:
-                other.at_risk_of = request
+            if other is not request:
+                other.at_risk = True
         self._gated = True
         try:
             await self.canceller()
@@ -599,11 +604,9 @@ class _StartUp(Request):
 
 def was_victim(request: Request) -> bool:
     """Return whether a CancelRequest meant for the request before hit this one, which had a transaction of its own."""
-    before = request.at_risk_of
     return (
-        before is not None
+        request.victim
         and isinstance(request.error, QueryCanceled)
-        and before.cancels > isinstance(before.error, QueryCanceled)
         and request.status_before is TransactionStatus.IDLE
-        and not request.results
+        and (not request.results or request.streaming > 0)
     )

@@ -365,3 +365,16 @@ def test_a_big_value_is_received_once(anyio_backend: Any, dsn: str, how: str, si
     growth = peak_growth(dsn, anyio_backend, body.format(size))
     # Less than one copy would mean that the peak was not measured.
     assert 0.9 * size < growth < 1.6 * size
+
+
+async def test_the_loader_registered_last_decides_the_format(conn: AsyncConnection) -> None:
+    """Also of statements that are prepared, whose results come in binary where that is preferred."""
+
+    class Shout(Loader):
+        def load(self, data: bytes) -> str:
+            return data.decode() + "!"
+
+    conn.adapters.register_loader("date", Shout)
+    for _ in range(8):
+        cur = await conn.execute("SELECT '2026-02-28'::date, %s::int4", (1,))
+        assert await cur.fetchone() == ("2026-02-28!", 1)

@@ -69,8 +69,6 @@ ATTRIBUTES = {
         ("ProgrammingError", errors.DatabaseError),
         ("NotSupportedError", errors.DatabaseError),
         ("ConnectionTimeout", errors.OperationalError),
-        ("CancellationTimeout", errors.OperationalError),
-        ("PipelineAborted", errors.OperationalError),
         ("NotificationOverflow", errors.OperationalError),
         ("ProtocolError", errors.OperationalError),
         ("RemoteProtocolError", errors.ProtocolError),

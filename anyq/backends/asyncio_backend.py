@@ -25,13 +25,14 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
+from contextvars import Context
 from types import coroutine
 from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.lowlevel
 
-from .base import Backend, SocketWaiter, Waiter
+from .base import Backend, Bell, SocketWaiter, Waiter
 
 __all__ = ["AsyncioBackend"]
 
@@ -61,6 +62,9 @@ class AsyncioBackend(Backend):
 
     def create_waiter(self) -> Waiter:
         return _AsyncioWaiter()
+
+    def create_bell(self) -> Bell:
+        return _AsyncioBell(asyncio.get_running_loop())
 
     def thread_waker(self) -> Callable[[Callable[[], object]], object]:
         return asyncio.get_running_loop().call_soon_threadsafe
@@ -126,6 +130,64 @@ class _AsyncioWaiter(Waiter):
             if not self._set:
                 self._futures.remove(future)
             raise
+
+
+class _AsyncioBell(Bell):
+    """A future-like object that a task awaits again and again (asyncio takes any object with these methods).
+
+    A future would run the task in the loop's next turn, and a turn costs as much as all the rest of a ring. This one
+    runs it in the turn that hears of the ring, where nothing else is running.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_loop", "_rung", "_wakeup")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._rung = False
+        self._cancelled = False
+        self._wakeup: Callable[[object], object] | None = None
+        self._context: Context
+        self._asyncio_future_blocking = False
+
+    def ring(self) -> None:
+        self._loop.call_soon_threadsafe(self._ring)
+
+    def _ring(self) -> None:
+        self._rung = True
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is not None:
+            self._context.run(wakeup, self)
+
+    async def wait(self) -> None:
+        if not self._rung:
+            await self
+        self._rung = False
+
+    # -- what a task expects of a future
+
+    def __await__(self) -> Generator[object, None, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def add_done_callback(self, callback: Callable[[object], object], *, context: Context) -> None:
+        self._wakeup = callback
+        self._context = context
+
+    def result(self) -> None:
+        if self._cancelled:
+            self._cancelled = False
+            raise asyncio.CancelledError
+
+    def cancel(self, msg: object = None) -> bool:
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is None:
+            return False
+        self._cancelled = True
+        self._loop.call_soon(wakeup, self, context=self._context)
+        return True
 
 
 class _WatchingSocketWaiter(SocketWaiter):

@@ -11,7 +11,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 
-__all__ = ["Backend", "SocketWaiter", "Waiter"]
+__all__ = ["Backend", "Bell", "SocketWaiter", "Waiter"]
 
 
 class Waiter(ABC):
@@ -32,6 +32,26 @@ class Waiter(ABC):
         """Wait until the event is set; always a checkpoint.
 
         A cancellation leaves nothing behind: the event may be waited for again.
+        """
+
+
+class Bell(ABC):
+    """Wakes one task, which comes back to it again and again, from any thread."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def ring(self) -> None:
+        """Wake the task, by the event loop; does not wait for it. For any thread, also finalizers and signal handlers.
+
+        :raises RuntimeError: the loop has ended.
+        """
+
+    @abstractmethod
+    async def wait(self) -> None:
+        """Wait until it is rung; return at once if it was since the last time. May also return for no reason.
+
+        A cancellation leaves nothing behind.
         """
 
 
@@ -101,6 +121,10 @@ class Backend(ABC):
     @abstractmethod
     def create_waiter(self) -> Waiter:
         """Return a new one-shot event."""
+
+    @abstractmethod
+    def create_bell(self) -> Bell:
+        """Return a bell for a task of the event loop that is running now."""
 
     @abstractmethod
     def thread_waker(self) -> Callable[[Callable[[], object]], object]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 import anyio
 import trio
 
-from .base import Backend, SocketWaiter, Waiter
+from .base import Backend, Bell, SocketWaiter, Waiter
 
 __all__ = ["TrioBackend"]
 
@@ -33,6 +33,9 @@ class TrioBackend(Backend):
 
     def create_waiter(self) -> Waiter:
         return _TrioWaiter()
+
+    def create_bell(self) -> Bell:
+        return _TrioBell()
 
     def thread_waker(self) -> Callable[[Callable[[], object]], object]:
         return trio.lowlevel.current_trio_token().run_sync_soon
@@ -55,6 +58,34 @@ class _TrioWaiter(Waiter):
 
     async def wait(self) -> None:
         await self._event.wait()
+
+
+class _TrioBell(Bell):
+    __slots__ = ("_run_sync_soon", "_rung", "_task")
+
+    def __init__(self) -> None:
+        self._run_sync_soon = trio.lowlevel.current_trio_token().run_sync_soon
+        self._rung = False
+        self._task: trio.lowlevel.Task | None = None
+
+    def ring(self) -> None:
+        self._run_sync_soon(self._ring)
+
+    def _ring(self) -> None:
+        self._rung = True
+        if self._task is not None:
+            task, self._task = self._task, None
+            trio.lowlevel.reschedule(task)
+
+    async def wait(self) -> None:
+        if not self._rung:
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._cancelled)
+        self._rung = False
+
+    def _cancelled(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class _TrioSocketWaiter(SocketWaiter):

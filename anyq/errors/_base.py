@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any, overload
 
 __all__ = [
-    "CancellationTimeout",
     "ConnectionTimeout",
     "DataError",
     "DatabaseError",
@@ -25,7 +24,6 @@ __all__ = [
     "NotificationOverflow",
     "OperationTimeout",
     "OperationalError",
-    "PipelineAborted",
     "ProgrammingError",
     "ProtocolError",
     "RemoteProtocolError",
@@ -169,14 +167,6 @@ class ConnectionTimeout(OperationalError):
 
 class OperationTimeout(OperationalError):
     """Report that a call of the synchronous API took longer than ``anyq.sync.timeout()`` allows."""
-
-
-class CancellationTimeout(OperationalError):
-    """Report that a cancel request was not served in time."""
-
-
-class PipelineAborted(OperationalError):
-    """Report that a request was skipped because an earlier one in the same pipeline failed."""
 
 
 class NotificationOverflow(OperationalError):

@@ -20,6 +20,7 @@ from ..errors import (
     LocalProtocolError,
     NotSupportedError,
     OperationalError,
+    QueryCanceled,
     RemoteProtocolError,
     error_from_fields,
 )
@@ -75,10 +76,10 @@ class Request:
 
     __slots__ = (
         "abandoned",
-        "at_risk_of",
+        "at_risk",
         "begins",
         "cancellable",
-        "cancels",
+        "cancel_sent",
         "current",
         "done",
         "doubtful",
@@ -92,6 +93,7 @@ class Request:
         "results",
         "status_before",
         "streaming",
+        "victim",
         "waiter",
     )
 
@@ -119,10 +121,12 @@ class Request:
         self.abandoned = False
         self.cancellable = True
         """False for what is over in no time and should happen in any case: abandoned or not, it is not cancelled."""
-        self.cancels = 0
-        """How many CancelRequests were sent for it."""
-        self.at_risk_of: Request | None = None
-        """The request before it for which a CancelRequest was sent that may have hit this one instead."""
+        self.cancel_sent = False
+        """Whether a CancelRequest was sent for it."""
+        self.at_risk = False
+        """Whether one was sent for a request before it when this one was on its way already."""
+        self.victim = False
+        """Whether it was cancelled by one that was meant for another request."""
         self.status_before = TransactionStatus.UNKNOWN
         self.waiter: Waiter | None = None
 
@@ -171,8 +175,11 @@ class ProtocolSession:
         self.parameters: dict[str, str] = {}
         self.parameters_version = 0
         """Rises with each ParameterStatus: what was derived from ``parameters`` is out of date then."""
-        self.rollbacks = 0
-        """How many statements have rolled something back: what was done in a transaction may be undone since."""
+        self.encoding = "utf-8"
+        """Python codec of the client encoding, for the payload of notifications, which is data."""
+        self._find_codec: Callable[[str], str] | None = None
+        self.strays = 0
+        """How many CancelRequests were sent that have hit nothing yet, and may hit a request that is at risk."""
         self.protocol_version = PROTOCOL_3_0
         self.unknown_options: tuple[str, ...] = ()
         self.backend_pid = 0
@@ -196,6 +203,11 @@ class ProtocolSession:
         self._cause: BaseException | None = None
 
     # -- what the client does
+
+    def use_codecs(self, find: Callable[[str], str]) -> None:
+        """Follow the client encoding from now on; `find` returns the Python codec of PostgreSQL's name for one."""
+        self._find_codec = find
+        self.encoding = find(self.parameters.get("client_encoding", "UTF8"))
 
     def start(self, parameters: dict[str, str], version: int = PROTOCOL_3_0) -> None:
         """Put the StartupMessage into ``outgoing``."""
@@ -285,7 +297,8 @@ class ProtocolSession:
         """Return a line for one who uses the session after its end."""
         if self.phase is Phase.CLOSED:
             return "the connection is closed"
-        return f"the connection is closed: {self.last_words or self._reason}"
+        reason = str(self.last_words or self._reason)
+        return reason if "closed" in reason else f"the connection is closed: {reason}"
 
     # -- what the server says
 
@@ -426,7 +439,7 @@ class ProtocolSession:
         self.events.append(message)
 
     def on_notification(self, payload: bytes) -> None:
-        message = backend.decode(B.NOTIFICATION_RESPONSE, payload)
+        message = backend.decode(B.NOTIFICATION_RESPONSE, payload, self.encoding)
         assert isinstance(message, NotificationResponse)
         self.events.append(message)
 
@@ -435,6 +448,8 @@ class ProtocolSession:
         assert isinstance(message, backend.ParameterStatus)
         self.parameters[message.name] = message.value
         self.parameters_version += 1
+        if message.name == "client_encoding" and self._find_codec is not None:
+            self.encoding = self._find_codec(message.value)
 
     def on_fatal_error(self, payload: bytes) -> None:
         self.last_words = _error(payload)
@@ -508,9 +523,7 @@ class ProtocolSession:
         if self.phase is not Phase.BUSY:
             self.enter(Phase.BUSY)
         result = request.current or Result()
-        result.tag = tag = payload[:-1].decode("utf-8", "replace")
-        if tag == "ROLLBACK":
-            self.rollbacks += 1
+        result.tag = payload[:-1].decode("utf-8", "replace")
         self._complete(request, result)
 
     def on_empty_query(self, payload: bytes) -> None:
@@ -533,6 +546,9 @@ class ProtocolSession:
             self.last_words = error
         if request.error is None:
             request.error = error
+        if self.strays and isinstance(error, QueryCanceled) and (request.cancel_sent or request.at_risk):
+            self.strays -= 1
+            request.victim = not request.cancel_sent
         if request.streaming and request.current is not None and request.current.rows:
             # Whether they came with the error or in a chunk before it makes no difference to the one who streams.
             request.add(request.current)
@@ -548,6 +564,7 @@ class ProtocolSession:
             self._queue[0].status_before = status
         else:
             self.enter(Phase.IDLE)
+            self.strays = 0  # a server that is idle ignores them
         request.finish()
 
     def _complete(self, request: Request, result: Result) -> None:

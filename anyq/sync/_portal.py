@@ -121,6 +121,11 @@ class Portal:
             # The error's traceback has this frame.
             job.error = error = None
 
+    def check_thread(self) -> None:
+        """Raise an InterfaceError if this is the loop's own thread."""
+        if threading.get_ident() == self._thread:
+            raise InterfaceError(OWN_THREAD)
+
     def _new_lease(self) -> Lease:
         worker = Worker(self._backend, self._post)
         lease = Lease(worker)
@@ -145,10 +150,12 @@ class Portal:
             raise InterfaceError(self._failure or STOPPED) from error
 
     def post(self, callback: Callable[[], object]) -> None:
-        """Have a function called in the loop, without waiting; does nothing if there is none. For finalizers too."""
-        if self._failure is None:
-            with suppress(RuntimeError):
-                self._post(callback)
+        """Have a function called in the loop, without waiting; or here, if the loop has ended. For finalizers too."""
+        try:
+            self._post(callback)
+        except RuntimeError:
+            if not self.inherited:
+                callback()
 
     # -- in the loop
 
@@ -337,6 +344,8 @@ def open_portal(blocking: BlockingPortal | None, user: object) -> Portal:
         return _shared.join(user)
     with _by_blocking_lock:
         portal = _by_blocking.get(id(blocking))
+        if portal is not None:
+            portal.check_thread()
         if portal is None or portal.failure is not None:
             portal = Portal()
             try:

@@ -24,7 +24,7 @@ from typing import Any
 
 import anyio
 
-from ..backends import Backend, Waiter
+from ..backends import Backend, Bell
 from ..errors import InterfaceError, OperationTimeout
 
 _WINDOWS = sys.platform == "win32"
@@ -84,9 +84,9 @@ class Worker:
     def __init__(self, backend: Backend, post: Callable[[Callable[[], object]], object]) -> None:
         self._backend = backend
         self._post = post
+        self._bell: Bell | None = None  # made in the loop
         self._next: Job | None = None
         self._running: Job | None = None
-        self._waiter: Waiter | None = None
         self._scope: anyio.CancelScope
         self._ended = False
         self._dead = False
@@ -103,7 +103,8 @@ class Worker:
         if self._dead:
             raise InterfaceError(STOPPED)
         try:
-            self._post(self._wake)
+            if self._bell is not None:
+                self._bell.ring()
         except RuntimeError:
             raise InterfaceError(STOPPED) from None
 
@@ -118,17 +119,16 @@ class Worker:
     def disown(self, post: Callable[[Callable[[], object]], object]) -> None:
         """Know that the loop is in another process now, from which this one was forked."""
         self._post = post
+        self._bell = None
+        self._dead = True
 
     # -- in the loop
 
     def end_now(self) -> None:
         """Do what :meth:`end` does, in the loop."""
         self._ended = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None:
-            self._waiter.set()
+        if self._bell is not None:
+            self._bell.ring()
 
     def _cancel(self, job: Job) -> None:
         if job is self._running:
@@ -141,6 +141,7 @@ class Worker:
 
     async def run(self) -> None:
         """Run jobs until :meth:`end`; the body of the task."""
+        self._bell = self._backend.create_bell()
         try:
             while not self._ended:
                 with anyio.CancelScope() as self._scope:
@@ -163,14 +164,14 @@ class Worker:
     async def _serve(self, scope: anyio.CancelScope) -> None:
         """Run jobs until the scope is used up."""
         cancelled = self._backend.cancelled_exc_class
+        bell = self._bell
+        assert bell is not None
         while not scope.cancel_called:
             job = self._next
             if job is None:
                 if self._ended:
                     return
-                self._waiter = waiter = self._backend.create_waiter()
-                await waiter.wait()
-                self._waiter = None
+                await bell.wait()
                 continue
             self._next = None
             self._running = job

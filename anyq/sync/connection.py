@@ -562,10 +562,12 @@ class Connection(ErrorClasses, Generic[Row]):
             self._refuse()
         return self._portal.call(self._grace, func, *args, **kwargs)
 
-    def leave(self, func: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> None:
-        """For this package: do the same for the end of something, which needs nothing done if the connection ended."""
-        if not self._ended and not self._portal.inherited:
-            self._portal.call(self._grace, func, *args, **kwargs)
+    def leave(self, func: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """For this package: do the same for the end of something, unless the connection has ended before; tell which."""
+        if self._ended or self._portal.failure is not None:
+            return False
+        self._portal.call(self._grace, func, *args, **kwargs)
+        return True
 
     def post(self, callback: Callable[[], object]) -> None:
         """For this package: have a function called in the event loop, without waiting; for finalizers too."""

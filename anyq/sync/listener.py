@@ -169,6 +169,19 @@ class Listener:
         assert self._portal is not None
         return self._portal.call(GRACE_PERIOD, func, *args, **kwargs)
 
+    def leave(self, func: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """For this package: do the same for the end of something, unless the portal has ended before; tell which."""
+        assert self._portal is not None
+        if self._portal.failure is not None:
+            return False
+        self.call(func, *args, **kwargs)
+        return True
+
+    def post(self, callback: Callable[[], object]) -> None:
+        """For this package: have a function called in the event loop, without waiting."""
+        assert self._portal is not None
+        self._portal.post(callback)
+
 
 _NOT_ENTERED = "enter the listener first: with anyq.sync.listen(...) as listener"
 

@@ -35,6 +35,14 @@ class Caller(Protocol):
         """Run a coroutine function and return what it returns."""
         ...
 
+    def leave(self, func: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Run a coroutine function that ends something; return False if everything has ended."""
+        ...
+
+    def post(self, callback: Callable[[], object]) -> None:
+        """Have a function called in the event loop, without waiting."""
+        ...
+
 
 class NotificationStream(Generic[EventT]):
     """The notifications of one ``listen()`` block; iterate over it, or call :meth:`receive`.
@@ -99,7 +107,8 @@ class NotificationStream(Generic[EventT]):
     def close(self) -> None:
         """Close this receiver; a thread that waits in it gets ClosedResourceError."""
         self._taken = []
-        self._caller.call(self._stream.aclose)
+        if not self._caller.leave(self._stream.aclose):
+            self._caller.post(self._stream.close)
 
     def __enter__(self) -> Self:
         return self
@@ -137,10 +146,11 @@ class Listen:
     def __init__(self, connection: Connection[Any], listen: AsyncListen) -> None:
         self._conn = connection
         self._listen = listen
+        self._stream: AsyncNotificationStream[Notify] | None = None
 
     def __enter__(self) -> NotificationStream[Notify]:
-        stream = self._conn.call(self._listen.__aenter__)
-        return NotificationStream(self._conn, stream, ITEMS_PER_CHECKPOINT)
+        self._stream = self._conn.call(self._listen.__aenter__)
+        return NotificationStream(self._conn, self._stream, ITEMS_PER_CHECKPOINT)
 
     def __exit__(
         self,
@@ -148,7 +158,9 @@ class Listen:
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        self._conn.leave(self._listen.__aexit__, exc_type, exc_val, exc_tb)
+        assert self._stream is not None
+        if not self._conn.leave(self._listen.__aexit__, exc_type, exc_val, exc_tb):
+            self._conn.post(self._stream.close)
 
 
 class Notifies:

@@ -399,7 +399,6 @@ class NumericBinaryLoader(Loader):
     """Load Decimal from numeric."""
 
     format = Format.BINARY
-    text_is_faster = True
 
     def load(self, data: bytes) -> Decimal:
         return unpack_numeric(data)
@@ -447,5 +446,6 @@ def register_default_adapters(context: AdaptContext) -> None:
     adapters.register_loader("float4", Float4BinaryLoader)
     adapters.register_loader("float8", FloatLoader)
     adapters.register_loader("float8", Float8BinaryLoader)
-    adapters.register_loader("numeric", NumericLoader)
+    # The last one is preferred, and Decimal reads text faster.
     adapters.register_loader("numeric", NumericBinaryLoader)
+    adapters.register_loader("numeric", NumericLoader)

@@ -28,7 +28,8 @@ BASES = {
     "22": "DataError",
     "23": "IntegrityError",
     **dict.fromkeys(["24", "25", "2B", "2D", "XX"], "InternalError"),
-    **dict.fromkeys(["08", "27", "28", "2F", "38", "39", "3B", "40", "53", "54", "55", "57", "58", "F0", "HV"], "OperationalError"),
+    **dict.fromkeys(["08", "27", "28", "2F", "38", "39", "3B", "40"], "OperationalError"),
+    **dict.fromkeys(["53", "54", "55", "57", "58", "F0", "HV"], "OperationalError"),
 }
 DEFAULT_BASE = "DatabaseError"
 

@@ -1,0 +1,96 @@
+"""Fixtures of the synchronous tests: each runs with the shared portal on asyncio, on uvloop and on trio."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import anyq
+
+_BACKENDS = [
+    pytest.param(("asyncio", {}), id="asyncio"),
+    pytest.param(
+        ("asyncio", {"use_uvloop": True}),
+        id="uvloop",
+        marks=pytest.mark.skipif(importlib.util.find_spec("uvloop") is None, reason="uvloop is not there"),
+    ),
+    pytest.param(("trio", {}), id="trio"),
+]
+
+
+@pytest.fixture(params=_BACKENDS)
+def portal_backend(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The event loop of the shared portal, which is gone after the test."""
+    anyq.sync.set_portal_backend(*request.param)
+    yield request.param
+    left = [thread for thread in threading.enumerate() if thread.name == "anyq portal"]
+    assert not left, "the shared portal still has a user"
+    anyq.sync.set_portal_backend()
+
+
+@pytest.fixture
+def conn(portal_backend: object, dsn: str) -> Iterator[anyq.Connection]:
+    """A connection, not in autocommit mode, closed after the test."""
+    connection = anyq.connect(dsn)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def observer(portal_backend: object, dsn: str) -> Iterator[anyq.Connection]:
+    """A second connection, in autocommit mode."""
+    connection = anyq.connect(dsn, autocommit=True)
+    yield connection
+    connection.close()
+
+
+class Background:
+    """A function that runs in a thread, and what came of it."""
+
+    def __init__(self, func: Callable[[], Any]) -> None:
+        self._func = func
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._result = self._func()
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> Any:
+        """Wait for its end; return or raise what it did."""
+        self._thread.join(30)
+        assert not self._thread.is_alive(), "the thread hangs"
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+@pytest.fixture
+def background() -> Iterator[Callable[[Callable[[], Any]], Background]]:
+    """Run a function in a thread: ``background(func).result()``."""
+    yield Background
+
+
+@pytest.fixture
+def until_active(observer: anyq.Connection) -> Callable[[anyq.Connection], None]:
+    """Wait until the server executes a statement of a connection's."""
+
+    def wait(connection: anyq.Connection) -> None:
+        with anyq.sync.timeout(30):
+            state = None
+            while state != "active":
+                cursor = observer.execute(
+                    "SELECT state FROM pg_stat_activity WHERE pid = %s", [connection.info.backend_pid]
+                )
+                row = cursor.fetchone()
+                state = row[0] if row else None
+
+    return wait

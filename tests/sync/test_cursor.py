@@ -1,0 +1,264 @@
+"""Cursors: executing crosses to the event loop once, fetching what has arrived does not."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from itertools import count, islice
+from typing import Any
+
+import pytest
+
+import anyq
+from anyq.rows import class_row, dict_row
+from anyq.sync import _portal
+
+
+@pytest.fixture
+def hops(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of what is called in the event loop."""
+    seen: list[str] = []
+    call: Any = _portal.Portal.call
+
+    def spy(self: Any, grace: float, func: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(func.__name__)
+        return call(self, grace, func, *args, **kwargs)
+
+    monkeypatch.setattr(_portal.Portal, "call", spy)
+    return seen
+
+
+def test_one_hop_for_execute_and_none_for_fetching(conn: anyq.Connection, hops: list[str]) -> None:
+    cursor = conn.execute("SELECT i FROM generate_series(1, 10) AS t(i)")
+    assert hops == ["execute"]
+    assert cursor.fetchone() == (1,)
+    assert cursor.fetchmany(2) == [(2,), (3,)]
+    assert next(cursor) == (4,)
+    for row in cursor:
+        assert row == (5,)
+        break
+    cursor.scroll(-1)
+    assert cursor.rownumber == 4
+    assert list(cursor) == [(i,) for i in range(5, 11)]
+    assert cursor.fetchone() is None and cursor.fetchall() == []
+    with pytest.raises(StopIteration):
+        next(cursor)
+    cursor.scroll(0, mode="absolute")
+    assert len(cursor.fetchall()) == 10
+    cursor.close()
+    assert cursor.closed
+    assert hops == ["execute"]
+
+
+def test_what_a_cursor_knows(conn: anyq.Connection) -> None:
+    with conn.cursor(binary=True) as cursor:
+        assert cursor.connection is conn
+        assert cursor.format == 1
+        assert (cursor.description, cursor.rowcount, cursor.rownumber, cursor.statusmessage) == (None, -1, None, None)
+        cursor.execute("SELECT 1 AS one, 'x' AS two")
+        assert [column.name for column in cursor.description or ()] == ["one", "two"]
+        assert (cursor.rowcount, cursor.rownumber, cursor.statusmessage) == (1, 0, "SELECT 1")
+        assert repr(cursor).startswith("<anyq.sync.cursor.Cursor [SELECT 1] at ")
+        cursor.arraysize = 5
+        assert cursor.arraysize == 5 and cursor.fetchmany() == [(1, "x")]
+        cursor.adapters.register_loader("int4", anyq.adapters.get_loader(25, 0))  # type: ignore[arg-type]
+        cursor.format = 0  # type: ignore[assignment]
+        assert cursor.execute("SELECT 1").fetchone() == ("1",)
+        cursor.setinputsizes([])
+        cursor.setoutputsize(1)
+    with pytest.raises(anyq.InterfaceError, match="the cursor is closed"):
+        cursor.execute("SELECT 1")
+    with pytest.raises(anyq.InterfaceError, match="the cursor is closed"):
+        cursor.fetchone()
+
+
+def test_wrong_use(conn: anyq.Connection) -> None:
+    cursor = conn.cursor()
+    with pytest.raises(anyq.ProgrammingError, match="no result"):
+        cursor.fetchone()
+    with pytest.raises(anyq.ProgrammingError, match="no result"):
+        next(iter(cursor))
+    cursor.execute("CREATE TEMP TABLE t (i int)")
+    with pytest.raises(anyq.ProgrammingError, match="returned no rows"):
+        cursor.fetchall()
+    with pytest.raises(anyq.errors.UndefinedTable):
+        cursor.execute("SELECT * FROM no_such_table")
+    with pytest.raises(anyq.errors.InFailedSqlTransaction):
+        cursor.execute("SELECT 1")
+    conn.rollback()
+    cursor.execute("SELECT 1")
+    with pytest.raises(IndexError):
+        cursor.scroll(1)
+    with pytest.raises(ValueError, match="mode must be"):
+        cursor.scroll(0, mode="sideways")
+    with pytest.raises(ValueError, match="size must be"):
+        cursor.fetchmany(-1)
+
+
+def test_row_factories_are_given_the_users_cursor(conn: anyq.Connection) -> None:
+    seen = []
+
+    def factory(cursor: anyq.Cursor[Any]) -> Any:
+        seen.append((cursor, cursor.connection, cursor.description is not None))
+        return list
+
+    cursor = conn.cursor(row_factory=factory)
+    assert cursor.execute("SELECT 1, 2").fetchone() == [1, 2]
+    assert seen == [(cursor, conn, True)]
+    cursor.row_factory = dict_row
+    assert cursor.row_factory is dict_row
+    cursor.scroll(0, mode="absolute")
+    assert cursor.fetchone() == {"?column?": 2}
+
+    class Point:
+        def __init__(self, x: int, y: int) -> None:
+            self.x, self.y = x, y
+
+    point = conn.cursor(row_factory=class_row(Point)).execute("SELECT 1 AS x, 2 AS y").fetchone()
+    assert point is not None and (point.x, point.y) == (1, 2)
+    conn.row_factory = dict_row  # type: ignore[assignment]
+    assert conn.execute("SELECT 1 AS one").fetchall() == [{"one": 1}]
+
+
+def test_several_results(conn: anyq.Connection) -> None:
+    cursor = conn.execute("SELECT 1; SELECT 2; SELECT 3")
+    assert [result.fetchone() for result in cursor.results()] == [(1,), (2,), (3,)]
+    assert cursor.nextset() is None
+    assert cursor.set_result(0) is cursor
+    assert cursor.nextset() and cursor.fetchone() == (2,)
+    assert cursor.set_result(-1).fetchone() == (3,)
+    with pytest.raises(IndexError):
+        cursor.set_result(3)
+
+
+def test_client_cursor(conn: anyq.Connection) -> None:
+    cursor = anyq.ClientCursor(conn)
+    assert cursor.mogrify("SELECT %s", ["it's"]) == "SELECT 'it''s'"
+    assert cursor.execute("SELECT %s", ["it's"]).fetchone() == ("it's",)
+
+
+def test_raw_cursor(conn: anyq.Connection) -> None:
+    assert anyq.RawCursor(conn).execute("SELECT $1::int, '%s'", [1]).fetchone() == (1, "%s")
+
+
+# -- executemany
+
+
+@pytest.fixture
+def table(conn: anyq.Connection) -> anyq.Connection:
+    conn.autocommit = True
+    conn.execute("CREATE TEMP TABLE numbers (i int CHECK (i <> 2500))")
+    return conn
+
+
+@pytest.mark.parametrize("kind", [list, iter], ids=["list", "iterator"])
+@pytest.mark.parametrize("number", [0, 1, 999, 1000, 1001, 2000, 2300])
+def test_executemany(table: anyq.Connection, kind: Callable[[Any], Any], number: int) -> None:
+    cursor = table.cursor()
+    cursor.executemany("INSERT INTO numbers VALUES (%s)", kind([(i,) for i in range(number)]))
+    assert cursor.rowcount == number
+    row = table.execute("SELECT count(*), sum(i) FROM numbers").fetchone()
+    assert row == (number, sum(range(number)) if number else None)
+
+
+def test_executemany_crosses_once_for_each_batch(table: anyq.Connection, hops: list[str]) -> None:
+    cursor = table.cursor()
+    cursor.executemany("INSERT INTO numbers VALUES (%s)", [(i,) for i in range(2000)])
+    assert hops == ["executemany"]
+    hops.clear()
+    cursor.executemany("INSERT INTO numbers VALUES (%s)", ((i,) for i in range(2300)))
+    assert hops == ["feed"] * 3
+
+
+def test_executemany_returning(conn: anyq.Connection) -> None:
+    cursor = conn.cursor()
+    cursor.executemany("SELECT %s::int * 2", ((i,) for i in range(1500)), returning=True)
+    assert [result.fetchone() for result in cursor.results()] == [(2 * i,) for i in range(1500)]
+
+
+def test_executemany_stops_taking_after_an_error(table: anyq.Connection) -> None:
+    numbers = count()
+    with pytest.raises(anyq.errors.CheckViolation):
+        table.cursor().executemany("INSERT INTO numbers VALUES (%s)", ((i,) for i in numbers))
+    assert next(numbers) < 10_000
+    assert table.execute("SELECT count(*) FROM numbers").fetchone() == (0,)
+
+
+def test_executemany_whose_generator_fails(table: anyq.Connection) -> None:
+    def sets() -> Iterator[tuple[int]]:
+        for i in range(2400):
+            yield (i,)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        table.cursor().executemany("INSERT INTO numbers VALUES (%s)", sets())
+    assert table.execute("SELECT count(*) FROM numbers").fetchone() == (0,)
+
+
+def test_executemany_whose_generator_uses_the_connection(table: anyq.Connection, observer: anyq.Connection) -> None:
+    def sets(source: anyq.Connection) -> Iterator[tuple[int]]:
+        for i in range(2400):
+            row = source.execute("SELECT %s::int", [i]).fetchone()
+            assert row is not None
+            yield row
+
+    with pytest.raises(anyq.ProgrammingError, match="on the same connection"):
+        table.cursor().executemany("INSERT INTO numbers VALUES (%s)", sets(table))
+    assert table.execute("SELECT count(*) FROM numbers").fetchone() == (0,)
+    cursor = table.cursor()
+    cursor.executemany("INSERT INTO numbers VALUES (%s)", sets(observer))
+    assert cursor.rowcount == 2400
+
+
+# -- stream
+
+
+def test_stream(conn: anyq.Connection, hops: list[str]) -> None:
+    cursor = conn.cursor()
+    rows = cursor.stream("SELECT i FROM generate_series(1, %s) AS t(i)", [20_000], size=1000)
+    assert list(rows) == [(i,) for i in range(1, 20_001)]
+    assert cursor.rowcount == 20_000
+    assert len(hops) < 50
+
+
+@pytest.mark.parametrize("how", ["close", "block", "forget"])
+def test_a_stream_that_is_left_early(conn: anyq.Connection, how: str) -> None:
+    conn.autocommit = True
+    stream: Any = conn.cursor().stream("SELECT i, pg_sleep(0) FROM generate_series(1, 1000000) AS t(i)")
+    assert list(islice(stream, 2)) == [(1, ""), (2, "")]
+    if how == "close":
+        stream.close()
+        assert list(stream) == []
+    elif how == "block":
+        with pytest.raises(ZeroDivisionError), stream:
+            raise ZeroDivisionError
+    else:
+        del stream
+        gc.collect()
+    with anyq.sync.timeout(30):
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_stream_of_something_else(conn: anyq.Connection) -> None:
+    with pytest.raises(anyq.ProgrammingError, match="returned no rows"):
+        next(conn.cursor().stream("CREATE TEMP TABLE t ()"))
+    with pytest.raises(ValueError, match="at least 1 row"):
+        conn.cursor().stream("SELECT 1", size=0)
+
+
+def test_a_streams_rows_are_made_by_the_factory(conn: anyq.Connection) -> None:
+    cursor = conn.cursor(row_factory=dict_row)
+    assert [row for row in cursor.stream("SELECT 1 AS one")] == [{"one": 1}]
+
+
+def test_a_cursor_is_freed_with_its_rows_at_once(conn: anyq.Connection) -> None:
+    import weakref
+
+    gc.disable()
+    try:
+        cursor: Any = conn.cursor(row_factory=dict_row).execute("SELECT 1 AS one")
+        dead = weakref.ref(cursor)
+        del cursor
+        assert dead() is None
+    finally:
+        gc.enable()

@@ -1,0 +1,146 @@
+"""Notifications in synchronous code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+import anyq
+
+
+@pytest.fixture
+def listening(conn: anyq.Connection) -> anyq.Connection:
+    conn.autocommit = True
+    conn.execute("LISTEN a")
+    return conn
+
+
+def test_notifies_that_have_come(listening: anyq.Connection, observer: anyq.Connection) -> None:
+    for i in range(3):
+        observer.notify("a", str(i))
+    notifies = listening.notifies(timeout=30, stop_after=2)
+    assert [n.payload for n in notifies] == ["0", "1"]
+    assert next(listening.notifies(timeout=30)) == anyq.Notify("a", "2", observer.info.backend_pid)
+    assert list(listening.notifies(timeout=0)) == []
+
+
+def test_a_generator_closed_early_leaves_the_connection_usable(
+    listening: anyq.Connection, observer: anyq.Connection
+) -> None:
+    observer.notify("a", "one")
+    observer.notify("a", "two")
+    generator = listening.notifies()
+    for notify in generator:
+        assert notify.payload == "one"
+        assert listening.execute("SELECT 1").fetchone() == (1,)
+        generator.close()
+    assert listening.execute("SELECT 1").fetchone() == (1,)
+    with listening.notifies(stop_after=1) as rest:
+        assert [n.payload for n in rest] == ["two"]
+    for _ in listening.notifies(timeout=0):
+        pytest.fail("there is nothing left")
+    observer.notify("a", "three")
+    for notify in listening.notifies():
+        assert notify.payload == "three"
+        break
+    assert listening.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_the_connection_works_while_a_thread_waits(
+    listening: anyq.Connection, observer: anyq.Connection, background: Callable[..., Any]
+) -> None:
+    waiting = background(lambda: next(listening.notifies(timeout=30)))
+    for _ in range(10):
+        assert listening.execute("SELECT 1").fetchone() == (1,)
+    observer.notify("a", "hello")
+    assert waiting.result().payload == "hello"
+
+
+def test_handlers(listening: anyq.Connection, observer: anyq.Connection) -> None:
+    seen: list[str] = []
+
+    def handler(notify: anyq.Notify) -> None:
+        seen.append(notify.payload)
+
+    listening.add_notify_handler(handler)
+    observer.notify("a", "heard")
+    listening.execute("SELECT 1")
+    listening.remove_notify_handler(handler)
+    observer.notify("a", "unheard")
+    listening.execute("SELECT 1")
+    assert seen == ["heard"]
+
+
+def test_listen(conn: anyq.Connection, observer: anyq.Connection) -> None:
+    conn.autocommit = True
+    with conn.listen("b", "c") as stream:
+        for i in range(200):
+            observer.notify("b" if i % 2 else "c", str(i))
+        for i in range(200):
+            assert stream.receive().payload == str(i)
+        with pytest.raises(anyio.WouldBlock):
+            stream.receive_nowait()
+        conn.notify("b", "self")
+        for notify in stream:
+            assert (notify.channel, notify.payload) == ("b", "self")
+            break
+        assert conn.execute("SELECT count(*) FROM pg_listening_channels()").fetchone() == (2,)
+    assert conn.execute("SELECT count(*) FROM pg_listening_channels()").fetchone() == (0,)
+    assert stream.is_closed
+
+
+def test_receivers_compete(conn: anyq.Connection, observer: anyq.Connection, background: Callable[..., Any]) -> None:
+    conn.autocommit = True
+    with conn.listen("b", max_buffer_size=math.inf) as stream:
+        others = [stream.clone() for _ in range(3)]
+        threads = [background(lambda s=other: [n.payload for n in s]) for other in others]
+        for i in range(100):
+            observer.notify("b", str(i))
+        got: list[str] = []
+        with anyq.sync.timeout(0.5), pytest.raises(anyq.errors.OperationTimeout):
+            while True:
+                got.append(stream.receive().payload)
+    for other, thread in zip(others, threads, strict=True):
+        got += thread.result()
+        other.close()
+    assert sorted(got, key=int) == [str(i) for i in range(100)]
+
+
+def test_overflow(conn: anyq.Connection, observer: anyq.Connection) -> None:
+    conn.autocommit = True
+    with conn.listen("b", max_buffer_size=1) as strict, conn.listen("b", max_buffer_size=1, overflow="drop_oldest") as s:
+        observer.notify("b", "one")
+        observer.notify("b", "two")
+        conn.execute("SELECT 1")
+        assert s.receive().payload == "two"
+        assert s.missed == 1
+        assert strict.receive().payload == "one"
+        with pytest.raises(anyq.errors.NotificationOverflow):
+            strict.receive()
+
+
+def test_closing_ends_a_thread_that_waits(conn: anyq.Connection, background: Callable[..., Any]) -> None:
+    conn.autocommit = True
+    with conn.listen("b") as stream:
+        waiting = background(lambda: list(stream))
+        waiting_too = background(lambda: list(conn.notifies()))
+        conn.close()
+        for thread in (waiting, waiting_too):
+            with pytest.raises(anyq.OperationalError, match="closed"):
+                thread.result()
+
+
+def test_wrong_use(conn: anyq.Connection) -> None:
+    with pytest.raises(anyq.ProgrammingError):
+        conn.notify("")
+    with pytest.raises(TypeError):
+        conn.listen()
+    block = conn.listen("a")
+    with block:
+        pass
+    with pytest.raises(anyq.ProgrammingError, match="once"), block:
+        pass

@@ -1,0 +1,537 @@
+"""transaction() blocks: what is committed, what is rolled back, and what is left behind when things go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+
+from anyq import AsyncConnection, AsyncTransaction, OutOfOrderTransactionNesting, Rollback, TransactionStatus
+from anyq import errors as e
+from tests.activity import until_sleeping
+from tests.server import Server
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE = 20.0
+
+
+class Oops(Exception):
+    pass
+
+
+@pytest.fixture(params=[True, False], ids=["autocommit", "manual"])
+async def conn(anyio_backend: object, dsn: str, request: pytest.FixtureRequest) -> AsyncIterator[AsyncConnection]:
+    """A connection with an empty table `t`, in either mode; nobody has begun a transaction."""
+    async with AsyncConnection.connect(dsn, autocommit=request.param) as connection:
+        await connection.execute("CREATE TEMPORARY TABLE t (a int)")
+        await connection.commit()
+        yield connection
+        if not connection.closed:
+            assert connection.transactions == []
+
+
+async def insert(conn: AsyncConnection, value: int) -> None:
+    await conn.execute("INSERT INTO t VALUES (%s)", [value])
+
+
+async def kept(conn: AsyncConnection) -> list[int]:
+    """What is in the table, after all that is not committed was rolled back."""
+    assert conn.transactions == []
+    await conn.rollback()
+    cursor = await conn.execute("SELECT a FROM t ORDER BY a")
+    values = [row[0] for row in await cursor.fetchall()]
+    await conn.rollback()
+    return values
+
+
+def status(conn: AsyncConnection) -> TransactionStatus:
+    return conn.info.transaction_status
+
+
+# -- one block
+
+
+async def test_the_end_of_a_block_commits(conn: AsyncConnection) -> None:
+    async with conn.transaction() as block:
+        assert isinstance(block, AsyncTransaction)
+        assert block.connection is conn
+        assert block.savepoint_name is None
+        assert status(conn) is TransactionStatus.INTRANS
+        await insert(conn, 1)
+    assert status(conn) is TransactionStatus.IDLE
+    assert await kept(conn) == [1]
+
+
+async def test_an_error_rolls_back(conn: AsyncConnection) -> None:
+    with pytest.raises(Oops):
+        async with conn.transaction():
+            await insert(conn, 1)
+            raise Oops
+    assert status(conn) is TransactionStatus.IDLE
+    assert await kept(conn) == []
+
+
+async def test_an_error_of_the_server_rolls_back(conn: AsyncConnection) -> None:
+    with pytest.raises(e.UndefinedTable):
+        async with conn.transaction():
+            await insert(conn, 1)
+            await conn.execute("SELECT * FROM nosuch")
+    assert status(conn) is TransactionStatus.IDLE
+    assert await kept(conn) == []
+
+
+async def test_blocks_one_after_the_other(conn: AsyncConnection) -> None:
+    for value in range(3):
+        async with conn.transaction(force_rollback=value == 1):
+            await insert(conn, value)
+    assert await kept(conn) == [0, 2]
+
+
+async def test_a_commit_that_fails(conn: AsyncConnection) -> None:
+    await conn.execute("CREATE TEMPORARY TABLE r (id int PRIMARY KEY)")
+    await conn.execute("CREATE TEMPORARY TABLE f (id int REFERENCES r DEFERRABLE INITIALLY DEFERRED)")
+    await conn.commit()
+    with pytest.raises(e.ForeignKeyViolation):
+        async with conn.transaction() as block:
+            await conn.execute("INSERT INTO f VALUES (1)")
+    assert "(failed)" in repr(block)
+    assert status(conn) is TransactionStatus.IDLE
+    await insert(conn, 1)
+    await conn.commit()
+    assert await kept(conn) == [1]
+
+
+async def test_force_rollback(conn: AsyncConnection) -> None:
+    async with conn.transaction(force_rollback=True) as block:
+        assert block.force_rollback
+        await insert(conn, 1)
+    assert await kept(conn) == []
+    with pytest.raises(Oops):
+        async with conn.transaction(force_rollback=True):
+            raise Oops
+
+
+async def test_a_block_is_entered_once(conn: AsyncConnection) -> None:
+    block = conn.transaction()
+    async with block:
+        with pytest.raises(e.InterfaceError, match="entered once"):
+            await block.__aenter__()
+    with pytest.raises(e.InterfaceError, match="entered once"):
+        await block.__aenter__()
+
+
+@pytest.mark.parametrize("name", ["commit", "rollback"])
+async def test_the_connection_is_not_committed_inside(name: str, conn: AsyncConnection) -> None:
+    async with conn.transaction():
+        await insert(conn, 1)
+        with pytest.raises(e.ProgrammingError, match=rf"{name}\(\) cannot be called inside a transaction\(\) block"):
+            await getattr(conn, name)()
+    assert await kept(conn) == [1]
+
+
+async def test_repr(conn: AsyncConnection) -> None:
+    block = conn.transaction("it's")
+    assert "\"it's\" (inactive)" in repr(block)
+    async with block:
+        assert "(active)" in repr(block)
+    assert "(committed)" in repr(block)
+    async with conn.transaction(force_rollback=True) as block:
+        pass
+    assert "(rolled back)" in repr(block)
+    async with conn.transaction() as block:
+        raise Rollback
+    assert "(rolled back (explicit))" in repr(block)
+    assert repr(block) in repr(Rollback(block))
+
+
+# -- blocks in blocks
+
+
+async def test_nested_blocks(conn: AsyncConnection) -> None:
+    async with conn.transaction():
+        await insert(conn, 1)
+        with pytest.raises(Oops):
+            async with conn.transaction() as inner:
+                assert inner.savepoint_name is not None
+                await insert(conn, 2)
+                async with conn.transaction() as innermost:
+                    assert innermost.savepoint_name not in (None, inner.savepoint_name)
+                    await insert(conn, 3)
+                raise Oops
+        async with conn.transaction():
+            await insert(conn, 4)
+    assert await kept(conn) == [1, 4]
+
+
+async def test_an_outer_block_takes_the_inner_ones_with_it(conn: AsyncConnection) -> None:
+    with pytest.raises(Oops):
+        async with conn.transaction():
+            async with conn.transaction():
+                await insert(conn, 1)
+            raise Oops
+    assert await kept(conn) == []
+
+
+@pytest.mark.parametrize("name", ["simple", "Mixed Case", 'with "quotes"', "ünï", "x" * 63])
+async def test_names_of_savepoints(name: str, conn: AsyncConnection) -> None:
+    async with conn.transaction(name) as outer:
+        assert outer.savepoint_name == name
+        async with conn.transaction(name):
+            await insert(conn, 1)
+        async with conn.transaction(name, force_rollback=True):
+            await insert(conn, 2)
+    assert status(conn) is TransactionStatus.IDLE
+    assert await kept(conn) == [1]
+
+
+async def test_a_savepoint_name_that_cannot_be(conn: AsyncConnection) -> None:
+    with pytest.raises(e.DataError):
+        async with conn.transaction("a\0b"):
+            pass
+    assert status(conn) is TransactionStatus.IDLE
+    assert await kept(conn) == []
+
+
+async def test_an_error_that_is_caught_inside_an_inner_block(conn: AsyncConnection) -> None:
+    """The server has rolled back to the savepoint, or will not do anything else any more."""
+    async with conn.transaction():
+        await insert(conn, 1)
+        async with conn.transaction():
+            await insert(conn, 2)
+            with pytest.raises(e.UndefinedTable):
+                await conn.execute("SELECT * FROM nosuch")
+        assert status(conn) is TransactionStatus.INTRANS
+        await insert(conn, 3)
+    assert await kept(conn) == [1, 3]
+
+
+async def test_a_block_in_a_failed_transaction(conn: AsyncConnection) -> None:
+    with pytest.raises(e.InFailedSqlTransaction):
+        async with conn.transaction():
+            with pytest.raises(e.UndefinedTable):
+                await conn.execute("SELECT * FROM nosuch")
+            async with conn.transaction():
+                raise AssertionError("a block was entered that cannot be")
+    assert status(conn) is TransactionStatus.IDLE
+
+
+async def test_a_block_in_a_transaction_that_was_begun_before(conn: AsyncConnection) -> None:
+    """It is a savepoint, and does not end the transaction."""
+    if conn.autocommit:
+        await conn.execute("BEGIN")
+    await insert(conn, 1)
+    async with conn.transaction() as block:
+        assert block.savepoint_name is not None
+        await insert(conn, 2)
+    with pytest.raises(Oops):
+        async with conn.transaction():
+            await insert(conn, 3)
+            raise Oops
+    assert status(conn) is TransactionStatus.INTRANS
+    await conn.commit()
+    assert await kept(conn) == [1, 2]
+
+
+# -- Rollback
+
+
+async def test_rollback_leaves_the_block(conn: AsyncConnection) -> None:
+    async with conn.transaction():
+        await insert(conn, 1)
+        raise Rollback
+    assert await kept(conn) == []
+
+
+@pytest.mark.parametrize("target", ["innermost", "inner", "outer"])
+async def test_rollback_of_a_block(target: str, conn: AsyncConnection) -> None:
+    reached = []
+    async with conn.transaction() as outer:
+        await insert(conn, 1)
+        async with conn.transaction() as inner:
+            await insert(conn, 2)
+            async with conn.transaction() as innermost:
+                await insert(conn, 3)
+                raise Rollback({"innermost": None, "inner": inner, "outer": outer}[target])
+            reached.append("inner")
+        reached.append("outer")
+    assert "rolled back" in repr(innermost)
+    expected: dict[str, tuple[list[str], list[int]]] = {
+        "innermost": (["inner", "outer"], [1, 2]),
+        "inner": (["outer"], [1]),
+        "outer": ([], []),
+    }
+    assert (reached, await kept(conn)) == expected[target]
+
+
+async def test_rollback_of_a_block_that_is_not_there(conn: AsyncConnection) -> None:
+    other = conn.transaction()
+    with pytest.raises(Rollback):
+        async with conn.transaction():
+            await insert(conn, 1)
+            raise Rollback(other)
+    assert await kept(conn) == []
+
+
+# -- a connection that is lost
+
+
+async def test_a_connection_that_is_closed_inside(conn: AsyncConnection) -> None:
+    with pytest.raises(e.OperationalError, match="the connection is closed"):
+        async with conn.transaction() as block:
+            await conn.close()
+    assert "(lost)" in repr(block)
+    assert conn.transactions == []
+
+
+async def test_an_error_in_a_block_whose_connection_is_closed(conn: AsyncConnection) -> None:
+    with pytest.raises(Oops):
+        async with conn.transaction():
+            await conn.close()
+            raise Oops
+
+
+@pytest.mark.parametrize("force_rollback", [False, True])
+async def test_a_connection_that_is_lost_inside(force_rollback: bool, conn: AsyncConnection, server: Server) -> None:
+    with pytest.raises(e.AdminShutdown):
+        async with conn.transaction(force_rollback=force_rollback):
+            server.psql(f"SELECT pg_terminate_backend({conn.info.backend_pid})")
+    assert conn.broken
+    with pytest.raises(e.OperationalError, match="the connection is closed"):
+        async with conn.transaction():
+            pass
+
+
+async def test_the_first_error_counts(
+    conn: AsyncConnection, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Oops):
+        async with conn.transaction():
+            server.psql(f"SELECT pg_terminate_backend({conn.info.backend_pid})")
+            raise Oops
+    assert "error ignored in rollback" in caplog.text
+
+
+# -- cancellations
+
+
+async def test_a_cancelled_block_is_rolled_back(conn: AsyncConnection) -> None:
+    with anyio.CancelScope() as scope:
+        async with conn.transaction() as block:
+            await insert(conn, 1)
+            scope.cancel()
+            await insert(conn, 2)
+    assert scope.cancelled_caught
+    assert "(rolled back)" in repr(block)
+    assert status(conn) is TransactionStatus.IDLE
+    assert await kept(conn) == []
+
+
+async def test_a_block_that_is_cancelled_at_its_end(conn: AsyncConnection) -> None:
+    with anyio.CancelScope() as scope:
+        async with conn.transaction():
+            await insert(conn, 1)
+            scope.cancel()
+    assert scope.cancelled_caught
+    assert status(conn) is TransactionStatus.IDLE
+    assert await kept(conn) == []
+
+
+async def test_an_inner_block_that_is_cancelled(conn: AsyncConnection, dsn: str) -> None:
+    async with conn.transaction():
+        await insert(conn, 1)
+        async with anyio.create_task_group() as group:
+
+            async def doomed() -> None:
+                async with conn.transaction():
+                    await insert(conn, 2)
+                    await conn.execute("SELECT pg_sleep(1000)")
+
+            group.start_soon(doomed)
+            await until_sleeping(dsn, conn.info.backend_pid)
+            group.cancel_scope.cancel()
+        assert status(conn) is TransactionStatus.INTRANS
+        await insert(conn, 3)
+    assert await kept(conn) == [1, 3]
+
+
+@pytest.mark.parametrize("error", [None, Oops])
+async def test_a_cancelled_task_leaves_a_block(error: type[Exception] | None, conn: AsyncConnection) -> None:
+    """The cancellation comes out, whatever error there is; the block is rolled back in either case."""
+    with anyio.CancelScope() as scope:
+        try:
+            async with conn.transaction(force_rollback=True):
+                await insert(conn, 1)
+                scope.cancel()
+                if error is not None:
+                    raise error
+        except Oops:
+            raise AssertionError("the cancellation has to come out") from None
+    assert scope.cancelled_caught
+    assert status(conn) is TransactionStatus.IDLE
+    assert await kept(conn) == []
+
+
+async def test_a_block_that_is_cancelled_before_it_is_begun(conn: AsyncConnection) -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        async with conn.transaction():
+            raise AssertionError("a cancelled task has entered a block")
+    assert status(conn) is TransactionStatus.IDLE
+    assert conn.transactions == []
+
+
+@pytest.mark.parametrize("savepoint_name", [None, "name"])
+async def test_a_block_that_is_cancelled_in_the_queue(
+    savepoint_name: str | None, conn: AsyncConnection, dsn: str
+) -> None:
+    """Its BEGIN is on its way, and cannot be called back: so a ROLLBACK follows."""
+    await conn.set_autocommit(True)
+
+    async def doomed() -> None:
+        async with conn.transaction(savepoint_name):
+            raise AssertionError("entered")
+
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group, anyio.create_task_group() as first:
+            first.start_soon(conn.execute, "SELECT pg_sleep(1000)")
+            await until_sleeping(dsn, conn.info.backend_pid)
+            async with anyio.create_task_group() as second:
+                second.start_soon(doomed)
+                await anyio.wait_all_tasks_blocked()
+                second.cancel_scope.cancel()
+            assert conn.transactions == []
+            group.start_soon(insert, conn, 1)
+            await anyio.wait_all_tasks_blocked()
+            first.cancel_scope.cancel()
+    assert status(conn) is TransactionStatus.IDLE
+    assert await kept(conn) == [1]
+
+
+async def test_a_commit_that_is_cancelled_in_the_queue(conn: AsyncConnection, dsn: str) -> None:
+    """It is not known what became of it, but no transaction is left open, nor that of somebody else ended."""
+    await conn.set_autocommit(True)
+    entered, leave = anyio.Event(), anyio.Event()
+
+    async def doomed() -> None:
+        async with conn.transaction():
+            entered.set()
+            await leave.wait()
+
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group:
+            async with anyio.create_task_group() as second:
+                second.start_soon(doomed)
+                await entered.wait()
+                group.start_soon(conn.execute, "SELECT pg_sleep(0.3)")
+                await until_sleeping(dsn, conn.info.backend_pid)
+                leave.set()
+                await anyio.wait_all_tasks_blocked()
+                second.cancel_scope.cancel()
+            assert conn.transactions == []
+    assert status(conn) is TransactionStatus.IDLE
+
+
+async def test_a_rollback_waits_its_turn(dsn: str) -> None:
+    """Longer than the grace time, if nobody is cancelled: the connection must not be closed on the other task."""
+    async with AsyncConnection.connect(dsn, autocommit=True, grace_period=0.05) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                with pytest.raises(Oops):
+                    async with conn.transaction():
+                        group.start_soon(conn.execute, "SELECT pg_sleep(0.3)")
+                        await until_sleeping(dsn, conn.info.backend_pid)
+                        raise Oops
+        assert not conn.closed
+        assert status(conn) is TransactionStatus.IDLE
+
+
+async def test_a_cancelled_rollback_does_not_wait_its_turn(dsn: str) -> None:
+    """It happens in its turn, whoever reads then, and the task has left long before."""
+    async with AsyncConnection.connect(dsn, autocommit=True, grace_period=0.05) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                with anyio.CancelScope() as scope:
+                    async with conn.transaction():
+                        group.start_soon(conn.execute, "SELECT pg_sleep(0.3)")
+                        await until_sleeping(dsn, conn.info.backend_pid)
+                        scope.cancel()
+                        await anyio.lowlevel.checkpoint()
+                assert status(conn) is TransactionStatus.ACTIVE
+        assert not conn.closed
+        assert status(conn) is TransactionStatus.IDLE
+
+
+# -- two tasks
+
+
+async def test_blocks_of_two_tasks_that_are_nested(conn: AsyncConnection) -> None:
+    entered, left = anyio.Event(), anyio.Event()
+
+    async def inner() -> None:
+        await entered.wait()
+        async with conn.transaction() as block:
+            assert block.savepoint_name is not None
+            await insert(conn, 2)
+        left.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(inner)
+        async with conn.transaction():
+            entered.set()
+            await insert(conn, 1)
+            await left.wait()
+    assert await kept(conn) == [1, 2]
+
+
+@pytest.mark.parametrize("force_rollback", [False, True])
+async def test_blocks_of_two_tasks_that_are_not_nested(force_rollback: bool, conn: AsyncConnection) -> None:
+    entered, also_entered, left = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def inner() -> None:
+        await entered.wait()
+        async with conn.transaction():
+            also_entered.set()
+            await left.wait()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(inner)
+        with pytest.raises(OutOfOrderTransactionNesting, match="one connection for each task"):
+            async with conn.transaction(force_rollback=force_rollback) as outer:
+                entered.set()
+                await also_entered.wait()
+        assert "(failed)" in repr(outer)
+        left.set()
+    await conn.rollback()
+    assert await kept(conn) == []
+
+
+async def test_blocks_that_are_left_in_the_wrong_order(conn: AsyncConnection) -> None:
+    outer, inner = conn.transaction(), conn.transaction()
+    await outer.__aenter__()
+    await inner.__aenter__()
+    with pytest.raises(OutOfOrderTransactionNesting):
+        await outer.__aexit__(None, None, None)
+    await inner.__aexit__(None, None, None)
+    await conn.rollback()
+    assert status(conn) is TransactionStatus.IDLE
+
+
+async def test_statements_of_other_tasks_are_part_of_the_block(conn: AsyncConnection) -> None:
+    async with conn.transaction(force_rollback=True), anyio.create_task_group() as group:
+        for value in range(10):
+            group.start_soon(insert, conn, value)
+    assert await kept(conn) == []
+
+
+async def test_begin_and_savepoint_go_out_together(dsn: str) -> None:
+    pieces: list[Any] = []
+    async with AsyncConnection.connect(dsn, autocommit=True) as conn:
+        send = conn.wire.channel.try_send
+        conn.wire.channel.try_send = lambda data: pieces.append(bytes(data)) or send(data)  # type: ignore[func-returns-value,method-assign]
+        async with conn.transaction("name"):
+            pass
+    for piece, words in ((pieces[0], (b"BEGIN", b"SAVEPOINT")), (pieces[1], (b"RELEASE", b"COMMIT"))):
+        assert all(word in piece for word in words)
