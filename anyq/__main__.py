@@ -1,4 +1,4 @@
-"""The command line: `anyq demo`, also as `python -m anyq demo`.
+"""The command line: `anyq demo` and `anyq listen`, also as `python -m anyq demo`.
 
 Knows argparse and exit codes. What a command does is in a module of its own, imported when the command runs.
 """
@@ -30,7 +30,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--dsn",
         help="use this database instead (connection string or URI); only a temporary table is made there",
     )
+    listen = commands.add_parser(
+        "listen",
+        help="print notifications as they come",
+        description="Print the notifications of channels as they come, one JSON object a line, until Ctrl-C. A lost "
+        'connection is made again, and a line with "gap" tells that notifications may have been missed.',
+    )
+    listen.add_argument("channels", nargs="+", metavar="CHANNEL", help="capitals stay capitals")
+    listen.add_argument("--dsn", default="", help="connection string or URI; by default that of the PG* variables")
+    listen.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio", help="the event loop to run on")
     arguments = parser.parse_args(argv)
+
+    if arguments.command == "listen":
+        from . import _listen
+
+        return _listen.main(arguments.channels, arguments.dsn, arguments.backend)
 
     from . import _demo
 

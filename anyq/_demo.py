@@ -27,6 +27,10 @@ _CONNECT_TIMEOUT = 10
 _QUERIES = 200
 _ROWS = 1000
 
+#: Tasks that share notifications, and how many there are to share.
+_WORKERS = 3
+_ORDERS = 12
+
 _SHOWN = (
     "connections on asyncio and on trio, by the same code",
     "parameters and results as Python objects",
@@ -34,6 +38,7 @@ _SHOWN = (
     "batches with executemany()",
     "many tasks on one connection, pipelined without asking",
     "a cancelled query, and the connection ready for the next one",
+    "notifications as streams, shared out among tasks or given to each, on the connection that the tasks query",
 )
 
 
@@ -96,6 +101,7 @@ async def _tour(dsn: str) -> None:
         await _show_executemany(conn, step)
         await _show_tasks(conn, step)
         await _show_cancellation(conn, step)
+        await _show_fan_out(conn, step)
 
 
 def _counter() -> Callable[[str], None]:
@@ -201,3 +207,32 @@ async def _show_cancellation(conn: anyq.AsyncConnection, step: Callable[[str], N
     row = await (await conn.execute("SELECT 'ready for the next query'")).fetchone()
     assert row is not None
     print(f"   the same connection is {row[0]}")
+
+
+async def _show_fan_out(conn: anyq.AsyncConnection, step: Callable[[str], None]) -> None:
+    step(f"Notifications: {_ORDERS} orders shared out among {_WORKERS} workers, and one audience that hears all of them")
+    # No other program should hear or disturb this, whatever database it runs on.
+    channel = f"anyq_demo_{conn.info.backend_pid}"
+    taken = [0] * _WORKERS
+    heard: list[str] = []
+
+    async def work(number: int, orders: anyq.NotificationStream) -> None:
+        async with orders:
+            async for order in orders:
+                # A query on the connection that the orders come from.
+                await conn.execute("SELECT %s::int * 2", (order.payload,))
+                taken[number] += 1
+
+    async with anyio.create_task_group() as workers:
+        async with conn.listen(channel) as orders, conn.listen(channel) as audience:
+            for number in range(_WORKERS):
+                workers.start_soon(work, number, orders.clone())
+            for order in range(_ORDERS):
+                await conn.notify(channel, str(order))
+            async for order_heard in audience:
+                heard.append(order_heard.payload)
+                if len(heard) == _ORDERS:
+                    break
+        # Leaving the block ends the streams: the workers finish what they have and come to their end.
+    print(f"   the workers took {' + '.join(map(str, taken))} = {sum(taken)}, the audience heard {len(heard)}, in order")
+    assert sum(taken) == _ORDERS and heard == [str(order) for order in range(_ORDERS)]

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import ReferenceType, ref
 
 import anyio
 from typing_extensions import Self
@@ -32,13 +33,14 @@ class Generators:
     """The generators of one connection, and the notifications that none has yielded."""
 
     def __init__(self) -> None:
-        self._running: list[AsyncNotifies] = []  # the one that was started first is the first
+        # By identity, in the order they were started. Weak: one that is dropped amid its notifications hands them on.
+        self._running: dict[int, ReferenceType[AsyncNotifies]] = {}
         self._backlog: deque[Notify] = deque()
         self._missed = 0
 
     def put(self, notify: Notify, *, keep: bool) -> None:
         """Give a notification to every generator; or, if there is none, keep it if that is wanted."""
-        for generator in self._running:
+        for generator in self._all():
             generator.put(notify)
         if keep and not self._running:
             if len(self._backlog) >= BACKLOG_SIZE:
@@ -61,25 +63,31 @@ class Generators:
         for notify in self._backlog:
             generator.put(notify)
         self._backlog.clear()
-        self._running.append(generator)
+        self._running[id(generator)] = ref(generator)
 
     def stop(self, generator: AsyncNotifies, left: deque[Notify]) -> None:
         """Take a generator off; what it has not yielded is for one that has not got it, or for a later one."""
-        self._running.remove(generator)
-        if not self._running:
+        del self._running[id(generator)]
+        others = self._all()
+        if not others:
             self._backlog.extendleft(reversed(left))
-        elif len(left) > self._running[0].received:
+        elif len(left) > others[0].received:
             # The oldest of the others began when these had been handed out already.
-            eldest = self._running[0]
-            eldest.put_first(list(left)[: len(left) - eldest.received])
+            others[0].put_first(list(left)[: len(left) - others[0].received])
+
+    def _all(self) -> list[AsyncNotifies]:
+        # A copy: the garbage collector may end a generator at any time.
+        references = tuple(self._running.values()) if self._running else ()
+        return [generator for reference in references if (generator := reference()) is not None]
 
 
-class AsyncNotifies:
+class AsyncNotifies(Receiver):
     """The notifications of a connection as they come; made by :meth:`AsyncConnection.notifies`."""
 
     def __init__(
         self, connection: AsyncConnection[Any], timeout: float | None, stop_after: int | None
     ) -> None:
+        super().__init__()
         self._connection = connection
         self._timeout = timeout
         self._left = math.inf if stop_after is None else stop_after
@@ -88,16 +96,18 @@ class AsyncNotifies:
         self._items: deque[Notify] = deque()
         self._yielded = 0
         self._waits = False
-        self._receiver = Receiver(lambda: bool(self._items) or self._state == "closed")
         self.received = 0
         """How many notifications it was given, yielded or not."""
+
+    def is_satisfied(self) -> bool:
+        return bool(self._items) or self._state == "closed"
 
     def put(self, notify: Notify) -> None:
         """Take a notification to be yielded."""
         self.received += 1
         self._items.append(notify)
-        if self._receiver.waiter is not None:
-            self._receiver.waiter.set()
+        if self.waiter is not None:
+            self.waiter.set()
 
     def put_first(self, notifies: Sequence[Notify]) -> None:
         """Take notifications that came before all others that it has got."""
@@ -127,7 +137,7 @@ class AsyncNotifies:
             self._waits = True
             try:
                 with anyio.CancelScope(deadline=self._deadline):
-                    await self._connection.notifications.attend(self._receiver)
+                    await self._connection.notifications.attend(self)
             finally:
                 self._waits = False
         if self._items and self._left > 0:
@@ -155,8 +165,8 @@ class AsyncNotifies:
             self._deadline = math.inf
 
     def _wake(self) -> None:
-        if self._receiver.waiter is not None:
-            self._receiver.waiter.set()
+        if self.waiter is not None:
+            self.waiter.set()
         elif self._waits:
             # It reads for everyone.
             self._connection.wire.channel.wake()

@@ -7,8 +7,9 @@ feeds it also says how a task waits for more.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -37,22 +38,33 @@ class Notify(NamedTuple):
     pid: int
 
 
-class Receiver:
-    """A task that waits for something that is no reply; see ``wire.Attendant``.
+class Receiver(ABC):
+    """A task that waits for something that is no reply; see ``wire.Attendant``."""
 
-    :param is_satisfied: tells whether it has what it waits for.
-    """
+    __slots__ = ("is_interrupted", "waiter")
 
-    __slots__ = ("is_interrupted", "is_satisfied", "waiter")
-
-    def __init__(self, is_satisfied: Callable[[], bool]) -> None:
+    def __init__(self) -> None:
         self.waiter: Waiter | None = None
-        self.is_satisfied = is_satisfied
         self.is_interrupted: Callable[[], bool] | None = None
-        """Whether there is something for it to do before it waits on."""
+        """Whether there is something else for it to do before it waits on."""
+
+    @abstractmethod
+    def is_satisfied(self) -> bool:
+        """Return whether it has what it waits for."""
 
     def ready(self) -> bool:
         return self.is_satisfied() or (self.is_interrupted is not None and self.is_interrupted())
+
+
+class _SubscriptionReceiver(Receiver):
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: NotificationStream[Any]) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def is_satisfied(self) -> bool:
+        return self._stream.subscription.has_news or self._stream.is_closed
 
 
 class Subscription(Generic[EventT]):
@@ -91,9 +103,9 @@ class Subscription(Generic[EventT]):
         self._error: Callable[[], Exception] | None = None
 
     @property
-    def ended(self) -> bool:
-        """Whether nothing more will come: it is left, has overflowed, or the connection is closed."""
-        return self._ended
+    def has_news(self) -> bool:
+        """Whether there is something to take, or nothing more will come."""
+        return bool(self._buffer) or self._ended
 
     def put(self, event: EventT, *, force: bool = False) -> None:
         """Take an event for the subscriber, as far as there is room; or, by `force`, in any case."""
@@ -162,7 +174,7 @@ class Subscription(Generic[EventT]):
 
     async def wait(self, stream: NotificationStream[EventT]) -> None:
         """Return when there may be something to take."""
-        receiver = Receiver(lambda: bool(self._buffer) or self._ended or stream.is_closed)
+        receiver = _SubscriptionReceiver(stream)
         self._receivers.append(receiver)
         try:
             await self._attend(receiver)

@@ -23,14 +23,14 @@ from ._info import ConnectionInfo, python_codec
 from ._notifies import AsyncNotifies
 from ._opening import open_session
 from ._settings import TransactionSettings
-from ._subscription import BUFFER_SIZE, Notify, Overflow, Receiver
+from ._subscription import BUFFER_SIZE, Notify, Overflow
 from .abc import AdaptContext, Params, Query
 from .adapt import AdaptersMap, Transformer
 from .conninfo import ConnectOptions, HostSpec
 from .cursor import AsyncCursor, AsyncRawCursor
 from .dbapi20 import ErrorClasses
 from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, ProgrammingError
-from .notifications import AsyncListen, NotificationHub, check_channel, check_payload
+from .notifications import AsyncListen, Disconnection, NotificationHub, check_channel, check_payload
 from .postgres import adapters as global_adapters
 from .protocol import frontend
 from .protocol.backend import NoticeResponse, NotificationResponse
@@ -197,7 +197,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
                 options = await anyio.to_thread.run_sync(_conninfo.resolve, conninfo, kwargs, os.environ)
                 wire, host = await open_session(options, grace_period, stream)
             except BaseException:
-                if stream is not None:
+                if isinstance(stream, anyio.abc.AsyncResource):
                     await anyio.aclose_forcefully(stream)
                 raise
             return cls(
@@ -511,7 +511,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         """
         await self.wire.backend.checkpoint()
         if not self.closed:
-            await self.notifications.attend(Receiver(lambda: self.closed))
+            await self.notifications.attend(Disconnection())
 
     # -- for this package
 

@@ -158,6 +158,8 @@ class AsyncCursor(ResultHolder[Row]):
         self._check_open()
         self._reset()
         await executemany(self, query, params_seq, returning)
+        if self._conn.notifications.unsettled:
+            await self._conn.notifications.settle()
 
     def stream(
         self, query: Query, params: Params | None = None, *, binary: bool | None = None, size: int = 1

@@ -80,7 +80,7 @@ def Binary(obj: Any) -> bytes | bytearray | memoryview:
 
     :raises TypeError: it has no bytes; encode a str yourself.
     """
-    if isinstance(obj, bytes | bytearray | memoryview):
+    if isinstance(obj, bytes | bytearray):
         return obj
     if isinstance(obj, str):
         raise TypeError("a str has no bytes until it is encoded: use Binary(text.encode(...))")

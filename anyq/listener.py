@@ -258,7 +258,7 @@ class AsyncListener:
             assert connection is not None
             await connection.wait_disconnected()
             lost_at = anyio.current_time()
-            reason = connection.info.error_message
+            reason = str(connection.wire.session.lost_error())
             if self._connected.is_set():
                 self._connected = anyio.Event()
             self._connection = None

@@ -83,6 +83,15 @@ class AsyncListen:
         await self._connection.notifications.leave(self._subscription, wait=wait)
 
 
+class Disconnection(Receiver):
+    """One who waits for the end of the connection, which is an interruption to everyone else."""
+
+    __slots__ = ()
+
+    def is_satisfied(self) -> bool:
+        return False
+
+
 class Sink(Protocol):
     """What takes the notifications of channels: a subscription."""
 
@@ -188,13 +197,16 @@ class NotificationHub:
     async def attend(self, receiver: Receiver) -> None:
         """Wait until a receiver has what it waits for or the connection is closed; settle channels meanwhile."""
         wire = self._connection.wire
-        receiver.is_interrupted = self._is_due
+        receiver.is_interrupted = self._is_interrupted
         while True:
             if self._is_due():
                 await self.settle()
             await wire.attend(receiver)
             if receiver.is_satisfied() or wire.closed:
                 return
+
+    def _is_interrupted(self) -> bool:
+        return self.over or self._is_due()
 
     # -- subscriptions
 

@@ -163,24 +163,31 @@ class Wire:
         A cancellation does not undo it: the reply is drained, by this task or by whoever reads.
         """
         request.cancellable = False
+        cancelled: BaseException | None = None
+        while wait and self._sender is not None:
+            try:
+                await self._wait_for_turn()
+            except self.backend.cancelled_exc_class as error:
+                cancelled, wait = error, False
         if self._sender is not None:
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.grace):
                 try:
                     while self._sender is not None:
                         await self._wait_for_turn()
-                except BaseException:
+                finally:
                     if self._sender is not None:
                         self._abort_after_grace()
-                    raise
         if self.session.phase >= Phase.CLOSED:
-            raise OperationalError(self.session.epitaph())
+            raise cancelled or OperationalError(self.session.epitaph())
         if wait:
             await self.run(request, data)
-        else:
-            self.session.enqueue(request)
-            self.send(data)
-            self._flush()
-            await self._abandon(request)
+            return
+        self.session.enqueue(request)
+        self.send(data)
+        self._flush()
+        await self._abandon(request)
+        if cancelled is not None:
+            raise cancelled
 
     async def catch_up(self) -> None:
         """Return when everything is done that was sent before."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import anyio
 
+Operation = Callable[[], Coroutine[Any, Any, object]]
+
 MANY = 1000
 """More waits than anything that is tried here has: a coroutine that reaches this goes round in circles."""
 
@@ -36,7 +38,7 @@ def _stepped(coroutine: Coroutine[Any, Any, object], at: int, cancel: Callable[[
             resume = lambda: coroutine.send(value)  # noqa: E731, B023
 
 
-async def cancelled_at(wait: int, operation: Callable[[], Coroutine[Any, Any, object]], *, natively: bool = False) -> bool:
+async def cancelled_at(wait: int, operation: Operation, *, natively: bool = False) -> bool:
     """Run an operation and cancel it when it waits for the `wait`-th time; return whether it came to that.
 
     :param natively: by asyncio's `task.cancel()`, in a task of its own, instead of by a cancel scope.
@@ -59,10 +61,7 @@ async def cancelled_at(wait: int, operation: Callable[[], Coroutine[Any, Any, ob
 
 
 async def cancel_at_each_wait(
-    operation: Callable[[], Coroutine[Any, Any, object]],
-    check: Callable[[], Awaitable[object]],
-    *,
-    natively: bool = False,
+    operation: Operation, check: Callable[[], Awaitable[object]], *, natively: bool = False
 ) -> int:
     """Cancel an operation at its first wait, its second, and so on until it comes to its end; `check` after each.
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from anyq import AsyncConnection, AsyncTransaction, OutOfOrderTransactionNesting, Rollback, TransactionStatus
@@ -462,6 +463,48 @@ async def test_a_cancelled_rollback_does_not_wait_its_turn(dsn: str) -> None:
                 assert status(conn) is TransactionStatus.ACTIVE
         assert not conn.closed
         assert status(conn) is TransactionStatus.IDLE
+
+
+@pytest.mark.parametrize("cancel", [False, True])
+async def test_a_rollback_waits_for_a_request_that_is_sent_in_pieces(cancel: bool, dsn: str) -> None:
+    """Nothing can be sent in between: an error waits for its end, a cancellation no longer than the grace time."""
+    errors: list[e.Error] = []
+
+    async def insert_many() -> None:
+        try:
+            await conn.cursor().executemany("SELECT pg_advisory_xact_lock(8), %s", [(i,) for i in range(5000)])
+        except e.Error as error:
+            errors.append(error)
+
+    async with (
+        AsyncConnection.connect(dsn) as other,
+        AsyncConnection.connect(dsn, autocommit=True, grace_period=0.1) as conn,
+    ):
+        await other.execute("SELECT pg_advisory_xact_lock(8)")
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                entered = anyio.Event()
+
+                async def leave() -> None:
+                    with anyio.CancelScope() as scope, pytest.raises(Oops):
+                        async with conn.transaction():
+                            group.start_soon(insert_many)
+                            await anyio.wait_all_tasks_blocked()
+                            entered.set()
+                            if cancel:
+                                scope.cancel()
+                                await anyio.lowlevel.checkpoint()
+                            raise Oops
+
+                group.start_soon(leave)
+                await entered.wait()
+                if not cancel:
+                    # Twice the grace time.
+                    await other.execute("SELECT pg_sleep(0.2)")
+                    await other.rollback()
+        assert conn.broken is cancel
+        assert len(errors) == cancel
+        await conn.close()
 
 
 # -- two tasks

@@ -745,7 +745,7 @@ async def test_a_server_that_ends_the_connection(reply: bytes, kind: type[Except
             assert type(error) is kind
             assert text in str(error)
         assert replies["SELECT 1"] is not replies["SELECT 2"]
-        with pytest.raises(errors.OperationalError, match="the connection is closed: ") as caught:
+        with pytest.raises(errors.OperationalError, match="closed") as caught:
             await conn.execute("SELECT 3")
         assert text in str(caught.value)
         await conn.close()

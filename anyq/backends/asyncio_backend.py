@@ -172,6 +172,9 @@ class _AsyncioBell(Bell):
     def get_loop(self) -> asyncio.AbstractEventLoop:
         return self._loop
 
+    def done(self) -> bool:
+        return self._wakeup is None
+
     def add_done_callback(self, callback: Callable[[object], object], *, context: Context) -> None:
         self._wakeup = callback
         self._context = context

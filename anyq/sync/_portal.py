@@ -12,7 +12,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from typing_extensions import ParamSpec
 
 from ..backends import Backend, Waiter, current_backend
 from ..errors import InterfaceError, ProgrammingError
-from ._worker import STOPPED, Job, Lease, Worker
+from ._worker import STOPPED, Job, Lease, PortalStopped, Worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,7 +39,7 @@ _limit: ContextVar[float | None] = ContextVar("anyq.sync.timeout", default=None)
 
 
 @contextmanager
-def timeout(seconds: float | None) -> Iterator[None]:
+def timeout(seconds: float | None) -> Generator[None, None, None]:
     """Limit the time of each call that this thread makes inside the block, to any synchronous object.
 
     A call that takes longer is cancelled as a task is: the statement is cancelled on the server, and the connection can
@@ -91,7 +91,7 @@ class Portal:
         :raises InterfaceError: this is the loop's own thread, or there is no loop any more.
         """
         if self._failure is not None:
-            raise InterfaceError(self._failure)
+            raise PortalStopped(self._failure)
         if threading.get_ident() == self._thread:
             raise InterfaceError(OWN_THREAD)
         # One that is in use is not there: a signal handler that interrupts a call may make calls of its own.
@@ -147,7 +147,7 @@ class Portal:
         try:
             self._blocking.start_task_soon(func, *args)
         except RuntimeError as error:
-            raise InterfaceError(self._failure or STOPPED) from error
+            raise PortalStopped(self._failure or STOPPED) from error
 
     def post(self, callback: Callable[[], object]) -> None:
         """Have a function called in the loop, without waiting; or here, if the loop has ended. For finalizers too."""

@@ -33,6 +33,10 @@ _BREATH = 0.05
 """Seconds between two looks at Ctrl-C on Windows, where the wait for a lock is not interrupted by it."""
 
 
+class PortalStopped(InterfaceError):
+    """There is no event loop any more to call anything in."""
+
+
 class Job:
     """One call: what to run, and what came of it."""
 
@@ -101,12 +105,12 @@ class Worker:
         self._next = job
         # In this order: the task sets the one and then looks at the other, so one of the two notices.
         if self._dead:
-            raise InterfaceError(STOPPED)
+            raise PortalStopped(STOPPED)
         try:
             if self._bell is not None:
                 self._bell.ring()
         except RuntimeError:
-            raise InterfaceError(STOPPED) from None
+            raise PortalStopped(STOPPED) from None
 
     def cancel(self, job: Job) -> None:
         """Cancel a job, if it is not done; it is done soon, in any case."""
@@ -158,7 +162,7 @@ class Worker:
             self._dead = True
             for job in (self._running, self._next):
                 if job is not None:
-                    job.error = InterfaceError(STOPPED)
+                    job.error = PortalStopped(STOPPED)
                     job.finish()
 
     async def _serve(self, scope: anyio.CancelScope) -> None:

@@ -5,9 +5,8 @@ Knows the asynchronous connection and how to call it. Must not know the protocol
 
 from __future__ import annotations
 
-import threading
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, cast, overload
 
@@ -16,16 +15,15 @@ from anyio.from_thread import BlockingPortal
 from typing_extensions import ParamSpec, Self, TypeVar
 
 from .._info import ConnectionInfo
-from .._settings import IsolationLevel
 from .._subscription import BUFFER_SIZE, Notify, Overflow
 from ..abc import AdaptContext, Params, Query
 from ..adapt import AdaptersMap
 from ..connection import GRACE_PERIOD, AsyncConnection, NoticeHandler
 from ..dbapi20 import ErrorClasses
-from ..errors import InterfaceError, ProgrammingError
 from ..protocol.constants import Format
 from ..rows import RowFactory, TupleRow, tuple_row
-from ._portal import FORKED, Portal, open_portal
+from ._portal import Portal, open_portal
+from ._settings import TransactionSettings
 from .cursor import Cursor
 from .notifications import Listen, Notifies
 from .transaction import Transaction
@@ -36,7 +34,7 @@ Row = TypeVar("Row", default=TupleRow)
 CursorRow = TypeVar("CursorRow")
 
 
-class Connection(ErrorClasses, Generic[Row]):
+class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
     """A session with a server. Made by :meth:`connect`.
 
     Any number of threads may use it at the same time: their statements are pipelined, and share its transactions. A
@@ -53,14 +51,8 @@ class Connection(ErrorClasses, Generic[Row]):
         row_factory: RowFactory[Row],
         cursor_factory: type[Cursor[Any]],
     ) -> None:
-        self._async = async_connection
-        self._portal = portal
-        self._user = user  # of the portal
+        super().__init__(async_connection, portal, user)
         self._owner = owner  # whether forgetting this forgets the connection
-        self._grace = async_connection.wire.grace
-        self._ended = False
-        self._feeding: int | None = None  # the thread that makes parameters for executemany()
-        self._barred = False  # either of the two
         self.row_factory: RowFactory[Row] = row_factory
         """The factory of rows of cursors made from now on."""
         self.cursor_factory = cursor_factory
@@ -167,11 +159,11 @@ class Connection(ErrorClasses, Generic[Row]):
     @classmethod
     def from_async(
         cls,
-        connection: AsyncConnection[Row],
+        connection: AsyncConnection[CursorRow],
         *,
         portal: BlockingPortal,
         cursor_factory: type[Cursor[Any]] | None = None,
-    ) -> Connection[Row]:
+    ) -> Connection[CursorRow]:
         """Return a synchronous connection for an asynchronous one, which other threads can use meanwhile.
 
         Both are the same session: closing one closes the other. Forgetting the synchronous one does nothing. The way
@@ -187,13 +179,14 @@ class Connection(ErrorClasses, Generic[Row]):
     @classmethod
     def on_portal(
         cls,
-        connection: AsyncConnection[Row],
+        connection: AsyncConnection[CursorRow],
         portal: Portal,
         user: object,
         cursor_factory: type[Cursor[Any]] | None = None,
-    ) -> Connection[Row]:
+    ) -> Connection[CursorRow]:
         """For this package: do the same on a portal that is open."""
-        return cls(
+        make: Any = cls
+        made: Connection[CursorRow] = make(
             connection,
             portal,
             user,
@@ -201,6 +194,7 @@ class Connection(ErrorClasses, Generic[Row]):
             row_factory=connection.row_factory,
             cursor_factory=cursor_factory or Cursor,
         )
+        return made
 
     @property
     def async_connection(self) -> AsyncConnection[Any]:
@@ -304,78 +298,6 @@ class Connection(ErrorClasses, Generic[Row]):
         self.check_open()
         return self._async.fileno()
 
-    def check_open(self) -> None:
-        """Raise an OperationalError if the connection is closed."""
-        self._async.check_open()
-        if self._portal.failure is not None:
-            raise InterfaceError(self._portal.failure)
-
-    # -- how its transactions are
-
-    @property
-    def autocommit(self) -> bool:
-        """Whether each statement is a transaction of its own; it cannot be changed while a transaction is open."""
-        return self._async.autocommit
-
-    @autocommit.setter
-    def autocommit(self, value: bool) -> None:
-        self.set_autocommit(value)
-
-    def set_autocommit(self, value: bool) -> None:
-        """Set :attr:`autocommit`.
-
-        :raises ProgrammingError: a transaction is open.
-        """
-        self.call(self._async.set_autocommit, value)
-
-    @property
-    def isolation_level(self) -> IsolationLevel | None:
-        """The isolation level of transactions begun from now on; None for the server's default."""
-        return self._async.isolation_level
-
-    @isolation_level.setter
-    def isolation_level(self, value: IsolationLevel | None) -> None:
-        self.set_isolation_level(value)
-
-    def set_isolation_level(self, value: IsolationLevel | None) -> None:
-        """Set :attr:`isolation_level`.
-
-        :raises ProgrammingError: a transaction is open.
-        """
-        self.call(self._async.set_isolation_level, value)
-
-    @property
-    def read_only(self) -> bool | None:
-        """Whether transactions begun from now on are read only; None for the server's default."""
-        return self._async.read_only
-
-    @read_only.setter
-    def read_only(self, value: bool | None) -> None:
-        self.set_read_only(value)
-
-    def set_read_only(self, value: bool | None) -> None:
-        """Set :attr:`read_only`.
-
-        :raises ProgrammingError: a transaction is open.
-        """
-        self.call(self._async.set_read_only, value)
-
-    @property
-    def deferrable(self) -> bool | None:
-        """Whether transactions begun from now on are deferrable; None for the server's default."""
-        return self._async.deferrable
-
-    @deferrable.setter
-    def deferrable(self, value: bool | None) -> None:
-        self.set_deferrable(value)
-
-    def set_deferrable(self, value: bool | None) -> None:
-        """Set :attr:`deferrable`.
-
-        :raises ProgrammingError: a transaction is open.
-        """
-        self.call(self._async.set_deferrable, value)
-
     # -- executing
 
     @overload
@@ -446,15 +368,6 @@ class Connection(ErrorClasses, Generic[Row]):
             self.leave(self._async.close)
         finally:
             self._end()
-
-    def _end(self) -> None:
-        if self._ended:
-            return
-        self._ended = self._barred = True
-        if not self._async.closed:
-            # The call that should have closed it was interrupted, or the loop has stopped.
-            self._portal.post(self._async.wire.close)
-        self._portal.release(self._user)
 
     def cancel(self) -> None:
         """Do what :meth:`cancel_safe` does, with its default timeout."""
@@ -548,48 +461,3 @@ class Connection(ErrorClasses, Generic[Row]):
         by keepalives only (see the ``keepalives`` keywords).
         """
         self.leave(self._async.wait_disconnected)
-
-    # -- for this package
-
-    @property
-    def ended(self) -> bool:
-        """For this package: whether this object was closed, so that nothing can be called."""
-        return self._ended
-
-    def call(self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """For this package: run a coroutine function in the event loop, and return what it returns."""
-        if self._barred:
-            self._refuse()
-        return self._portal.call(self._grace, func, *args, **kwargs)
-
-    def leave(self, func: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """For this package: do the same for the end of something, unless the connection has ended before; tell which."""
-        if self._ended or self._portal.failure is not None:
-            return False
-        self._portal.call(self._grace, func, *args, **kwargs)
-        return True
-
-    def post(self, callback: Callable[[], object]) -> None:
-        """For this package: have a function called in the event loop, without waiting; for finalizers too."""
-        self._portal.post(callback)
-
-    def begin_feeding(self) -> None:
-        """For this package: refuse this thread's calls, which would wait for what it is about to make."""
-        self._feeding = threading.get_ident()
-        self._barred = True
-
-    def end_feeding(self) -> None:
-        """For this package: let this thread call again."""
-        self._feeding = None
-        self._barred = self._ended
-
-    def _refuse(self) -> None:
-        if self._ended:
-            if self._portal.inherited:
-                raise InterfaceError(FORKED)
-            self.check_open()
-        if self._feeding == threading.get_ident():
-            raise ProgrammingError(
-                "the parameters of executemany() cannot be made by statements on the same connection: its statement is "
-                "under way meanwhile; use another connection for one of the two, or give executemany() a list"
-            )

@@ -6,7 +6,7 @@ or channels.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -145,7 +145,7 @@ class Listener:
     @contextmanager
     def subscribe(
         self, *channels: str, max_buffer_size: float = BUFFER_SIZE, overflow: Overflow = "error"
-    ) -> Iterator[NotificationStream[Event]]:
+    ) -> Generator[NotificationStream[Event], None, None]:
         """Listen to channels for as long as a block lasts; parameters as for :meth:`Connection.listen`.
 
         While there is no connection, entering the block waits until there is one.
@@ -170,7 +170,7 @@ class Listener:
         return self._portal.call(GRACE_PERIOD, func, *args, **kwargs)
 
     def leave(self, func: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """For this package: do the same for the end of something, unless the portal has ended before; tell which."""
+        """For this package: do the same for the end of something, unless the portal has stopped; tell which."""
         assert self._portal is not None
         if self._portal.failure is not None:
             return False

@@ -104,7 +104,7 @@ def show(results: dict[str, dict[str, list[dict[str, float]]]], reference: str) 
 
 def environment() -> dict[str, Any]:
     versions: dict[str, str] = {}
-    for name in ("anyq", "asyncpg", "psycopg", "anyio", "trio", "uvloop"):
+    for name in ("anyq", "asyncpg", "psycopg", "psycopg2-binary", "pg8000", "anyio", "trio", "uvloop"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     return {"python": platform.python_version(), "machine": platform.machine(), "cpus": os.cpu_count(), **versions}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 ONE_ROW = "SELECT 1 + {}::int4"
@@ -18,6 +17,14 @@ class Driver:
     async def open(self, dsn: str) -> None: ...
 
     async def close(self) -> None: ...
+
+
+class SyncDriver:
+    """A driver without an event loop: its methods are functions."""
+
+    def open(self, dsn: str) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class BlockingSocket(Driver):
@@ -132,9 +139,109 @@ class Asyncpg(Driver):
         assert len(await self._conn.fetch(INT4_1000.format("$1"), ROWS)) == ROWS
 
 
-Runner = Callable[[Callable[[], Awaitable[None]]], None]
+class AnyqSync(SyncDriver):
+    portal: tuple[str, dict[str, Any]] = ("asyncio", {})
 
-DRIVERS: dict[str, tuple[type[Driver], str]] = {
+    def open(self, dsn: str) -> None:
+        import anyq
+
+        anyq.sync.set_portal_backend(*self.portal)
+        self._conn = anyq.connect(dsn, autocommit=True)
+
+    def close(self) -> None:
+        self._conn.close()
+
+    def one_row(self) -> None:
+        assert self._conn.execute("SELECT 1 + %s::int4", (5,)).fetchone() == (6,)
+
+    def int4_1000(self) -> None:
+        cursor = self._conn.execute("SELECT i::int4 FROM generate_series(1, %s::int4) AS t(i)", (ROWS,))
+        assert len(cursor.fetchall()) == ROWS
+
+
+class AnyqSyncUvloop(AnyqSync):
+    portal = ("asyncio", {"use_uvloop": True})
+
+
+class AnyqSyncTrio(AnyqSync):
+    portal = ("trio", {})
+
+
+class PsycopgSync(SyncDriver):
+    def open(self, dsn: str) -> None:
+        import psycopg
+
+        self._conn = psycopg.connect(dsn, autocommit=True)
+
+    def close(self) -> None:
+        self._conn.close()
+
+    def one_row(self) -> None:
+        assert self._conn.execute("SELECT 1 + %s::int4", (5,)).fetchone() == (6,)
+
+    def int4_1000(self) -> None:
+        cursor = self._conn.execute("SELECT i::int4 FROM generate_series(1, %s::int4) AS t(i)", (ROWS,))
+        assert len(cursor.fetchall()) == ROWS
+
+
+class Psycopg2(SyncDriver):
+    """It prepares nothing by itself."""
+
+    _conn: Any
+
+    def open(self, dsn: str) -> None:
+        import psycopg2
+
+        self._conn = psycopg2.connect(dsn)
+        self._conn.autocommit = True
+
+    def close(self) -> None:
+        self._conn.close()
+
+    def one_row(self) -> None:
+        with self._conn.cursor() as cursor:
+            cursor.execute("SELECT 1 + %s::int4", (5,))
+            assert cursor.fetchone() == (6,)
+
+    def int4_1000(self) -> None:
+        with self._conn.cursor() as cursor:
+            cursor.execute("SELECT i::int4 FROM generate_series(1, %s::int4) AS t(i)", (ROWS,))
+            assert len(cursor.fetchall()) == ROWS
+
+
+class Pg8000(SyncDriver):
+    """Its prepared statements are its native interface's."""
+
+    _conn: Any
+
+    def open(self, dsn: str) -> None:
+        import pg8000.native
+
+        from anyq.conninfo import resolve
+
+        options = resolve(dsn, {}, {})
+        host = options.hosts[0]
+        path = host.socket_path
+        where = {"host": host.host, "port": host.port} if path is None else {"unix_sock": path}
+        self._conn = pg8000.native.Connection(
+            options.user, database=options.dbname, password=options.password, **where
+        )
+        self._one_row = self._conn.prepare("SELECT 1 + CAST(:n AS int4)")
+        self._int4_1000 = self._conn.prepare("SELECT CAST(i AS int4) FROM generate_series(1, CAST(:n AS int4)) AS t(i)")
+
+    def close(self) -> None:
+        self._conn.close()
+
+    def one_row(self) -> None:
+        assert self._one_row.run(n=5) == [[6]]
+
+    def int4_1000(self) -> None:
+        assert len(self._int4_1000.run(n=ROWS)) == ROWS
+
+
+NO_LOOP = "none"
+
+DRIVERS: dict[str, tuple[type[Driver] | type[SyncDriver], str]] = {
     "socket": (BlockingSocket, "asyncio"),
     "anyq-asyncio": (Anyq, "asyncio"),
     "anyq-uvloop": (Anyq, "uvloop"),
@@ -143,5 +250,11 @@ DRIVERS: dict[str, tuple[type[Driver], str]] = {
     "psycopg-asyncio-binary": (PsycopgAsyncBinary, "asyncio"),
     "asyncpg-asyncio": (Asyncpg, "asyncio"),
     "asyncpg-uvloop": (Asyncpg, "uvloop"),
+    "anyq-sync": (AnyqSync, NO_LOOP),
+    "anyq-sync-uvloop": (AnyqSyncUvloop, NO_LOOP),
+    "anyq-sync-trio": (AnyqSyncTrio, NO_LOOP),
+    "psycopg-sync": (PsycopgSync, NO_LOOP),
+    "psycopg2-sync": (Psycopg2, NO_LOOP),
+    "pg8000-sync": (Pg8000, NO_LOOP),
 }
-"""Each driver with the event loop it runs on."""
+"""Each driver with the event loop it is called from."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 
-from .drivers import DRIVERS
+from .drivers import DRIVERS, NO_LOOP, Driver, SyncDriver
 from .workloads import WORKLOADS
 
 
@@ -27,8 +27,34 @@ async def run(operation: Callable[[], Awaitable[None]], seconds: float) -> dict[
         count = max(count * 2, int(count * seconds / max(wall, 1e-6)))
 
 
+def run_sync(operation: Callable[[], None], seconds: float) -> dict[str, float]:
+    """Do the same with an operation that is called without an event loop."""
+    count = 1
+    while True:
+        wall, cpu = time.perf_counter(), time.process_time()
+        for _ in range(count):
+            operation()
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        if wall >= seconds / 2:
+            return {"wall": wall / count * 1e6, "cpu": cpu / count * 1e6, "operations": count}
+        count = max(count * 2, int(count * seconds / max(wall, 1e-6)))
+
+
+def main_sync(name: str, dsn: str) -> None:
+    driver = DRIVERS[name][0]()
+    assert isinstance(driver, SyncDriver)
+    driver.open(dsn)
+    for line in sys.stdin:
+        workload, seconds = json.loads(line)
+        operation: Any = getattr(driver, WORKLOADS[workload].method, None)
+        answer = None if operation is None else run_sync(operation, seconds)
+        print(json.dumps(answer), flush=True)
+    driver.close()
+
+
 async def main(name: str, dsn: str) -> None:
     driver = DRIVERS[name][0]()
+    assert isinstance(driver, Driver)
     await driver.open(dsn)
     # Reading a line blocks the loop; nothing else runs on it meanwhile.
     for line in sys.stdin:
@@ -42,6 +68,9 @@ async def main(name: str, dsn: str) -> None:
 if __name__ == "__main__":
     driver_name, dsn = sys.argv[1:]
     loop = DRIVERS[driver_name][1]
+    if loop == NO_LOOP:
+        main_sync(driver_name, dsn)
+        sys.exit()
     anyio.run(
         main,
         driver_name,

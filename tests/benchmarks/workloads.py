@@ -8,7 +8,7 @@ from typing import NamedTuple
 class Workload(NamedTuple):
     title: str
     method: str
-    """The driver's coroutine method, which runs it once."""
+    """The driver's method, which runs it once: a coroutine method, or for synchronous drivers a plain one."""
 
 
 WORKLOADS = {

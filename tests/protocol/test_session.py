@@ -437,6 +437,38 @@ def test_whether_a_transaction_is_to_be_expected() -> None:
     assert proto.expects_transaction()
 
 
+@pytest.mark.parametrize("first_is_hit", [False, True])
+def test_which_request_was_hit_by_a_cancel_request(first_is_hit: bool) -> None:
+    """The second one is a victim if nothing else can have been hit, and if it was on its way at that time."""
+    canceled = be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceled"})
+    requests = [rows_request() for _ in range(3)]
+    proto = busy(*requests)
+    requests[0].cancel_sent = True
+    requests[1].at_risk = True
+    proto.strays = 1
+    feed(proto, wire(*([canceled] if first_is_hit else [be.CommandComplete("SET")]), IDLE))
+    assert proto.strays == (0 if first_is_hit else 1)
+    feed(proto, wire(canceled, IDLE, canceled))
+    assert [request.victim for request in requests] == [False, not first_is_hit, False]
+    feed(proto, IDLE.encode())
+    # A server that is idle forgets those that come.
+    assert proto.strays == 0
+
+
+def test_cancel_requests_that_hit_later_ones() -> None:
+    """The first one comes too late and hits the second request, whose own then hits the third."""
+    canceled = be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceled"})
+    requests = [rows_request() for _ in range(3)]
+    proto = busy(*requests)
+    requests[0].cancel_sent = requests[1].at_risk = True
+    proto.strays += 1
+    feed(proto, wire(be.CommandComplete("SET"), IDLE))
+    requests[1].cancel_sent = requests[2].at_risk = True
+    proto.strays += 1
+    feed(proto, wire(canceled, IDLE, canceled, IDLE))
+    assert [request.victim for request in requests] == [False, False, True]
+
+
 # -- failures on this side
 
 

@@ -112,7 +112,8 @@ def test_receivers_compete(conn: anyq.Connection, observer: anyq.Connection, bac
 
 def test_overflow(conn: anyq.Connection, observer: anyq.Connection) -> None:
     conn.autocommit = True
-    with conn.listen("b", max_buffer_size=1) as strict, conn.listen("b", max_buffer_size=1, overflow="drop_oldest") as s:
+    dropping = conn.listen("b", max_buffer_size=1, overflow="drop_oldest")
+    with conn.listen("b", max_buffer_size=1) as strict, dropping as s:
         observer.notify("b", "one")
         observer.notify("b", "two")
         conn.execute("SELECT 1")

@@ -61,7 +61,9 @@ def test_a_threads_worker_ends_with_it(conn: anyq.Connection, background: Callab
     assert len(workers) == before
 
 
-def test_connecting_and_closing_in_many_threads(portal_backend: object, dsn: str, background: Callable[..., Any]) -> None:
+def test_connecting_and_closing_in_many_threads(
+    portal_backend: object, dsn: str, background: Callable[..., Any]
+) -> None:
     barrier = threading.Barrier(8)
 
     def work() -> None:
