@@ -164,18 +164,18 @@ class Wire:
         """
         request.cancellable = False
         cancelled: BaseException | None = None
-        while wait and self._sender is not None:
+        while wait and self.sending:
             try:
                 await self._wait_for_turn()
             except self.backend.cancelled_exc_class as error:
                 cancelled, wait = error, False
-        if self._sender is not None:
+        if self.sending:
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.grace):
                 try:
-                    while self._sender is not None:
+                    while self.sending:
                         await self._wait_for_turn()
                 finally:
-                    if self._sender is not None:
+                    if self.sending:
                         self._abort_after_grace()
         if self.session.phase >= Phase.CLOSED:
             raise cancelled or OperationalError(self.session.epitaph())

@@ -7,13 +7,11 @@ worker has its own.
 
 from __future__ import annotations
 
+import faulthandler
 import importlib.util
 import os
 import secrets
-import signal
-import threading
 from collections.abc import AsyncIterator, Iterator
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -50,22 +48,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """Guard the end of a test too: pytest-timeout stops its clock for good when the test fails.
 
-    A connection that a failed test left in a bad state may never close. The alarm rings again and again, since every
-    fixture of the test may hang.
+    A connection that a failed test left in a bad state may never close, and then the event loop of its fixtures is of
+    no use to later tests either: so the process ends, as pytest-timeout does it, and pytest-xdist goes on with another.
     """
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        return (yield)
-
-    def ring(signum: int, frame: FrameType | None) -> None:
-        pytest.fail(f"the fixtures did not end within {TEARDOWN_TIMEOUT} s")
-
-    signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, TEARDOWN_TIMEOUT, TEARDOWN_TIMEOUT)
+    faulthandler.dump_traceback_later(TEARDOWN_TIMEOUT, exit=True)
     try:
         return (yield)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(

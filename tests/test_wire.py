@@ -61,6 +61,12 @@ async def ask(conn: AsyncConnection, query: str, replies: dict[str, Any] | None 
     return answer
 
 
+@pytest.fixture
+def one_cancel_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that is slow to follow on a busy machine must not be sent another one."""
+    monkeypatch.setattr("anyq.wire.CANCEL_AGAIN", 1000.0)
+
+
 def ask_in_order(group: Any, conn: AsyncConnection, queries: list[str], replies: dict[str, Any]) -> None:
     """Have a task for each query ask it, all in one turn and in this order: trio starts tasks in any order."""
     turns = [anyio.Event() for _ in queries]
@@ -261,6 +267,7 @@ async def test_a_copy_alone_leaves_the_connection_usable(conn: AsyncConnection) 
 # -- cancelling at the head
 
 
+@pytest.mark.usefixtures("one_cancel_request")
 async def test_a_cancelled_query_is_cancelled_on_the_server_and_drained() -> None:
     sent, cancelled = anyio.Event(), anyio.Event()
 
@@ -340,6 +347,7 @@ async def test_cancelled_before_the_server_has_begun(conn: AsyncConnection) -> N
         assert await ask(conn, f"SELECT {turn}") == turn
 
 
+@pytest.mark.usefixtures("one_cancel_request")
 async def test_nothing_is_sent_while_a_cancel_request_is_under_way() -> None:
     """It would be hit. And afterwards all of it is sent, whoever has fallen asleep meanwhile."""
     large = f"SELECT '{'x' * 8 * MB}'"
@@ -380,6 +388,7 @@ async def test_nothing_is_sent_while_a_cancel_request_is_under_way() -> None:
 
 
 @pytest.mark.parametrize("unix", [False, True])
+@pytest.mark.usefixtures("one_cancel_request")
 async def test_a_server_that_ignores_the_cancel_request(unix: bool) -> None:
     sent = anyio.Event()
 
@@ -392,8 +401,7 @@ async def test_a_server_that_ignores_the_cancel_request(unix: bool) -> None:
     async def cancel(client: FakeClient) -> None:
         await client.expect(fm.CancelRequest)
 
-    # At 0, 0.05 and 0.15 seconds.
-    async with fake_server(session, cancel, cancel, cancel, unix=unix) as server:
+    async with fake_server(session, cancel, unix=unix) as server:
         conn = await connect(server, grace_period=0.2)
         before = anyio.current_time()
         async with anyio.create_task_group() as group:
@@ -460,6 +468,7 @@ async def test_a_second_connection_that_is_refused(caplog: pytest.LogCaptureFixt
     assert "no more connections" in caplog.text
 
 
+@pytest.mark.usefixtures("one_cancel_request")
 async def test_a_second_cancellation(anyio_backend_name: str) -> None:
     """asyncio's task.cancel() does not stop at a shield, but has to wait like everybody for the end of the first."""
     if anyio_backend_name != "asyncio":
@@ -493,6 +502,7 @@ async def test_a_second_cancellation(anyio_backend_name: str) -> None:
 # -- cancelling in the queue
 
 
+@pytest.mark.usefixtures("one_cancel_request")
 async def test_a_queued_request_is_left_at_once_and_cancelled_in_its_turn() -> None:
     sent, cancelled, checked = anyio.Event(), anyio.Event(), anyio.Event()
 
@@ -528,6 +538,7 @@ async def test_a_queued_request_is_left_at_once_and_cancelled_in_its_turn() -> N
     assert replies == {"first": "1", "third": "3"}
 
 
+@pytest.mark.usefixtures("one_cancel_request")
 async def test_a_queued_request_that_nobody_waits_behind_is_drained_by_the_one_before() -> None:
     sent, cancelled, checked = anyio.Event(), anyio.Event(), anyio.Event()
 
@@ -557,6 +568,7 @@ async def test_a_queued_request_that_nobody_waits_behind_is_drained_by_the_one_b
     assert replies == {"first": "1"}
 
 
+@pytest.mark.usefixtures("one_cancel_request")
 async def test_a_queued_request_that_the_server_does_not_cancel() -> None:
     """The task behind it has nothing to do with the cancellation, and yet the grace time is kept."""
     sent, checked = anyio.Event(), anyio.Event()
@@ -574,7 +586,7 @@ async def test_a_queued_request_that_the_server_does_not_cancel() -> None:
         await client.expect(fm.CancelRequest)
 
     replies: dict[str, Any] = {}
-    async with fake_server(session, cancel, cancel, cancel) as server:
+    async with fake_server(session, cancel) as server:
         conn = await connect(server, grace_period=0.2)
         with anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as group:
@@ -651,6 +663,7 @@ async def test_the_one_who_waits_for_no_reply_drains_too(conn: AsyncConnection, 
 # -- a CancelRequest that comes too late
 
 
+@pytest.mark.usefixtures("one_cancel_request")
 async def test_a_victim_of_a_cancellation_is_sent_again() -> None:
     sent, cancelled = anyio.Event(), anyio.Event()
 
@@ -685,6 +698,7 @@ async def test_a_victim_of_a_cancellation_is_sent_again() -> None:
         pytest.param("SELECT 'victim'", [CANCELED, READY], id="another-was-hit"),
     ],
 )
+@pytest.mark.usefixtures("one_cancel_request")
 async def test_who_is_not_sent_again(query: str, first: list[be.BackendMessage]) -> None:
     sent, cancelled = anyio.Event(), anyio.Event()
 

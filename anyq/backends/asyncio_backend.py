@@ -144,7 +144,7 @@ class _AsyncioBell(Bell):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._rung = False
-        self._cancelled = False
+        self._cancelled: asyncio.CancelledError | None = None
         self._wakeup: Callable[[object], object] | None = None
         self._context: Context
         self._asyncio_future_blocking = False
@@ -180,15 +180,16 @@ class _AsyncioBell(Bell):
         self._context = context
 
     def result(self) -> None:
-        if self._cancelled:
-            self._cancelled = False
-            raise asyncio.CancelledError
+        if self._cancelled is not None:
+            error, self._cancelled = self._cancelled, None
+            raise error
 
     def cancel(self, msg: object = None) -> bool:
         wakeup, self._wakeup = self._wakeup, None
         if wakeup is None:
             return False
-        self._cancelled = True
+        # anyio tells its own cancellations by their message.
+        self._cancelled = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
         self._loop.call_soon(wakeup, self, context=self._context)
         return True
 

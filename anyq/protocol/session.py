@@ -43,6 +43,7 @@ _STATUS = {
     ord("T"): TransactionStatus.INTRANS,
     ord("E"): TransactionStatus.INERROR,
 }
+_NO_STATEMENT = b"_anyq_none"
 _CACHED_DESCRIPTION = 16 * 1024  # bytes; longer row descriptions are decoded anew each time
 
 
@@ -193,6 +194,7 @@ class ProtocolSession:
         """The error with which the server announced that it closes the connection."""
         self._queue: deque[Request] = deque()
         self._decode_rows = decode_rows
+        self._resynchronising = False  # ReadyForQuery counts again after the next CloseComplete
         self._buffer = ReceiveBuffer()
         self._large: LargeRow | None = None
         self._max_message_size = max_message_size
@@ -483,9 +485,6 @@ class ProtocolSession:
 
     # -- handlers of the replies to a request
 
-    def on_nothing(self, payload: bytes) -> None:
-        pass
-
     def on_parse_complete(self, payload: bytes) -> None:
         self._queue[0].parsed += 1
 
@@ -556,8 +555,14 @@ class ProtocolSession:
         if self.phase is not Phase.BUSY:
             self.enter(Phase.BUSY)
 
+    def on_close_complete(self, payload: bytes) -> None:
+        # Nothing is expected of those before a COPY.
+        self._resynchronising = False
+
     def on_ready(self, payload: bytes) -> None:
         self.transaction_status = status = _status(payload)
+        if self._resynchronising:
+            return
         request = self._queue.popleft()
         request.current = None
         if self._queue:
@@ -587,8 +592,13 @@ class ProtocolSession:
         self.enter(Phase.COPY_IN)
         frontend.copy_fail(self.outgoing, b"COPY FROM STDIN was not started by a copy operation")
         if request.extended:
-            # The Sync that was sent with the statement is ignored by a server in COPY mode.
+            # A server in COPY mode ignores the Sync that was sent with the statement, unless an error of its own, such
+            # as a cancellation, comes first. So there will be one ReadyForQuery for that and this one, or two: the
+            # answer to a Close tells where they end.
             frontend.sync(self.outgoing)
+            frontend.close(self.outgoing, b"S", _NO_STATEMENT)
+            frontend.sync(self.outgoing)
+            self._resynchronising = True
 
     def on_copy_out(self, payload: bytes) -> None:
         self._refuse_copy(self._queue[0], "TO STDOUT")

@@ -76,7 +76,7 @@ ACCEPTS: Final[dict[Phase, dict[int, str]]] = {
         **_ANYTIME,
         B.PARSE_COMPLETE: "on_parse_complete",
         B.BIND_COMPLETE: "on_bind_complete",
-        B.CLOSE_COMPLETE: "on_nothing",
+        B.CLOSE_COMPLETE: "on_close_complete",
         B.PARAMETER_DESCRIPTION: "on_parameter_description",
         B.ROW_DESCRIPTION: "on_row_description",
         B.NO_DATA: "on_no_data",

@@ -548,11 +548,24 @@ def test_copy_in_is_refused() -> None:
     assert proto.phase is Phase.IDLE
 
 
-def test_copy_in_by_the_extended_protocol_needs_another_sync() -> None:
-    """The manual, "COPY Operations": Sync is ignored in COPY mode, and an error then waits for one."""
-    proto = busy(rows_request())
-    feed(proto, wire(be.ParseComplete(), be.BindComplete(), be.CopyInResponse(Format.TEXT, ())))
-    assert [type(message) for message in sent(proto)] == [fm.CopyFail, fm.Sync]
+@pytest.mark.parametrize("times", [1, 2])
+def test_copy_in_by_the_extended_protocol_needs_another_sync(times: int) -> None:
+    """The manual, "COPY Operations": Sync is ignored in COPY mode, and an error then waits for one.
+
+    But not if the error was there first: then there is a ReadyForQuery for each.
+    """
+    request, other = rows_request(), rows_request()
+    proto = busy(request)
+    feed(proto, wire(be.CloseComplete(), be.ParseComplete(), be.BindComplete(), be.CopyInResponse(Format.TEXT, ())))
+    assert [type(message) for message in sent(proto)] == [fm.CopyFail, fm.Sync, fm.Close, fm.Sync]
+    proto.enqueue(other)
+    feed(proto, wire(be.ErrorResponse({**WRONG, "C": "57014"}), *[IDLE] * times))
+    assert not request.done
+    feed(proto, wire(be.CloseComplete(), IDLE))
+    assert request.done
+    assert not other.done
+    feed(proto, wire(be.CloseComplete(), be.CommandComplete("SET"), IDLE))
+    assert other.results[0].tag == "SET"
 
 
 def test_copy_in_before_other_requests_ends_the_session() -> None:
@@ -592,7 +605,7 @@ def test_copy_both_is_ended() -> None:
 
 @pytest.mark.parametrize("reply", [be.CopyInResponse, be.CopyOutResponse, be.CopyBothResponse])
 def test_an_error_ends_every_kind_of_copy(reply: Any) -> None:
-    proto = busy(rows_request())
+    proto = busy(rows_request(extended=False))
     feed(proto, wire(reply(Format.TEXT, ()), be.ErrorResponse(WRONG), IDLE))
     assert proto.phase is Phase.IDLE
 

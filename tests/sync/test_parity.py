@@ -11,6 +11,7 @@ import pytest
 import anyq
 from anyq import sync
 from anyq._notifies import AsyncNotifies
+from anyq._subscription import Receiver
 from anyq.notifications import AsyncListen
 
 PAIRS: list[tuple[type[Any], type[Any]]] = [
@@ -43,7 +44,7 @@ ONLY_ASYNC = {
         # For the package, as the comments above them say.
         *("send_command", "carry_out", "transformer", "make_transformer", "turn", "due_begin", "begin_statement"),
     },
-    "AsyncNotifies": {"put", "put_first"},
+    "AsyncNotifies": {"put", "put_first", *dir(Receiver)},
     "NotificationStream": {"subscription", "statistics", "extra", "extra_attributes"},
 }
 ONLY_SYNC = {

@@ -1,0 +1,267 @@
+"""anyq.listen(): a listener that outlives its connections."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+import anyq
+from anyq import AsyncConnection, Gap, Notify
+from anyq import errors as e
+from anyq._embedded import EmbeddedServer
+from tests.activity import PATIENCE
+from tests.notifying import listened_to, terminate
+from tests.server import Server
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def other(anyio_backend: object, dsn: str) -> AsyncIterator[AsyncConnection]:
+    async with AsyncConnection.connect(dsn, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def own_server(server: Server) -> Iterator[EmbeddedServer]:
+    """A server of this test's own, to be shut down."""
+    if not server.is_embedded:
+        pytest.skip("needs the embedded server")
+    with EmbeddedServer() as running:
+        yield running
+
+
+async def take(stream: anyq.NotificationStream[Any], count: int = 1) -> list[Any]:
+    """Return the next events: payloads, and gaps as they are."""
+    with anyio.fail_after(PATIENCE):
+        events = [await stream.receive() for _ in range(count)]
+    return [event.payload if isinstance(event, Notify) else event for event in events]
+
+
+def connection_of(listener: anyq.AsyncListener) -> AsyncConnection:
+    assert listener.connection is not None
+    return listener.connection
+
+
+async def test_events_of_its_own_channels(dsn: str, other: AsyncConnection) -> None:
+    async with anyq.listen(dsn, "a", 'B "b"') as listener:
+        await other.notify("a", "one")
+        await other.notify('B "b"', "two")
+        await other.notify("elsewhere", "three")
+        await other.notify("a", "four")
+        events = []
+        with anyio.fail_after(PATIENCE):
+            async for event in listener:
+                events.append(event)
+                if len(events) == 3:
+                    break
+    assert [(event.channel, event.payload) for event in events if isinstance(event, Notify)] == [
+        ("a", "one"),
+        ('B "b"', "two"),
+        ("a", "four"),
+    ]
+    assert connection_gone(listener)
+
+
+def connection_gone(listener: anyq.AsyncListener) -> bool:
+    return listener.connection is None
+
+
+async def test_a_lost_connection_is_made_again(dsn: str, other: AsyncConnection) -> None:
+    """Every subscriber is told, once it is listened again; nothing is lost from then on."""
+    async with anyq.listen(dsn, "a") as listener, listener.subscribe("a", "b") as second:
+        first = listener.stream
+        await other.notify("a", "before")
+        assert await take(first) == await take(second) == ["before"]
+        lost = connection_of(listener)
+        await terminate(lost, other)
+        for stream in (first, second):
+            (gap,) = await take(stream)
+            assert isinstance(gap, Gap)
+            assert "administrator command" in gap.reason
+            assert gap.seconds > 0
+        assert connection_of(listener) is not lost
+        assert await listened_to(connection_of(listener)) == {"a", "b"}
+        await other.notify("a", "after")
+        await other.notify("b", "too")
+        assert await take(first) == ["after"]
+        assert await take(second, 2) == ["after", "too"]
+
+
+async def test_many_losses(dsn: str, other: AsyncConnection) -> None:
+    async with anyq.listen(dsn, "a") as listener:
+        for number in range(3):
+            await terminate(connection_of(listener), other)
+            assert isinstance((await take(listener.stream))[0], Gap)
+            await other.notify("a", str(number))
+            assert await take(listener.stream) == [str(number)]
+
+
+async def test_subscribing_and_leaving_while_it_runs(dsn: str, other: AsyncConnection) -> None:
+    async with anyq.listen(dsn) as listener:
+        conn = connection_of(listener)
+        assert await listened_to(conn) == set()
+        async with listener.subscribe("a") as one:
+            async with listener.subscribe("a", "b") as two:
+                assert await listened_to(conn) == {"a", "b"}
+                await other.notify("a", "both")
+                assert await take(one) == await take(two) == ["both"]
+            assert await listened_to(conn) == {"a"}
+        assert await listened_to(conn) == set()
+        with pytest.raises(e.InterfaceError, match="no channels of its own"):
+            async for _ in listener:
+                pass
+
+
+async def test_leaving_in_a_cancellation(dsn: str, other: AsyncConnection) -> None:
+    async with anyq.listen(dsn) as listener:
+        with anyio.move_on_after(0.01) as scope:
+            async with listener.subscribe("a") as stream:
+                await stream.receive()
+        assert scope.cancelled_caught
+        assert await listened_to(connection_of(listener)) == set()
+
+
+async def test_a_restart(own_server: EmbeddedServer) -> None:
+    """Subscribers come and go while there is no server; who comes waits until there is one."""
+    async with anyq.listen(own_server.dsn, "a", max_delay=0.1) as listener:
+        await anyio.to_thread.run_sync(own_server.stop, "fast")
+        entered: list[str] = []
+
+        async def subscribe() -> None:
+            async with listener.subscribe("late") as stream:
+                entered.append("late")
+                # It was subscribed already when the connection was made again.
+                gap, hello = await take(stream, 2)
+                assert isinstance(gap, Gap)
+                assert hello == "hello"
+
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                await connection_lost(listener)
+                group.start_soon(subscribe)
+                await anyio.wait_all_tasks_blocked()
+                assert not entered
+                await anyio.to_thread.run_sync(own_server.start)
+                assert isinstance((await take(listener.stream))[0], Gap)
+                async with AsyncConnection.connect(own_server.dsn, autocommit=True) as conn:
+                    while "late" not in await listened_to(connection_of(listener)):
+                        await anyio.wait_all_tasks_blocked()
+                    await conn.notify("late", "hello")
+        assert entered == ["late"]
+
+
+async def connection_lost(listener: anyq.AsyncListener) -> None:
+    """Return when the listener knows that its connection is lost."""
+    conn = listener.connection
+    if conn is not None:
+        await conn.wait_disconnected()
+
+
+async def test_it_gives_up(own_server: EmbeddedServer) -> None:
+    """After the time that the caller sets, with the last error, and not in an exception group."""
+    with pytest.raises(e.OperationalError, match="connection failed"):
+        async with anyq.listen(own_server.dsn, "a", give_up_after=0.3) as listener:
+            await anyio.to_thread.run_sync(own_server.stop, "immediate")
+            with anyio.fail_after(PATIENCE):
+                async for _ in listener:
+                    pass
+
+
+async def test_a_block_that_does_not_receive_learns_at_its_end(own_server: EmbeddedServer) -> None:
+    with pytest.raises(e.OperationalError, match="connection failed"):
+        async with anyq.listen(own_server.dsn, "a", give_up_after=0.2) as listener:
+            await anyio.to_thread.run_sync(own_server.stop, "immediate")
+            with pytest.raises(e.OperationalError), anyio.fail_after(PATIENCE):
+                await listener.stream.receive()
+            with pytest.raises(e.OperationalError):
+                async with listener.subscribe("b"):
+                    pass
+
+
+async def test_the_first_failure_is_not_tried_again(anyio_backend: object) -> None:
+    with anyio.fail_after(PATIENCE), pytest.raises(e.OperationalError, match="no such socket"):
+        async with anyq.listen("host=/nonexistent", "a"):
+            pass
+
+
+async def test_an_error_in_the_block_is_not_wrapped(dsn: str) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with anyq.listen(dsn, "a"):
+            raise ZeroDivisionError
+
+
+async def test_cancelling_leaves_nothing_open(dsn: str, other: AsyncConnection) -> None:
+    listener = anyq.listen(dsn, "a", application_name="cancelled listener")
+    with anyio.move_on_after(0.05) as scope:
+        async with listener:
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    assert connection_gone(listener)
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cancelled listener'"
+    with anyio.fail_after(PATIENCE):
+        while await (await other.execute(query)).fetchone() != (0,):
+            pass
+
+
+async def test_overflow(dsn: str, other: AsyncConnection) -> None:
+    """A subscriber that is too slow is told, the others go on; a gap has always room."""
+    async with (
+        anyq.listen(dsn, "a", max_buffer_size=2, overflow="drop_oldest") as listener,
+        listener.subscribe("a", max_buffer_size=2) as strict,
+        listener.subscribe("a") as patient,
+    ):
+        for number in range(4):
+            await other.notify("a", str(number))
+        assert await take(patient, 4) == ["0", "1", "2", "3"]
+        assert listener.stream.missed == 2
+        await terminate(connection_of(listener), other)
+        assert isinstance((await take(patient))[0], Gap)
+        events = await take(listener.stream, 3)
+        assert events[:2] == ["2", "3"]
+        assert isinstance(events[2], Gap)
+        assert await take(strict, 2) == ["0", "1"]
+        with pytest.raises(e.NotificationOverflow):
+            await strict.receive()
+
+
+async def test_wrong_use(dsn: str) -> None:
+    with pytest.raises(e.ProgrammingError, match="63 bytes"):
+        async with anyq.listen(dsn, "x" * 64):
+            pass
+    with pytest.raises(ValueError, match="overflow"):
+        async with anyq.listen(dsn, "a", overflow="loudly"):  # type: ignore[arg-type]
+            pass
+    listener = anyq.listen(dsn, "a")
+    with pytest.raises(e.InterfaceError, match="enter the listener first"):
+        async with listener.subscribe("b"):
+            pass
+    async with listener:
+        with pytest.raises(e.InterfaceError, match="entered once"):
+            async with listener:
+                pass
+
+
+async def test_attempts_wait_longer_each_time(own_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice as long as before, with jitter, up to the limit."""
+    delays: list[float] = []
+    sleep = anyio.sleep
+
+    async def record(delay: float) -> None:
+        delays.append(delay)
+        if len(delays) == 6:
+            await anyio.to_thread.run_sync(own_server.start)
+        await sleep(0.02)
+
+    async with anyq.listen(own_server.dsn, "a", max_delay=0.5) as listener:
+        monkeypatch.setattr("anyio.sleep", record)
+        await anyio.to_thread.run_sync(own_server.stop, "immediate")
+        assert isinstance((await take(listener.stream))[0], Gap)
+    full = [0.1, 0.2, 0.4, 0.5, 0.5, 0.5]
+    for delay, most in zip(delays, full, strict=False):
+        assert most / 2 <= delay <= most
+    assert len({round(delay / most, 6) for delay, most in zip(delays, full, strict=False)}) > 1
