@@ -298,7 +298,9 @@ def _split(text: str, encode: Callable[[str], bytes]) -> QueryPlan:
 
     numbered = [parts[0]]
     for index, part in zip(order, parts[1:], strict=True):
-        numbered.append(f"${index + 1}{part}")
+        # A digit behind a placeholder must not make it another one: better a syntax error than $1 turned into $10.
+        gap = " " if part[:1].isdecimal() else ""
+        numbered.append(f"${index + 1}{gap}{part}")
     return QueryPlan(
         encode("".join(numbered)),
         tuple(formats),

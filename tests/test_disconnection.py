@@ -84,10 +84,8 @@ class Everyone:
     def __init__(self, conn: AsyncConnection) -> None:
         self.conn = conn
         self.told: dict[str, BaseException | None] = {}
-        self._started = 0
 
     async def _told(self, name: str, wait: Callable[[], Awaitable[object]]) -> None:
-        self._started += 1
         try:
             await wait()
         except e.Error as error:
@@ -105,14 +103,17 @@ class Everyone:
         if listen:
             await conn.execute("LISTEN a")
             for number in range(3):
-                tasks.start_soon(self._told, f"subscriber {number}", self._subscribe)
+                subscribed = anyio.Event()
+                tasks.start_soon(self._told, f"subscriber {number}", lambda s=subscribed: self._subscribe(s))
+                await subscribed.wait()
         tasks.start_soon(self._told, "generator", generate)
         for number in range(2):
             tasks.start_soon(self._told, f"waiter {number}", conn.wait_disconnected)
         await anyio.wait_all_tasks_blocked()
 
-    async def _subscribe(self) -> None:
+    async def _subscribe(self, subscribed: anyio.Event) -> None:
         async with self.conn.listen("a") as stream:
+            subscribed.set()
             await stream.receive()
 
     def query(self, tasks: anyio.abc.TaskGroup, name: str, query: Any) -> None:

@@ -43,7 +43,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "users": ("pool", "listener"),
     "sync": ("sync",),
     "package": (TOP,),
-    "tools": ("__main__", "_demo", "_embedded"),
+    "tools": ("__main__", "_demo", "_embedded", "_listen"),
 }
 
 _BELOW_CONNECTION = {

@@ -13,9 +13,13 @@ import anyq
 from anyq import AsyncConnection, Gap, Notify
 from anyq import errors as e
 from anyq._embedded import EmbeddedServer
+from anyq.protocol import backend as be
 from tests.activity import PATIENCE
-from tests.notifying import listened_to, terminate
+from tests.fakeserver import READY, FakeClient, fake_server
+from tests.notifying import listened_to, one, send, terminate
+from tests.protocol import frontend_messages as fm
 from tests.server import Server
+from tests.stepping import cancel_at_each_wait
 
 pytestmark = pytest.mark.anyio
 
@@ -26,13 +30,19 @@ async def other(anyio_backend: object, dsn: str) -> AsyncIterator[AsyncConnectio
         yield connection
 
 
-@pytest.fixture
-def own_server(server: Server) -> Iterator[EmbeddedServer]:
-    """A server of this test's own, to be shut down."""
+@pytest.fixture(scope="module")
+def spare_server(server: Server) -> Iterator[EmbeddedServer]:
     if not server.is_embedded:
         pytest.skip("needs the embedded server")
     with EmbeddedServer() as running:
         yield running
+
+
+@pytest.fixture
+def own_server(spare_server: EmbeddedServer) -> Iterator[EmbeddedServer]:
+    """A server of this test's own, to be shut down."""
+    yield spare_server
+    spare_server.restart("immediate")
 
 
 async def take(stream: anyq.NotificationStream[Any], count: int = 1) -> list[Any]:
@@ -265,3 +275,207 @@ async def test_attempts_wait_longer_each_time(own_server: EmbeddedServer, monkey
     for delay, most in zip(delays, full, strict=False):
         assert most / 2 <= delay <= most
     assert len({round(delay / most, 6) for delay, most in zip(delays, full, strict=False)}) > 1
+
+
+# -- amid other things
+
+
+@pytest.fixture(params=[False, True], ids=["scope", "task.cancel"])
+def natively(request: pytest.FixtureRequest, anyio_backend: tuple[str, Any]) -> bool:
+    if request.param and anyio_backend[0] == "trio":
+        pytest.skip("trio has no such thing")
+    return bool(request.param)
+
+
+async def until_nobody_is_called(other: AsyncConnection, name: str) -> None:
+    with anyio.fail_after(PATIENCE):
+        while await one(other, "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", name):
+            pass
+
+
+async def test_cancelled_at_every_wait(dsn: str, other: AsyncConnection, natively: bool) -> None:
+    async def whole_life() -> None:
+        async with anyq.listen(dsn, "a", application_name="stepwise") as listener, listener.subscribe("b") as stream:
+            await send(other, "b", 1)
+            await stream.receive()
+
+    async def check() -> None:
+        await until_nobody_is_called(other, "stepwise")
+
+    assert await cancel_at_each_wait(whole_life, check, natively=natively) > 5
+
+
+async def test_an_error_in_the_block_outlasts_a_cancellation(dsn: str) -> None:
+    with anyio.CancelScope() as scope, pytest.raises(ZeroDivisionError):
+        async with anyq.listen(dsn, "a"):
+            scope.cancel()
+            raise ZeroDivisionError
+
+
+async def test_subscribing_just_as_the_connection_is_lost(dsn: str, other: AsyncConnection) -> None:
+    """They notice before the listener does, and wait like all others."""
+    got: list[str] = []
+
+    async def subscribe(name: str) -> None:
+        async with listener.subscribe(name) as stream:
+            while True:
+                got.extend(event for event in await take(stream) if not isinstance(event, Gap))
+                if got.count(name):
+                    return
+
+    async with anyq.listen(dsn, "a") as listener, anyio.create_task_group() as tasks:
+        await terminate(connection_of(listener), other)
+        for name in ("x", "y", "z"):
+            tasks.start_soon(subscribe, name)
+        with anyio.fail_after(PATIENCE):
+            while len(set(got)) < 3:
+                for name in ("x", "y", "z"):
+                    await send(other, name, name)
+
+
+async def test_nothing_is_lost_after_a_gap(dsn: str, other: AsyncConnection) -> None:
+    """Whoever reads the state of things when the gap is told has all that is sent from then on."""
+    sent = 0
+    events: list[Any] = []
+
+    async def sender() -> None:
+        nonlocal sent
+        while True:
+            await send(other, "a", sent + 1)
+            sent += 1
+
+    async with anyq.listen(dsn, "a") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(sender)
+        for _ in range(4):
+            for _ in range(50):
+                events += await take(listener.stream)
+            await terminate(connection_of(listener), other)
+            while not isinstance(events[-1], Gap):
+                events += await take(listener.stream)
+            # What is sent, but its reply has not come, may be in either part.
+            events.append(sent + 1)
+        for _ in range(50):
+            events += await take(listener.stream)
+        tasks.cancel_scope.cancel()
+    seen: list[int] = []
+    known: int | None = None
+    for event in events:
+        if isinstance(event, Gap):
+            continue
+        if isinstance(event, int):
+            known = event
+            continue
+        number = int(event)
+        assert not seen or number > seen[-1]
+        if known is not None:
+            assert number <= known + 1
+            known = None
+        elif seen and not was_gap(events, event):
+            assert number == seen[-1] + 1
+        seen.append(number)
+
+
+def was_gap(events: list[Any], payload: str) -> bool:
+    """Return whether the event before the one of this payload is a gap."""
+    return isinstance(events[events.index(payload) - 1], Gap)
+
+
+async def test_a_gap_is_not_dropped(dsn: str, other: AsyncConnection) -> None:
+    async with (
+        anyq.listen(dsn, "a", max_buffer_size=1, overflow="drop_oldest") as listener,
+        listener.subscribe("a") as second,
+    ):
+        await terminate(connection_of(listener), other)
+        assert isinstance((await take(second))[0], Gap)
+        await send(other, "a", 1, 2, 3)
+        assert await take(second, 3) == ["1", "2", "3"]
+        (gap,) = await take(listener.stream)
+        assert isinstance(gap, Gap)
+        # There was no room beside the gap.
+        assert listener.stream.missed == 3
+        await send(other, "a", 4)
+        assert await take(listener.stream) == ["4"]
+
+
+async def test_a_transaction_that_is_rolled_back_on_its_connection(dsn: str, other: AsyncConnection) -> None:
+    async with anyq.listen(dsn) as listener:
+        conn = connection_of(listener)
+        async with conn.transaction(force_rollback=True):
+            block = listener.subscribe("a")
+            stream = await block.__aenter__()
+        assert await listened_to(conn) == {"a"}
+        await send(other, "a", 1)
+        assert await take(stream) == ["1"]
+        await block.__aexit__(None, None, None)
+        assert await listened_to(conn) == set()
+
+
+LISTENED = be.CommandComplete("LISTEN")
+
+
+async def test_leaving_while_it_connects_again() -> None:
+    """The server is told that it need not listen to what was left meanwhile."""
+    listening, left = anyio.Event(), anyio.Event()
+
+    async def first(client: FakeClient) -> None:
+        await client.accept_startup()
+        for name in (b"a", b"b"):
+            await client.expect(fm.Query, sql=b'LISTEN "%s"' % name)
+            await client.send(LISTENED, READY)
+
+    async def second(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b'LISTEN "a";LISTEN "b"')
+        listening.set()
+        await left.wait()
+        await client.send(LISTENED, LISTENED, READY)
+        await client.expect(fm.Query, sql=b'UNLISTEN "b"')
+        await client.send(be.CommandComplete("UNLISTEN"), READY)
+        await client.ignore_the_rest()
+
+    with anyio.fail_after(PATIENCE):
+        async with fake_server(first, second) as server, anyq.listen(server.conninfo, "a") as listener:
+            async with listener.subscribe("b"):
+                await listening.wait()
+            left.set()
+            assert isinstance((await take(listener.stream))[0], Gap)
+
+
+async def test_a_server_that_refuses_for_now(anyio_backend: object) -> None:
+    """One that starts up, or has become a standby, is asked again."""
+    starting = {"S": "FATAL", "V": "FATAL", "C": "57P03", "M": "the database system is starting up"}
+    standby = {"S": "ERROR", "V": "ERROR", "C": "25006", "M": "cannot execute LISTEN during recovery"}
+
+    async def good(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b'LISTEN "a"')
+        await client.send(LISTENED, READY)
+
+    async def starts_up(client: FakeClient) -> None:
+        await client.expect(fm.Startup)
+        await client.send(be.ErrorResponse(starting))
+
+    async def is_standby(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b'LISTEN "a"')
+        await client.send(be.ErrorResponse(standby), READY)
+        await client.ignore_the_rest()
+
+    async def stays(client: FakeClient) -> None:
+        await good(client)
+        await client.ignore_the_rest()
+
+    with anyio.fail_after(PATIENCE):
+        async with (
+            fake_server(good, starts_up, is_standby, stays) as server,
+            anyq.listen(server.conninfo, "a", max_delay=0.01) as listener,
+        ):
+            gap = await listener.stream.receive()
+            assert isinstance(gap, Gap)
+            assert "closed the connection unexpectedly" in gap.reason
+
+
+@pytest.mark.parametrize("name", ["autocommit", "stream"])
+async def test_what_makes_no_sense_to_a_listener(name: str) -> None:
+    with pytest.raises(TypeError, match=f"no '{name}'"):
+        anyq.listen("", "a", **{name: None})
