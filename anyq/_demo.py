@@ -210,7 +210,7 @@ async def _show_cancellation(conn: anyq.AsyncConnection, step: Callable[[str], N
 
 
 async def _show_fan_out(conn: anyq.AsyncConnection, step: Callable[[str], None]) -> None:
-    step(f"Notifications: {_ORDERS} orders shared out among {_WORKERS} workers, and one audience that hears all of them")
+    step(f"Notifications: {_ORDERS} orders shared out among {_WORKERS} workers, and an audience that hears all of them")
     # No other program should hear or disturb this, whatever database it runs on.
     channel = f"anyq_demo_{conn.info.backend_pid}"
     taken = [0] * _WORKERS
@@ -223,16 +223,20 @@ async def _show_fan_out(conn: anyq.AsyncConnection, step: Callable[[str], None])
                 await conn.execute("SELECT %s::int * 2", (order.payload,))
                 taken[number] += 1
 
-    async with anyio.create_task_group() as workers:
-        async with conn.listen(channel) as orders, conn.listen(channel) as audience:
-            for number in range(_WORKERS):
-                workers.start_soon(work, number, orders.clone())
-            for order in range(_ORDERS):
-                await conn.notify(channel, str(order))
-            async for order_heard in audience:
-                heard.append(order_heard.payload)
-                if len(heard) == _ORDERS:
-                    break
-        # Leaving the block ends the streams: the workers finish what they have and come to their end.
-    print(f"   the workers took {' + '.join(map(str, taken))} = {sum(taken)}, the audience heard {len(heard)}, in order")
+    # The listen() blocks are left first, which ends their streams: the workers finish what they have and end too.
+    async with (
+        anyio.create_task_group() as workers,
+        conn.listen(channel) as orders,
+        conn.listen(channel) as audience,
+    ):
+        for number in range(_WORKERS):
+            workers.start_soon(work, number, orders.clone())
+        for order in range(_ORDERS):
+            await conn.notify(channel, str(order))
+        async for order_heard in audience:
+            heard.append(order_heard.payload)
+            if len(heard) == _ORDERS:
+                break
+    shares = " + ".join(map(str, taken))
+    print(f"   the workers took {shares} = {sum(taken)}, the audience heard {len(heard)}, in order")
     assert sum(taken) == _ORDERS and heard == [str(order) for order in range(_ORDERS)]

@@ -55,8 +55,19 @@ class _Tap:
     def __init__(self, subscription: Subscription[Event]) -> None:
         self.subscription = subscription
         self.channels = subscription.channels
-        self.put = subscription.put
         self.hub: NotificationHub | None = None
+        self.lost: tuple[str, float] | None = None
+        """Why and when the connection was lost, as long as the subscriber has not been told."""
+
+    def put(self, event: Notify) -> None:
+        # The first of a new connection may come together with the reply to LISTEN, before anybody has seen that.
+        self.tell_gap()
+        self.subscription.put(event)
+
+    def tell_gap(self) -> None:
+        if self.lost is not None:
+            (reason, lost_at), self.lost = self.lost, None
+            self.subscription.put(Gap(reason, anyio.current_time() - lost_at), force=True)
 
     def attach(self, hub: NotificationHub) -> None:
         if self.hub is not hub:
@@ -262,14 +273,15 @@ class AsyncListener:
             if self._connected.is_set():
                 self._connected = anyio.Event()
             self._connection = None
+            for tap in self._taps:
+                tap.lost = (reason, lost_at)
             logger.warning("the listener's connection was lost: %s", reason)
             error = await self._reconnect(lost_at, OperationalError(reason))
             if error is not None:
                 self._end(error)
                 return
-            gap = Gap(reason, anyio.current_time() - lost_at)
             for tap in self._taps:
-                tap.subscription.put(gap, force=True)
+                tap.tell_gap()
 
     async def _reconnect(self, lost_at: float, error: Error) -> Error | None:
         """Connect and listen again; return the last error when the time for it is over."""
