@@ -57,7 +57,7 @@ class _Tap:
         self.channels = subscription.channels
         self.hub: NotificationHub | None = None
         self.lost: tuple[str, float] | None = None
-        """Why and when the connection was lost, as long as the subscriber has not been told."""
+        """Why and when the connection was lost, as long as its subscriber has not been told."""
 
     def put(self, event: Notify) -> None:
         # The first of a new connection may come together with the reply to LISTEN, before anybody has seen that.
@@ -109,7 +109,9 @@ class AsyncListener:
         self._own: _Tap | None = None
         self._connection: AsyncConnection[Any] | None = None
         self._connected = anyio.Event()
+        self._lost: tuple[str, float] | None = None
         self._error: Error | None = None
+        self._left = False
         self._group: anyio.abc.TaskGroup | None = None
         self._backend: Backend
 
@@ -145,6 +147,7 @@ class AsyncListener:
     ) -> None:
         assert self._group is not None
         gave_up = self._error
+        self._left = True
         self._end(None)
         # Ending the task takes no time; a cancellation in between would replace the body's exception.
         self._group.cancel_scope.shield = True
@@ -205,6 +208,7 @@ class AsyncListener:
             channels, max_buffer_size, overflow, self._backend, self._park, lambda: None
         )
         tap = _Tap(subscription)
+        tap.lost = self._lost
         self._taps.append(tap)
         return tap
 
@@ -225,7 +229,10 @@ class AsyncListener:
                 raise _copy(self._error)
             connection = self._connection
             if connection is None:
-                raise InterfaceError("the listener's block has been left")
+                if self._left:
+                    raise InterfaceError("the listener's block has been left")
+                # Lost between the event and this task's turn.
+                continue
             tap.attach(connection.notifications)
             try:
                 await connection.notifications.listen(tap.channels)
@@ -273,13 +280,15 @@ class AsyncListener:
             if self._connected.is_set():
                 self._connected = anyio.Event()
             self._connection = None
+            self._lost = (reason, lost_at)
             for tap in self._taps:
-                tap.lost = (reason, lost_at)
+                tap.lost = self._lost
             logger.warning("the listener's connection was lost: %s", reason)
             error = await self._reconnect(lost_at, OperationalError(reason))
             if error is not None:
                 self._end(error)
                 return
+            self._lost = None
             for tap in self._taps:
                 tap.tell_gap()
 

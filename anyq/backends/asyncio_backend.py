@@ -7,14 +7,12 @@ How the socket is watched
 `loop.add_reader()` and `loop.remove_reader()` around each wait cost two system calls, and more time than all
 the rest of it: a wait for data that is there takes 17 us with them and 9 us without (uvloop: 12 and 5). So
 the reader stays registered from one wait to the next. The event loop reports a readable socket again in each
-of its turns until it is read, hence three rules:
+of its turns until it is read, hence two rules:
 
 - Data that arrives while nobody waits must not spin the loop: the reader is then unregistered, and the next
   wait registers it again and hears of the data at once.
-- asyncio's own loops poll the sockets before they run the task that was woken by the last poll. So each
-  wake-up is followed by one report that was collected before that task could read: it is stale, and passed
-  over. Passing over one that was not stale does no harm: the loop reports it again in its next turn.
-- uvloop runs the task first, and has no such report.
+- The task that waits is run by the report itself (see `_Gate`), and not in the loop's next turn: the loop would poll
+  the socket once more before the task could read.
 
 The writer is registered only while a task waits for it: a socket is writable nearly always.
 """
@@ -132,36 +130,33 @@ class _AsyncioWaiter(Waiter):
             raise
 
 
-class _AsyncioBell(Bell):
+class _Gate:
     """A future-like object that a task awaits again and again (asyncio takes any object with these methods).
 
-    A future would run the task in the loop's next turn, and a turn costs as much as all the rest of a ring. This one
-    runs it in the turn that hears of the ring, where nothing else is running.
+    A future would run the task in the loop's next turn, and a turn costs as much as all the rest of a short wait. This
+    one can run it in the turn that hears of the event, where nothing else is running.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_loop", "_rung", "_wakeup")
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_loop", "_wakeup")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._rung = False
         self._cancelled: asyncio.CancelledError | None = None
         self._wakeup: Callable[[object], object] | None = None
         self._context: Context
         self._asyncio_future_blocking = False
 
-    def ring(self) -> None:
-        self._loop.call_soon_threadsafe(self._ring)
-
-    def _ring(self) -> None:
-        self._rung = True
+    def open_now(self) -> None:
+        """Run the task that waits, if one does; to be called by the event loop, not by another task."""
         wakeup, self._wakeup = self._wakeup, None
         if wakeup is not None:
             self._context.run(wakeup, self)
 
-    async def wait(self) -> None:
-        if not self._rung:
-            await self
-        self._rung = False
+    def open_soon(self) -> None:
+        """Run the task that waits, if one does, in the loop's next turn."""
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is not None:
+            self._loop.call_soon(wakeup, self, context=self._context)
 
     # -- what a task expects of a future
 
@@ -185,13 +180,35 @@ class _AsyncioBell(Bell):
             raise error
 
     def cancel(self, msg: object = None) -> bool:
-        wakeup, self._wakeup = self._wakeup, None
-        if wakeup is None:
+        if self._wakeup is None:
             return False
         # anyio tells its own cancellations by their message.
         self._cancelled = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
-        self._loop.call_soon(wakeup, self, context=self._context)
+        self.open_soon()
         return True
+
+
+class _AsyncioBell(Bell):
+    """A gate that other threads open."""
+
+    __slots__ = ("_gate", "_loop", "_rung")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._gate = _Gate(loop)
+        self._rung = False
+
+    def ring(self) -> None:
+        self._loop.call_soon_threadsafe(self._ring)
+
+    def _ring(self) -> None:
+        self._rung = True
+        self._gate.open_now()
+
+    async def wait(self) -> None:
+        if not self._rung:
+            await self._gate
+        self._rung = False
 
 
 class _WatchingSocketWaiter(SocketWaiter):
@@ -204,27 +221,25 @@ class _WatchingSocketWaiter(SocketWaiter):
     __slots__ = (
         "_closed",
         "_fd",
-        "_future",
-        "_has_stale_reports",
+        "_gate",
         "_loop",
         "_reading",
         "_registered",
-        "_stale_due",
+        "_waiting",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self._fd = sock.fileno()
         self._loop = loop
-        self._future: asyncio.Future[None] | None = None
+        self._gate = _Gate(loop)
+        self._waiting = False
         self._reading = False
         """The current wait is (also) for readability."""
         self._registered = False
-        self._has_stale_reports = isinstance(loop, asyncio.SelectorEventLoop)
-        self._stale_due = False
         self._closed = False
 
     async def wait(self, readable: bool, writable: bool) -> None:
-        if self._future is not None:
+        if self._waiting:
             raise anyio.BusyResourceError("waiting for")
         if self._closed:
             raise anyio.ClosedResourceError
@@ -233,18 +248,17 @@ class _WatchingSocketWaiter(SocketWaiter):
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._move_to(loop)
-        future: asyncio.Future[None] = loop.create_future()
-        self._future = future
+        self._waiting = True
         self._reading = readable
         try:
             if readable and not self._registered:
                 loop.add_reader(self._fd, self._on_readable)
                 self._registered = True
             if writable:
-                loop.add_writer(self._fd, self.wake)
-            await future
+                loop.add_writer(self._fd, self._gate.open_now)
+            await self._gate
         finally:
-            self._future = None
+            self._waiting = False
             # After close() the number may belong to another socket.
             if writable and not self._closed:
                 loop.remove_writer(self._fd)
@@ -252,19 +266,14 @@ class _WatchingSocketWaiter(SocketWaiter):
             raise anyio.ClosedResourceError
 
     def _on_readable(self) -> None:
-        if self._stale_due:
-            self._stale_due = False
-            return
-        future = self._future
-        if future is None or not self._reading:
+        if self._waiting and self._reading:
+            self._gate.open_now()
+        else:
             self._unregister()
-        elif not future.done():
-            future.set_result(None)
-            self._stale_due = self._has_stale_reports
 
     def _unregister(self) -> None:
         if self._registered:
-            self._registered = self._stale_due = False
+            self._registered = False
             if not self._loop.is_closed():
                 self._loop.remove_reader(self._fd)
 
@@ -279,18 +288,16 @@ class _WatchingSocketWaiter(SocketWaiter):
             raise RuntimeError("this event loop cannot watch sockets: open a connection in this event loop")
         self._unregister()
         self._loop = loop
-        self._has_stale_reports = isinstance(loop, asyncio.SelectorEventLoop)
+        self._gate = _Gate(loop)
 
     def wake(self) -> None:
-        future = self._future
-        if future is not None and not future.done():
-            future.set_result(None)
+        self._gate.open_soon()
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
             self._unregister()
-            if self._future is not None:
+            if self._waiting:
                 self._loop.remove_writer(self._fd)
                 self.wake()
 

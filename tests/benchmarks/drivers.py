@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any
+
+import anyio
+import anyio.abc
 
 ONE_ROW = "SELECT 1 + {}::int4"
 INT4_1000 = "SELECT i::int4 FROM generate_series(1, {}::int4) AS t(i)"
 ROWS = 1000
+GROUP = 100
+NOTIFICATIONS = 1000
+SEND = f"SELECT pg_notify('bench', i::text) FROM generate_series(1, {NOTIFICATIONS}) AS t(i)"
+SEND_ONE = "SELECT pg_notify('bench', '')"
 
 
 class Driver:
@@ -74,9 +83,42 @@ class Anyq(Driver):
         import anyq
 
         self._conn = await anyq.AsyncConnection.connect(dsn, autocommit=True)
+        self._sender = await anyq.AsyncConnection.connect(dsn, autocommit=True)
 
     async def close(self) -> None:
         await self._conn.close()
+        await self._sender.close()
+
+    async def group_100(self) -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(GROUP):
+                group.start_soon(self.one_row)
+
+    async def _subscribe(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        left = NOTIFICATIONS
+        async with self._conn.listen("bench") as stream:
+            task_status.started()
+            async for _ in stream:
+                left -= 1
+                if not left:
+                    return
+
+    async def _notify(self, subscribers: int) -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(subscribers):
+                await group.start(self._subscribe)
+            await self._sender.execute(SEND)
+
+    async def notify_1(self) -> None:
+        await self._notify(1)
+
+    async def notify_10(self) -> None:
+        await self._notify(10)
+
+    async def notify_latency(self) -> None:
+        async with self._conn.listen("bench") as stream:
+            await self._sender.execute(SEND_ONE)
+            await stream.receive()
 
     async def _fetch(self, query: Any, value: int) -> int:
         cursor = await self._conn.execute(query, (value,))
@@ -97,9 +139,46 @@ class PsycopgAsync(Driver):
         import psycopg
 
         self._conn = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
+        self._sender = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
 
     async def close(self) -> None:
         await self._conn.close()
+        await self._sender.close()
+
+    async def group_100(self) -> None:
+        for _ in range(GROUP):
+            await self.one_row()
+
+    async def _notify(self, subscribers: int) -> None:
+        """The generator is one; to have several subscribers, its notifications are put into a queue for each."""
+        queues: list[asyncio.Queue[Any]] = [asyncio.Queue() for _ in range(subscribers)]
+
+        async def take(queue: asyncio.Queue[Any]) -> None:
+            for _ in range(NOTIFICATIONS):
+                await queue.get()
+
+        await self._conn.execute("LISTEN bench")
+        async with anyio.create_task_group() as group:
+            for queue in queues:
+                group.start_soon(take, queue)
+            await self._sender.execute(SEND)
+            async for notify in self._conn.notifies(stop_after=NOTIFICATIONS):
+                for queue in queues:
+                    queue.put_nowait(notify)
+        await self._conn.execute("UNLISTEN bench")
+
+    async def notify_1(self) -> None:
+        await self._notify(1)
+
+    async def notify_10(self) -> None:
+        await self._notify(10)
+
+    async def notify_latency(self) -> None:
+        await self._conn.execute("LISTEN bench")
+        await self._sender.execute(SEND_ONE)
+        async for _ in self._conn.notifies(stop_after=1):
+            pass
+        await self._conn.execute("UNLISTEN bench")
 
     async def one_row(self) -> None:
         cursor = await self._conn.execute("SELECT 1 + %s::int4", (5,), binary=self.binary)
@@ -125,12 +204,47 @@ class Asyncpg(Driver):
         # asyncpg takes URIs only.
         options = resolve(dsn, {}, {})
         host = options.hosts[0]
-        self._conn = await asyncpg.connect(
-            host=host.host, port=host.port, user=options.user, database=options.dbname, password=options.password
-        )
+        where = {"host": host.host, "port": host.port, "user": options.user, "database": options.dbname}
+        self._conn = await asyncpg.connect(**where, password=options.password)
+        self._sender = await asyncpg.connect(**where, password=options.password)
 
     async def close(self) -> None:
         await self._conn.close()
+        await self._sender.close()
+
+    async def group_100(self) -> None:
+        for _ in range(GROUP):
+            await self.one_row()
+
+    async def _notify(self, subscribers: int, notifications: int, query: str) -> None:
+        """A listener is a callback; to have a subscriber that is a task, each puts what it gets into a queue."""
+        queues: list[asyncio.Queue[Any]] = [asyncio.Queue() for _ in range(subscribers)]
+
+        async def take(queue: asyncio.Queue[Any]) -> None:
+            for _ in range(notifications):
+                await queue.get()
+
+        def listener(queue: asyncio.Queue[Any]) -> Callable[..., None]:
+            return lambda *notification: queue.put_nowait(notification)
+
+        listeners = [listener(queue) for queue in queues]
+        for callback in listeners:
+            await self._conn.add_listener("bench", callback)
+        async with anyio.create_task_group() as group:
+            for queue in queues:
+                group.start_soon(take, queue)
+            await self._sender.execute(query)
+        for callback in listeners:
+            await self._conn.remove_listener("bench", callback)
+
+    async def notify_1(self) -> None:
+        await self._notify(1, NOTIFICATIONS, SEND)
+
+    async def notify_10(self) -> None:
+        await self._notify(10, NOTIFICATIONS, SEND)
+
+    async def notify_latency(self) -> None:
+        await self._notify(1, 1, SEND_ONE)
 
     async def one_row(self) -> None:
         assert tuple(await self._conn.fetchrow(ONE_ROW.format("$1"), 5)) == (6,)
