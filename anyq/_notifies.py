@@ -34,21 +34,25 @@ class Generators:
 
     def __init__(self) -> None:
         # By identity, in the order they were started. Weak: one that is dropped amid its notifications hands them on.
-        self._running: dict[int, ReferenceType[AsyncNotifies]] = {}
+        self.running: dict[int, ReferenceType[AsyncNotifies]] = {}
         self._backlog: deque[Notify] = deque()
         self._missed = 0
 
-    def put(self, notify: Notify, *, keep: bool) -> None:
-        """Give a notification to every generator; or, if there is none, keep it if that is wanted."""
+    def put(self, notify: Notify) -> None:
+        """Give a notification to every generator."""
         for generator in self._all():
             generator.put(notify)
-        if keep and not self._running:
-            if len(self._backlog) >= BACKLOG_SIZE:
-                if not self._missed:
-                    logger.warning("nobody takes the notifications of a connection: the oldest are dropped")
-                self._missed += 1
-                self._backlog.popleft()
-            self._backlog.append(notify)
+
+    def keep(self, notify: Notify) -> None:
+        """Keep a notification for a generator that is made later, if there is none."""
+        if self.running:
+            return
+        if len(self._backlog) >= BACKLOG_SIZE:
+            if not self._missed:
+                logger.warning("nobody takes the notifications of a connection: the oldest are dropped")
+            self._missed += 1
+            self._backlog.popleft()
+        self._backlog.append(notify)
 
     def start(self, generator: AsyncNotifies) -> None:
         """Have a generator take notifications from now on, and those that nobody has taken so far.
@@ -63,11 +67,11 @@ class Generators:
         for notify in self._backlog:
             generator.put(notify)
         self._backlog.clear()
-        self._running[id(generator)] = ref(generator)
+        self.running[id(generator)] = ref(generator)
 
     def stop(self, generator: AsyncNotifies, left: deque[Notify]) -> None:
         """Take a generator off; what it has not yielded is for one that has not got it, or for a later one."""
-        del self._running[id(generator)]
+        del self.running[id(generator)]
         others = self._all()
         if not others:
             self._backlog.extendleft(reversed(left))
@@ -77,7 +81,7 @@ class Generators:
 
     def _all(self) -> list[AsyncNotifies]:
         # A copy: the garbage collector may end a generator at any time.
-        references = tuple(self._running.values()) if self._running else ()
+        references = tuple(self.running.values())
         return [generator for reference in references if (generator := reference()) is not None]
 
 

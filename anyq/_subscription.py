@@ -126,7 +126,8 @@ class Subscription(Generic[EventT]):
                 return
         # Past the sending stream: no task waits in anyio's way, and this is done for each notification.
         self._buffer.append(event)
-        self.wake()
+        if self._receivers:
+            self.wake()
 
     def _drop_oldest(self) -> bool:
         """Drop the oldest notification; events of other kinds stay. Return False if there is none."""
@@ -243,13 +244,11 @@ class NotificationStream(MemoryObjectReceiveStream[EventT], Generic[EventT]):
                 await self.subscription.wait(self)
 
     async def __anext__(self) -> EventT:
+        self._taken += 1
+        buffer = self._state.buffer
+        if buffer and self._taken % ITEMS_PER_CHECKPOINT and not self._closed:
+            return buffer.popleft()
         try:
-            self._taken += 1
-            if self._taken % ITEMS_PER_CHECKPOINT:
-                try:
-                    return self.receive_nowait()
-                except anyio.WouldBlock:
-                    pass
             return await self.receive()
         except anyio.EndOfStream:
             raise StopAsyncIteration from None

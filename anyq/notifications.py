@@ -178,13 +178,17 @@ class NotificationHub:
         if channel is not None:
             for sink in channel.sinks:
                 sink.put(notify)
-        for handler in tuple(self.handlers):
-            try:
-                handler(notify)
-            except Exception:
-                logger.exception("a notify handler failed: %r", handler)
-        # Only what nobody else takes is kept for a later notifies(); and nothing of what was left just now.
-        self.generators.put(notify, keep=channel is None and not self.handlers and notify.channel not in self._stale)
+        if self.handlers:
+            for handler in tuple(self.handlers):
+                try:
+                    handler(notify)
+                except Exception:
+                    logger.exception("a notify handler failed: %r", handler)
+        elif channel is None and notify.channel not in self._stale:
+            # Only what nobody else takes is kept for a later notifies(), and nothing of what was left just now.
+            self.generators.keep(notify)
+        if self.generators.running:
+            self.generators.put(notify)
 
     def end(self) -> None:
         """Tell everyone that the connection is closed."""

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from anyq import AsyncConnection
 
 # How long an example takes says more about the machine than about the code.
-settings.register_profile("anyq", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "anyq",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=int(os.environ.get("ANYQ_TEST_EXAMPLES", "100")),
+)
 settings.load_profile("anyq")
 
 _no_uvloop = pytest.mark.skipif(

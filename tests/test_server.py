@@ -16,6 +16,8 @@ from anyq import _embedded
 from anyq._embedded import EmbeddedServer, ServerUnavailable, find_bindir
 from tests.server import Server, external_dsn
 
+pytestmark = pytest.mark.once
+
 needs_root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root runs the server as another user"
 )

@@ -397,6 +397,7 @@ async def test_a_cancelled_stream_lets_the_others_go_on(conn: AsyncConnection, d
 # -- memory
 
 
+@pytest.mark.once
 @needs_proc
 def test_a_million_rows_in_little_memory(anyio_backend: Any, dsn: str) -> None:
     growth = peak_growth(

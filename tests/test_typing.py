@@ -15,6 +15,8 @@ import pytest
 
 import anyq
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parent.parent
 PROGRAMS = sorted(path for path in (ROOT / "tests" / "typing").glob("*.py") if path.name != "__init__.py")
 

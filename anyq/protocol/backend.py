@@ -243,10 +243,13 @@ def _decode_notice_response(data: bytes, encoding: str) -> NoticeResponse:
 
 def _decode_notification_response(data: bytes, encoding: str) -> NotificationResponse:
     (pid,) = _int32.unpack_from(data)
-    channel, pos = _text(data, 4, encoding)
-    payload, pos = _text(data, pos, encoding)
-    _check_end(data, pos)
-    return NotificationResponse(pid, channel, payload)
+    # Many may come at once, so in one piece; what does not fit is looked at again, for the error.
+    strings = data[4:].split(b"\0")
+    if len(strings) != 3 or strings[2]:
+        _, pos = _text(data, 4, encoding)
+        _, pos = _text(data, pos, encoding)
+        _check_end(data, pos)
+    return NotificationResponse(pid, strings[0].decode(encoding, "replace"), strings[1].decode(encoding, "replace"))
 
 
 def _decode_ready_for_query(data: bytes, encoding: str) -> ReadyForQuery:
