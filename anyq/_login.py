@@ -11,7 +11,7 @@ import anyio.to_thread
 from .conninfo import ConnectOptions
 from .errors import NotSupportedError, OperationalError, RemoteProtocolError
 from .protocol import auth, backend, frontend
-from .protocol.constants import PROTOCOL_3_0
+from .protocol.session import show_version
 from .wire import Wire
 
 _UNSUPPORTED: dict[type[backend.Authentication], str] = {
@@ -22,19 +22,25 @@ _UNSUPPORTED: dict[type[backend.Authentication], str] = {
 }
 
 
-async def log_in(wire: Wire, options: ConnectOptions) -> None:
+async def log_in(wire: Wire, options: ConnectOptions, version: int) -> None:
     """Bring a new session to the point where it takes requests.
 
+    :param version: the version of the protocol to ask for; the server may choose an older one.
     :raises OperationalError: the server refuses, or wants what we do not have.
     :raises RemoteProtocolError: the server breaks the protocol, or cannot prove that it knows the password.
 
     A cancellation leaves a session that has to be closed. Manual: "Start-up" (protocol-flow).
     """
     session = wire.session
-    session.start(options.startup_parameters(), PROTOCOL_3_0)
+    session.start(options.startup_parameters(), version)
     scram: auth.ScramClient | None = None
     while True:
         message = await wire.next_authentication()
+        if session.protocol_version < options.min_protocol_version:
+            raise OperationalError(
+                f"the server speaks version {show_version(session.protocol_version)} of the protocol, which is less "
+                "than min_protocol_version"
+            )
         match message:
             case None:
                 return

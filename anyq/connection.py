@@ -21,7 +21,7 @@ from . import conninfo as _conninfo
 from ._execution import Executor
 from ._info import ConnectionInfo, python_codec
 from ._notifies import AsyncNotifies
-from ._opening import open_session
+from ._opening import Dial, open_session
 from ._settings import TransactionSettings
 from ._subscription import BUFFER_SIZE, Notify, Overflow
 from .abc import AdaptContext, Params, Query
@@ -91,8 +91,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
     def __init__(
         self,
         wire: Wire,
-        options: ConnectOptions,
         host: HostSpec,
+        options: ConnectOptions,
         *,
         autocommit: bool,
         prepare_threshold: int | None,
@@ -139,6 +139,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
         **kwargs: str | int | float | None,
     ) -> AsyncConnecting[AsyncConnection[CursorRow]]: ...
 
@@ -155,6 +156,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
         **kwargs: str | int | float | None,
     ) -> AsyncConnecting[AsyncConnection[TupleRow]]: ...
 
@@ -170,6 +172,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
         **kwargs: str | int | float | None,
     ) -> AsyncConnecting[Any]:
         """Connect to a server: ``await`` it for the connection, or use it in ``async with`` to close it at the end.
@@ -184,6 +187,9 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
             connection is closed.
         :param stream: an open anyio byte stream to the server to use instead of dialing. There is no second connection
             then, so a cancelled statement is waited for, within the grace period.
+        :param dial: called with each :class:`HostSpec` to try, awaited, and has to return an open anyio byte stream to
+            that server; takes the place of our own sockets, also for cancelling statements. Where it raises OSError or
+            an OperationalError the next host is tried; whatever else it raises is passed on.
         :param kwargs: connection keywords, which override those of `conninfo`.
         :raises ProgrammingError: wrong keywords or values.
         :raises OperationalError: no server could be reached, or none let us in; the message has every attempt.
@@ -195,15 +201,13 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
             try:
                 # Who we are and where sockets lie is asked of the file system, or even of a directory service.
                 options = await anyio.to_thread.run_sync(_conninfo.resolve, conninfo, kwargs, os.environ)
-                wire, host = await open_session(options, grace_period, stream)
+                opened = await open_session(options, grace_period, stream, dial)
             except BaseException:
                 if isinstance(stream, anyio.abc.AsyncResource):
                     await anyio.aclose_forcefully(stream)
                 raise
             return cls(
-                wire,
-                options,
-                host,
+                *opened,
                 autocommit=autocommit,
                 prepare_threshold=prepare_threshold,
                 row_factory=cast(AsyncRowFactory[Any], row_factory or tuple_row),

@@ -47,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if external_dsn() is None:
         for name in [name for name in os.environ if name.startswith("PG")]:
             del os.environ[name]
+        # Nor may the passwords of whoever runs them: this file does not exist.
+        os.environ["PGPASSFILE"] = os.path.join(os.path.dirname(__file__), "no-password-file")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

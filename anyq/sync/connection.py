@@ -15,6 +15,7 @@ from anyio.from_thread import BlockingPortal
 from typing_extensions import ParamSpec, Self, TypeVar
 
 from .._info import ConnectionInfo
+from .._opening import Dial
 from .._subscription import BUFFER_SIZE, Notify, Overflow
 from ..abc import AdaptContext, Params, Query
 from ..adapt import AdaptersMap
@@ -73,6 +74,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
     ) -> Connection[CursorRow]: ...
@@ -90,6 +92,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
     ) -> Connection[TupleRow]: ...
@@ -106,6 +109,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
     ) -> Connection[Any]:
@@ -121,6 +125,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
             connection is closed.
         :param stream: an open anyio byte stream of the portal's event loop to use instead of dialing; see
             :meth:`AsyncConnection.connect`.
+        :param dial: opens streams to hosts, in the portal's event loop; see :meth:`AsyncConnection.connect`.
         :param portal: the event loop to work in, by default that of the portal that the process shares.
         :param kwargs: connection keywords, which override those of `conninfo`.
         :raises ProgrammingError: wrong keywords or values.
@@ -138,6 +143,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
                 context=context,
                 grace_period=grace_period,
                 stream=stream,
+                dial=dial,
                 **kwargs,
             )
 
