@@ -219,6 +219,7 @@ class _Opening:
                 wire = await self._log_in(host, channel, options)
                 reason = await self._look_at(wire, target)
                 if reason is None:
+                    wire.grace = self._grace
                     return Opened(wire, host, options)
                 self._unsuitable.append(host)
                 raise OperationalError(f"{reason}, and target_session_attrs={self._options.target_session_attrs}")
@@ -255,7 +256,8 @@ class _Opening:
     async def _start(self, channel: Channel, options: ConnectOptions, version: int, again: _Again | None) -> Wire:
         session = ProtocolSession(decode_rows)
         canceller = None if again is None else _canceller(again, session)
-        wire = Wire(channel, session, self._backend, canceller=canceller, grace=self._grace)
+        # No grace: a connection that is not handed over is closed, whatever it is waiting for.
+        wire = Wire(channel, session, self._backend, canceller=canceller, grace=0)
         try:
             await log_in(wire, options, version)
         except BaseException as error:
