@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from .errors import ProgrammingError
 
-__all__ = ["KEYWORDS", "SPACE", "Keyword", "keyword_hint", "parse_conninfo", "unknown_keyword"]
+__all__ = ["KEYWORDS", "SPACE", "Keyword", "is_encodable", "keyword_hint", "parse_conninfo", "unknown_keyword"]
 
 
 class Keyword(NamedTuple):
@@ -312,8 +312,24 @@ def _percent_decode(text: str, what: str) -> str:
         raise ProgrammingError(
             f"{what} of the connection URI has a %00 in it: NUL characters are not possible"
         )
+    decoded = _decode(raw)
+    if decoded is None:
+        raise ProgrammingError(f"{what} of the connection URI is not UTF-8 after percent-decoding")
+    return decoded
+
+
+# Not where it is needed: an error that is raised in an except block keeps the first one, and so the password.
+def _decode(raw: bytes) -> str | None:
     try:
         return raw.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        # Without the cause: it holds the bytes, which may be a password.
-        raise ProgrammingError(f"{what} of the connection URI is not UTF-8 after percent-decoding") from None
+        return None
+
+
+def is_encodable(text: str) -> bool:
+    """Return whether a text has no lone surrogates, which PostgreSQL would not take."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -18,7 +18,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ._connstrings import KEYWORDS, SPACE, Keyword, parse_conninfo, unknown_keyword
+from ._connstrings import KEYWORDS, SPACE, Keyword, is_encodable, parse_conninfo, unknown_keyword
 from ._hosts import HostSpec, resolve_hosts
 from ._passfile import default_passfile, find_passwords
 from ._service import read_service
@@ -269,6 +269,8 @@ def _host_passwords(
     found = find_passwords(passfile, hosts, dbname, user) if passfile else ()
     for password in found:
         _check_encodable(password or "", f'the password in the file "{passfile}"')
+        if password and "\0" in password:
+            raise ProgrammingError(f'the password in the file "{passfile}" has a NUL character')
     return found if any(found) else ()
 
 
@@ -326,8 +328,5 @@ def _session_settings(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]
 
 
 def _check_encodable(text: str, source: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        # Without the cause: it holds the text, which may be a password.
-        raise ProgrammingError(f"{source} cannot be encoded as UTF-8: it has lone surrogates") from None
+    if not is_encodable(text):
+        raise ProgrammingError(f"{source} cannot be encoded as UTF-8: it has lone surrogates")
