@@ -87,7 +87,7 @@ def _to_text(keyword: str, value: object) -> str:
 # As the protocol writes them: the major version in the upper 16 bits. There is no 3.1.
 PROTOCOL_VERSIONS = {"3.0": 3 << 16, "3.2": 3 << 16 | 2, "latest": 3 << 16 | 2}
 
-_TARGET_SESSION_ATTRS = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
+TARGET_SESSION_ATTRS = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
 _LOAD_BALANCE_HOSTS = ("disable", "random")
 
 
@@ -229,7 +229,7 @@ def resolve(conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str]
         requirepeer=values.get("requirepeer"),
         min_protocol_version=min_version,
         max_protocol_version=max_version,
-        target_session_attrs=choice("target_session_attrs", _TARGET_SESSION_ATTRS, "any"),
+        target_session_attrs=choice("target_session_attrs", TARGET_SESSION_ATTRS, "any"),
         load_balance_hosts=choice("load_balance_hosts", _LOAD_BALANCE_HOSTS, "disable") == "random",
         session_settings=_session_settings(environ),
     )

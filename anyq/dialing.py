@@ -264,7 +264,9 @@ class _HostDialer:
             found = await anyio.getaddrinfo(name, self._host.port, type=socket.SOCK_STREAM)
             self._resolving = False
         # Duplicates come from a hosts file with several lines for a name.
-        addresses = list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
+        addresses: list[Address] = list(
+            dict.fromkeys((int(family), address) for family, _, _, _, address in found)
+        )
         if self._options.load_balance_hosts:
             random.shuffle(addresses)
             return addresses

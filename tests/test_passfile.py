@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import anyq
 from anyq import _hosts
 from anyq._passfile import find_passwords
+from anyq._userfiles import user_file
 from anyq.conninfo import HostSpec, resolve
 from anyq.errors import ProgrammingError
 from tests.server import Server
@@ -175,6 +176,13 @@ def test_where_it_is(tmp_path: Path) -> None:
     assert resolve("host=h", {"passfile": third}, {**env, "PGPASSFILE": other}).host_passwords == ("third",)
     # Empty means the default, as everywhere.
     assert resolve("host=h passfile=''", {}, {**env, "PGPASSFILE": other}).host_passwords == ("home",)
+
+
+def test_where_it_is_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    env = {"APPDATA": "roaming", "HOME": "home"}
+    assert user_file(".pgpass", "pgpass.conf", env) == os.path.join("roaming", "postgresql", "pgpass.conf")
+    assert user_file(".pgpass", "pgpass.conf", {"HOME": "home"}) is None
 
 
 @unix_only

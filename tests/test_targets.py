@@ -330,8 +330,13 @@ async def test_addresses_in_random_order(reverse: None, monkeypatch: pytest.Monk
 # --- cancellation ---
 
 
-async def test_cancelled_at_each_wait(pair: Replicas, warm_loop: None) -> None:
-    """On the way over several hosts: a dead one, one that does not suit, one that does."""
+@pytest.mark.parametrize("natively", [False, True])
+async def test_cancelled_at_each_wait(
+    pair: Replicas, warm_loop: None, natively: bool, anyio_backend_name: str
+) -> None:
+    """On the way over several hosts: a dead one, two that do not suit, one that does."""
+    if natively and anyio_backend_name != "asyncio":
+        pytest.skip("only asyncio cancels tasks")
     conninfo = pair.conninfo(pair.primary, pair.primary, pair.standby)
     conninfo = conninfo.replace("host=", "host=/no/such/dir,").replace("port=", "port=5432,")
     before = open_sockets()
@@ -343,4 +348,4 @@ async def test_cancelled_at_each_wait(pair: Replicas, warm_loop: None) -> None:
     async def check() -> None:
         assert open_sockets() <= before
 
-    assert await cancel_at_each_wait(connect, check) > 5
+    assert await cancel_at_each_wait(connect, check, natively=natively) > 5
