@@ -183,7 +183,8 @@ class _Opening:
         self._grace = grace
         self._backend = backend
         self._way = way
-        self._hosts = attempts(options)[: 1 if isinstance(way, _OpenStream) else None]
+        # A stream that is open leads to one server, whichever that is.
+        self._hosts = list(options.hosts[:1]) if isinstance(way, _OpenStream) else attempts(options)
         self._errors: list[Error] = []
         self._unsuitable: list[HostSpec] = []
 

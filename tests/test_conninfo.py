@@ -112,6 +112,7 @@ URIS = [
     ("postgresql://h/?application_name=a+b@c", {"host": "h", "application_name": "a+b@c"}),
     ("postgresql://h?sslmode=a&sslmode=b", {"host": "h", "sslmode": "b"}),
     ("postgresql://h?ssl=true", {"host": "h", "sslmode": "require"}),
+    ("postgresql://u@h:1/d?host=x&port=&dbname=e", {"user": "u", "host": "x", "port": "", "dbname": "e"}),
 ]
 
 
@@ -355,6 +356,14 @@ def test_precedence() -> None:
     assert options.user == "string"
     assert options.dbname == "string"
     assert resolve("", {}, environ).dbname == "environment"
+
+
+def test_the_obsolete_variable_for_tls() -> None:
+    unix = {"user": "u", "host": "@x"}
+    assert resolve("", unix, {"PGREQUIRESSL": "1"}).sslmode == "require"
+    assert resolve("", unix, {"PGREQUIRESSL": "0"}).sslmode == "prefer"
+    assert resolve("", unix, {"PGREQUIRESSL": "1", "PGSSLMODE": "disable"}).sslmode == "disable"
+    assert resolve("sslmode=allow", unix, {"PGREQUIRESSL": "1"}).sslmode == "allow"
 
 
 def test_every_environment_variable() -> None:
