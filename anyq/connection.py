@@ -194,13 +194,16 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         :raises ProgrammingError: wrong keywords or values.
         :raises OperationalError: no server could be reached, or none let us in; the message has every attempt.
 
-        A cancellation leaves nothing behind.
+        A cancellation leaves nothing behind; reading files or asking the user database goes on in its worker thread,
+        and is forgotten.
         """
 
         async def connect() -> AsyncConnection[Any]:
             try:
-                # Who we are and where sockets lie is asked of the file system, or even of a directory service.
-                options = await anyio.to_thread.run_sync(_conninfo.resolve, conninfo, kwargs, os.environ)
+                # Files are read, and a directory service may be asked, by what may hang and changes nothing.
+                options = await anyio.to_thread.run_sync(
+                    _conninfo.resolve, conninfo, kwargs, os.environ, abandon_on_cancel=True
+                )
                 opened = await open_session(options, grace_period, stream, dial)
             except BaseException:
                 if isinstance(stream, anyio.abc.AsyncResource):

@@ -6,13 +6,16 @@ import os
 import pwd
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 import pytest
 
 import anyq
+from anyq import conninfo
 from anyq import errors as e
 from tests.blocking import calls_that_block
 from tests.server import Server
@@ -21,6 +24,9 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(sys.platform == "win32", reason="knows the functions of Unix"),
 ]
+
+
+PATIENCE = 20.0
 
 
 @pytest.fixture
@@ -95,3 +101,26 @@ async def test_hosts_that_are_not_there(tmp_path: Path, warm_threads: None) -> N
     with calls_that_block() as found, pytest.raises(e.OperationalError):
         await anyq.AsyncConnection.connect(f"host={hosts} port=1 user=u")
     assert found == [], found[0]
+
+
+async def test_files_that_hang(dsn: str, monkeypatch: pytest.MonkeyPatch, warm_threads: None) -> None:
+    """They are read for nobody after a cancellation."""
+    reading, enough = anyio.Event(), threading.Event()
+
+    def resolve(*args: object) -> None:
+        anyio.from_thread.run_sync(reading.set)
+        enough.wait(PATIENCE)
+
+    monkeypatch.setattr(conninfo, "resolve", resolve)
+    try:
+        with anyio.fail_after(PATIENCE / 2):
+            async with anyio.create_task_group() as group:
+                group.start_soon(connect, dsn)
+                await reading.wait()
+                group.cancel_scope.cancel()
+    finally:
+        enough.set()
+
+
+async def connect(dsn: str) -> None:
+    await anyq.AsyncConnection.connect(dsn)
