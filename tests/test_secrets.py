@@ -158,7 +158,11 @@ async def test_refused_user(give: Callable[[str, Options], Given], embedded_serv
 # --- passwords that cannot be ---
 
 
-@pytest.mark.parametrize("password", [f"{SECRET}\0", f"{SECRET}\udcff", f"\udcff{SECRET}", f"{SECRET}\udcff\0"])
+@pytest.mark.parametrize(
+    "password",
+    [f"{SECRET}\0", f"{SECRET}\udcff", f"\udcff{SECRET}", f"{SECRET}\udcff\0"],
+    ids=["nul", "surrogate after", "surrogate before", "both"],
+)
 async def test_what_cannot_be_sent(give: Callable[[str, Options], Given], password: str) -> None:
     await fails(give(password, {"host": "h", "user": "u"}), e.ProgrammingError)
 
