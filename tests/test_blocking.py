@@ -107,11 +107,12 @@ async def test_files_that_hang(dsn: str, monkeypatch: pytest.MonkeyPatch, warm_t
     """They are read for nobody after a cancellation."""
     reading, enough = anyio.Event(), threading.Event()
 
-    def resolve(*args: object) -> None:
+    def parse(text: str) -> dict[str, str]:
         anyio.from_thread.run_sync(reading.set)
         enough.wait(PATIENCE)
+        return {}
 
-    monkeypatch.setattr(conninfo, "resolve", resolve)
+    monkeypatch.setattr(conninfo, "parse_conninfo", parse)
     try:
         with anyio.fail_after(PATIENCE / 2):
             async with anyio.create_task_group() as group:

@@ -209,7 +209,7 @@ async def test_cancelled_at_each_wait(warm_loop: None) -> None:
                 await stream.receive()
 
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    conninfo = f"host=127.0.0.1 port={listener.extra(SocketAttribute.local_port)} user=test"
+    conninfo = f"host=127.0.0.1 port={listener.extra(SocketAttribute.local_port)} user=test sslmode=disable"
 
     async def connect() -> None:
         await (await anyq.AsyncConnection.connect(conninfo)).close()
