@@ -11,6 +11,7 @@ import pytest
 
 import anyq
 from anyq.sync import _portal
+from tests.activity import SCALE
 
 _BACKENDS = [
     pytest.param(("asyncio", {}), id="asyncio"),
@@ -81,7 +82,7 @@ class Background:
 
     def result(self) -> Any:
         """Wait for its end; return or raise what it did."""
-        self._thread.join(30)
+        self._thread.join(30 * SCALE)
         assert not self._thread.is_alive(), "the thread hangs"
         if self._error is not None:
             raise self._error
