@@ -85,11 +85,11 @@ def verdicts(results: Results) -> Iterator[Verdict]:
 def show_targets(results: Results) -> None:
     found = list(verdicts(results))
     print(f"\nTargets: {sum(verdict.reached for verdict in found)} of {len(found)} reached")
-    print(f"  {'workload':<18}{'driver':<20}{'against':<24}{'target':>8}{'found':>8}  verdict")
+    print(f"  {'workload':<18}{'driver':<24}{'against':<24}{'target':>8}{'found':>8}  verdict")
     for verdict in found:
         wanted, measured = f"{verdict.wanted:.1f}{verdict.unit}", f"{verdict.found:.2f}{verdict.unit}"
         says = "reached" if verdict.reached else f"missed by {verdict.missed_by}"
-        print(f"  {verdict.workload:<18}{verdict.driver:<20}{verdict.reference:<24}{wanted:>8}{measured:>8}  {says}")
+        print(f"  {verdict.workload:<18}{verdict.driver:<24}{verdict.reference:<24}{wanted:>8}{measured:>8}  {says}")
     measured_for = {(verdict.driver, verdict.wanted) for verdict in found}
     for target in TARGETS:
         if (target.driver, target.ratio) not in measured_for:

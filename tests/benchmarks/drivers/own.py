@@ -75,7 +75,7 @@ class Anyq(Driver):
 
         async def stream() -> tuple[int, int]:
             count = total = 0
-            async for row in conn.cursor().stream(text, parameters, binary=True):
+            async for row in conn.cursor().stream(text, parameters):
                 count += 1
                 total += row[0]
             return count, total
@@ -131,7 +131,7 @@ class AnyqSync(SyncDriver):
 
         def stream() -> tuple[int, int]:
             count = total = 0
-            for row in conn.cursor().stream(text, parameters, binary=True):
+            for row in conn.cursor().stream(text, parameters):
                 count += 1
                 total += row[0]
             return count, total
