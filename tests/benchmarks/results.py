@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from .worker import Figures
 from .workloads import WORKLOADS
@@ -12,10 +13,12 @@ Results = Mapping[str, Mapping[str, Sequence[Figures]]]
 """By workload and driver, the figures of each round."""
 
 
-def rate(by_driver: Mapping[str, Sequence[Figures]], driver: str, reference: str) -> float:
+def rate(
+    by_driver: Mapping[str, Sequence[Figures]], driver: str, reference: str, of: Literal["wall", "cpu"] = "wall"
+) -> float:
     """How many operations a driver does in the time of one of the reference: the median of the rounds' ratios."""
     pairs = zip(by_driver[reference], by_driver[driver], strict=True)
-    return statistics.median(base["wall"] / own["wall"] for base, own in pairs)
+    return statistics.median(base[of] / max(own[of], 1e-3) for base, own in pairs)
 
 
 def show(results: Results, reference: str) -> None:
@@ -35,8 +38,7 @@ def show(results: Results, reference: str) -> None:
             cpu = statistics.median(figures["cpu"] for figures in rounds)
             line = f"  {driver:<24}{wall:>12.1f}{cpu:>12.1f}"
             if base:
-                pairs = zip(base, rounds, strict=True)
-                load = statistics.median(own["cpu"] / max(first["cpu"], 1e-3) for first, own in pairs)
+                load = rate(by_driver, reference, driver, "cpu")
                 line += f"{rate(by_driver, driver, reference):>40.2f}{load:>16.2f}"
             peaks = [figures["memory"] for figures in rounds if figures["memory"] is not None]
             if peaks:
