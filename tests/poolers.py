@@ -1,0 +1,184 @@
+"""PgBouncer and pgpool-II in front of the embedded server, where Debian's packages (or others) have installed them.
+
+Knows how to run them in the foreground, as the server's user, from a configuration in a temporary folder. Knows nothing
+of the driver.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.server import Server
+
+PATIENCE = 30.0
+"""Seconds that a pooler may take to listen; it takes less than one."""
+
+#: Debian puts both where only root's PATH leads.
+_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
+
+
+class PoolerMissing(Exception):
+    """The program is not installed; the message says how to install it."""
+
+
+class Pooler:
+    """A pooler that runs. All methods block."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, logfile: Path) -> None:
+        self._process = process
+        self.host = "127.0.0.1"
+        self.port = port
+        self.logfile = logfile
+
+    def dsn(self, dbname: str, user: str = "postgres", password: str = "") -> str:
+        """The connection string of one of its databases."""
+        rest = f" password={password}" if password else ""
+        return f"host={self.host} port={self.port} user={user} dbname={dbname}{rest}"
+
+    def wait_until_it_listens(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the pooler does not start:\n{self.logfile.read_text(errors='replace')}")
+            with socket.socket() as probe:
+                if probe.connect_ex((self.host, self.port)) == 0:
+                    return
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it at once, and with it all its connections."""
+        self._process.kill()
+        self._process.wait()
+
+
+def find_program(name: str, package: str) -> str:
+    """Return the path of a pooler's program.
+
+    :raises PoolerMissing: it is not installed.
+    """
+    found = shutil.which(name) or next((path for folder in _FOLDERS if (path := shutil.which(f"{folder}/{name}"))), None)
+    if found is None:
+        raise PoolerMissing(f"{name} is not installed; on Debian: apt-get install {package}")
+    return found
+
+
+def pgbouncer_version(program: str) -> tuple[int, ...]:
+    """Return the version of PgBouncer, such as (1, 18, 0)."""
+    output = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    match = re.search(r"PgBouncer (\d+)\.(\d+)\.(\d+)", output)
+    assert match is not None, output
+    return tuple(map(int, match.groups()))
+
+
+@contextmanager
+def pgbouncer(server: Server) -> Iterator[Pooler]:
+    """Run PgBouncer with the databases "session" and "transaction", each with a pool of two in that mode.
+
+    Transactions take the two connections of their pool in turn, as far as both are free. The role for SCRAM has to log
+    in by it, everybody else is trusted, and is the superuser on the server.
+
+    :raises PoolerMissing: it is not installed.
+    """
+    program = find_program("pgbouncer", "pgbouncer")
+    role = server.roles["scram-sha-256"]
+    backend = f"host={server.socket_dir} port={server.port} dbname=postgres"
+    prepared = "max_prepared_statements = 100\n" if pgbouncer_version(program) >= (1, 21) else ""
+    with _workdir(server) as folder:
+        port = _free_port()
+        _write(folder, "users", f'"{role.user}" "{role.password}"\n"postgres" ""\n')
+        _write(folder, "hba", f"host all {role.user} 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n")
+        config = _write(
+            folder,
+            "pgbouncer.ini",
+            "[databases]\n"
+            f"session = {backend} user=postgres pool_mode=session\n"
+            f"transaction = {backend} user=postgres pool_mode=transaction\n"
+            f"scram = host={server.host} port={server.port} dbname=postgres pool_mode=transaction\n"
+            "[pgbouncer]\n"
+            f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = hba\nauth_hba_file = {folder}/hba\nauth_file = {folder}/users\n"
+            "default_pool_size = 2\nserver_round_robin = 1\nmax_client_conn = 50\n" + prepared,
+        )
+        with _running(server, folder, port, [program, str(config)]) as pooler:
+            yield pooler
+
+
+@contextmanager
+def pgpool(server: Server) -> Iterator[Pooler]:
+    """Run pgpool-II, which lets in whom the server does: the superuser, and any role that needs no password.
+
+    :raises PoolerMissing: it is not installed.
+    """
+    program = find_program("pgpool", "pgpool2")
+    with _workdir(server) as folder:
+        port, pcp_port = _free_port(), _free_port()
+        config = _write(
+            folder,
+            "pgpool.conf",
+            "backend_clustering_mode = 'raw'\n"
+            f"listen_addresses = '127.0.0.1'\nport = {port}\nsocket_dir = '{folder}'\nwd_ipc_socket_dir = '{folder}'\n"
+            f"pcp_listen_addresses = '127.0.0.1'\npcp_port = {pcp_port}\npcp_socket_dir = '{folder}'\n"
+            f"backend_hostname0 = '{server.socket_dir}'\nbackend_port0 = {server.port}\nbackend_weight0 = 1\n"
+            f"pid_file_name = '{folder}/pid'\nlogdir = '{folder}'\nwork_dir = '{folder}'\n"
+            "num_init_children = 8\nmax_pool = 1\nenable_pool_hba = off\nsr_check_period = 0\n"
+            "health_check_period = 0\nload_balance_mode = off\n",
+        )
+        hba, pcp = _write(folder, "hba", ""), _write(folder, "pcp.conf", "")
+        command = [program, "-n", "-f", str(config), "-F", str(pcp), "-a", str(hba)]
+        with _running(server, folder, port, command) as pooler:
+            yield pooler
+
+
+@contextmanager
+def _workdir(server: Server) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="anyq-pooler-", dir="/tmp"))
+    try:
+        if server.account is not None:
+            shutil.chown(folder, *server.account)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text)
+    # The user that it will run as has to read it, and nobody else the passwords: the folder is closed to others.
+    path.chmod(0o644)
+    return path
+
+
+@contextmanager
+def _running(server: Server, folder: Path, port: int, command: list[str]) -> Iterator[Pooler]:
+    logfile = folder / "log"
+    user, group = server.account or (None, None)
+    with logfile.open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=user, group=group
+        )
+    pooler = Pooler(process, port, logfile)
+    try:
+        pooler.wait_until_it_listens()
+        yield pooler
+    finally:
+        # pgpool-II has children, which end when it is told to end.
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
