@@ -6,13 +6,15 @@ of the driver.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +22,11 @@ from tests.server import Server
 
 PATIENCE = 30.0
 """Seconds that a pooler may take to listen; it takes less than one."""
+
+_HOST = "127.0.0.1"
+
+#: How often another port is tried, where somebody took the chosen one in the meantime.
+_PORT_TRIES = 5
 
 #: Debian puts both where only root's PATH leads.
 _FOLDERS = ("/usr/sbin", "/usr/local/sbin")
@@ -34,7 +41,7 @@ class Pooler:
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, logfile: Path) -> None:
         self._process = process
-        self.host = "127.0.0.1"
+        self.host = _HOST
         self.port = port
         self.logfile = logfile
 
@@ -43,20 +50,25 @@ class Pooler:
         rest = f" password={password}" if password else ""
         return f"host={self.host} port={self.port} user={user} dbname={dbname}{rest}"
 
-    def wait_until_it_listens(self) -> None:
+    def wait_until_it_listens(self) -> bool:
+        """Return whether it does: it may find its port taken."""
         deadline = time.monotonic() + PATIENCE
-        while True:
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the pooler does not start:\n{self.logfile.read_text(errors='replace')}")
+        while time.monotonic() < deadline and self._process.poll() is None:
             with socket.socket() as probe:
                 if probe.connect_ex((self.host, self.port)) == 0:
-                    return
+                    return True
             time.sleep(0.02)
+        return False
 
     def kill(self) -> None:
         """End it at once, and with it all its connections."""
-        self._process.kill()
-        self._process.wait()
+        # Both take this for a shutdown that waits for nobody; pgpool-II passes it on to its children, and tidies up.
+        self._process.send_signal(signal.SIGQUIT)
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 def find_program(name: str, package: str) -> str:
@@ -64,7 +76,7 @@ def find_program(name: str, package: str) -> str:
 
     :raises PoolerMissing: it is not installed.
     """
-    found = shutil.which(name) or next((path for folder in _FOLDERS if (path := shutil.which(f"{folder}/{name}"))), None)
+    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_FOLDERS]))
     if found is None:
         raise PoolerMissing(f"{name} is not installed; on Debian: apt-get install {package}")
     return found
@@ -91,10 +103,10 @@ def pgbouncer(server: Server) -> Iterator[Pooler]:
     role = server.roles["scram-sha-256"]
     backend = f"host={server.socket_dir} port={server.port} dbname=postgres"
     prepared = "max_prepared_statements = 100\n" if pgbouncer_version(program) >= (1, 21) else ""
-    with _workdir(server) as folder:
-        port = _free_port()
+
+    def configure(folder: Path, port: int) -> list[str]:
         _write(folder, "users", f'"{role.user}" "{role.password}"\n"postgres" ""\n')
-        _write(folder, "hba", f"host all {role.user} 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n")
+        _write(folder, "hba", f"host all {role.user} {_HOST}/32 scram-sha-256\nhost all all {_HOST}/32 trust\n")
         config = _write(
             folder,
             "pgbouncer.ini",
@@ -103,12 +115,14 @@ def pgbouncer(server: Server) -> Iterator[Pooler]:
             f"transaction = {backend} user=postgres pool_mode=transaction\n"
             f"scram = host={server.host} port={server.port} dbname=postgres pool_mode=transaction\n"
             "[pgbouncer]\n"
-            f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"listen_addr = {_HOST}\nlisten_port = {port}\nunix_socket_dir =\n"
             f"auth_type = hba\nauth_hba_file = {folder}/hba\nauth_file = {folder}/users\n"
-            "default_pool_size = 2\nserver_round_robin = 1\nmax_client_conn = 50\n" + prepared,
+            f"default_pool_size = 2\nserver_round_robin = 1\nmax_client_conn = 50\n{prepared}",
         )
-        with _running(server, folder, port, [program, str(config)]) as pooler:
-            yield pooler
+        return [program, str(config)]
+
+    with _running(server, configure) as pooler:
+        yield pooler
 
 
 @contextmanager
@@ -118,32 +132,54 @@ def pgpool(server: Server) -> Iterator[Pooler]:
     :raises PoolerMissing: it is not installed.
     """
     program = find_program("pgpool", "pgpool2")
-    with _workdir(server) as folder:
-        port, pcp_port = _free_port(), _free_port()
+
+    def configure(folder: Path, port: int) -> list[str]:
         config = _write(
             folder,
             "pgpool.conf",
-            "backend_clustering_mode = 'raw'\n"
-            f"listen_addresses = '127.0.0.1'\nport = {port}\nsocket_dir = '{folder}'\nwd_ipc_socket_dir = '{folder}'\n"
-            f"pcp_listen_addresses = '127.0.0.1'\npcp_port = {pcp_port}\npcp_socket_dir = '{folder}'\n"
+            "backend_clustering_mode = 'streaming_replication'\n"
             f"backend_hostname0 = '{server.socket_dir}'\nbackend_port0 = {server.port}\nbackend_weight0 = 1\n"
+            f"listen_addresses = '{_HOST}'\nport = {port}\nsocket_dir = '{folder}'\n"
+            f"pcp_listen_addresses = ''\npcp_port = {port}\npcp_socket_dir = '{folder}/pcp'\n"
             f"pid_file_name = '{folder}/pid'\nlogdir = '{folder}'\nwork_dir = '{folder}'\n"
-            "num_init_children = 8\nmax_pool = 1\nenable_pool_hba = off\nsr_check_period = 0\n"
-            "health_check_period = 0\nload_balance_mode = off\n",
+            "num_init_children = 8\nmax_pool = 1\nmemqcache_total_size = 1MB\nenable_pool_hba = off\n"
+            "sr_check_user = 'postgres'\nsr_check_period = 0\nhealth_check_period = 0\nload_balance_mode = off\n",
         )
         hba, pcp = _write(folder, "hba", ""), _write(folder, "pcp.conf", "")
-        command = [program, "-n", "-f", str(config), "-F", str(pcp), "-a", str(hba)]
-        with _running(server, folder, port, command) as pooler:
-            yield pooler
+        return [program, "-n", "-f", str(config), "-F", str(pcp), "-a", str(hba)]
+
+    with _running(server, configure) as pooler:
+        yield pooler
 
 
 @contextmanager
-def _workdir(server: Server) -> Iterator[Path]:
+def _running(server: Server, configure: Callable[[Path, int], list[str]]) -> Iterator[Pooler]:
+    """Run a pooler in a temporary folder.
+
+    :param configure: writes its files into the folder, for a port, and returns the command.
+    """
     folder = Path(tempfile.mkdtemp(prefix="anyq-pooler-", dir="/tmp"))
     try:
-        if server.account is not None:
-            shutil.chown(folder, *server.account)
-        yield folder
+        (folder / "pcp").mkdir()
+        user, group = server.account or (None, None)
+        if user is not None:
+            for path in (folder, folder / "pcp"):
+                shutil.chown(path, user, group)
+        for _ in range(_PORT_TRIES):
+            port = _free_port()
+            command = configure(folder, port)
+            with (folder / "log").open("wb") as log:
+                process = subprocess.Popen(
+                    command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=user, group=group
+                )
+            pooler = Pooler(process, port, folder / "log")
+            try:
+                if pooler.wait_until_it_listens():
+                    yield pooler
+                    return
+            finally:
+                pooler.kill()
+        raise RuntimeError(f"the pooler does not start:\n{pooler.logfile.read_text(errors='replace')}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -151,34 +187,12 @@ def _workdir(server: Server) -> Iterator[Path]:
 def _write(folder: Path, name: str, text: str) -> Path:
     path = folder / name
     path.write_text(text)
-    # The user that it will run as has to read it, and nobody else the passwords: the folder is closed to others.
+    # The user that it will run as has to read it; the folder is closed to everybody else.
     path.chmod(0o644)
     return path
 
 
-@contextmanager
-def _running(server: Server, folder: Path, port: int, command: list[str]) -> Iterator[Pooler]:
-    logfile = folder / "log"
-    user, group = server.account or (None, None)
-    with logfile.open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=user, group=group
-        )
-    pooler = Pooler(process, port, logfile)
-    try:
-        pooler.wait_until_it_listens()
-        yield pooler
-    finally:
-        # pgpool-II has children, which end when it is told to end.
-        process.terminate()
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((_HOST, 0))
         return int(probe.getsockname()[1])

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
 
-import anyq
 from anyq import AsyncConnection
 from anyq import errors as e
 from tests.activity import until_sleeping
-from tests.poolers import Pooler, PoolerMissing, pgbouncer, pgpool
+from tests.poolers import Pooler, PoolerMissing, find_program, pgbouncer, pgbouncer_version, pgpool
 from tests.server import Server
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.once]
 
 PATIENCE = 30.0
 MODES = ["session", "transaction", "pgpool"]
@@ -44,6 +43,11 @@ class Poolers:
     @property
     def pgbouncer(self) -> Pooler:
         return self._start("pgbouncer", pgbouncer)
+
+    @property
+    def pgbouncer_version(self) -> tuple[int, ...]:
+        assert self.pgbouncer
+        return pgbouncer_version(find_program("pgbouncer", "pgbouncer"))
 
     @property
     def pgpool(self) -> Pooler:
@@ -211,3 +215,216 @@ async def test_cancel_safe(mode: str, poolers: Poolers, dsn: str) -> None:
                 await conn.cancel_safe()
         await conn.rollback()
         assert await value(conn, "SELECT 1") == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_server_settings_at_the_start(mode: str, poolers: Poolers) -> None:
+    """What PgBouncer keeps track of comes through."""
+    dsn = poolers.dsn(mode)
+    async with AsyncConnection.connect(dsn, application_name="anyq é", **settings(mode)) as conn:
+        assert await value(conn, "SHOW client_encoding") == "UTF8"
+        assert await value(conn, "SHOW application_name") in ("anyq é", "anyq \\xc3\\xa9")
+    async with AsyncConnection.connect(dsn, client_encoding="LATIN1", **settings(mode)) as conn:
+        assert conn.info.encoding == "iso8859-1"
+        assert await value(conn, "SELECT 'é' || %s", ["ü"]) == "éü"
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_pooler_that_is_gone(mode: str, server: Server, poolers: Poolers) -> None:
+    """Everybody on its connections hears of it, and the next attempt to connect too."""
+    run = pgpool if mode == "pgpool" else pgbouncer
+    poolers.dsn(mode)  # skips where it is not installed
+    with run(server) as pooler:
+        dsn = pooler.dsn("postgres" if mode == "pgpool" else mode)
+        async with (
+            AsyncConnection.connect(dsn, **settings(mode)) as busy,
+            AsyncConnection.connect(dsn, **settings(mode)) as idle,
+        ):
+            pid = await value(busy, "SELECT pg_backend_pid()")
+
+            async def sleep() -> None:
+                with pytest.raises(e.OperationalError):
+                    await busy.execute("SELECT pg_sleep(1000)")
+
+            with anyio.fail_after(PATIENCE):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(sleep)
+                    group.start_soon(idle.wait_disconnected)
+                    await until_sleeping(server.dsn, pid)
+                    pooler.kill()
+            assert busy.broken and idle.broken
+        with pytest.raises(e.OperationalError):
+            await AsyncConnection.connect(dsn)
+
+
+# -- PgBouncer
+
+
+@pytest.mark.parametrize("password", ["", "wrong"])
+async def test_scram_with_pgbouncer(password: str, poolers: Poolers, server: Server) -> None:
+    role = server.roles["scram-sha-256"]
+    dsn = poolers.pgbouncer.dsn("scram", role.user, password or role.password)
+    if password:
+        with pytest.raises(e.OperationalError, match="SASL authentication failed"):
+            await AsyncConnection.connect(dsn, require_auth="scram-sha-256")
+    else:
+        async with AsyncConnection.connect(dsn, require_auth="scram-sha-256", prepare_threshold=None) as conn:
+            assert await value(conn, "SELECT current_user::text") == role.user
+
+
+async def test_startup_parameters_that_pgbouncer_refuses(poolers: Poolers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its message names them; `ignore_startup_parameters` is its setting for them."""
+    dsn = poolers.dsn("session")
+    monkeypatch.setenv("PGGEQO", "off")
+    with pytest.raises(e.ProtocolViolation, match="unsupported startup parameter: geqo"):
+        await AsyncConnection.connect(dsn)
+    monkeypatch.delenv("PGGEQO")
+    if poolers.pgbouncer_version < (1, 20):
+        with pytest.raises(e.ProtocolViolation, match="unsupported startup parameter: options"):
+            await AsyncConnection.connect(dsn, options="-c work_mem=1MB")
+
+
+async def test_a_wait_for_a_server_connection_is_cancelled(poolers: Poolers) -> None:
+    """The request to cancel has no server to go to, and PgBouncer lets the client wait on: the grace time ends it."""
+    dsn = poolers.dsn("transaction")
+    async with (
+        AsyncConnection.connect(dsn, prepare_threshold=None) as one,
+        AsyncConnection.connect(dsn, prepare_threshold=None) as other,
+        AsyncConnection.connect(dsn, prepare_threshold=None, grace_period=0.2) as third,
+    ):
+        await one.execute("SELECT 1")
+        await other.execute("SELECT 1")
+        with anyio.fail_after(PATIENCE):
+            with anyio.move_on_after(0.05) as scope:
+                await third.execute("SELECT 1")
+            assert scope.cancelled_caught
+            with pytest.raises(e.OperationalError):
+                await third.execute("SELECT 2")
+        assert await value(one, "SELECT 1") == 1
+
+
+async def test_a_place_in_the_pool_is_waited_for(poolers: Poolers) -> None:
+    dsn = poolers.dsn("transaction")
+    async with (
+        AsyncConnection.connect(dsn, prepare_threshold=None) as one,
+        AsyncConnection.connect(dsn, prepare_threshold=None) as other,
+        AsyncConnection.connect(dsn, prepare_threshold=None) as third,
+    ):
+        await one.execute("SELECT 1")
+        await other.execute("SELECT 1")
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(third.execute, "SELECT 1")
+                await anyio.wait_all_tasks_blocked()
+                await one.commit()
+
+
+# -- PgBouncer in transaction mode, with statements that are prepared all the same
+
+
+@pytest.fixture
+def without_prepared(poolers: Poolers) -> Poolers:
+    """PgBouncer that does not know of prepared statements."""
+    if poolers.pgbouncer_version >= (1, 21):
+        pytest.skip("this PgBouncer keeps prepared statements")
+    return poolers
+
+
+@asynccontextmanager
+async def elsewhere(poolers: Poolers, pid: int) -> AsyncIterator[AsyncConnection]:
+    """Keep one server connection of the pool for transactions busy, so that everybody else gets the other one."""
+    async with AsyncConnection.connect(poolers.dsn("transaction"), prepare_threshold=None) as blocker:
+        with anyio.fail_after(PATIENCE):
+            while await value(blocker, "SELECT pg_backend_pid()") != pid:
+                # They take turns.
+                await blocker.rollback()
+        yield blocker
+
+
+async def test_a_lost_statement_is_prepared_again(without_prepared: Poolers) -> None:
+    """Outside a transaction, and with a transaction's first statement, which brings its BEGIN along."""
+    await both_server_connections(without_prepared)
+    dsn = without_prepared.dsn("transaction")
+    for autocommit in (True, False):
+        async with AsyncConnection.connect(dsn, autocommit=autocommit, prepare_threshold=0) as conn:
+            pid = await value(conn, "SELECT pg_backend_pid() + %s::int", [0])
+            await conn.commit()
+            async with elsewhere(without_prepared, pid):
+                assert await value(conn, "SELECT pg_backend_pid() + %s::int", [0]) != pid
+                await conn.commit()
+
+
+async def test_a_lost_statement_inside_a_transaction(without_prepared: Poolers) -> None:
+    """The transaction is lost with it, so it is the caller who has to know."""
+    await both_server_connections(without_prepared)
+    dsn = without_prepared.dsn("transaction")
+    async with AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=0) as conn:
+        pid = await value(conn, "SELECT pg_backend_pid() + %s::int", [0])
+        async with elsewhere(without_prepared, pid):
+            with pytest.raises(e.InvalidSqlStatementName, match="prepare_threshold=None") as caught:
+                async with conn.transaction():
+                    await conn.execute("SELECT 1", prepare=False)
+                    await conn.execute("SELECT pg_backend_pid() + %s::int", [0])
+            assert caught.value.sqlstate == "26000"
+            assert "max_prepared_statements" in (caught.value.diag.message_hint or "")
+            # Now it is known, and prepared where it is needed.
+            async with conn.transaction():
+                await conn.execute("SELECT 1", prepare=False)
+                assert await value(conn, "SELECT pg_backend_pid() + %s::int", [0]) != pid
+
+
+async def test_nobody_runs_the_statement_of_another(without_prepared: Poolers) -> None:
+    """Statements that one connection has left on a server connection are never taken for another's."""
+    await both_server_connections(without_prepared)
+    for query, expected in (("SELECT 'one', %s", "one"), ("SELECT 'two', %s", "two")):
+        async with AsyncConnection.connect(
+            without_prepared.dsn("transaction"), autocommit=True, prepare_threshold=0
+        ) as conn:
+            for _ in range(4):
+                assert await value(conn, query, ["x"]) == expected
+
+
+@pytest.mark.parametrize("autocommit", [False, True])
+async def test_prepared_statements_that_pgbouncer_keeps(autocommit: bool, poolers: Poolers) -> None:
+    """From 1.21 on, with its max_prepared_statements: nothing has to be turned off."""
+    if poolers.pgbouncer_version < (1, 21):
+        pytest.skip("the PgBouncer that is installed keeps no prepared statements: 1.21 is the first that does")
+    await both_server_connections(poolers)
+    async with AsyncConnection.connect(
+        poolers.dsn("transaction"), autocommit=autocommit, prepare_threshold=0
+    ) as conn:
+        for number in range(6):
+            async with conn.transaction():
+                for _ in range(2):
+                    assert await value(conn, "SELECT %s::int", [number]) == number
+
+
+# -- notifications
+
+
+@pytest.mark.parametrize("mode", ["session", "pgpool"])
+async def test_listen(mode: str, poolers: Poolers, dsn: str) -> None:
+    async with (
+        AsyncConnection.connect(poolers.dsn(mode), autocommit=True) as conn,
+        AsyncConnection.connect(dsn, autocommit=True) as other,
+    ):
+        with anyio.fail_after(PATIENCE):
+            async with conn.listen("anyq_pooler") as stream:
+                await conn.notify("anyq_pooler", "own")
+                assert (await stream.receive()).payload == "own"
+                await other.notify("anyq_pooler", "another's")
+                assert (await stream.receive()).payload == "another's"
+
+
+async def test_listen_in_transaction_mode(poolers: Poolers) -> None:
+    """It stays behind on a server connection that is somebody else's afterwards; so the manual says not to."""
+    await both_server_connections(poolers)
+    dsn = poolers.dsn("transaction")
+    channels = "SELECT array_agg(channel) FROM pg_listening_channels() channel"
+    async with AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=None) as conn:
+        async with conn.transaction():
+            pid = await value(conn, "SELECT pg_backend_pid()")
+            await conn.execute("LISTEN anyq_left_behind")
+        async with elsewhere(poolers, pid) as somebody_else:
+            assert await value(conn, channels) is None
+            assert await value(somebody_else, channels) == ["anyq_left_behind"]
