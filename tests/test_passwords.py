@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import secrets
 import threading
+import traceback
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from typing import Any
@@ -224,6 +226,34 @@ async def test_cancelled_at_each_wait(method: str, kind: str, embedded_server: S
 
         assert await cancel_at_each_wait(connect, nothing_left) > 3
         await connect()
+
+
+# -- it is kept to itself
+
+
+@pytest.mark.parametrize("method", ["scram-sha-256", "md5", "password"])
+@pytest.mark.parametrize("given", ["keyword", "string", "function"])
+async def test_no_error_and_no_log_has_it(
+    given: str, method: str, embedded_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the one that is right nor one that is wrong."""
+    role = embedded_server.roles[method]
+    dsn = dsn_of(embedded_server, role)
+    texts: list[str] = []
+    with caplog.at_level(logging.DEBUG):
+        for password in (role.password, "hunter2 wrong"):
+            conninfo = anyq.conninfo.make_conninfo(dsn, password=password) if given == "string" else dsn
+            source = {"keyword": password, "string": None, "function": Vault(password).asynchronous}[given]
+            try:
+                async with AsyncConnection.connect(conninfo, password=source) as conn:
+                    texts += [repr(conn), repr(conn.info), conn.info.dsn, str(conn.info.get_parameters())]
+                    texts += [repr(conn.info._options)]  # pyright: ignore[reportPrivateUsage]
+            except e.InvalidPassword as error:
+                texts += traceback.format_exception(error)
+    assert len(texts) > 5
+    texts.append(caplog.text)
+    for text in texts:
+        assert role.password not in text and "hunter2" not in text
 
 
 # -- no password at all

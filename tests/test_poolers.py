@@ -88,6 +88,11 @@ async def value(conn: AsyncConnection, query: str, params: Any = None, **kwargs:
     return row[0]
 
 
+def test_what_is_said_where_one_is_missing() -> None:
+    with pytest.raises(PoolerMissing, match="anyq-none is not installed; on Debian: apt-get install anyq-none-package"):
+        find_program("anyq-none", "anyq-none-package")
+
+
 # -- what works in every mode
 
 
@@ -397,6 +402,32 @@ async def test_prepared_statements_that_pgbouncer_keeps(autocommit: bool, pooler
             async with conn.transaction():
                 for _ in range(2):
                     assert await value(conn, "SELECT %s::int", [number]) == number
+
+
+# -- what a transaction mode cannot keep
+
+
+async def test_settings_in_transaction_mode(poolers: Poolers) -> None:
+    """PgBouncer carries some of them over to the next server connection; the others stay behind."""
+    await both_server_connections(poolers)
+    dsn = poolers.dsn("transaction")
+    async with AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=None) as conn:
+        async with conn.transaction():
+            pid = await value(conn, "SELECT pg_backend_pid()")
+            await conn.execute("SET timezone = 'Asia/Tokyo'; SET datestyle = 'ISO, DMY'")
+            await conn.execute("SET work_mem = '123MB'; SET intervalstyle = 'iso_8601'")
+        async with elsewhere(poolers, pid) as somebody_else:
+            assert await value(conn, "SHOW timezone") == "Asia/Tokyo"
+            assert await value(conn, "SHOW datestyle") == "ISO, DMY"
+            assert str(await value(conn, "SELECT timestamptz '01/02/2026 00:00Z'")) == "2026-02-01 09:00:00+09:00"
+            assert await value(conn, "SHOW work_mem") != "123MB"
+            assert await value(somebody_else, "SHOW work_mem") == "123MB"
+            assert await value(somebody_else, "SHOW timezone") != "Asia/Tokyo"
+            if poolers.pgbouncer_version < (1, 20):
+                assert await value(conn, "SHOW intervalstyle") == "postgres"
+                assert await value(somebody_else, "SHOW intervalstyle") == "iso_8601"
+            await somebody_else.execute("RESET work_mem; RESET intervalstyle")
+            await somebody_else.commit()
 
 
 # -- notifications

@@ -38,7 +38,7 @@ def encrypt_password(
 
     :param user: the role's name, which MD5 needs (it is the salt).
     :param algorithm: "scram-sha-256" or "md5", as in the server's `password_encryption`.
-    :param iterations: how often SCRAM hashes, up to 1,000,000; takes about half a microsecond each, and blocks.
+    :param iterations: how often SCRAM hashes, up to 1,000,000; takes about a microsecond each, and blocks.
     :param salt: only for tests; by default 16 random bytes.
     :raises ProgrammingError: the algorithm is unknown, or the number of iterations impossible.
     :raises DataError: the password has a NUL character, or one that UTF-8 cannot encode.
