@@ -7,6 +7,7 @@ password comes from. Must not know how the stream was opened.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 
 import anyio
 import anyio.to_thread
@@ -80,12 +81,15 @@ async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec) -> None:
             case backend.AuthenticationSASL():
                 if scram is not None:
                     raise RemoteProtocolError("the server began SASL authentication a second time")
-                mechanism = _choose_mechanism(message.mechanisms, policy)
-                if options.scram_keys is None:
-                    scram = auth.ScramClient(await password.get(), mechanism)
-                else:
-                    scram = auth.ScramClient("", mechanism, keys=auth.ScramKeys(*options.scram_keys))
-                frontend.sasl_initial_response(session.outgoing, mechanism, scram.first_message())
+                policy.check_sasl(message.mechanisms)
+                if auth.SCRAM_SHA_256 not in message.mechanisms:
+                    raise NotSupportedError(
+                        f"the server asks for SASL authentication by {', '.join(message.mechanisms)}; "
+                        f"anyq knows {auth.SCRAM_SHA_256}"
+                    )
+                keys = None if options.scram_keys is None else auth.ScramKeys(*options.scram_keys)
+                scram = auth.ScramClient(await password.get() if keys is None else "", keys=keys)
+                frontend.sasl_initial_response(session.outgoing, auth.SCRAM_SHA_256, scram.first_message())
             case backend.AuthenticationSASLContinue() if scram is not None and scram.expected == "first":
                 frontend.sasl_response(session.outgoing, await _answer(scram, password, message.data))
             case backend.AuthenticationSASLFinal() if scram is not None and scram.expected == "final":
@@ -95,20 +99,7 @@ async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec) -> None:
                     raise RemoteProtocolError(f"the server sent {type(message).__name__} out of turn")
                 method, name = _METHODS[type(message)]
                 policy.check(method, name)
-                raise _unsupported(name)
-
-
-def _choose_mechanism(offered: tuple[str, ...], policy: _Policy) -> str:
-    if auth.SCRAM_SHA_256 in offered:
-        policy.check("scram-sha-256", auth.SCRAM_SHA_256)
-        return auth.SCRAM_SHA_256
-    names = ", ".join(offered)
-    policy.check("oauth" if "OAUTHBEARER" in offered else "", names)
-    raise _unsupported(names)
-
-
-def _unsupported(name: str) -> NotSupportedError:
-    return NotSupportedError(f"the server asks for authentication by {name}, which anyq does not support")
+                raise NotSupportedError(f"the server asks for authentication by {name}, which anyq does not support")
 
 
 class _Policy:
@@ -127,6 +118,13 @@ class _Policy:
         # Methods without a name are allowed only where everything is.
         if method not in self._allowed and (method or self._text):
             self._refuse(f"it asks for authentication by {name}")
+
+    def check_sasl(self, mechanisms: Sequence[str]) -> None:
+        """Do the same for one of the SASL mechanisms that the server offers."""
+        if not {auth.SCRAM_SHA_256, auth.SCRAM_SHA_256_PLUS}.isdisjoint(mechanisms):
+            self.check("scram-sha-256", auth.SCRAM_SHA_256)
+        else:
+            self.check("oauth" if "OAUTHBEARER" in mechanisms else "", ", ".join(mechanisms))
 
     def check_end(self) -> None:
         """Raise if the server lets us in without having asked, and may not."""

@@ -107,7 +107,7 @@ async def test_it_is_asked_once_for_each_attempt() -> None:
         for _ in range(2):
             await client.send(be.AuthenticationCleartextPassword())
             await client.expect(fm.PasswordMessage, password=b"first")
-        await client.send(be.ErrorResponse({"S": "FATAL", "V": "FATAL", "C": "28P01", "M": "no"}))
+        await client.send(be.ErrorResponse({"S": "FATAL", "V": "FATAL", "C": "57P03", "M": "not now"}))
 
     async def accepts(client: FakeClient) -> None:
         await client.expect(fm.Startup)
