@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import anyq
+from anyq.sync import _portal
 
 _BACKENDS = [
     pytest.param(("asyncio", {}), id="asyncio"),
@@ -46,6 +47,20 @@ def observer(portal_backend: object, dsn: str) -> Iterator[anyq.Connection]:
     connection = anyq.connect(dsn, autocommit=True)
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def hops(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of what is called in the event loop."""
+    seen: list[str] = []
+    call: Any = _portal.Portal.call
+
+    def spy(self: Any, grace: float, func: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(func.__name__)
+        return call(self, grace, func, *args, **kwargs)
+
+    monkeypatch.setattr(_portal.Portal, "call", spy)
+    return seen
 
 
 class Background:
