@@ -459,3 +459,5 @@ async def test_listen_in_transaction_mode(poolers: Poolers) -> None:
         async with elsewhere(poolers, pid) as somebody_else:
             assert await value(conn, channels) is None
             assert await value(somebody_else, channels) == ["anyq_left_behind"]
+            await somebody_else.execute("UNLISTEN *")
+            await somebody_else.commit()
