@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -30,6 +29,17 @@ _PORT_TRIES = 5
 
 #: Debian puts both where only root's PATH leads.
 _FOLDERS = ("/usr/sbin", "/usr/local/sbin")
+
+
+# Runs a pooler until it ends, or until standard input is closed, as it is when the process that holds the other end is
+# gone, however it went. $0 is the signal for a shutdown that waits for nobody.
+_GUARD = """
+exec 3<&0
+"$@" </dev/null 3<&- &
+pooler=$!
+(cat <&3; kill -$0 $pooler) >/dev/null 2>&1 &
+wait $pooler
+"""
 
 
 class PoolerMissing(Exception):
@@ -62,8 +72,8 @@ class Pooler:
 
     def kill(self) -> None:
         """End it at once, and with it all its connections."""
-        # Both take this for a shutdown that waits for nobody; pgpool-II passes it on to its children, and tidies up.
-        self._process.send_signal(signal.SIGQUIT)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         try:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -121,39 +131,46 @@ def pgbouncer(server: Server) -> Iterator[Pooler]:
         )
         return [program, str(config)]
 
-    with _running(server, configure) as pooler:
+    with _running(server, "TERM", configure) as pooler:
         yield pooler
 
 
 @contextmanager
 def pgpool(server: Server) -> Iterator[Pooler]:
-    """Run pgpool-II, which lets in whom the server does: the superuser, and any role that needs no password.
+    """Run pgpool-II, which trusts the superuser, and has the role for SCRAM log in by it.
 
     :raises PoolerMissing: it is not installed.
     """
     program = find_program("pgpool", "pgpool2")
+    role = server.roles["scram-sha-256"]
 
     def configure(folder: Path, port: int) -> list[str]:
         config = _write(
             folder,
             "pgpool.conf",
             "backend_clustering_mode = 'streaming_replication'\n"
-            f"backend_hostname0 = '{server.socket_dir}'\nbackend_port0 = {server.port}\nbackend_weight0 = 1\n"
+            # By TCP: it does not read from the server while it writes to it, and a Unix socket takes few small pieces.
+            f"backend_hostname0 = '{server.host}'\nbackend_port0 = {server.port}\nbackend_weight0 = 1\n"
             f"listen_addresses = '{_HOST}'\nport = {port}\nsocket_dir = '{folder}'\n"
             f"pcp_listen_addresses = ''\npcp_port = {port}\npcp_socket_dir = '{folder}/pcp'\n"
             f"pid_file_name = '{folder}/pid'\nlogdir = '{folder}'\nwork_dir = '{folder}'\n"
-            "num_init_children = 8\nmax_pool = 1\nmemqcache_total_size = 1MB\nenable_pool_hba = off\n"
+            "enable_pool_hba = on\npool_passwd = 'passwords'\n"
+            "num_init_children = 8\nmax_pool = 1\nmemqcache_total_size = 1MB\n"
             "sr_check_user = 'postgres'\nsr_check_period = 0\nhealth_check_period = 0\nload_balance_mode = off\n",
         )
-        hba, pcp = _write(folder, "hba", ""), _write(folder, "pcp.conf", "")
+        # With these it logs in to the server by SCRAM, whatever it asks of its clients.
+        passwords = {"postgres": server.password, role.user: role.password}
+        _write(folder, "passwords", "".join(f"{user}:TEXT{password}\n" for user, password in passwords.items()))
+        hba = _write(folder, "hba", f"host all {role.user} {_HOST}/32 scram-sha-256\nhost all all {_HOST}/32 trust\n")
+        pcp = _write(folder, "pcp.conf", "")
         return [program, "-n", "-f", str(config), "-F", str(pcp), "-a", str(hba)]
 
-    with _running(server, configure) as pooler:
+    with _running(server, "QUIT", configure) as pooler:
         yield pooler
 
 
 @contextmanager
-def _running(server: Server, configure: Callable[[Path, int], list[str]]) -> Iterator[Pooler]:
+def _running(server: Server, signal: str, configure: Callable[[Path, int], list[str]]) -> Iterator[Pooler]:
     """Run a pooler in a temporary folder.
 
     :param configure: writes its files into the folder, for a port, and returns the command.
@@ -170,7 +187,13 @@ def _running(server: Server, configure: Callable[[Path, int], list[str]]) -> Ite
             command = configure(folder, port)
             with (folder / "log").open("wb") as log:
                 process = subprocess.Popen(
-                    command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=user, group=group
+                    ["/bin/sh", "-c", _GUARD, signal, *command],
+                    cwd=folder,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    user=user,
+                    group=group,
                 )
             pooler = Pooler(process, port, folder / "log")
             try:

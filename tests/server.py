@@ -86,6 +86,11 @@ class Server:
         return self._own.host
 
     @property
+    def password(self) -> str:
+        """The embedded server's superuser's."""
+        return self._own.password
+
+    @property
     def socket_dir(self) -> Path:
         """The directory of the embedded server's Unix socket, where everybody who gets in may be the superuser."""
         return self._own.datadir.parent

@@ -172,6 +172,24 @@ async def test_executemany(mode: str, poolers: Poolers, schema: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
+async def test_executemany_that_breaks_off(mode: str, poolers: Poolers, schema: str) -> None:
+    """What was sent is undone, by an error that the driver makes the server raise."""
+
+    def sets() -> Iterator[tuple[int]]:
+        for number in range(3000):
+            yield (number,)
+        raise ZeroDivisionError
+
+    async with AsyncConnection.connect(poolers.dsn(mode), autocommit=True, **settings(mode)) as conn:
+        await conn.execute(f"CREATE TABLE {schema}.t (n int)".encode())
+        with anyio.fail_after(PATIENCE):
+            with pytest.raises(ZeroDivisionError):
+                await conn.cursor().executemany(f"INSERT INTO {schema}.t VALUES (%s)".encode(), sets())
+            assert not conn.closed
+            assert await value(conn, f"SELECT count(*) FROM {schema}.t") == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
 async def test_stream(mode: str, poolers: Poolers) -> None:
     async with AsyncConnection.connect(poolers.dsn(mode), **settings(mode)) as conn:
         total = 0
@@ -228,6 +246,9 @@ async def test_server_settings_at_the_start(mode: str, poolers: Poolers) -> None
     dsn = poolers.dsn(mode)
     async with AsyncConnection.connect(dsn, application_name="anyq é", **settings(mode)) as conn:
         assert await value(conn, "SHOW client_encoding") == "UTF8"
+        if mode == "pgpool" or poolers.pgbouncer_version < (1, 24):
+            # Whatever version was asked for first.
+            assert conn.info.protocol_version == 30000
         assert await value(conn, "SHOW application_name") in ("anyq é", "anyq \\xc3\\xa9")
     async with AsyncConnection.connect(dsn, client_encoding="LATIN1", **settings(mode)) as conn:
         assert conn.info.encoding == "iso8859-1"
@@ -262,19 +283,22 @@ async def test_a_pooler_that_is_gone(mode: str, server: Server, poolers: Poolers
             await AsyncConnection.connect(dsn)
 
 
-# -- PgBouncer
-
-
 @pytest.mark.parametrize("password", ["", "wrong"])
-async def test_scram_with_pgbouncer(password: str, poolers: Poolers, server: Server) -> None:
+@pytest.mark.parametrize("name", ["pgbouncer", "pgpool"])
+async def test_scram(name: str, password: str, poolers: Poolers, server: Server) -> None:
+    """It is the pooler that asks, and that has to prove that it knows the password."""
     role = server.roles["scram-sha-256"]
-    dsn = poolers.pgbouncer.dsn("scram", role.user, password or role.password)
+    pooler, dbname = (poolers.pgbouncer, "scram") if name == "pgbouncer" else (poolers.pgpool, "postgres")
+    dsn = pooler.dsn(dbname, role.user, password or role.password)
     if password:
-        with pytest.raises(e.OperationalError, match="SASL authentication failed"):
+        with pytest.raises(e.OperationalError):
             await AsyncConnection.connect(dsn, require_auth="scram-sha-256")
     else:
         async with AsyncConnection.connect(dsn, require_auth="scram-sha-256", prepare_threshold=None) as conn:
             assert await value(conn, "SELECT current_user::text") == role.user
+
+
+# -- PgBouncer
 
 
 async def test_startup_parameters_that_pgbouncer_refuses(poolers: Poolers, monkeypatch: pytest.MonkeyPatch) -> None:
