@@ -11,7 +11,7 @@ import anyio
 import anyio.abc
 
 from ._accel import decode_rows
-from ._login import log_in
+from ._login import check_policy, log_in
 from .backends import Backend, current_backend
 from .conninfo import ConnectOptions, HostSpec
 from .dialing import DialError, attempts, combine_errors, failure_at, host_deadline, open_host, open_same
@@ -28,9 +28,11 @@ async def open_session(
     """Return a session that is ready, on the first host that lets us in, or on the caller's own stream.
 
     :raises OperationalError: none did; the message has every attempt.
+    :raises ProgrammingError: `require_auth` makes no sense.
 
     A cancellation leaves nothing open, not even the caller's stream.
     """
+    check_policy(options)
     backend = current_backend()
     hosts = attempts(options) if stream is None else options.hosts[:1]
     errors: list[Error] = []
@@ -43,7 +45,7 @@ async def open_session(
             else:
                 channel = as_channel(stream)
             with anyio.CancelScope(deadline=deadline):
-                return await _log_in(channel, options, grace, backend), host
+                return await _log_in(channel, options, host, grace, backend), host
             raise ConnectionTimeout("the server did not complete the start-up within connect_timeout")
         except DialError as error:
             errors.append(error)
@@ -56,13 +58,15 @@ async def open_session(
     raise combine_errors(errors)
 
 
-async def _log_in(channel: Channel, options: ConnectOptions, grace: float, backend: Backend) -> Wire:
+async def _log_in(
+    channel: Channel, options: ConnectOptions, host: HostSpec, grace: float, backend: Backend
+) -> Wire:
     session = ProtocolSession(decode_rows)
     # On a stream of the caller's nobody knows how to make a second connection.
     canceller = _canceller(channel, session, options, backend) if isinstance(channel, SocketStream) else None
     wire = Wire(channel, session, backend, canceller=canceller, grace=grace)
     try:
-        await log_in(wire, options)
+        await log_in(wire, options, host)
     except BaseException:
         wire.abort("the connection could not be made")
         await wire.aclose()
