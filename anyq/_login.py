@@ -15,7 +15,7 @@ import anyio.to_thread
 from .conninfo import ConnectOptions, HostSpec
 from .errors import InterfaceError, NotSupportedError, OperationalError, RemoteProtocolError
 from .protocol import auth, backend, frontend
-from .protocol.constants import PROTOCOL_3_0
+from .protocol.session import show_version
 from .wire import Wire
 
 _METHODS: dict[type[backend.Authentication], tuple[str, str]] = {
@@ -45,9 +45,10 @@ def check_policy(options: ConnectOptions) -> None:
         )
 
 
-async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec) -> None:
+async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec, version: int) -> None:
     """Bring a new session to the point where it takes requests.
 
+    :param version: the version of the protocol to ask for; the server may choose an older one.
     :raises OperationalError: the server refuses, wants what we do not have, or what `require_auth` forbids.
     :raises RemoteProtocolError: the server breaks the protocol, or cannot prove that it knows the password.
 
@@ -59,10 +60,15 @@ async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec) -> None:
     session = wire.session
     password = _Password(options, host)
     policy = _Policy(options)
-    session.start(options.startup_parameters(), PROTOCOL_3_0)
+    session.start(options.startup_parameters(), version)
     scram: auth.ScramClient | None = None
     while True:
         message = await wire.next_authentication()
+        if session.protocol_version < options.min_protocol_version:
+            raise OperationalError(
+                f"the server speaks version {show_version(session.protocol_version)} of the protocol, which is less "
+                "than min_protocol_version"
+            )
         match message:
             case None:
                 return
