@@ -165,18 +165,6 @@ Old servers: 0A000. PgBouncer before 1.24: 08P01. pgpool-II takes the version, a
 """
 
 
-class _Failed(Exception):
-    """An attempt that failed when the stream was there."""
-
-    def __init__(self, error: Error, *, final: bool, version_refused: bool) -> None:
-        super().__init__(error)
-        self.error = error
-        self.final = final
-        """Whether other hosts are not tried after it."""
-        self.version_refused = version_refused
-        """Whether an older version of the protocol may help."""
-
-
 class _Opening:
     """The attempts at all hosts: which have failed, and why."""
 
@@ -189,6 +177,10 @@ class _Opening:
         self._hosts = list(options.hosts[:1]) if isinstance(way, _OpenStream) else attempts(options)
         self._errors: list[Error] = []
         self._unsuitable: list[HostSpec] = []
+        self._final = False
+        """Whether the login that failed last would fail in the same way on any other host."""
+        self._version_refused = False
+        """Whether it may have been the version of the protocol that was refused."""
 
     async def run(self) -> Opened:
         target = self._options.target_session_attrs
@@ -215,7 +207,7 @@ class _Opening:
         options = self._options.for_host(host)
         deadline = host_deadline(options)
         channel: Channel | None = None
-        final = False
+        self._final = False
         try:
             channel = await self._way.open(host, deadline)
             with anyio.CancelScope(deadline=deadline):
@@ -230,16 +222,14 @@ class _Opening:
         except DialError as dial_error:
             self._errors.append(dial_error)
             return None
-        except _Failed as failed:
-            error, final = self._told_where_from(failed.error, options), failed.final
-        except Error as other:
-            error = other
+        except Error as failed:
+            error = self._told_where_from(failed, options)
         if len(self._hosts) == 1 and not self._unsuitable:
             if isinstance(error, OperationalError | NotSupportedError | InterfaceError):
                 raise error
             raise OperationalError(*error.args, fields=error.diag.fields) from error
         self._errors.append(failure_at(host, channel if isinstance(channel, SocketStream) else None, error))
-        if final:
+        if self._final:
             raise combine_errors(self._errors)
         return None
 
@@ -251,9 +241,10 @@ class _Opening:
             version = options.min_protocol_version if again is None else PROTOCOL_3_2
         try:
             return await self._start(channel, options, host, version, again)
-        except _Failed as failed:
-            if not failed.version_refused or again is None or options.min_protocol_version == version:
+        except Error:
+            if not self._version_refused or again is None or options.min_protocol_version == version:
                 raise
+            self._final = False
             return await self._start(await again(), options, host, options.min_protocol_version, again)
 
     async def _start(
@@ -266,12 +257,10 @@ class _Opening:
         try:
             await log_in(wire, options, host, version)
         except BaseException as error:
-            lost = wire.closed
-            await _give_up(wire)
             if isinstance(error, Error):
-                raise _Failed(
-                    error, final=_is_final(error, lost), version_refused=_is_about_version(error, lost, session)
-                ) from error
+                self._final = _is_final(error, wire.closed)
+                self._version_refused = _is_about_version(error, wire.closed, session)
+            await _give_up(wire)
             raise
         return wire
 
