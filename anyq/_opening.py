@@ -12,7 +12,7 @@ import anyio
 import anyio.abc
 
 from ._accel import decode_rows
-from ._login import log_in
+from ._login import check_policy, log_in
 from ._targets import why_unsuitable
 from .backends import Backend, current_backend
 from .conninfo import ConnectOptions, HostSpec
@@ -56,9 +56,11 @@ async def open_session(
     :param stream: a stream that is open, which takes the place of all hosts.
     :param dial: what opens streams to hosts.
     :raises OperationalError: there is none; the message has every attempt.
+    :raises ProgrammingError: `require_auth` makes no sense.
 
     A cancellation leaves nothing open, not even the caller's stream.
     """
+    check_policy(options)
     backend = current_backend()
     way: _Way
     if stream is not None:
@@ -238,20 +240,22 @@ class _Opening:
             # On a stream that cannot be made again there is no second chance, nor any use of the longer key to cancel.
             version = options.min_protocol_version if again is None else PROTOCOL_3_2
         try:
-            return await self._start(channel, options, version, again)
+            return await self._start(channel, options, host, version, again)
         except Error:
             if not self._version_refused or again is None or options.min_protocol_version == version:
                 raise
             self._final = False
-            return await self._start(await again(), options, options.min_protocol_version, again)
+            return await self._start(await again(), options, host, options.min_protocol_version, again)
 
-    async def _start(self, channel: Channel, options: ConnectOptions, version: int, again: _Again | None) -> Wire:
+    async def _start(
+        self, channel: Channel, options: ConnectOptions, host: HostSpec, version: int, again: _Again | None
+    ) -> Wire:
         session = ProtocolSession(decode_rows)
         canceller = None if again is None else _canceller(again, session)
         # No grace: a connection that is not handed over is closed, whatever it is waiting for.
         wire = Wire(channel, session, self._backend, canceller=canceller, grace=0)
         try:
-            await log_in(wire, options, version)
+            await log_in(wire, options, host, version)
         except BaseException as error:
             if isinstance(error, Error):
                 self._final = _is_final(error, wire.closed)

@@ -14,7 +14,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Collection, Mapping
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +30,7 @@ __all__ = [
     "ConnectOptions",
     "HostSpec",
     "Keyword",
+    "PasswordSource",
     "conninfo_to_dict",
     "make_conninfo",
     "parse_conninfo",
@@ -91,6 +93,10 @@ TARGET_SESSION_ATTRS = ("any", "read-write", "read-only", "primary", "standby", 
 _LOAD_BALANCE_HOSTS = ("disable", "random")
 
 
+PasswordSource = Callable[[HostSpec], "str | None | Awaitable[str | None]"]
+"""What gives the password for a host when the server asks for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectOptions:
     """Hold everything that is known before connecting; defaults and environment are already in it."""
@@ -99,6 +105,12 @@ class ConnectOptions:
     user: str
     dbname: str
     password: str | None = field(default=None, repr=False)
+    password_source: PasswordSource | None = field(default=None, repr=False)
+    """Where to get the password instead."""
+    require_auth: str = ""
+    """The authentication methods that the server may ask for, or with "!" those that it may not; empty for all."""
+    scram_keys: tuple[bytes, bytes] | None = field(default=None, repr=False)
+    """The client key and the server key to use for SCRAM, which need no password."""
     host_passwords: tuple[str | None, ...] = field(default=(), repr=False)
     """Passwords from the password file, one for each host; none if there is a password."""
     passfile: str | None = None
@@ -212,6 +224,8 @@ def resolve(conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str]
         hosts=hosts,
         user=user,
         password=values.get("password"),
+        require_auth=values.get("require_auth", ""),
+        scram_keys=_scram_keys(values, sources),
         host_passwords=host_passwords,
         passfile=passfile if host_passwords else None,
         dbname=dbname,
@@ -233,6 +247,32 @@ def resolve(conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str]
         load_balance_hosts=choice("load_balance_hosts", _LOAD_BALANCE_HOSTS, "disable") == "random",
         session_settings=_session_settings(environ),
     )
+
+
+# Bytes of a key: those of the hash.
+_SCRAM_KEY_LENGTH = 32
+
+
+def _scram_keys(values: Mapping[str, str], sources: Mapping[str, str]) -> tuple[bytes, bytes] | None:
+    keys: list[bytes] = []
+    for keyword in ("scram_client_key", "scram_server_key"):
+        if keyword in values:
+            try:
+                key = b64decode(values[keyword], validate=True)
+            except ValueError:
+                key = b""
+            if len(key) != _SCRAM_KEY_LENGTH:
+                # Without the value and without the cause: who has it can log in.
+                raise ProgrammingError(f"{sources[keyword]} must be {_SCRAM_KEY_LENGTH} bytes in base64") from None
+            keys.append(key)
+    if not keys:
+        return None
+    if len(keys) == 1:
+        raise ProgrammingError(
+            "scram_client_key and scram_server_key must be given together: with one we log in, with the other the "
+            "server proves who it is"
+        )
+    return keys[0], keys[1]
 
 
 def _collect(
