@@ -165,6 +165,26 @@ class ConnectionInfo:
         return self.protocol_version
 
     @property
+    def ssl_in_use(self) -> bool:
+        """Whether the connection uses TLS; of a stream of the caller's nothing is known, which counts as no."""
+        return self._conn.wire.channel.tls is not None
+
+    @property
+    def ssl_attribute_names(self) -> list[str]:
+        """The names that :meth:`ssl_attribute` knows of this connection; empty without TLS."""
+        tls = self._conn.wire.channel.tls
+        return [] if tls is None else [*tls.attributes]
+
+    def ssl_attribute(self, name: str) -> str | None:
+        """Return a fact about the TLS in use, by libpq's names (manual, PQsslAttribute); None without TLS.
+
+        ``library`` is "OpenSSL", ``protocol`` such as "TLSv1.3", ``cipher`` OpenSSL's name, ``key_bits`` a number,
+        ``compression`` "on" or "off", ``alpn`` the protocol agreed on, "postgresql" or nothing.
+        """
+        tls = self._conn.wire.channel.tls
+        return None if tls is None else tls.attributes.get(name)
+
+    @property
     def encoding(self) -> str:
         """The Python codec of the client encoding."""
         return self._conn.encoding

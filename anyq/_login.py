@@ -8,6 +8,7 @@ from __future__ import annotations
 import anyio
 import anyio.to_thread
 
+from ._binding import ChannelBinding
 from .conninfo import ConnectOptions
 from .errors import NotSupportedError, OperationalError, RemoteProtocolError
 from .protocol import auth, backend, frontend
@@ -33,14 +34,18 @@ async def log_in(wire: Wire, options: ConnectOptions) -> None:
     session = wire.session
     session.start(options.startup_parameters(), PROTOCOL_3_0)
     scram: auth.ScramClient | None = None
+    binding = ChannelBinding(wire.channel, options.tls.channel_binding, options.tls.certmode)
     while True:
         message = await wire.next_authentication()
+        if message is not None:
+            binding.check(message)
         match message:
             case None:
                 return
             case backend.AuthenticationOk():
                 if scram is not None and not scram.verified:
                     raise RemoteProtocolError("the server let us in without proving that it knows the password")
+                binding.check_in(scram)
                 # From here on the server only reports, until it is ready.
                 continue
             case backend.AuthenticationCleartextPassword():
@@ -49,15 +54,9 @@ async def log_in(wire: Wire, options: ConnectOptions) -> None:
                 answer = auth.md5_password(options.user, _password(options), message.salt)
                 frontend.password(session.outgoing, answer)
             case backend.AuthenticationSASL():
-                if auth.SCRAM_SHA_256 not in message.mechanisms:
-                    raise NotSupportedError(
-                        f"the server asks for SASL authentication by {', '.join(message.mechanisms)}; "
-                        f"anyq knows {auth.SCRAM_SHA_256}"
-                    )
-                scram = auth.ScramClient(_password(options))
-                frontend.sasl_initial_response(
-                    session.outgoing, auth.SCRAM_SHA_256, scram.first_message()
-                )
+                mechanism, data = binding.choose(message.mechanisms)
+                scram = auth.ScramClient(_password(options), mechanism, data)
+                frontend.sasl_initial_response(session.outgoing, mechanism, scram.first_message())
             case backend.AuthenticationSASLContinue() if scram is not None:
                 frontend.sasl_response(session.outgoing, await _answer(scram, options, message.data))
             case backend.AuthenticationSASLFinal() if scram is not None:

@@ -6,11 +6,13 @@ Knows the order in which hosts are tried. Must not know what a session is used f
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 import anyio.abc
 
 from ._accel import decode_rows
+from ._encryption import Encryption, Refusal, start_encrypted
 from ._login import log_in
 from .backends import Backend, current_backend
 from .conninfo import ConnectOptions, HostSpec
@@ -20,6 +22,9 @@ from .protocol import frontend
 from .protocol.session import ProtocolSession
 from .streams import Channel, SocketStream, as_channel
 from .wire import Wire
+
+Encrypt = Callable[[SocketStream], Awaitable[SocketStream]]
+"""Puts TLS on a stream, as another one of the same connection has it; closes it if that fails."""
 
 
 async def open_session(
@@ -33,6 +38,7 @@ async def open_session(
     """
     backend = current_backend()
     hosts = attempts(options) if stream is None else options.hosts[:1]
+    encryption = Encryption(options.tls)
     errors: list[Error] = []
     for host in hosts:
         channel: Channel | None = None
@@ -43,7 +49,10 @@ async def open_session(
             else:
                 channel = as_channel(stream)
             with anyio.CancelScope(deadline=deadline):
-                return await _log_in(channel, options, grace, backend), host
+                if isinstance(channel, SocketStream) and stream is None:
+                    log_in = partial(_try_to_log_in, host, options, grace, backend, encryption)
+                    return await start_encrypted(channel, host, options, encryption, backend, log_in), host
+                return await _log_in(channel, ProtocolSession(decode_rows), options, grace, backend), host
             raise ConnectionTimeout("the server did not complete the start-up within connect_timeout")
         except DialError as error:
             errors.append(error)
@@ -56,10 +65,38 @@ async def open_session(
     raise combine_errors(errors)
 
 
-async def _log_in(channel: Channel, options: ConnectOptions, grace: float, backend: Backend) -> Wire:
+async def _try_to_log_in(
+    host: HostSpec,
+    options: ConnectOptions,
+    grace: float,
+    backend: Backend,
+    encryption: Encryption,
+    stream: SocketStream,
+) -> Wire:
+    """Log in over a stream of our own.
+
+    :raises Refusal: the server said no before it had let us in.
+    """
     session = ProtocolSession(decode_rows)
+    encrypt = None if stream.tls is None else partial(encryption.start, host=host, required=True)
+    try:
+        return await _log_in(stream, session, options, grace, backend, encrypt)
+    except Error as error:
+        if session.refused:
+            raise Refusal(error) from error
+        raise
+
+
+async def _log_in(
+    channel: Channel,
+    session: ProtocolSession,
+    options: ConnectOptions,
+    grace: float,
+    backend: Backend,
+    encrypt: Encrypt | None = None,
+) -> Wire:
     # On a stream of the caller's nobody knows how to make a second connection.
-    canceller = _canceller(channel, session, options, backend) if isinstance(channel, SocketStream) else None
+    canceller = _canceller(channel, session, options, backend, encrypt) if isinstance(channel, SocketStream) else None
     wire = Wire(channel, session, backend, canceller=canceller, grace=grace)
     try:
         await log_in(wire, options)
@@ -71,9 +108,15 @@ async def _log_in(channel: Channel, options: ConnectOptions, grace: float, backe
 
 
 def _canceller(
-    channel: SocketStream, session: ProtocolSession, options: ConnectOptions, backend: Backend
+    channel: SocketStream,
+    session: ProtocolSession,
+    options: ConnectOptions,
+    backend: Backend,
+    encrypt: Encrypt | None,
 ) -> Callable[[], Awaitable[None]]:
     """Return what cancels the statement that a session's server is running, over a second connection to that server.
+
+    :param encrypt: puts TLS on it, if the session has TLS: the key that it sends is a secret.
 
     Manual: "Canceling Requests in Progress" (protocol-flow).
     """
@@ -81,6 +124,8 @@ def _canceller(
 
     async def cancel() -> None:
         stream = await open_same(peer, options, backend=backend)
+        if encrypt is not None:
+            stream = await encrypt(stream)
         try:
             data = bytearray()
             frontend.cancel_request(data, session.backend_pid, session.secret_key)

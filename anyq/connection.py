@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, cast, overload
@@ -139,6 +140,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         **kwargs: str | int | float | None,
     ) -> AsyncConnecting[AsyncConnection[CursorRow]]: ...
 
@@ -155,6 +157,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         **kwargs: str | int | float | None,
     ) -> AsyncConnecting[AsyncConnection[TupleRow]]: ...
 
@@ -170,6 +173,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         **kwargs: str | int | float | None,
     ) -> AsyncConnecting[Any]:
         """Connect to a server: ``await`` it for the connection, or use it in ``async with`` to close it at the end.
@@ -184,6 +188,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
             connection is closed.
         :param stream: an open anyio byte stream to the server to use instead of dialing. There is no second connection
             then, so a cancelled statement is waited for, within the grace period.
+        :param ssl_context: a context to use TLS with instead of one made from sslrootcert, sslcert and the like. TLS is
+            required then, and the context decides what is verified.
         :param kwargs: connection keywords, which override those of `conninfo`.
         :raises ProgrammingError: wrong keywords or values.
         :raises OperationalError: no server could be reached, or none let us in; the message has every attempt.
@@ -193,8 +199,10 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
 
         async def connect() -> AsyncConnection[Any]:
             try:
+                if stream is not None and ssl_context is not None:
+                    raise ProgrammingError("ssl_context does nothing with a stream of your own: put TLS on the stream")
                 # Who we are and where sockets lie is asked of the file system, or even of a directory service.
-                options = await anyio.to_thread.run_sync(_conninfo.resolve, conninfo, kwargs, os.environ)
+                options = await anyio.to_thread.run_sync(_conninfo.resolve, conninfo, kwargs, os.environ, ssl_context)
                 wire, host = await open_session(options, grace_period, stream)
             except BaseException:
                 if isinstance(stream, anyio.abc.AsyncResource):

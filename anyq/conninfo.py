@@ -14,12 +14,14 @@ import ipaddress
 import math
 import os
 import re
+import ssl
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ._connstrings import KEYWORDS, SPACE, Keyword, parse_conninfo, unknown_keyword
+from ._tls_options import TlsOptions, resolve_tls
 from .errors import NotSupportedError, ProgrammingError
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "ConnectOptions",
     "HostSpec",
     "Keyword",
+    "TlsOptions",
     "conninfo_to_dict",
     "make_conninfo",
     "parse_conninfo",
@@ -118,7 +121,7 @@ class ConnectOptions:
     options: str | None = None
     application_name: str | None = None
     client_encoding: str = "UTF8"
-    sslmode: str = "prefer"
+    tls: TlsOptions = TlsOptions()
     keepalives: bool = True
     keepalives_idle: int | None = None
     """Seconds; None for the system's default, as with the next two."""
@@ -142,12 +145,10 @@ class ConnectOptions:
 # Settings of the session that libpq takes from the environment, which have no keyword.
 _SESSION_VARIABLES = {"PGDATESTYLE": "datestyle", "PGTZ": "timezone", "PGGEQO": "geqo"}
 
-_SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-# "allow" and "prefer" do without TLS if the server does, and so do we for now.
-_SSLMODES_WITHOUT_TLS = ("disable", "allow", "prefer")
 
-
-def resolve(conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str]) -> ConnectOptions:
+def resolve(
+    conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str], ssl_context: ssl.SSLContext | None = None
+) -> ConnectOptions:
     """Return the options to connect with: keywords, else the string, else the environment, else defaults.
 
     An empty value means the default, not the environment, as in libpq. With no user name it looks up the
@@ -155,6 +156,7 @@ def resolve(conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str]
     touch files, so call it in a worker thread if that matters.
 
     :param environ: usually `os.environ`.
+    :param ssl_context: the caller's own, instead of one made from files.
     :raises ProgrammingError: the string is badly formed, a keyword is unknown, or a value makes no sense.
     :raises NotSupportedError: an option asks for something that is not there yet.
     """
@@ -193,8 +195,6 @@ def resolve(conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str]
         return number if number is not None and number > 0 else None
 
     hosts = _resolve_hosts(values.get("host", ""), values.get("hostaddr", ""), values.get("port", ""))
-    if "sslmode" in values:
-        _check_sslmode(values["sslmode"], sources["sslmode"], hosts)
     user = values.get("user") or default_user(environ)
     encoding = values.get("client_encoding", "UTF8")
     return ConnectOptions(
@@ -207,7 +207,7 @@ def resolve(conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str]
         application_name=values.get("application_name") or values.get("fallback_application_name"),
         # libpq's "auto" is the encoding of the locale. Text in Python has none, so it is UTF-8.
         client_encoding="UTF8" if encoding == "auto" else encoding,
-        sslmode=values.get("sslmode", "prefer"),
+        tls=resolve_tls(values, sources, environ, ssl_context),
         keepalives=integer("keepalives") != 0,
         keepalives_idle=positive("keepalives_idle"),
         keepalives_interval=positive("keepalives_interval"),
@@ -297,16 +297,6 @@ def _check_address(text: str) -> str | None:
     except ValueError:
         raise ProgrammingError(f"hostaddr {text!r} is not a numeric IP address: use host for names") from None
     return text
-
-
-def _check_sslmode(value: str, source: str, hosts: tuple[HostSpec, ...]) -> None:
-    if value not in _SSLMODES:
-        raise ProgrammingError(f"{source} must be one of {', '.join(_SSLMODES)}, not {value!r}")
-    # TLS is not used on Unix-domain sockets, whatever the mode.
-    if value not in _SSLMODES_WITHOUT_TLS and any(host.socket_path is None for host in hosts):
-        raise NotSupportedError(
-            f"{source}: TLS comes in a later version, so sslmode {value!r} cannot be kept yet"
-        )
 
 
 def _to_timeout(text: str, source: str) -> float | None:

@@ -20,6 +20,7 @@ from anyq.conninfo import (
     KEYWORDS,
     ConnectOptions,
     HostSpec,
+    TlsOptions,
     conninfo_to_dict,
     make_conninfo,
     parse_conninfo,
@@ -263,7 +264,7 @@ def test_keywords_are_those_of_libpq() -> None:
         f"postgresql://u:x@[{SECRET}@h",
         f"password={SECRET}\udcff",
         f"password={SECRET} port=x",
-        f"password={SECRET} sslpassword={SECRET}",
+        f"password={SECRET} sslpassword={SECRET} sslmode=x",
     ],
 )
 def test_password_is_in_no_message(text: str) -> None:
@@ -384,7 +385,7 @@ def test_every_environment_variable() -> None:
         options="-c x.y=z",
         application_name="app",
         client_encoding="LATIN1",
-        sslmode="allow",
+        tls=TlsOptions(mode="allow", folder=options.tls.folder),
         session_settings=(("timezone", "Europe/Rome"), ("geqo", "off")),
     )
     assert options.startup_parameters() == {
@@ -525,16 +526,6 @@ def test_application_name() -> None:
 def test_client_encoding() -> None:
     assert resolve("client_encoding=auto", NOWHERE, {}).client_encoding == "UTF8"
     assert resolve("client_encoding=SQL_ASCII", NOWHERE, {}).client_encoding == "SQL_ASCII"
-
-
-@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
-def test_sslmode_that_needs_tls(mode: str) -> None:
-    with pytest.raises(NotSupportedError, match="'sslmode': TLS comes in a later version"):
-        resolve(f"sslmode={mode}", NOWHERE, {})
-    with pytest.raises(NotSupportedError, match="PGSSLMODE: TLS"):
-        resolve("", NOWHERE, {"PGSSLMODE": mode})
-    # libpq ignores it for Unix-domain sockets, as they are never encrypted.
-    assert resolve(f"host=@abstract sslmode={mode}", {"user": "u"}, {}).sslmode == mode
 
 
 @pytest.mark.parametrize("keyword", [keyword for keyword, spec in KEYWORDS.items() if not spec.implemented])

@@ -5,6 +5,7 @@ Knows the asynchronous connection and how to call it. Must not know the protocol
 
 from __future__ import annotations
 
+import ssl
 import warnings
 from collections.abc import Callable
 from types import TracebackType
@@ -73,6 +74,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
     ) -> Connection[CursorRow]: ...
@@ -90,6 +92,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
     ) -> Connection[TupleRow]: ...
@@ -106,6 +109,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
     ) -> Connection[Any]:
@@ -122,6 +126,8 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         :param stream: an open anyio byte stream of the portal's event loop to use instead of dialing; see
             :meth:`AsyncConnection.connect`.
         :param portal: the event loop to work in, by default that of the portal that the process shares.
+        :param ssl_context: a context to use TLS with instead of one made from sslrootcert, sslcert and the like. TLS is
+            required then, and the context decides what is verified.
         :param kwargs: connection keywords, which override those of `conninfo`.
         :raises ProgrammingError: wrong keywords or values.
         :raises OperationalError: no server could be reached, or none let us in; the message has every attempt.
@@ -138,6 +144,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
                 context=context,
                 grace_period=grace_period,
                 stream=stream,
+                ssl_context=ssl_context,
                 **kwargs,
             )
 
