@@ -166,7 +166,8 @@ async def start_encrypted(
         failures.append(("with TLS" if with_tls else "without TLS", error))
         if not ways or not other_way:
             raise _combined(host, stream, failures) from error.__cause__
-        if with_tls:
+        if isinstance(error, DialError) and with_tls:
+            # A refusal in clear will be told; that this connection could be read by others would not be.
             logger.warning("trying without TLS, as sslmode is %s: %s", options.tls.mode, error)
 
 

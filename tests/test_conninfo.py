@@ -401,7 +401,9 @@ def test_every_environment_variable() -> None:
 
 def test_defaults() -> None:
     options = resolve("", NOWHERE, {})
-    assert options == ConnectOptions(hosts=(HostSpec("h", None, 5432),), user="me", dbname="me")
+    # Where the default files for TLS are depends on whose home directory it is.
+    tls = TlsOptions(folder=options.tls.folder)
+    assert options == ConnectOptions(hosts=(HostSpec("h", None, 5432),), user="me", dbname="me", tls=tls)
     assert options.connect_timeout is None
     assert options.startup_parameters() == {"user": "me", "database": "me", "client_encoding": "UTF8"}
 
