@@ -92,7 +92,7 @@ class TlsStream(SocketStream):
             else:
                 break
         # The server may have said more than the handshake already.
-        self._more = True
+        self._more = bool(self._incoming.pending)
         self._push()
         self.tls = _state(self._ssl)
 
@@ -153,7 +153,7 @@ class TlsStream(SocketStream):
         return self._wait(readable, writable)
 
     async def _wait(self, readable: bool, writable: bool) -> None:
-        if self._more and readable:
+        if self._more and readable and not self._closed:
             await self._backend.checkpoint()
             return
         if self._needs_input and writable:
