@@ -18,7 +18,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 
@@ -50,7 +50,7 @@ class TlsStream(SocketStream):
     def __init__(self, stream: SocketStream, wrap: Wrap) -> None:
         """Take over the socket of `stream`; if this raises, `stream` is still the caller's to close.
 
-        :raises ValueError: the context of `wrap` checks host names, and there is none.
+        :raises ValueError: what `wrap` raises for what cannot be a host name.
         """
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -110,7 +110,7 @@ class TlsStream(SocketStream):
                 self._needs_input = True
                 break
             except ssl.SSLError as error:
-                raise self._failed(error) from None
+                self._fail(error)
         self._check_sent()
         if self._backlog is not None:
             # A task that sleeps until there is something to read must watch for room as well.
@@ -198,7 +198,7 @@ class TlsStream(SocketStream):
             # Without a goodbye. Whether something is missing is for the wire protocol to say.
             got = 0
         except ssl.SSLError as error:
-            raise self._failed(error) from None
+            self._fail(error)
         else:
             self._more = bool(self._incoming.pending or self._ssl.pending())
         if got is not None and not got:
@@ -244,14 +244,12 @@ class TlsStream(SocketStream):
         if self._send_error is not None:
             raise self._lost(self._send_error) from self._send_error
 
-    def _failed(self, error: ssl.SSLError) -> Exception:
-        """Return what to raise for an error of OpenSSL's, which ends the connection."""
+    def _fail(self, error: ssl.SSLError) -> NoReturn:
+        """Raise for an error of OpenSSL's, which ends the connection."""
         self._push()  # the alert, by which the server learns of it
         cause = ssl.SSLError(error.errno, explain(error))
         cause.__cause__ = error
-        broken = anyio.BrokenResourceError(cause.strerror)
-        broken.__cause__ = cause
-        return broken
+        raise anyio.BrokenResourceError(cause.strerror) from cause
 
 
 def _state(ssl_object: ssl.SSLObject) -> TlsState:
