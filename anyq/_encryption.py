@@ -53,6 +53,14 @@ class _TlsFailed(Exception):
     """TLS could not be had of this server; the message says why."""
 
 
+class _NoAnswer(_TlsFailed):
+    """The server did not answer as servers with or without TLS do."""
+
+
+class _DeadEnd(DialError):
+    """What failed is no reason to try without TLS: whoever is at the other end may just want that."""
+
+
 class Encryption:
     """The TLS of one `connect()`: of every host it tries, and of the CancelRequests of the connection it makes."""
 
@@ -89,7 +97,8 @@ class Encryption:
             peer = await self._shake_hands(stream, host, self._client)
         except (_TlsFailed, OperationalError, NotSupportedError) as error:
             stream.close_now()
-            raise DialError.of([failure(host, peer, f"{error}")]) from (error.__cause__ or error)
+            kind = _DeadEnd if isinstance(error, _NoAnswer) else DialError
+            raise kind.of([failure(host, peer, f"{error}")]) from (error.__cause__ or error)
         except BaseException:
             stream.close_now()
             raise
@@ -162,7 +171,7 @@ async def start_encrypted(
             other_way = error.sqlstate != _CANNOT_CONNECT_NOW
         except Error as failed:
             error = failed
-            other_way = isinstance(failed, DialError)
+            other_way = isinstance(failed, DialError) and not isinstance(failed, _DeadEnd)
         failures.append(("with TLS" if with_tls else "without TLS", error))
         if not ways or not other_way:
             raise _combined(host, stream, failures) from error.__cause__
@@ -201,22 +210,22 @@ async def _ask_for_tls(stream: SocketStream) -> bool:
         await stream.send(bytes(request))
         answer = await stream.receive(_AT_MOST)
     except anyio.EndOfStream:
-        raise _TlsFailed(
+        raise _NoAnswer(
             "the server closed the connection when it was asked for TLS; check that host and port are PostgreSQL's"
         ) from None
     except anyio.BrokenResourceError as error:
-        raise _TlsFailed(f"the connection was lost when the server was asked for TLS: {error}") from error
+        raise _NoAnswer(f"the connection was lost when the server was asked for TLS: {error}") from error
     if answer[:1] == b"E":
         # CVE-2024-10977: its text would be shown as if it came from the server.
-        raise _TlsFailed(
+        raise _NoAnswer(
             "the server reported an error when it was asked for TLS, which is not shown as anybody could have sent it; "
             "see the server's log"
         )
     if answer[:1] not in (b"S", b"N"):
-        raise _TlsFailed("the server gave no valid answer to SSLRequest; check that host and port are PostgreSQL's")
+        raise _NoAnswer("the server gave no valid answer to SSLRequest; check that host and port are PostgreSQL's")
     if len(answer) > 1:
         # CVE-2021-23222: they would be read as if they had come over TLS.
-        raise _TlsFailed("bytes without encryption came after the answer to SSLRequest; somebody may be in between")
+        raise _NoAnswer("bytes without encryption came after the answer to SSLRequest; somebody may be in between")
     return answer == b"S"
 
 

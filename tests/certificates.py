@@ -69,6 +69,11 @@ class Certificates:
     def key(self, name: str) -> Path:
         return self.folder / f"{name}.key"
 
+    def der(self, name: str) -> bytes:
+        """Return the named certificate itself, without those of authorities."""
+        pem = self.certificate(name).read_bytes()
+        return x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+
     def server_context(self, name: str, *, verify: bool = False, alpn: bool = True) -> ssl.SSLContext:
         """Return the context of a server with the named certificate, which asks for the client's if it verifies."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

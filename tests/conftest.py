@@ -23,11 +23,10 @@ from tests.server import Server, external_dsn, open_server
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
-    from tests.certificates import Certificates
-    from tests.tls_server import TlsServer
-
     # At run time a fixture imports it: tests of single modules do not need the whole driver to import.
     from anyq import AsyncConnection
+    from tests.certificates import Certificates
+    from tests.tls_server import TlsServer
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile(

@@ -73,8 +73,7 @@ async def test_what_was_negotiated(sockets: Any, certificates: Certificates) -> 
         "alpn": "postgresql",
     }
     assert stream.tls.verified
-    pem = certificates.certificate("right").read_text()
-    assert stream.tls.certificate == ssl.PEM_cert_to_DER_cert(pem[: pem.index("-----END") + 26])
+    assert stream.tls.certificate == certificates.der("right")
     stream.close_now()
     peer.close()
 
@@ -456,8 +455,11 @@ async def test_cancelled_at_each_wait(anyio_backend: Any, certificates: Certific
 # --- OpenSSL's own server, which can change keys
 
 
+StartServer = Callable[[], "tuple[subprocess.Popen[bytes], int]"]
+
+
 @pytest.fixture
-def s_server(certificates: Certificates) -> Iterator[Callable[[], tuple[subprocess.Popen[bytes], int]]]:
+def s_server(certificates: Certificates) -> Iterator[StartServer]:
     program = shutil.which("openssl")
     if program is None:
         pytest.skip("needs OpenSSL's command line")
@@ -486,7 +488,7 @@ def s_server(certificates: Certificates) -> Iterator[Callable[[], tuple[subproce
         process.communicate()
 
 
-async def test_new_keys(s_server: Callable[[], tuple[subprocess.Popen[bytes], int]], certificates: Certificates) -> None:
+async def test_new_keys(s_server: StartServer, certificates: Certificates) -> None:
     """KeyUpdate, with a request that we change ours as well (RFC 8446, section 4.6.3)."""
     process, port = await in_thread(s_server)
     assert process.stdin is not None and process.stdout is not None

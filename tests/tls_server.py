@@ -51,7 +51,8 @@ def find_bindir() -> Path:
         if program.exists() and b"SSL_CTX_new" in program.read_bytes():
             return folder
     raise ServerUnavailable(
-        "no PostgreSQL with OpenSSL found: install Debian's package postgresql, or name a folder in ANYQ_TEST_TLS_BINDIR"
+        "no PostgreSQL with OpenSSL found: install Debian's package postgresql, or name a folder of programs in "
+        "ANYQ_TEST_TLS_BINDIR"
     )
 
 
@@ -94,7 +95,7 @@ class TlsServer:
         self._install(name)
         with anyq.connect(self._embedded.dsn, autocommit=True) as conn:
             conn.execute("SELECT pg_reload_conf()")
-        wanted = ssl.PEM_cert_to_DER_cert(self._certificates.certificate(name).read_text().partition("-----END")[0] + END)
+        wanted = self._certificates.der(name)
         while self._certificate() != wanted:
             pass
         self._serving = name
@@ -124,6 +125,3 @@ class TlsServer:
             shutil.copy(source, path)
             path.chmod(0o600)
             os.chown(path, owner.st_uid, owner.st_gid)
-
-
-END = "-----END CERTIFICATE-----\n"

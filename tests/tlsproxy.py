@@ -39,6 +39,8 @@ class TlsProxy:
         """What has come: "tls", "direct", "clear", "refused", "handshake failed"; and "cancel", encrypted or not."""
         self.names: list[str | None] = []
         """Server names that clients have sent."""
+        self.opened = 0
+        """How many connections have come."""
         self.closed = threading.Semaphore(0)
         """Released when a connection is over."""
         self._target = target
@@ -59,6 +61,7 @@ class TlsProxy:
             group.cancel_scope.cancel()
 
     async def _serve(self, client: ByteStream) -> None:
+        self.opened += 1
         try:
             with suppress(anyio.BrokenResourceError, anyio.EndOfStream, OSError, ssl.SSLError):
                 async with client:
@@ -97,13 +100,35 @@ class TlsProxy:
 
     async def _wrap(self, client: ByteStream) -> ByteStream:
         assert self._context is not None
-        try:
-            return await TLSStream.wrap(
-                client, server_side=True, ssl_context=self._context, standard_compatible=False
-            )
-        except BaseException:
-            self.log.append("handshake failed")
-            raise
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        ssl_object = self._context.wrap_bio(incoming, outgoing, server_side=True)
+        while True:
+            try:
+                ssl_object.do_handshake()
+            except ssl.SSLWantReadError:
+                await _flush(outgoing, client)
+                incoming.write(await client.receive())
+            except ssl.SSLError:
+                self.log.append("handshake failed")
+                # TLSStream.wrap() would not send the alert. A socket that is closed with data unread would lose it.
+                await _flush(outgoing, client)
+                await client.send_eof()
+                while True:
+                    await client.receive()
+            else:
+                await _flush(outgoing, client)
+                return TLSStream(
+                    transport_stream=client,
+                    standard_compatible=False,
+                    _ssl_object=ssl_object,
+                    _read_bio=incoming,
+                    _write_bio=outgoing,
+                )
+
+
+async def _flush(outgoing: ssl.MemoryBIO, client: ByteStream) -> None:
+    if outgoing.pending:
+        await client.send(outgoing.read())
 
 
 class _Prefixed(ByteStream):
