@@ -102,15 +102,17 @@ class TlsStream(SocketStream):
         if self._closed:
             raise anyio.ClosedResourceError
         taken = 0
-        view = memoryview(data)
-        while self._push() and taken < len(view):
-            try:
-                taken += self._ssl.write(view[taken : taken + _PIECE])
-            except ssl.SSLWantReadError:
-                self._needs_input = True
-                break
-            except ssl.SSLError as error:
-                self._fail(error)
+        # Released at once, also by an error, whose traceback would keep them: the caller's buffer may shrink then.
+        with memoryview(data) as view:
+            while self._push() and taken < len(view):
+                with view[taken : taken + _PIECE] as piece:
+                    try:
+                        taken += self._ssl.write(piece)
+                    except ssl.SSLWantReadError:
+                        self._needs_input = True
+                        break
+                    except ssl.SSLError as error:
+                        self._fail(error)
         self._check_sent()
         if self._backlog is not None:
             # A task that sleeps until there is something to read must watch for room as well.
@@ -190,7 +192,11 @@ class TlsStream(SocketStream):
     def _decrypt(self, room: int, view: memoryview | None = None) -> Any:
         """Return up to `room` bytes, or how many have been put into `view`; None if no record is complete."""
         try:
-            got: Any = self._ssl.read(room) if view is None else self._ssl.read(room, view)
+            if view is None:
+                got: Any = self._ssl.read(room)
+            else:
+                with view:
+                    got = self._ssl.read(room, view)  # pyright: ignore[reportArgumentType]
         except ssl.SSLWantReadError:
             self._more = False
             got = None
