@@ -66,7 +66,22 @@ class Encryption:
 
     def __init__(self, options: TlsOptions) -> None:
         self._options = options
-        self._client: ClientContext | None = None
+        self._prepared: ClientContext | Error | None = None
+
+    def prepare(self) -> None:
+        """Load files, if that has not been done yet. Blocks; an error is kept until TLS is to be used."""
+        if self._prepared is None:
+            try:
+                self._prepared = build_context(self._options)
+            except Error as error:
+                self._prepared = error
+
+    async def _client(self) -> ClientContext:
+        while self._prepared is None:
+            await anyio.to_thread.run_sync(self.prepare, abandon_on_cancel=True)
+        if isinstance(self._prepared, Error):
+            raise self._prepared
+        return self._prepared
 
     def ways(self, host: HostSpec) -> list[bool]:
         """Return what to try in which order: True is TLS, False is clear."""
@@ -85,8 +100,7 @@ class Encryption:
         """
         peer = stream
         try:
-            if self._client is None:
-                self._client = await anyio.to_thread.run_sync(build_context, self._options, abandon_on_cancel=True)
+            client = await self._client()
             if not self._options.direct and not await _ask_for_tls(stream):
                 if required:
                     raise _TlsFailed(
@@ -94,7 +108,7 @@ class Encryption:
                         "check that nobody is in between"
                     )
                 return stream
-            peer = await self._shake_hands(stream, host, self._client)
+            peer = await self._shake_hands(stream, host, client)
         except (_TlsFailed, OperationalError, NotSupportedError) as error:
             stream.close_now()
             kind = _DeadEnd if isinstance(error, _NoAnswer) else DialError

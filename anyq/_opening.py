@@ -5,8 +5,10 @@ Knows the order in which hosts are tried. Must not know what a session is used f
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -15,7 +17,7 @@ from ._accel import decode_rows
 from ._encryption import Encryption, Refusal, start_encrypted
 from ._login import log_in
 from .backends import Backend, current_backend
-from .conninfo import ConnectOptions, HostSpec
+from .conninfo import ConnectOptions, HostSpec, resolve
 from .dialing import DialError, attempts, combine_errors, failure_at, host_deadline, open_host, open_same
 from .errors import ConnectionTimeout, Error, InterfaceError, NotSupportedError, OperationalError
 from .protocol import frontend
@@ -27,8 +29,22 @@ Encrypt = Callable[[SocketStream], Awaitable[SocketStream]]
 """Puts TLS on a stream, as another one of the same connection has it; closes it if that fails."""
 
 
+def prepare(
+    conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str], ssl_context: ssl.SSLContext | None = None
+) -> tuple[ConnectOptions, Encryption]:
+    """Return what :func:`open_session` needs. Blocks: everything that is to be read from files is read here.
+
+    :raises ProgrammingError: see :func:`conninfo.resolve`; files that TLS cannot use are told of when it is to be used.
+    """
+    options = resolve(conninfo, kwargs, environ, ssl_context)
+    encryption = Encryption(options.tls)
+    if any(encryption.ways(host)[0] for host in options.hosts):
+        encryption.prepare()
+    return options, encryption
+
+
 async def open_session(
-    options: ConnectOptions, grace: float, stream: anyio.abc.ByteStream | None
+    options: ConnectOptions, encryption: Encryption, grace: float, stream: anyio.abc.ByteStream | None
 ) -> tuple[Wire, HostSpec]:
     """Return a session that is ready, on the first host that lets us in, or on the caller's own stream.
 
@@ -38,7 +54,6 @@ async def open_session(
     """
     backend = current_backend()
     hosts = attempts(options) if stream is None else options.hosts[:1]
-    encryption = Encryption(options.tls)
     errors: list[Error] = []
     for host in hosts:
         channel: Channel | None = None

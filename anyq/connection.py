@@ -18,11 +18,10 @@ import anyio.abc
 import anyio.to_thread
 from typing_extensions import Self, TypeVar
 
-from . import conninfo as _conninfo
 from ._execution import Executor
 from ._info import ConnectionInfo, python_codec
 from ._notifies import AsyncNotifies
-from ._opening import open_session
+from ._opening import open_session, prepare
 from ._settings import TransactionSettings
 from ._subscription import BUFFER_SIZE, Notify, Overflow
 from .abc import AdaptContext, Params, Query
@@ -202,8 +201,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
                 if stream is not None and ssl_context is not None:
                     raise ProgrammingError("ssl_context does nothing with a stream of your own: put TLS on the stream")
                 # Who we are and where sockets lie is asked of the file system, or even of a directory service.
-                options = await anyio.to_thread.run_sync(_conninfo.resolve, conninfo, kwargs, os.environ, ssl_context)
-                wire, host = await open_session(options, grace_period, stream)
+                options, encryption = await anyio.to_thread.run_sync(prepare, conninfo, kwargs, os.environ, ssl_context)
+                wire, host = await open_session(options, encryption, grace_period, stream)
             except BaseException:
                 if isinstance(stream, anyio.abc.AsyncResource):
                     await anyio.aclose_forcefully(stream)
