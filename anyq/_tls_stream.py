@@ -102,9 +102,10 @@ class TlsStream(SocketStream):
         if self._closed:
             raise anyio.ClosedResourceError
         taken = 0
+        through = self._backlog is None or self._push()
         # Released at once, also by an error, whose traceback would keep them: the caller's buffer may shrink then.
         with memoryview(data) as view:
-            while self._push() and taken < len(view):
+            while through and taken < len(view):
                 with view[taken : taken + _PIECE] as piece:
                     try:
                         taken += self._ssl.write(piece)
@@ -113,8 +114,9 @@ class TlsStream(SocketStream):
                         break
                     except ssl.SSLError as error:
                         self._fail(error)
-        self._check_sent()
-        if self._backlog is not None:
+                through = self._push()
+        if not through:
+            self._check_sent()
             # A task that sleeps until there is something to read must watch for room as well.
             self._waiter.wake()
         return taken
