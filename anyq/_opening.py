@@ -15,7 +15,7 @@ import anyio.abc
 
 from ._accel import decode_rows
 from ._encryption import Encryption, Refusal, start_encrypted
-from ._login import log_in
+from ._login import check_policy, log_in
 from .backends import Backend, current_backend
 from .conninfo import ConnectOptions, HostSpec, resolve
 from .dialing import DialError, attempts, combine_errors, failure_at, host_deadline, open_host, open_same
@@ -49,9 +49,11 @@ async def open_session(
     """Return a session that is ready, on the first host that lets us in, or on the caller's own stream.
 
     :raises OperationalError: none did; the message has every attempt.
+    :raises ProgrammingError: `require_auth` makes no sense.
 
     A cancellation leaves nothing open, not even the caller's stream.
     """
+    check_policy(options)
     backend = current_backend()
     hosts = attempts(options) if stream is None else options.hosts[:1]
     errors: list[Error] = []
@@ -67,7 +69,7 @@ async def open_session(
                 if isinstance(channel, SocketStream) and stream is None:
                     log_in = partial(_try_to_log_in, host, options, grace, backend, encryption)
                     return await start_encrypted(channel, host, options, encryption, backend, log_in), host
-                return await _log_in(channel, ProtocolSession(decode_rows), options, grace, backend), host
+                return await _log_in(channel, ProtocolSession(decode_rows), options, host, grace, backend), host
             raise ConnectionTimeout("the server did not complete the start-up within connect_timeout")
         except DialError as error:
             errors.append(error)
@@ -95,7 +97,7 @@ async def _try_to_log_in(
     session = ProtocolSession(decode_rows)
     encrypt = None if stream.tls is None else partial(encryption.start, host=host, required=True)
     try:
-        return await _log_in(stream, session, options, grace, backend, encrypt)
+        return await _log_in(stream, session, options, host, grace, backend, encrypt)
     except Error as error:
         if session.refused:
             raise Refusal(error) from error
@@ -106,6 +108,7 @@ async def _log_in(
     channel: Channel,
     session: ProtocolSession,
     options: ConnectOptions,
+    host: HostSpec,
     grace: float,
     backend: Backend,
     encrypt: Encrypt | None = None,
@@ -114,7 +117,7 @@ async def _log_in(
     canceller = _canceller(channel, session, options, backend, encrypt) if isinstance(channel, SocketStream) else None
     wire = Wire(channel, session, backend, canceller=canceller, grace=grace)
     try:
-        await log_in(wire, options)
+        await log_in(wire, options, host)
     except BaseException:
         wire.abort("the connection could not be made")
         await wire.aclose()

@@ -6,10 +6,12 @@ know messages, sockets or types.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import ssl
 from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, cast, overload
 
@@ -26,7 +28,7 @@ from ._settings import TransactionSettings
 from ._subscription import BUFFER_SIZE, Notify, Overflow
 from .abc import AdaptContext, Params, Query
 from .adapt import AdaptersMap, Transformer
-from .conninfo import ConnectOptions, HostSpec
+from .conninfo import ConnectOptions, HostSpec, PasswordSource
 from .cursor import AsyncCursor, AsyncRawCursor
 from .dbapi20 import ErrorClasses
 from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, ProgrammingError
@@ -36,7 +38,9 @@ from .protocol import frontend
 from .protocol.backend import NoticeResponse, NotificationResponse
 from .protocol.constants import Format
 from .protocol.session import Request
+from .protocol.verifiers import DEFAULT_SCRAM_ITERATIONS, encrypt_password
 from .rows import AsyncRowFactory, TupleRow, tuple_row
+from .sql import SQL, Identifier, Literal
 from .streams import SocketStream
 from .transaction import AsyncTransaction
 from .wire import Wire, was_victim
@@ -140,6 +144,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        password: str | PasswordSource | None = None,
         **kwargs: str | int | float | None,
     ) -> AsyncConnecting[AsyncConnection[CursorRow]]: ...
 
@@ -157,6 +162,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        password: str | PasswordSource | None = None,
         **kwargs: str | int | float | None,
     ) -> AsyncConnecting[AsyncConnection[TupleRow]]: ...
 
@@ -173,6 +179,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        password: str | PasswordSource | None = None,
         **kwargs: str | int | float | None,
     ) -> AsyncConnecting[Any]:
         """Connect to a server: ``await`` it for the connection, or use it in ``async with`` to close it at the end.
@@ -189,6 +196,9 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
             then, so a cancelled statement is waited for, within the grace period.
         :param ssl_context: a context to use TLS with instead of one made from sslrootcert, sslcert and the like. TLS is
             required then, and the context decides what is verified.
+        :param password: the password, or a function that is given the :class:`HostSpec` of the host and returns it. It
+            is called when a server asks, once for each attempt to log in: a coroutine function in the event loop,
+            any other in a worker thread. What it raises ends ``connect()``.
         :param kwargs: connection keywords, which override those of `conninfo`.
         :raises ProgrammingError: wrong keywords or values.
         :raises OperationalError: no server could be reached, or none let us in; the message has every attempt.
@@ -201,7 +211,10 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
                 if stream is not None and ssl_context is not None:
                     raise ProgrammingError("ssl_context does nothing with a stream of your own: put TLS on the stream")
                 # Who we are and where sockets lie is asked of the file system, or even of a directory service.
-                options, encryption = await anyio.to_thread.run_sync(prepare, conninfo, kwargs, os.environ, ssl_context)
+                given = {**kwargs, "password": None if callable(password) else password}
+                options, encryption = await anyio.to_thread.run_sync(prepare, conninfo, given, os.environ, ssl_context)
+                if callable(password):
+                    options = dataclasses.replace(options, password=None, password_source=password)
                 wire, host = await open_session(options, encryption, grace_period, stream)
             except BaseException:
                 if isinstance(stream, anyio.abc.AsyncResource):
@@ -393,6 +406,30 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         :param force_rollback: roll the block back however it ends.
         """
         return AsyncTransaction(self, savepoint_name, force_rollback)
+
+    # -- passwords
+
+    async def change_password(self, user: str, password: str) -> None:
+        """Give a role another password, which is hashed here: the server, its log and the network see only the hash.
+
+        By the server's `password_encryption`, with its `scram_iterations`. A statement like others: without
+        autocommit it needs a commit().
+
+        :raises DataError: the password has a character that cannot be.
+        :raises Error: what the server says; only some roles may change the password of another one.
+
+        A cancellation leaves the old password in place, unless the statement was under way: then, as always, it is not
+        known whether it took effect. Manual: "ALTER ROLE", libpq's `PQchangePassword`.
+        """
+        cursor = AsyncRawCursor(self)
+        await cursor.execute("SELECT pg_catalog.current_setting('password_encryption')")
+        row: Any = await cursor.fetchone()
+        iterations = int(self.info.parameter_status("scram_iterations") or DEFAULT_SCRAM_ITERATIONS)
+        hashing = partial(encrypt_password, password, user, row[0], iterations=iterations)
+        hashed = await anyio.to_thread.run_sync(hashing, abandon_on_cancel=True)
+        # A utility statement takes no parameters.
+        statement = SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(user), Literal(hashed))
+        await cursor.execute(statement)
 
     # -- the end
 

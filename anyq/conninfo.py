@@ -16,7 +16,8 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Mapping
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ __all__ = [
     "ConnectOptions",
     "HostSpec",
     "Keyword",
+    "PasswordSource",
     "TlsOptions",
     "conninfo_to_dict",
     "make_conninfo",
@@ -108,6 +110,10 @@ class HostSpec:
         return None
 
 
+PasswordSource = Callable[[HostSpec], "str | None | Awaitable[str | None]"]
+"""What gives the password for a host when the server asks for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectOptions:
     """Hold everything that is known before connecting; defaults and environment are already in it."""
@@ -116,6 +122,12 @@ class ConnectOptions:
     user: str
     dbname: str
     password: str | None = field(default=None, repr=False)
+    password_source: PasswordSource | None = field(default=None, repr=False)
+    """Where to get the password instead."""
+    require_auth: str = ""
+    """The authentication methods that the server may ask for, or with "!" those that it may not; empty for all."""
+    scram_keys: tuple[bytes, bytes] | None = field(default=None, repr=False)
+    """The client key and the server key to use for SCRAM, which need no password."""
     connect_timeout: float | None = None
     """Seconds for each host, or None to wait for ever."""
     options: str | None = None
@@ -201,6 +213,8 @@ def resolve(
         hosts=hosts,
         user=user,
         password=values.get("password"),
+        require_auth=values.get("require_auth", ""),
+        scram_keys=_scram_keys(values, sources),
         dbname=values.get("dbname") or user,
         connect_timeout=_to_timeout(values.get("connect_timeout", "0"), sources.get("connect_timeout", "")),
         options=values.get("options"),
@@ -215,6 +229,32 @@ def resolve(
         tcp_user_timeout=positive("tcp_user_timeout"),
         session_settings=_session_settings(environ),
     )
+
+
+# Bytes of a key: those of the hash.
+_SCRAM_KEY_LENGTH = 32
+
+
+def _scram_keys(values: Mapping[str, str], sources: Mapping[str, str]) -> tuple[bytes, bytes] | None:
+    keys: list[bytes] = []
+    for keyword in ("scram_client_key", "scram_server_key"):
+        if keyword in values:
+            try:
+                key = b64decode(values[keyword], validate=True)
+            except ValueError:
+                key = b""
+            if len(key) != _SCRAM_KEY_LENGTH:
+                # Without the value and without the cause: who has it can log in.
+                raise ProgrammingError(f"{sources[keyword]} must be {_SCRAM_KEY_LENGTH} bytes in base64") from None
+            keys.append(key)
+    if not keys:
+        return None
+    if len(keys) == 1:
+        raise ProgrammingError(
+            "scram_client_key and scram_server_key must be given together: with one we log in, with the other the "
+            "server proves who it is"
+        )
+    return keys[0], keys[1]
 
 
 def default_user(environ: Mapping[str, str]) -> str:

@@ -20,6 +20,7 @@ from .._subscription import BUFFER_SIZE, Notify, Overflow
 from ..abc import AdaptContext, Params, Query
 from ..adapt import AdaptersMap
 from ..connection import GRACE_PERIOD, AsyncConnection, NoticeHandler
+from ..conninfo import PasswordSource
 from ..dbapi20 import ErrorClasses
 from ..protocol.constants import Format
 from ..rows import RowFactory, TupleRow, tuple_row
@@ -75,6 +76,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        password: str | PasswordSource | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
     ) -> Connection[CursorRow]: ...
@@ -93,6 +95,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        password: str | PasswordSource | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
     ) -> Connection[TupleRow]: ...
@@ -110,6 +113,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        password: str | PasswordSource | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
     ) -> Connection[Any]:
@@ -125,6 +129,9 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
             connection is closed.
         :param stream: an open anyio byte stream of the portal's event loop to use instead of dialing; see
             :meth:`AsyncConnection.connect`.
+        :param password: the password, or a function that is given the :class:`HostSpec` of the host and returns it. It
+            is called when a server asks, once for each attempt to log in: a coroutine function in the portal's event
+            loop, any other in a worker thread. What it raises ends ``connect()``.
         :param portal: the event loop to work in, by default that of the portal that the process shares.
         :param ssl_context: a context to use TLS with instead of one made from sslrootcert, sslcert and the like. TLS is
             required then, and the context decides what is verified.
@@ -145,6 +152,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
                 grace_period=grace_period,
                 stream=stream,
                 ssl_context=ssl_context,
+                password=password,
                 **kwargs,
             )
 
@@ -362,6 +370,19 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         :param force_rollback: roll the block back however it ends.
         """
         return Transaction(self, savepoint_name, force_rollback)
+
+    # -- passwords
+
+    def change_password(self, user: str, password: str) -> None:
+        """Give a role another password, which is hashed here: the server, its log and the network see only the hash.
+
+        By the server's `password_encryption`, with its `scram_iterations`. A statement like others: without
+        autocommit it needs a commit().
+
+        :raises DataError: the password has a character that cannot be.
+        :raises Error: what the server says; only some roles may change the password of another one.
+        """
+        self.call(self._async.change_password, user, password)
 
     # -- the end
 
