@@ -36,17 +36,21 @@ logger = logging.getLogger("anyq")
 T = TypeVar("T")
 
 _CANNOT_CONNECT_NOW = "57P03"
+"""What a server says that is starting or stopping: with TLS as without."""
 
 _AT_MOST = 64
 """Bytes to take of an answer that has one: to see that there are no others."""
 
 
 class Refusal(Exception):
-    """The server's own error, before it has let us in."""
+    """A login that failed on a stream that was there. What else is to be known about it is added by a subclass."""
 
-    def __init__(self, error: Error) -> None:
-        super().__init__(str(error))
+    def __init__(self, error: Error, *, refused: bool) -> None:
+        super().__init__(error)
         self.error = error
+        """What to raise in the end; with the reason of the other way in it, if that failed too."""
+        self.refused = refused
+        """Whether the server said so, before it had let us in: what it says later has nothing to do with TLS."""
 
 
 class _TlsFailed(Exception):
@@ -159,10 +163,10 @@ async def start_encrypted(
     Where it lets us choose, the other way is tried on a new connection to the same address: after a handshake that
     failed, and after the server's refusal. Both reasons are in the error then.
 
-    :param log_in: closes the stream that it is given if it fails; raises Refusal for what the server says before it has
-        let us in.
-    :raises DialError: TLS is not to be had and required, or both ways failed.
-    :raises Error: what `log_in` raises.
+    :param log_in: closes the stream that it is given if it fails; raises Refusal for what the server may have said.
+    :raises DialError: TLS is not to be had and required, or neither way can be had.
+    :raises Refusal: the last one of `log_in`.
+    :raises Error: what else `log_in` raises.
 
     A cancellation leaves no socket open, nor does an error.
     """
@@ -171,6 +175,7 @@ async def start_encrypted(
     failures: list[tuple[str, Error]] = []
     while True:
         with_tls = ways.pop(0)
+        refusal: Refusal | None = None
         try:
             if failures:
                 stream = await open_same(peer, options, backend=backend)
@@ -180,23 +185,28 @@ async def start_encrypted(
                     # On the same connection, and that was the other way.
                     with_tls, ways = False, []
             return await log_in(stream)
-        except Refusal as refusal:
-            error: Error = refusal.error
-            other_way = error.sqlstate != _CANNOT_CONNECT_NOW
+        except Refusal as refused:
+            refusal, error = refused, refused.error
+            other_way = refused.refused and error.sqlstate != _CANNOT_CONNECT_NOW
         except Error as failed:
-            error = failed
-            other_way = isinstance(failed, DialError) and not isinstance(failed, _DeadEnd)
+            error, other_way = failed, isinstance(failed, DialError) and not isinstance(failed, _DeadEnd)
         failures.append(("with TLS" if with_tls else "without TLS", error))
         if not ways or not other_way:
-            raise _combined(host, stream, failures) from error.__cause__
-        if isinstance(error, DialError) and with_tls:
+            break
+        if refusal is None and with_tls:
             # A refusal in clear will be told; that this connection could be read by others would not be.
             logger.warning("trying without TLS, as sslmode is %s: %s", options.tls.mode, error)
+    if len(failures) == 2:
+        cause, error = error.__cause__, _combined(host, stream, failures)
+        error.__cause__ = cause
+    if refusal is not None:
+        refusal.error = error
+        raise refusal
+    raise error
 
 
 def _combined(host: HostSpec, stream: SocketStream, failures: Sequence[tuple[str, Error]]) -> Error:
-    if len(failures) == 1:
-        return failures[0][1]
+    """Return the one error for both ways."""
     lines: list[Failure] = []
     for way, error in failures:
         reason = error.failures[0].reason if isinstance(error, DialError) and error.failures else str(error)

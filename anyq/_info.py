@@ -126,7 +126,7 @@ class ConnectionInfo:
             parameters["options"] = self.options
         if self._options.application_name:
             parameters["application_name"] = self._options.application_name
-        return parameters
+        return {**parameters, **self._options.tls.keywords()}
 
     @property
     def transaction_status(self) -> TransactionStatus:

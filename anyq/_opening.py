@@ -71,12 +71,14 @@ async def open_session(
                     return await start_encrypted(channel, host, options, encryption, backend, log_in), host
                 return await _log_in(channel, ProtocolSession(decode_rows), options, host, grace, backend), host
             raise ConnectionTimeout("the server did not complete the start-up within connect_timeout")
-        except DialError as error:
-            errors.append(error)
-        except Error as error:
+        except (Error, Refusal) as failed:
+            error = failed.error if isinstance(failed, Refusal) else failed
+            if isinstance(error, DialError):
+                errors.append(error)
+                continue
             if len(hosts) == 1:
                 if isinstance(error, OperationalError | NotSupportedError | InterfaceError):
-                    raise
+                    raise error from error.__cause__
                 raise OperationalError(*error.args, fields=error.diag.fields) from error
             errors.append(failure_at(host, channel if isinstance(channel, SocketStream) else None, error))
     raise combine_errors(errors)
@@ -92,16 +94,14 @@ async def _try_to_log_in(
 ) -> Wire:
     """Log in over a stream of our own.
 
-    :raises Refusal: the server said no before it had let us in.
+    :raises Refusal: what the server says, or we say of it.
     """
     session = ProtocolSession(decode_rows)
     encrypt = None if stream.tls is None else partial(encryption.start, host=host, required=True)
     try:
         return await _log_in(stream, session, options, host, grace, backend, encrypt)
     except Error as error:
-        if session.refused:
-            raise Refusal(error) from error
-        raise
+        raise Refusal(error, refused=session.refused) from error
 
 
 async def _log_in(

@@ -72,6 +72,25 @@ class TlsOptions:
         """Whether TLS without a verified certificate is not good enough."""
         return self.mode in ("verify-ca", "verify-full")
 
+    def keywords(self) -> dict[str, str]:
+        """Return what differs from the defaults as keywords and values, without the pass phrase."""
+        values: dict[str, str | None] = {
+            "sslmode": None if self.mode == "prefer" else self.mode,
+            "sslnegotiation": "direct" if self.direct else None,
+            "sslcert": self.cert,
+            "sslkey": self.key,
+            "sslcertmode": None if self.certmode == "allow" else self.certmode,
+            "sslrootcert": self.rootcert,
+            "sslcrl": self.crl,
+            "sslcrldir": self.crldir,
+            "sslsni": None if self.sni else "0",
+            "ssl_min_protocol_version": None if self.min_version == "TLSv1.2" else self.min_version,
+            "ssl_max_protocol_version": self.max_version,
+            "sslkeylogfile": self.keylogfile,
+            "channel_binding": None if self.channel_binding == "prefer" else self.channel_binding,
+        }
+        return {keyword: value for keyword, value in values.items() if value is not None}
+
     def default_file(self, name: str) -> str | None:
         """Return the path of one of the files that libpq takes if none is given."""
         return None if self.folder is None else os.path.join(self.folder, name)

@@ -570,6 +570,7 @@ async def test_info(proxy: Proxy, connect: Any) -> None:
         assert info.ssl_attribute("compression") == "off"
         assert info.ssl_attribute("nothing") is None
         assert info.hostaddr == "127.0.0.1"
+        assert info.get_parameters()["sslmode"] == "require"
     async with connect(proxy(), sslmode="disable") as conn:
         assert conn.info.ssl_attribute_names == []
         assert conn.info.ssl_attribute("protocol") is None

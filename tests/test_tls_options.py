@@ -122,6 +122,17 @@ def test_system_certificates_mean_verification() -> None:
         tls("sslrootcert=system", {"PGSSLMODE": "require"})
 
 
+def test_back_to_keywords() -> None:
+    """What conn.info.dsn has of it."""
+    text = (
+        "sslmode=verify-full sslnegotiation=direct sslcert=c sslkey=k sslcertmode=require sslrootcert=r sslcrl=l "
+        "sslcrldir=d sslsni=0 ssl_min_protocol_version=TLSv1.3 ssl_max_protocol_version=TLSv1.3 sslkeylogfile=f "
+        "channel_binding=require"
+    )
+    assert tls(text + " sslpassword=s3cr3t sslcompression=1").keywords() == conninfo_to_dict(text)
+    assert tls().keywords() == {}
+
+
 def test_spellings_of_require() -> None:
     assert tls("requiressl=1").mode == "require"
     assert resolve("postgresql://me@h?ssl=true", {}, HOME).tls.mode == "require"
