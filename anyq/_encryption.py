@@ -29,7 +29,7 @@ from .errors import Error, NotSupportedError, OperationalError
 from .protocol import frontend
 from .streams import SocketStream
 
-__all__ = ["Encryption", "Refusal", "start_encrypted"]
+__all__ = ["Encryption", "start_encrypted"]
 
 logger = logging.getLogger("anyq")
 
@@ -40,17 +40,6 @@ _CANNOT_CONNECT_NOW = "57P03"
 
 _AT_MOST = 64
 """Bytes to take of an answer that has one: to see that there are no others."""
-
-
-class Refusal(Exception):
-    """A login that failed on a stream that was there. What else is to be known about it is added by a subclass."""
-
-    def __init__(self, error: Error, *, refused: bool) -> None:
-        super().__init__(error)
-        self.error = error
-        """What to raise in the end; with the reason of the other way in it, if that failed too."""
-        self.refused = refused
-        """Whether the server said so, before it had let us in: what it says later has nothing to do with TLS."""
 
 
 class _TlsFailed(Exception):
@@ -157,16 +146,18 @@ async def start_encrypted(
     encryption: Encryption,
     backend: Backend,
     log_in: Callable[[SocketStream], Awaitable[T]],
+    refused: Callable[[], bool],
 ) -> T:
     """Return what `log_in` does on a stream to the server, with TLS or without as sslmode says.
 
     Where it lets us choose, the other way is tried on a new connection to the same address: after a handshake that
     failed, and after the server's refusal. Both reasons are in the error then.
 
-    :param log_in: closes the stream that it is given if it fails; raises Refusal for what the server may have said.
-    :raises DialError: TLS is not to be had and required, or neither way can be had.
-    :raises Refusal: the last one of `log_in`.
-    :raises Error: what else `log_in` raises.
+    :param log_in: closes the stream that it is given if it fails.
+    :param refused: tells whether `log_in` failed by what the server said before it had let us in. What it says later
+        has nothing to do with the way.
+    :raises DialError: TLS is not to be had and required, or both ways failed.
+    :raises Error: what `log_in` raises; if both ways failed with the same SQLSTATE, one of that class for both.
 
     A cancellation leaves no socket open, nor does an error.
     """
@@ -175,7 +166,6 @@ async def start_encrypted(
     failures: list[tuple[str, Error]] = []
     while True:
         with_tls = ways.pop(0)
-        refusal: Refusal | None = None
         try:
             if failures:
                 stream = await open_same(peer, options, backend=backend)
@@ -185,24 +175,18 @@ async def start_encrypted(
                     # On the same connection, and that was the other way.
                     with_tls, ways = False, []
             return await log_in(stream)
-        except Refusal as refused:
-            refusal, error = refused, refused.error
-            other_way = refused.refused and error.sqlstate != _CANNOT_CONNECT_NOW
-        except Error as failed:
-            error, other_way = failed, isinstance(failed, DialError) and not isinstance(failed, _DeadEnd)
-        failures.append(("with TLS" if with_tls else "without TLS", error))
-        if not ways or not other_way:
-            break
-        if refusal is None and with_tls:
-            # A refusal in clear will be told; that this connection could be read by others would not be.
-            logger.warning("trying without TLS, as sslmode is %s: %s", options.tls.mode, error)
-    if len(failures) == 2:
-        cause, error = error.__cause__, _combined(host, stream, failures)
-        error.__cause__ = cause
-    if refusal is not None:
-        refusal.error = error
-        raise refusal
-    raise error
+        except DialError as error:
+            failures.append(("with TLS", error))
+            if ways and not isinstance(error, _DeadEnd):
+                # A refusal in clear will be told; that this connection could be read by others would not be.
+                logger.warning("trying without TLS, as sslmode is %s: %s", options.tls.mode, error)
+                continue
+        except Error as error:
+            failures.append(("with TLS" if with_tls else "without TLS", error))
+            if ways and refused() and error.sqlstate != _CANNOT_CONNECT_NOW:
+                continue
+        last = failures[-1][1]
+        raise last if len(failures) == 1 else _combined(host, stream, failures) from last.__cause__
 
 
 def _combined(host: HostSpec, stream: SocketStream, failures: Sequence[tuple[str, Error]]) -> Error:

@@ -16,7 +16,7 @@ from ._binding import ChannelBinding
 from .conninfo import ConnectOptions, HostSpec
 from .errors import InterfaceError, NotSupportedError, OperationalError, RemoteProtocolError
 from .protocol import auth, backend, frontend
-from .protocol.constants import PROTOCOL_3_0
+from .protocol.session import show_version
 from .wire import Wire
 
 _METHODS: dict[type[backend.Authentication], tuple[str, str]] = {
@@ -46,9 +46,10 @@ def check_policy(options: ConnectOptions) -> None:
         )
 
 
-async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec) -> None:
+async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec, version: int) -> None:
     """Bring a new session to the point where it takes requests.
 
+    :param version: the version of the protocol to ask for; the server may choose an older one.
     :raises OperationalError: the server refuses, wants what we do not have, or what `require_auth` forbids.
     :raises RemoteProtocolError: the server breaks the protocol, or cannot prove that it knows the password.
 
@@ -60,11 +61,16 @@ async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec) -> None:
     session = wire.session
     password = _Password(options, host)
     policy = _Policy(options)
-    session.start(options.startup_parameters(), PROTOCOL_3_0)
+    session.start(options.startup_parameters(), version)
     scram: auth.ScramClient | None = None
     binding = ChannelBinding(wire.channel, options.tls.channel_binding, options.tls.certmode)
     while True:
         message = await wire.next_authentication()
+        if session.protocol_version < options.min_protocol_version:
+            raise OperationalError(
+                f"the server speaks version {show_version(session.protocol_version)} of the protocol, which is less "
+                "than min_protocol_version"
+            )
         if message is not None:
             binding.check(message)
         match message:

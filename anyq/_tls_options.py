@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import ssl
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ._userfiles import user_file
 from .errors import ProgrammingError
 
 __all__ = ["TLS_KEYWORDS", "TlsOptions", "resolve_tls"]
@@ -110,7 +110,7 @@ def resolve_tls(
     :raises ProgrammingError: a value is none of its keyword's, or two of them contradict each other.
     """
     if context is not None:
-        values = _without_environment(values, sources)
+        values = _without_overridden(values, sources)
     for keyword, choices in _CHOICES.items():
         if keyword in values and values[keyword] not in choices:
             raise ProgrammingError(f"{sources[keyword]} must be one of {', '.join(choices)}, not {values[keyword]!r}")
@@ -153,18 +153,18 @@ def resolve_tls(
         max_version=max_version,
         keylogfile=values.get("sslkeylogfile"),
         channel_binding=values.get("channel_binding", "prefer"),
-        folder=_folder(environ),
+        folder=user_file(".postgresql", "", environ),
         context=context,
     )
 
 
-def _without_environment(values: Mapping[str, str], sources: Mapping[str, str]) -> dict[str, str]:
-    """Leave out what a context given by keyword overrides."""
+def _without_overridden(values: Mapping[str, str], sources: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what a context given by keyword overrides: the environment, and a service."""
     overridden = {"sslmode", *_DECIDED_BY_CONTEXT}
     return {
         keyword: value
         for keyword, value in values.items()
-        if keyword not in overridden or not sources[keyword].startswith("environment")
+        if keyword not in overridden or sources[keyword].startswith("connection option")
     }
 
 
@@ -197,20 +197,3 @@ def _version(values: Mapping[str, str], sources: Mapping[str, str], keyword: str
         if version.lower() == values[keyword].lower():
             return version
     raise ProgrammingError(f"{sources[keyword]} must be one of {', '.join(_VERSIONS)}, not {values[keyword]!r}")
-
-
-def _folder(environ: Mapping[str, str]) -> str | None:
-    """Return the user's folder for PostgreSQL's files, whether it exists or not."""
-    if sys.platform == "win32":
-        base = environ.get("APPDATA")
-        return os.path.join(base, "postgresql") if base else None
-    home = environ.get("HOME")
-    if not home:
-        # This module does not exist on Windows.
-        import pwd
-
-        try:
-            home = pwd.getpwuid(os.geteuid()).pw_dir
-        except KeyError:
-            return None
-    return os.path.join(home, ".postgresql")

@@ -23,7 +23,7 @@ from typing_extensions import Self, TypeVar
 from ._execution import Executor
 from ._info import ConnectionInfo, python_codec
 from ._notifies import AsyncNotifies
-from ._opening import open_session, prepare
+from ._opening import Dial, open_session, prepare
 from ._settings import TransactionSettings
 from ._subscription import BUFFER_SIZE, Notify, Overflow
 from .abc import AdaptContext, Params, Query
@@ -95,8 +95,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
     def __init__(
         self,
         wire: Wire,
-        options: ConnectOptions,
         host: HostSpec,
+        options: ConnectOptions,
         *,
         autocommit: bool,
         prepare_threshold: int | None,
@@ -143,6 +143,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
         ssl_context: ssl.SSLContext | None = None,
         password: str | PasswordSource | None = None,
         **kwargs: str | int | float | None,
@@ -161,6 +162,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
         ssl_context: ssl.SSLContext | None = None,
         password: str | PasswordSource | None = None,
         **kwargs: str | int | float | None,
@@ -178,6 +180,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
         ssl_context: ssl.SSLContext | None = None,
         password: str | PasswordSource | None = None,
         **kwargs: str | int | float | None,
@@ -194,6 +197,9 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
             connection is closed.
         :param stream: an open anyio byte stream to the server to use instead of dialing. There is no second connection
             then, so a cancelled statement is waited for, within the grace period.
+        :param dial: called with each :class:`HostSpec` to try, awaited, and has to return an open anyio byte stream to
+            that server; takes the place of our own sockets, also for cancelling statements. Where it raises OSError or
+            an OperationalError the next host is tried; whatever else it raises is passed on.
         :param ssl_context: a context to use TLS with instead of one made from sslrootcert, sslcert and the like. TLS is
             required then, and the context decides what is verified.
         :param password: the password, or a function that is given the :class:`HostSpec` of the host and returns it. It
@@ -203,27 +209,30 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         :raises ProgrammingError: wrong keywords or values.
         :raises OperationalError: no server could be reached, or none let us in; the message has every attempt.
 
-        A cancellation leaves nothing behind.
+        A cancellation leaves nothing behind; reading files or asking the user database goes on in its worker thread,
+        and is forgotten.
         """
 
         async def connect() -> AsyncConnection[Any]:
             try:
-                if stream is not None and ssl_context is not None:
+                if ssl_context is not None and (stream is not None or dial is not None):
                     raise ProgrammingError("ssl_context does nothing with a stream of your own: put TLS on the stream")
-                # Who we are and where sockets lie is asked of the file system, or even of a directory service.
+                # Files are read, and a directory service may be asked, by what may hang and changes nothing.
                 given = {**kwargs, "password": None if callable(password) else password}
-                options, encryption = await anyio.to_thread.run_sync(prepare, conninfo, given, os.environ, ssl_context)
+                options, encryption = await anyio.to_thread.run_sync(
+                    prepare, conninfo, given, os.environ, ssl_context, abandon_on_cancel=True
+                )
                 if callable(password):
-                    options = dataclasses.replace(options, password=None, password_source=password)
-                wire, host = await open_session(options, encryption, grace_period, stream)
+                    options = dataclasses.replace(
+                        options, password=None, host_passwords=(), password_source=password
+                    )
+                opened = await open_session(options, encryption, grace_period, stream, dial)
             except BaseException:
                 if isinstance(stream, anyio.abc.AsyncResource):
                     await anyio.aclose_forcefully(stream)
                 raise
             return cls(
-                wire,
-                options,
-                host,
+                *opened,
                 autocommit=autocommit,
                 prepare_threshold=prepare_threshold,
                 row_factory=cast(AsyncRowFactory[Any], row_factory or tuple_row),

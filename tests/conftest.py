@@ -11,9 +11,11 @@ import faulthandler
 import importlib.util
 import os
 import secrets
+import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -51,6 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if external_dsn() is None:
         for name in [name for name in os.environ if name.startswith("PG")]:
             del os.environ[name]
+        # Nor may the passwords of whoever runs them: this file does not exist.
+        os.environ["PGPASSFILE"] = os.path.join(os.path.dirname(__file__), "no-password-file")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -180,3 +184,11 @@ async def schema(anyio_backend: object, dsn: str) -> AsyncIterator[str]:
         await connection.execute(f"CREATE SCHEMA {name}".encode())
         yield name
         await connection.execute(f"DROP SCHEMA {name} CASCADE".encode())
+
+
+@pytest.fixture
+async def warm_loop(anyio_backend: Any) -> None:
+    """Let anyio start its thread, with sockets of its own, if the loop cannot watch any."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        await anyio.wait_writable(ours)

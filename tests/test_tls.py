@@ -463,6 +463,27 @@ async def test_files_are_read_in_a_thread(
     assert threads[0] != threading.get_ident()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="what is watched are the functions of Unix")
+async def test_nothing_blocks(proxy: Proxy, connect: Any, certificates: Certificates) -> None:
+    from tests.blocking import calls_that_block
+
+    running = proxy(verify=True)
+    options = {
+        "sslmode": "verify-full",
+        "sslrootcert": certificates.root,
+        "sslcrl": certificates.crl,
+        "sslcert": certificates.certificate("client"),
+        "sslkey": certificates.key("client"),
+        "sslcertmode": "require",
+    }
+    # What is done for the first time only, such as imports, is not of interest.
+    for _ in range(2):
+        with calls_that_block() as found:
+            async with connect(running, **options) as conn:
+                await conn.cancel_safe()
+    assert found == [], found[0]
+
+
 # --- versions and negotiation
 
 

@@ -271,6 +271,23 @@ async def test_two_reasons(context: ssl.SSLContext) -> None:
     assert "with TLS: wrong password\n- " in message and "without TLS: no entry" in message
 
 
+async def test_no_other_host_after_two_refusals(context: ssl.SSLContext) -> None:
+    async def with_tls(client: FakeClient) -> None:
+        await client.start_tls(context)
+        await client.expect(fm.Startup)
+        await client.send(refusal("28P01", "wrong password"))
+
+    async def in_clear(client: FakeClient) -> None:
+        await client.expect(fm.Startup)
+        await client.send(refusal("28000", "no entry"))
+
+    async with fake_server(with_tls, in_clear) as first, fake_server() as second:
+        hosts = {"host": f"{first.host},{second.host}", "port": f"{first.port},{second.port}"}
+        with pytest.raises(e.OperationalError, match="with TLS: wrong password\n- .*without TLS: no entry"):
+            await connect(first, sslmode="prefer", **hosts)
+    assert second.clients == []
+
+
 @pytest.mark.parametrize("let_in_first", [False, True])
 async def test_no_other_way_where_it_would_not_help(let_in_first: bool, context: ssl.SSLContext) -> None:
     """The server is starting, or has let us in and found that there is no such database."""
@@ -294,7 +311,24 @@ async def test_no_other_way_after_a_lost_connection(context: ssl.SSLContext) -> 
         await client.start_tls(context)
         await client.expect(fm.Startup)
 
-    assert "closed the connection during the start-up" in await refused(script, sslmode="prefer")
+    # With the newest version there would be an attempt with the oldest one, with TLS as well.
+    message = await refused(script, sslmode="prefer", max_protocol_version="3.0")
+    assert "closed the connection during the start-up" in message
+
+
+async def test_an_older_version_of_the_protocol_with_tls(context: ssl.SSLContext) -> None:
+    """Asked for on a connection of its own, which has TLS too."""
+
+    async def script(client: FakeClient) -> None:
+        await client.start_tls(context)
+        await client.expect(fm.Startup)
+
+    async with (
+        fake_server(script, let_in_over_tls(context)) as server,
+        await connect(server, sslmode="require") as conn,
+    ):
+        assert conn.info.ssl_in_use
+        assert conn.info.protocol_version == 30000
 
 
 async def test_the_next_host(context: ssl.SSLContext) -> None:

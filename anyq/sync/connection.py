@@ -16,6 +16,7 @@ from anyio.from_thread import BlockingPortal
 from typing_extensions import ParamSpec, Self, TypeVar
 
 from .._info import ConnectionInfo
+from .._opening import Dial
 from .._subscription import BUFFER_SIZE, Notify, Overflow
 from ..abc import AdaptContext, Params, Query
 from ..adapt import AdaptersMap
@@ -75,6 +76,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
         ssl_context: ssl.SSLContext | None = None,
         password: str | PasswordSource | None = None,
         portal: BlockingPortal | None = None,
@@ -94,6 +96,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
         ssl_context: ssl.SSLContext | None = None,
         password: str | PasswordSource | None = None,
         portal: BlockingPortal | None = None,
@@ -112,6 +115,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
         ssl_context: ssl.SSLContext | None = None,
         password: str | PasswordSource | None = None,
         portal: BlockingPortal | None = None,
@@ -129,6 +133,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
             connection is closed.
         :param stream: an open anyio byte stream of the portal's event loop to use instead of dialing; see
             :meth:`AsyncConnection.connect`.
+        :param dial: opens streams to hosts, in the portal's event loop; see :meth:`AsyncConnection.connect`.
         :param password: the password, or a function that is given the :class:`HostSpec` of the host and returns it. It
             is called when a server asks, once for each attempt to log in: a coroutine function in the portal's event
             loop, any other in a worker thread. What it raises ends ``connect()``.
@@ -151,6 +156,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
                 context=context,
                 grace_period=grace_period,
                 stream=stream,
+                dial=dial,
                 ssl_context=ssl_context,
                 password=password,
                 **kwargs,
