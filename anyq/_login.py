@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import anyio
 import anyio.to_thread
 
+from ._binding import ChannelBinding
 from .conninfo import ConnectOptions, HostSpec
 from .errors import InterfaceError, NotSupportedError, OperationalError, RemoteProtocolError
 from .protocol import auth, backend, frontend
@@ -62,6 +63,7 @@ async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec, version: i
     policy = _Policy(options)
     session.start(options.startup_parameters(), version)
     scram: auth.ScramClient | None = None
+    binding = ChannelBinding(wire.channel, options.tls.channel_binding, options.tls.certmode)
     while True:
         message = await wire.next_authentication()
         if session.protocol_version < options.min_protocol_version:
@@ -69,6 +71,8 @@ async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec, version: i
                 f"the server speaks version {show_version(session.protocol_version)} of the protocol, which is less "
                 "than min_protocol_version"
             )
+        if message is not None:
+            binding.check(message)
         match message:
             case None:
                 return
@@ -76,6 +80,7 @@ async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec, version: i
                 if scram is not None and not scram.verified:
                     raise RemoteProtocolError("the server let us in without proving that it knows the password")
                 policy.check_end()
+                binding.check_in(scram)
                 # From here on the server only reports, until it is ready.
             case backend.AuthenticationCleartextPassword():
                 policy.check(*_METHODS[type(message)])
@@ -88,14 +93,10 @@ async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec, version: i
                 if scram is not None:
                     raise RemoteProtocolError("the server began SASL authentication a second time")
                 policy.check_sasl(message.mechanisms)
-                if auth.SCRAM_SHA_256 not in message.mechanisms:
-                    raise NotSupportedError(
-                        f"the server asks for SASL authentication by {', '.join(message.mechanisms)}; "
-                        f"anyq knows {auth.SCRAM_SHA_256}"
-                    )
+                mechanism, data = binding.choose(message.mechanisms)
                 keys = None if options.scram_keys is None else auth.ScramKeys(*options.scram_keys)
-                scram = auth.ScramClient(await password.get() if keys is None else "", keys=keys)
-                frontend.sasl_initial_response(session.outgoing, auth.SCRAM_SHA_256, scram.first_message())
+                scram = auth.ScramClient(await password.get() if keys is None else "", mechanism, data, keys=keys)
+                frontend.sasl_initial_response(session.outgoing, mechanism, scram.first_message())
             case backend.AuthenticationSASLContinue() if scram is not None and scram.expected == "first":
                 frontend.sasl_response(session.outgoing, await _answer(scram, password, message.data))
             case backend.AuthenticationSASLFinal() if scram is not None and scram.expected == "final":

@@ -5,13 +5,17 @@ Knows the order in which hosts are tried, and when the next one is. Must not kno
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import anyio
 import anyio.abc
 
+from . import conninfo as _conninfo
 from ._accel import decode_rows
+from ._encryption import Encryption, start_encrypted
 from ._login import check_policy, log_in
 from ._targets import why_unsuitable
 from .backends import Backend, current_backend
@@ -33,7 +37,7 @@ from .protocol.session import ProtocolSession
 from .streams import Channel, SocketStream, as_channel
 from .wire import Wire
 
-__all__ = ["Dial", "Opened", "open_session"]
+__all__ = ["Dial", "Opened", "open_session", "prepare"]
 
 Dial = Callable[[HostSpec], Awaitable[anyio.abc.ByteStream]]
 """What opens a stream to a host, in place of our own sockets."""
@@ -48,11 +52,30 @@ class Opened(NamedTuple):
     """Those of this host, with its own password."""
 
 
+def prepare(
+    conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str], ssl_context: ssl.SSLContext | None = None
+) -> tuple[ConnectOptions, Encryption]:
+    """Return what :func:`open_session` needs. Blocks: whatever is to be read from files is read here.
+
+    :raises ProgrammingError: see :func:`conninfo.resolve`; files that TLS cannot use are told of when it is to be used.
+    """
+    options = _conninfo.resolve(conninfo, kwargs, environ, ssl_context)
+    encryption = Encryption(options.tls)
+    if any(encryption.ways(host)[0] for host in options.hosts):
+        encryption.prepare()
+    return options, encryption
+
+
 async def open_session(
-    options: ConnectOptions, grace: float, stream: anyio.abc.ByteStream | None = None, dial: Dial | None = None
+    options: ConnectOptions,
+    encryption: Encryption,
+    grace: float,
+    stream: anyio.abc.ByteStream | None = None,
+    dial: Dial | None = None,
 ) -> Opened:
     """Return a session that is ready and suits, on the first host that lets us in.
 
+    :param encryption: for our own sockets; TLS in streams of the caller's is the caller's business.
     :param stream: a stream that is open, which takes the place of all hosts.
     :param dial: what opens streams to hosts.
     :raises OperationalError: there is none; the message has every attempt.
@@ -70,7 +93,7 @@ async def open_session(
     elif dial is not None:
         way = _Dialled(dial)
     else:
-        way = _Sockets(options, backend)
+        way = _Sockets(options, backend, encryption)
     return await _Opening(options, grace, backend, way).run()
 
 
@@ -91,16 +114,17 @@ class _Way(Protocol):
         ...
 
     def again(self, host: HostSpec, channel: Channel) -> _Again | None:
-        """Return what makes one more stream to the same server; None if nobody can."""
+        """Return what makes one more stream to the same server, with TLS if `channel` has it; None if nobody can."""
         ...
 
 
 class _Sockets:
     """Sockets of our own."""
 
-    def __init__(self, options: ConnectOptions, backend: Backend) -> None:
+    def __init__(self, options: ConnectOptions, backend: Backend, encryption: Encryption) -> None:
         self._options = options
         self._backend = backend
+        self.encryption = encryption
 
     async def open(self, host: HostSpec, deadline: float) -> Channel:
         return await open_host(host, self._options, backend=self._backend, deadline=deadline)
@@ -110,7 +134,8 @@ class _Sockets:
         peer = channel.peer
 
         async def open_again() -> Channel:
-            return await open_same(peer, self._options, backend=self._backend)
+            stream = await open_same(peer, self._options, backend=self._backend)
+            return stream if channel.tls is None else await self.encryption.start(stream, host, required=True)
 
         return open_again
 
@@ -181,6 +206,8 @@ class _Opening:
         """Whether the login that failed last would fail in the same way on any other host."""
         self._version_refused = False
         """Whether it may have been the version of the protocol that was refused."""
+        self._refused = False
+        """Whether it was the server that said no, before it had let us in."""
 
     async def run(self) -> Opened:
         target = self._options.target_session_attrs
@@ -207,11 +234,11 @@ class _Opening:
         options = self._options.for_host(host)
         deadline = host_deadline(options)
         channel: Channel | None = None
-        self._final = False
+        self._final = self._refused = False
         try:
             channel = await self._way.open(host, deadline)
             with anyio.CancelScope(deadline=deadline):
-                wire = await self._log_in(host, channel, options)
+                wire = await self._log_in_somehow(host, channel, options)
                 reason = await self._look_at(wire, target)
                 if reason is None:
                     wire.grace = self._grace
@@ -221,6 +248,8 @@ class _Opening:
             raise ConnectionTimeout("the server did not complete the start-up within connect_timeout")
         except DialError as dial_error:
             self._errors.append(dial_error)
+            if self._final:
+                raise combine_errors(self._errors) from dial_error.__cause__
             return None
         except Error as failed:
             error = self._told_where_from(failed, options)
@@ -233,7 +262,16 @@ class _Opening:
             raise combine_errors(self._errors)
         return None
 
-    async def _log_in(self, host: HostSpec, channel: Channel, options: ConnectOptions) -> Wire:
+    async def _log_in_somehow(self, host: HostSpec, channel: Channel, options: ConnectOptions) -> Wire:
+        """Log in with TLS or without; a stream of the caller's is taken as it is."""
+        if not isinstance(self._way, _Sockets):
+            return await self._log_in(host, options, channel)
+        assert isinstance(channel, SocketStream)
+        log_in = partial(self._log_in, host, options)
+        encryption = self._way.encryption
+        return await start_encrypted(channel, host, options, encryption, self._backend, log_in, lambda: self._refused)
+
+    async def _log_in(self, host: HostSpec, options: ConnectOptions, channel: Channel) -> Wire:
         again = self._way.again(host, channel)
         version = options.max_protocol_version
         if version is None:
@@ -260,6 +298,7 @@ class _Opening:
             if isinstance(error, Error):
                 self._final = _is_final(error, wire.closed)
                 self._version_refused = _is_about_version(error, wire.closed, session)
+                self._refused = session.refused
             await _give_up(wire)
             raise
         return wire

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import ssl
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from types import TracebackType
@@ -19,11 +20,10 @@ import anyio.abc
 import anyio.to_thread
 from typing_extensions import Self, TypeVar
 
-from . import conninfo as _conninfo
 from ._execution import Executor
 from ._info import ConnectionInfo, python_codec
 from ._notifies import AsyncNotifies
-from ._opening import Dial, open_session
+from ._opening import Dial, open_session, prepare
 from ._settings import TransactionSettings
 from ._subscription import BUFFER_SIZE, Notify, Overflow
 from .abc import AdaptContext, Params, Query
@@ -144,6 +144,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
         dial: Dial | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         password: str | PasswordSource | None = None,
         **kwargs: str | int | float | None,
     ) -> AsyncConnecting[AsyncConnection[CursorRow]]: ...
@@ -162,6 +163,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
         dial: Dial | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         password: str | PasswordSource | None = None,
         **kwargs: str | int | float | None,
     ) -> AsyncConnecting[AsyncConnection[TupleRow]]: ...
@@ -179,6 +181,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
         dial: Dial | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         password: str | PasswordSource | None = None,
         **kwargs: str | int | float | None,
     ) -> AsyncConnecting[Any]:
@@ -197,6 +200,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         :param dial: called with each :class:`HostSpec` to try, awaited, and has to return an open anyio byte stream to
             that server; takes the place of our own sockets, also for cancelling statements. Where it raises OSError or
             an OperationalError the next host is tried; whatever else it raises is passed on.
+        :param ssl_context: a context to use TLS with instead of one made from sslrootcert, sslcert and the like. TLS is
+            required then, and the context decides what is verified.
         :param password: the password, or a function that is given the :class:`HostSpec` of the host and returns it. It
             is called when a server asks, once for each attempt to log in: a coroutine function in the event loop,
             any other in a worker thread. What it raises ends ``connect()``.
@@ -210,16 +215,18 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
 
         async def connect() -> AsyncConnection[Any]:
             try:
+                if ssl_context is not None and (stream is not None or dial is not None):
+                    raise ProgrammingError("ssl_context does nothing with a stream of your own: put TLS on the stream")
                 # Files are read, and a directory service may be asked, by what may hang and changes nothing.
                 given = {**kwargs, "password": None if callable(password) else password}
-                options = await anyio.to_thread.run_sync(
-                    _conninfo.resolve, conninfo, given, os.environ, abandon_on_cancel=True
+                options, encryption = await anyio.to_thread.run_sync(
+                    prepare, conninfo, given, os.environ, ssl_context, abandon_on_cancel=True
                 )
                 if callable(password):
                     options = dataclasses.replace(
                         options, password=None, host_passwords=(), password_source=password
                     )
-                opened = await open_session(options, grace_period, stream, dial)
+                opened = await open_session(options, encryption, grace_period, stream, dial)
             except BaseException:
                 if isinstance(stream, anyio.abc.AsyncResource):
                     await anyio.aclose_forcefully(stream)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import ssl
 import sys
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -23,6 +24,7 @@ from ._connstrings import KEYWORDS, SPACE, Keyword, is_encodable, parse_conninfo
 from ._hosts import HostSpec, resolve_hosts
 from ._passfile import default_passfile, find_passwords
 from ._service import read_service
+from ._tls_options import TlsOptions, resolve_tls
 from .errors import NotSupportedError, ProgrammingError
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "HostSpec",
     "Keyword",
     "PasswordSource",
+    "TlsOptions",
     "conninfo_to_dict",
     "make_conninfo",
     "parse_conninfo",
@@ -120,7 +123,7 @@ class ConnectOptions:
     options: str | None = None
     application_name: str | None = None
     client_encoding: str = "UTF8"
-    sslmode: str = "prefer"
+    tls: TlsOptions = TlsOptions()
     keepalives: bool = True
     keepalives_idle: int | None = None
     """Seconds; None for the system's default, as with the next two."""
@@ -159,12 +162,10 @@ class ConnectOptions:
 # Settings of the session that libpq takes from the environment, which have no keyword.
 _SESSION_VARIABLES = {"PGDATESTYLE": "datestyle", "PGTZ": "timezone", "PGGEQO": "geqo"}
 
-_SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-# "allow" and "prefer" do without TLS if the server does, and so do we for now.
-_SSLMODES_WITHOUT_TLS = ("disable", "allow", "prefer")
 
-
-def resolve(conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str]) -> ConnectOptions:
+def resolve(
+    conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str], ssl_context: ssl.SSLContext | None = None
+) -> ConnectOptions:
     """Return the options to connect with: keywords, else the string, the service, the environment, defaults.
 
     An empty value means the default, not the environment, as in libpq. It may read files: the user database if no
@@ -172,6 +173,7 @@ def resolve(conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str]
     looks for the server's socket, see `default_host`. So call it in a worker thread if that matters.
 
     :param environ: usually `os.environ`.
+    :param ssl_context: the caller's own, instead of one made from files.
     :raises ProgrammingError: the string is badly formed, a keyword is unknown, or a value makes no sense.
     :raises NotSupportedError: an option asks for something that is not there.
     """
@@ -207,8 +209,6 @@ def resolve(conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str]
         return PROTOCOL_VERSIONS[choice(keyword, PROTOCOL_VERSIONS, "")] if keyword in values else None
 
     hosts = resolve_hosts(values.get("host", ""), values.get("hostaddr", ""), values.get("port", ""))
-    if "sslmode" in values:
-        _check_sslmode(values["sslmode"], sources["sslmode"], hosts)
     user = values.get("user") or default_user(environ)
     dbname = values.get("dbname") or user
     encoding = values.get("client_encoding", "UTF8")
@@ -234,7 +234,7 @@ def resolve(conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str]
         application_name=values.get("application_name") or values.get("fallback_application_name"),
         # libpq's "auto" is the encoding of the locale. Text in Python has none, so it is UTF-8.
         client_encoding="UTF8" if encoding == "auto" else encoding,
-        sslmode=values.get("sslmode", "prefer"),
+        tls=resolve_tls(values, sources, environ, ssl_context),
         keepalives=integer("keepalives") != 0,
         keepalives_idle=positive("keepalives_idle"),
         keepalives_interval=positive("keepalives_interval"),
@@ -336,14 +336,6 @@ def default_user(environ: Mapping[str, str]) -> str:
     return name
 
 
-def _check_sslmode(value: str, source: str, hosts: tuple[HostSpec, ...]) -> None:
-    if value not in _SSLMODES:
-        raise ProgrammingError(f"{source} must be one of {', '.join(_SSLMODES)}, not {value!r}")
-    # TLS is not used on Unix-domain sockets, whatever the mode.
-    if value not in _SSLMODES_WITHOUT_TLS and any(host.socket_path is None for host in hosts):
-        raise NotSupportedError(
-            f"{source}: TLS comes in a later version, so sslmode {value!r} cannot be kept yet"
-        )
 
 
 def _to_timeout(text: str, source: str) -> float | None:

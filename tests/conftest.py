@@ -23,8 +23,12 @@ from anyq._embedded import ServerUnavailable
 from tests.server import Server, external_dsn, open_server
 
 if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
+
     # At run time a fixture imports it: tests of single modules do not need the whole driver to import.
     from anyq import AsyncConnection
+    from tests.certificates import Certificates
+    from tests.tls_server import TlsServer
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile(
@@ -129,6 +133,36 @@ def embedded_server(server: Server) -> Server:
 def dsn(server: Server) -> str:
     """The connection string of the server."""
     return server.dsn
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates of all kinds, right and wrong, in files."""
+    from tests.certificates import Certificates
+
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def tls_portal() -> Iterator[BlockingPortal]:
+    """The event loop, in a thread, of proxies that have TLS for the embedded server."""
+    from anyio.from_thread import start_blocking_portal
+
+    with start_blocking_portal("asyncio") as portal:
+        yield portal
+
+
+@pytest.fixture(scope="session")
+def tls_server(certificates: Certificates) -> Iterator[TlsServer]:
+    """A PostgreSQL that has TLS itself, where the machine has one."""
+    from tests.tls_server import TlsServer
+
+    try:
+        server = TlsServer(certificates)
+    except ServerUnavailable as error:
+        pytest.skip(str(error))
+    yield server
+    server.close()
 
 
 @pytest.fixture

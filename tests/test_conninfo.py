@@ -21,6 +21,7 @@ from anyq.conninfo import (
     KEYWORDS,
     ConnectOptions,
     HostSpec,
+    TlsOptions,
     conninfo_to_dict,
     make_conninfo,
     parse_conninfo,
@@ -267,7 +268,7 @@ def test_keywords_are_those_of_libpq() -> None:
         f"postgresql://u:x@[{SECRET}@h",
         f"password={SECRET}\udcff",
         f"password={SECRET} port=x",
-        f"password={SECRET} sslpassword={SECRET}",
+        f"password={SECRET} sslpassword={SECRET} sslmode=x",
     ],
 )
 def test_password_is_in_no_message(text: str) -> None:
@@ -360,10 +361,10 @@ def test_precedence() -> None:
 
 def test_the_obsolete_variable_for_tls() -> None:
     unix = {"user": "u", "host": "@x"}
-    assert resolve("", unix, {"PGREQUIRESSL": "1"}).sslmode == "require"
-    assert resolve("", unix, {"PGREQUIRESSL": "0"}).sslmode == "prefer"
-    assert resolve("", unix, {"PGREQUIRESSL": "1", "PGSSLMODE": "disable"}).sslmode == "disable"
-    assert resolve("sslmode=allow", unix, {"PGREQUIRESSL": "1"}).sslmode == "allow"
+    assert resolve("", unix, {"PGREQUIRESSL": "1"}).tls.mode == "require"
+    assert resolve("", unix, {"PGREQUIRESSL": "0"}).tls.mode == "prefer"
+    assert resolve("", unix, {"PGREQUIRESSL": "1", "PGSSLMODE": "disable"}).tls.mode == "disable"
+    assert resolve("sslmode=allow", unix, {"PGREQUIRESSL": "1"}).tls.mode == "allow"
 
 
 def test_every_environment_variable() -> None:
@@ -401,7 +402,7 @@ def test_every_environment_variable() -> None:
         options="-c x.y=z",
         application_name="app",
         client_encoding="LATIN1",
-        sslmode="allow",
+        tls=TlsOptions(mode="allow", folder=options.tls.folder),
         requirepeer="postgres",
         min_protocol_version=0x30000,
         max_protocol_version=0x30002,
@@ -422,7 +423,9 @@ def test_every_environment_variable() -> None:
 
 def test_defaults() -> None:
     options = resolve("", NOWHERE, {})
-    assert options == ConnectOptions(hosts=(HostSpec("h", None, 5432),), user="me", dbname="me")
+    # Where the default files for TLS are depends on whose home directory it is.
+    tls = TlsOptions(folder=options.tls.folder)
+    assert options == ConnectOptions(hosts=(HostSpec("h", None, 5432),), user="me", dbname="me", tls=tls)
     assert options.connect_timeout is None
     assert options.startup_parameters() == {"user": "me", "database": "me", "client_encoding": "UTF8"}
 
@@ -552,16 +555,6 @@ def test_application_name() -> None:
 def test_client_encoding() -> None:
     assert resolve("client_encoding=auto", NOWHERE, {}).client_encoding == "UTF8"
     assert resolve("client_encoding=SQL_ASCII", NOWHERE, {}).client_encoding == "SQL_ASCII"
-
-
-@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
-def test_sslmode_that_needs_tls(mode: str) -> None:
-    with pytest.raises(NotSupportedError, match="'sslmode': TLS comes in a later version"):
-        resolve(f"sslmode={mode}", NOWHERE, {})
-    with pytest.raises(NotSupportedError, match="PGSSLMODE: TLS"):
-        resolve("", NOWHERE, {"PGSSLMODE": mode})
-    # libpq ignores it for Unix-domain sockets, as they are never encrypted.
-    assert resolve(f"host=@abstract sslmode={mode}", {"user": "u"}, {}).sslmode == mode
 
 
 @pytest.mark.parametrize("keyword", [keyword for keyword, spec in KEYWORDS.items() if not spec.implemented])

@@ -151,7 +151,7 @@ async def test_md5() -> None:
 
 
 async def first_of_scram(client: FakeClient, iterations: int = 4096) -> None:
-    await client.send(be.AuthenticationSASL(("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256")))
+    await client.send(be.AuthenticationSASL(("SCRAM-SHA-256", "SCRAM-SHA-512")))
     first = await client.expect(fm.SASLInitialResponse, mechanism="SCRAM-SHA-256")
     assert first.data is not None
     nonce = first.data.split(b"r=")[1]

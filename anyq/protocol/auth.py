@@ -374,14 +374,24 @@ _HASH_OF_SIGNATURE: dict[bytes, str] = {
     bytes.fromhex("2a864886f70d01010b"): "sha256",  # sha256WithRSAEncryption
     bytes.fromhex("2a864886f70d01010c"): "sha384",  # sha384WithRSAEncryption
     bytes.fromhex("2a864886f70d01010d"): "sha512",  # sha512WithRSAEncryption
+    bytes.fromhex("60864801650304030d"): "sha3_224",  # id-rsassa-pkcs1-v1_5-with-sha3-224
+    bytes.fromhex("60864801650304030e"): "sha3_256",  # id-rsassa-pkcs1-v1_5-with-sha3-256
+    bytes.fromhex("60864801650304030f"): "sha3_384",  # id-rsassa-pkcs1-v1_5-with-sha3-384
+    bytes.fromhex("608648016503040310"): "sha3_512",  # id-rsassa-pkcs1-v1_5-with-sha3-512
     bytes.fromhex("2a8648ce3d0401"): "sha256",  # ecdsa-with-SHA1
     bytes.fromhex("2a8648ce3d040301"): "sha224",  # ecdsa-with-SHA224
     bytes.fromhex("2a8648ce3d040302"): "sha256",  # ecdsa-with-SHA256
     bytes.fromhex("2a8648ce3d040303"): "sha384",  # ecdsa-with-SHA384
     bytes.fromhex("2a8648ce3d040304"): "sha512",  # ecdsa-with-SHA512
+    bytes.fromhex("608648016503040309"): "sha3_224",  # id-ecdsa-with-sha3-224
+    bytes.fromhex("60864801650304030a"): "sha3_256",  # id-ecdsa-with-sha3-256
+    bytes.fromhex("60864801650304030b"): "sha3_384",  # id-ecdsa-with-sha3-384
+    bytes.fromhex("60864801650304030c"): "sha3_512",  # id-ecdsa-with-sha3-512
     bytes.fromhex("2a8648ce380403"): "sha256",  # dsa-with-SHA1
     bytes.fromhex("608648016503040301"): "sha224",  # dsa-with-SHA224
     bytes.fromhex("608648016503040302"): "sha256",  # dsa-with-SHA256
+    bytes.fromhex("608648016503040303"): "sha384",  # dsa-with-SHA384
+    bytes.fromhex("608648016503040304"): "sha512",  # dsa-with-SHA512
 }
 
 _RSASSA_PSS = bytes.fromhex("2a864886f70d01010a")
@@ -393,6 +403,10 @@ _HASHES: dict[bytes, str] = {
     bytes.fromhex("608648016503040201"): "sha256",
     bytes.fromhex("608648016503040202"): "sha384",
     bytes.fromhex("608648016503040203"): "sha512",
+    bytes.fromhex("608648016503040207"): "sha3_224",
+    bytes.fromhex("608648016503040208"): "sha3_256",
+    bytes.fromhex("608648016503040209"): "sha3_384",
+    bytes.fromhex("60864801650304020a"): "sha3_512",
 }
 
 _SEQUENCE, _OBJECT_IDENTIFIER, _CONTEXT_0 = 0x30, 0x06, 0xA0

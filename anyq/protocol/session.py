@@ -197,6 +197,8 @@ class ProtocolSession:
         self.outgoing = bytearray()
         """What the session itself has to say; the owner of the stream sends it before anything else."""
         self.last_words: Error | None = None
+        self.refused = False
+        """Whether the server's last words came before it had let us in."""
         """The error with which the server announced that it closes the connection."""
         self._queue: deque[Request] = deque()
         self._decode_rows = decode_rows
@@ -462,6 +464,7 @@ class ProtocolSession:
 
     def on_fatal_error(self, payload: bytes) -> None:
         self.last_words = _error(payload)
+        self.refused = self.phase < Phase.STARTING
 
     # -- handlers of the start-up
 

@@ -5,6 +5,7 @@ Knows the asynchronous connection and how to call it. Must not know the protocol
 
 from __future__ import annotations
 
+import ssl
 import warnings
 from collections.abc import Callable
 from types import TracebackType
@@ -76,6 +77,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
         dial: Dial | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         password: str | PasswordSource | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
@@ -95,6 +97,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
         dial: Dial | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         password: str | PasswordSource | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
@@ -113,6 +116,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
         dial: Dial | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         password: str | PasswordSource | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
@@ -134,6 +138,8 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
             is called when a server asks, once for each attempt to log in: a coroutine function in the portal's event
             loop, any other in a worker thread. What it raises ends ``connect()``.
         :param portal: the event loop to work in, by default that of the portal that the process shares.
+        :param ssl_context: a context to use TLS with instead of one made from sslrootcert, sslcert and the like. TLS is
+            required then, and the context decides what is verified.
         :param kwargs: connection keywords, which override those of `conninfo`.
         :raises ProgrammingError: wrong keywords or values.
         :raises OperationalError: no server could be reached, or none let us in; the message has every attempt.
@@ -151,6 +157,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
                 grace_period=grace_period,
                 stream=stream,
                 dial=dial,
+                ssl_context=ssl_context,
                 password=password,
                 **kwargs,
             )

@@ -443,6 +443,10 @@ def pss(hash_oid: str) -> bytes:
         (certificate(RSA_PSS, pss("608648016503040203")), "sha512"),
         (certificate(RSA_PSS, pss("2b0e03021a")), "sha256"),
         (certificate(RSA_PSS, der(0x30)), "sha256"),
+        (certificate(RSA_PSS, pss("608648016503040208")), "sha3_256"),
+        (certificate("60864801650304030a"), "sha3_256"),
+        (certificate("608648016503040310", b"\5\0"), "sha3_512"),
+        (certificate("608648016503040304"), "sha512"),
     ],
 )
 def test_tls_server_end_point(cert: bytes, name: str) -> None:
@@ -465,6 +469,28 @@ def test_tls_server_end_point(cert: bytes, name: str) -> None:
 )
 def test_certificates_without_channel_binding(cert: bytes) -> None:
     assert auth.tls_server_end_point(cert) is None
+
+
+def test_the_identifiers_are_those_of_the_hashes() -> None:
+    """Against the ones that the library `cryptography` knows, as far as the Python of the day can hash with them."""
+    oids = pytest.importorskip("cryptography.hazmat._oid")
+    known = 0
+    for name, oid in vars(oids.SignatureAlgorithmOID).items():
+        algorithm = None if name.startswith("_") else oids._SIG_OIDS_TO_HASH.get(oid)
+        if algorithm is None or name in ("RSASSA_PSS",) or not hasattr(oid, "dotted_string"):
+            continue
+        first, second, *rest = map(int, oid.dotted_string.split("."))
+        encoded = bytes([first * 40 + second])
+        for arc in rest:
+            groups = [arc & 0x7F]
+            while arc := arc >> 7:
+                groups.append(arc & 0x7F | 0x80)
+            encoded += bytes(reversed(groups))
+        expected = {"md5": "sha256", "sha1": "sha256"}.get(algorithm.name, algorithm.name.replace("-", "_"))
+        cert = certificate(encoded.hex())
+        assert auth.tls_server_end_point(cert) == hashlib.new(expected, cert).digest(), name
+        known += 1
+    assert known >= 18
 
 
 @given(st.binary(max_size=80) | st.binary(max_size=80).map(lambda data: der(0x30, der(0x30), data)))
