@@ -12,7 +12,20 @@ from .python import decode_rows
 __all__ = ["decode_rows", "implementation"]
 
 implementation = "python"
+"""The one that was chosen; `anyq.__impl__` for users."""
 
 _wanted = os.environ.get("ANYQ_IMPL", "")
-if _wanted not in ("", implementation):
-    raise ImportError(f"ANYQ_IMPL={_wanted!r} is not available in this build of anyq; use 'python' or leave it unset")
+if _wanted not in ("", "python", "cython"):
+    raise ImportError(f"ANYQ_IMPL={_wanted!r} is not known; use 'python', 'cython' or leave it unset")
+
+if _wanted != "python":
+    try:
+        from .loading import decode_rows  # pyright: ignore[reportMissingModuleSource] (built or not)
+
+        implementation = "cython"
+    except ModuleNotFoundError as ex:
+        if _wanted == "cython":
+            raise ImportError(
+                "ANYQ_IMPL='cython', but anyq was installed without its compiled path: install it again where there is"
+                " a C compiler, with ANYQ_BUILD=cython to see why it cannot be built, or unset ANYQ_IMPL"
+            ) from ex

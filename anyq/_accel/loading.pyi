@@ -1,0 +1,10 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+def decode_rows(
+    run: bytes,
+    pos: int,
+    end: int,
+    loads: Sequence[Callable[[bytes], Any]],
+    rows: list[tuple[Any, ...]],
+) -> int: ...
