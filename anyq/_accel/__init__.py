@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 
-from .python import compile_load, decode_rows
+from .python import compile_dump, compile_key, compile_load, decode_rows, dump_values
 from .twins import twin
 
-__all__ = ["compile_load", "decode_rows", "implementation", "twin"]
+__all__ = ["compile_dump", "compile_key", "compile_load", "decode_rows", "dump_values", "implementation", "twin"]
 
 implementation = "python"
 """The one that was chosen; `anyq.__impl__` for users."""
@@ -21,7 +21,9 @@ if _wanted not in ("", "python", "cython"):
 
 if _wanted != "python":
     try:
-        from .loading import compile_load, decode_rows  # pyright: ignore[reportMissingModuleSource] (built or not)
+        # Built or not, there are stubs.
+        from .dumping import compile_dump, compile_key, dump_values  # pyright: ignore[reportMissingModuleSource]
+        from .loading import compile_load, decode_rows  # pyright: ignore[reportMissingModuleSource]
 
         implementation = "cython"
     except ModuleNotFoundError as ex:
