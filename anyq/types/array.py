@@ -18,7 +18,7 @@ from struct import error as StructError
 from typing import Any
 
 from .. import abc
-from .._accel import twin
+from .._accel import implementation, twin
 from ..abc import AdaptContext, DumperKey, LoadFunc
 from ..adapt import (
     TEXT_OID,
@@ -364,8 +364,9 @@ def register_array(info: TypeInfo, context: AdaptContext | None = None) -> None:
         raise ValueError(f"the type {info.name} has no array type")
     adapters = adapters_of(context)
     # The last one is preferred: in Python, taking an array apart is faster in text.
-    adapters.register_loader(info.array_oid, ArrayBinaryLoader)
-    adapters.register_loader(info.array_oid, ArrayLoader)
+    loaders = (ArrayLoader, ArrayBinaryLoader) if implementation == "cython" else (ArrayBinaryLoader, ArrayLoader)
+    for loader in loaders:
+        adapters.register_loader(info.array_oid, loader)
     known = {"oid": info.array_oid, "element_oid": info.oid}
     for base in (ListDumper, ListBinaryDumper):
         dumper: Any = type(base.__name__, (base,), known)
