@@ -356,6 +356,13 @@ def test_rows_of_any_buffer() -> None:
         assert rows == [(1, None)]
 
 
+@given(st.lists(st.sampled_from("abcd")), st.lists(st.integers(), max_size=5))
+def test_dictionaries(names: list[str], values: list[int]) -> None:
+    for row in (tuple(values), values, tuple(range(len(names)))):
+        expected = python.dict_maker(names)(row)
+        assert list(loading.dict_maker(names)(row).items()) == list(expected.items())
+
+
 # Dumping
 
 OBJECTS = st.one_of(

@@ -7,10 +7,19 @@ from __future__ import annotations
 
 import os
 
-from .python import compile_dump, compile_key, compile_load, decode_rows, dump_values
+from .python import compile_dump, compile_key, compile_load, decode_rows, dict_maker, dump_values
 from .twins import twin
 
-__all__ = ["compile_dump", "compile_key", "compile_load", "decode_rows", "dump_values", "implementation", "twin"]
+__all__ = [
+    "compile_dump",
+    "compile_key",
+    "compile_load",
+    "decode_rows",
+    "dict_maker",
+    "dump_values",
+    "implementation",
+    "twin",
+]
 
 implementation = "python"
 """The one that was chosen; `anyq.__impl__` for users."""
@@ -23,7 +32,7 @@ if _wanted != "python":
     try:
         # Built or not, there are stubs.
         from .dumping import compile_dump, compile_key, dump_values  # pyright: ignore[reportMissingModuleSource]
-        from .loading import compile_load, decode_rows  # pyright: ignore[reportMissingModuleSource]
+        from .loading import compile_load, decode_rows, dict_maker  # pyright: ignore[reportMissingModuleSource]
 
         implementation = "cython"
     except ModuleNotFoundError as ex:
