@@ -498,3 +498,9 @@ def test_callables_that_cannot_be_marked() -> None:
     assert loading.compile_load(load) is load
     assert dumping.compile_dump(load) is load
     assert dumping.compile_key(load) is load
+
+
+def test_a_big_value_is_not_copied() -> None:
+    value = bytes(100_000)
+    assert loading.compile_load(bytes)(value) is value
+    assert dumping.compile_dump(bytes)(value) is value
