@@ -104,7 +104,7 @@ class ConnectionInfo:
 
     @property
     def password(self) -> str:
-        """The password that was given; empty if none was."""
+        """The password that was given; empty if none was, or a function that gives it."""
         return self._options.password or ""
 
     @property

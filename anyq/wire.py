@@ -92,6 +92,8 @@ class Wire:
         self.on_event: Callable[[NoticeResponse | NotificationResponse], None] | None = None
         self.on_end: Callable[[], None] | None = None
         """Called once when the connection is closed, whoever closed it."""
+        self.brake: Callable[[], Awaitable[None]] | None = None
+        """What to await before more is read, while those whom events were given to cannot keep up; mostly None."""
         self._unsent = bytearray()
         self._send_failed: BaseException | None = None
         self._reader: Request | Attendant | None = None  # for whom the reader reads first of all
@@ -311,6 +313,8 @@ class Wire:
         self._reader = request
         try:
             while True:
+                if self.brake is not None:
+                    await self.brake()
                 look_again = await self._see_to_abandoned() if self._abandoned else math.inf
                 if not self._receive():
                     if request.ready():
@@ -377,7 +381,10 @@ class Wire:
     def _receive_now(self) -> None:
         """Take a chunk that has arrived already, beside the reader, which waits for more at this moment."""
         if not self.closed:
-            self._receive()
+            if self.brake is None:
+                self._receive()
+            else:
+                self._flush()
         if self._reader is not None and (self._abandoned or self._unsent or self._reader.ready()):
             self.channel.wake()
 
@@ -453,7 +460,7 @@ class Wire:
         if self._sender is request:
             # What has been sent of it ends in an error, so that nothing of it takes effect.
             data = bytearray()
-            frontend.execute(data, _NO_PORTAL)
+            frontend.parse(data, b"", _NO_STATEMENT, ())
             frontend.sync(data)
             self.close_request(request, data)
         if self.session.head is request:
@@ -590,7 +597,8 @@ class Wire:
                 attendant.waiter.set()
 
 
-_NO_PORTAL = b"_anyq_cancelled"
+_NO_STATEMENT = b"anyq has given executemany() up"
+"""No SQL, so that it is an error. Not an Execute of a portal that is none: pgpool-II closes the connection for that."""
 
 
 class _StartUp(Request):

@@ -11,9 +11,11 @@ import faulthandler
 import importlib.util
 import os
 import secrets
+import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -52,6 +54,33 @@ def pytest_configure(config: pytest.Config) -> None:
     if external_dsn() is None:
         for name in [name for name in os.environ if name.startswith("PG")]:
             del os.environ[name]
+        # Nor may the passwords of whoever runs them: this file does not exist.
+        os.environ["PGPASSFILE"] = os.path.join(os.path.dirname(__file__), "no-password-file")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the event loops that were not asked for: ANYQ_TEST_LOOPS is `asyncio`, `uvloop`, `trio`, or several."""
+    wanted = os.environ.get("ANYQ_TEST_LOOPS", "").split()
+    if not wanted:
+        return
+    unknown = set(wanted) - {"asyncio", "uvloop", "trio"}
+    if unknown:
+        raise pytest.UsageError(f"ANYQ_TEST_LOOPS knows asyncio, uvloop and trio, not {', '.join(sorted(unknown))}")
+    chosen = [item for item in items if _loop_of(item) in (None, *wanted)]
+    kept = set(chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = chosen
+
+
+def _loop_of(item: pytest.Item) -> str | None:
+    """Return the name of the event loop that a test runs on; None if it has not the choice."""
+    callspec = getattr(item, "callspec", None)
+    params = {} if callspec is None else callspec.params
+    backend = params.get("anyio_backend") or params.get("portal_backend")
+    if not isinstance(backend, tuple):
+        return backend
+    name, options = backend
+    return "uvloop" if options.get("use_uvloop") else name
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -126,3 +155,11 @@ async def schema(anyio_backend: object, dsn: str) -> AsyncIterator[str]:
         await connection.execute(f"CREATE SCHEMA {name}".encode())
         yield name
         await connection.execute(f"DROP SCHEMA {name} CASCADE".encode())
+
+
+@pytest.fixture
+async def warm_loop(anyio_backend: Any) -> None:
+    """Let anyio start its thread, with sockets of its own, if the loop cannot watch any."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        await anyio.wait_writable(ours)

@@ -23,21 +23,21 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "abc": ("abc",),
     "protocol": ("protocol",),
     "accel": ("_accel",),
-    "options": ("conninfo", "_connstrings"),
+    "options": ("conninfo", "_connstrings", "_hosts", "_passfile", "_service", "_userfiles"),
     "adaptation": (
         *("adapt", "types", "typeinfo", "postgres", "rows", "sql"),
         *("_adapters_map", "_column", "_queries", "_preparing", "dbapi20"),
     ),
     "backends": ("backends",),
     "streams": ("streams", "_channel", "_foreign"),
-    "dialing": ("dialing",),
+    "dialing": ("dialing", "_peers"),
     "wire": ("wire",),
     "objects": (
         *("cursor", "server_cursor", "transaction", "pipeline", "copy", "notifications"),
         *("_execution", "_executemany", "_info", "_notifies", "_results", "_settings", "_streaming"),
         "_subscription",
     ),
-    "opening": ("_opening", "_login"),
+    "opening": ("_opening", "_login", "_targets"),
     "connection": ("connection",),
     # What uses connections by their public methods, as a user could.
     "users": ("pool", "listener"),
@@ -89,6 +89,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("_notifies", "connection"): _ANNOTATION,
     ("notifications", "connection"): _ANNOTATION,
     ("transaction", "connection"): _ANNOTATION,
+    ("typeinfo", "connection"): "only to annotate: what is asked for a type is a connection",
 }
 
 #: No input, no output, no clock, no event loop: the protocol is bytes in, events out.

@@ -127,8 +127,29 @@ def test_hash_computed_elsewhere() -> None:
 
 
 def test_needs_thread() -> None:
-    assert not ScramClient.needs_thread(SCRAM_THREAD_ITERATIONS)
-    assert ScramClient.needs_thread(SCRAM_THREAD_ITERATIONS + 1)
+    assert not started().needs_thread(SCRAM_THREAD_ITERATIONS)
+    assert started().needs_thread(SCRAM_THREAD_ITERATIONS + 1)
+
+
+def test_keys_instead_of_the_password() -> None:
+    server = FakeScramServer("pencil")
+    keys = auth.scram_keys(ScramClient.salted_password("pencil", b"salt", 7))
+    client = ScramClient("not this one", keys=keys)
+    assert not client.needs_thread(MAX_SCRAM_ITERATIONS)
+    client.verify_final(server.final(client.process_first(server.first(client.first_message()))))
+    assert client.verified
+    assert repr(keys) == "ScramKeys(...)"
+
+
+def test_what_the_server_has_to_do_next() -> None:
+    server, client = FakeScramServer("pencil"), ScramClient("pencil")
+    steps = [client.expected]
+    first = server.first(client.first_message())
+    steps.append(client.expected)
+    final = server.final(client.process_first(first))
+    steps.append(client.expected)
+    client.verify_final(final)
+    assert [*steps, client.expected] == ["", "first", "final", ""]
 
 
 def test_extensions_of_the_server_are_ignored_but_signed() -> None:
@@ -363,6 +384,8 @@ def test_saslprep_takes_any_text(text: str) -> None:
         ("md5, password", {"md5", "password"}),
         ("!password", auth.AUTH_METHODS - {"password"}),
         ("!password,!none", auth.AUTH_METHODS - {"password", "none"}),
+        ("gss,sspi,oauth,none", {"gss", "sspi", "oauth", "none"}),
+        (" ! md5 , !oauth ", auth.AUTH_METHODS - {"md5", "oauth"}),
     ],
 )
 def test_require_auth(value: str, allowed: set[str]) -> None:
