@@ -4,8 +4,8 @@
     python3 tests/bootstrap.py test [--no-checks] [arguments of pytest]
 
 Knows the standard library only, since it runs before anything is installed; works as root and as a normal
-user. A second run installs nothing, unless pyproject.toml has changed. Each interpreter has an environment of
-its own, so that several versions can be tested in one checkout.
+user. A second run installs nothing, unless pyproject.toml or the sources of the compiled path have changed. Each
+interpreter has an environment of its own, so that several versions can be tested in one checkout.
 """
 
 import os
@@ -19,6 +19,7 @@ import hashlib  # noqa: E402
 import json  # noqa: E402
 import shlex  # noqa: E402
 import subprocess  # noqa: E402
+from glob import glob  # noqa: E402
 
 MINIMUM = (3, 10)
 ROOT = os.path.dirname(HERE)
@@ -55,10 +56,13 @@ def quietly(*command):
 
 def installed_state(extra):
     """What a finished installation is recorded as: the same value means that nothing is left to do."""
-    with open(os.path.join(ROOT, "pyproject.toml"), "rb") as file:
-        digest = hashlib.sha256(file.read()).hexdigest()
+    digest = hashlib.sha256()
+    compiled = sorted(glob(os.path.join(ROOT, "anyq", "_accel", "*.p[yx][xdi]")))
+    for path in [os.path.join(ROOT, "pyproject.toml"), os.path.join(ROOT, "setup.py"), *compiled]:
+        with open(path, "rb") as file:
+            digest.update(file.read())
     # The checkout's place counts too: environments and editable installs do not survive being moved.
-    return {"root": ROOT, "pyproject": digest, "extra": extra}
+    return {"root": ROOT, "sources": digest.hexdigest(), "extra": extra, "build": os.environ.get("ANYQ_BUILD", "")}
 
 
 def recorded_state():
@@ -143,7 +147,9 @@ def test_it(arguments):
         arguments = [argument for argument in arguments if argument != "--no-checks"]
     else:
         failed = run_checks()
-    say("testing with pytest on Python " + sys.version.split()[0])
+    ask = "import anyq; print(anyq.__impl__)"
+    implementation = subprocess.run([PYTHON, "-c", ask], cwd=ROOT, stdout=subprocess.PIPE).stdout.decode().strip()
+    say("testing with pytest on Python %s, implementation: %s" % (sys.version.split()[0], implementation or "none"))  # noqa: UP031
     workers = str(min(os.cpu_count() or 1, MAX_WORKERS))
     # Later options win, so `-n 0` among the caller's gives a single process again.
     if run(PYTHON, "-m", "pytest", "-n", workers, *arguments) != 0:

@@ -19,6 +19,7 @@ import anyio
 import pytest
 from hypothesis import HealthCheck, settings
 
+from anyq import _accel
 from anyq._embedded import ServerUnavailable
 from tests.server import Server, external_dsn, open_server
 
@@ -46,6 +47,10 @@ _no_uvloop = pytest.mark.skipif(
 
 #: Seconds that fixtures may take to end after a test, more than a cancelled operation's grace period.
 TEARDOWN_TIMEOUT = 20
+
+
+def pytest_report_header() -> str:
+    return f"anyq: the {_accel.implementation} implementation"
 
 
 def pytest_configure(config: pytest.Config) -> None:

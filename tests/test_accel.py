@@ -1,7 +1,8 @@
-"""The hot loops, whichever implementation runs, against the plainest way to write them."""
+"""The hot loops, in each implementation that is there, against the plainest way to write them."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import struct
 import subprocess
@@ -13,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyq import _accel
 from anyq._accel import python
 from anyq.errors import RemoteProtocolError
 from anyq.protocol.backend import CommandComplete, DataRow, decode
@@ -21,7 +21,12 @@ from anyq.protocol.backend import CommandComplete, DataRow, decode
 Decoder = Callable[..., int]
 
 
-@pytest.fixture(params=[python.decode_rows, _accel.decode_rows], ids=["python", "chosen"])
+DECODERS: dict[str, Decoder] = {"python": python.decode_rows}
+if importlib.util.find_spec("anyq._accel.loading") is not None:
+    DECODERS["cython"] = importlib.import_module("anyq._accel.loading").decode_rows
+
+
+@pytest.fixture(params=DECODERS.values(), ids=DECODERS)
 def decode_rows(request: pytest.FixtureRequest) -> Decoder:
     decoder: Decoder = request.param
     return decoder
@@ -77,7 +82,7 @@ def runs(draw: st.DrawFn) -> tuple[int, bytes, int, int]:
 def test_rows_are_decoded_as_by_the_naive_way(run: tuple[int, bytes, int, int]) -> None:
     width, data, pos, end = run
     expected = naive(data, pos, end, tagging(width))
-    for decoder in (python.decode_rows, _accel.decode_rows):
+    for decoder in DECODERS.values():
         rows: list[tuple[Any, ...]] = []
         assert (decoder(data, pos, end, tagging(width), rows), rows) == expected
 
@@ -108,7 +113,7 @@ def test_rows_are_decoded_as_by_the_naive_way(run: tuple[int, bytes, int, int]) 
 def test_hostile_rows(width: int, parts: list[bytes]) -> None:
     """Only RemoteProtocolError is raised, and no row is made of bytes that are not one."""
     data = b"".join(parts)
-    for decoder in (python.decode_rows, _accel.decode_rows):
+    for decoder in DECODERS.values():
         rows: list[tuple[Any, ...]] = []
         try:
             after = decoder(data, 0, len(data), tagging(width), rows)
@@ -184,12 +189,30 @@ def test_null_is_not_loaded(decode_rows: Decoder) -> None:
     assert rows == [(None, 0), (0, None)]
 
 
-def test_an_implementation_that_is_not_there_is_named() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "import anyq._accel"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "ANYQ_IMPL": "fortran"},
-    )
+def start(implementation: str, code: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "ANYQ_IMPL": implementation}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+
+
+def test_an_implementation_that_nobody_knows_is_named() -> None:
+    done = start("fortran", "import anyq._accel")
     assert done.returncode == 1
     assert "ANYQ_IMPL='fortran'" in done.stderr
+
+
+NOT_BUILT = "import sys; sys.modules['anyq._accel.loading'] = None; import anyq; print(anyq.__impl__)"
+
+
+def test_without_the_compiled_path_the_pure_one_runs() -> None:
+    assert start("", NOT_BUILT).stdout == "python\n"
+
+
+def test_who_asks_for_what_is_not_built_is_told_how_to_build_it() -> None:
+    done = start("cython", NOT_BUILT)
+    assert done.returncode == 1
+    assert "ANYQ_BUILD=cython" in done.stderr
+
+
+@pytest.mark.parametrize("implementation", DECODERS)
+def test_the_implementation_is_told(implementation: str) -> None:
+    assert start(implementation, "import anyq; print(anyq.__impl__)").stdout == f"{implementation}\n"

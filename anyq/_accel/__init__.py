@@ -7,12 +7,37 @@ from __future__ import annotations
 
 import os
 
-from .python import decode_rows
+from .python import compile_dump, compile_key, compile_load, decode_rows, dict_maker, dump_values
+from .twins import twin
 
-__all__ = ["decode_rows", "implementation"]
+__all__ = [
+    "compile_dump",
+    "compile_key",
+    "compile_load",
+    "decode_rows",
+    "dict_maker",
+    "dump_values",
+    "implementation",
+    "twin",
+]
 
 implementation = "python"
+"""The one that was chosen; `anyq.__impl__` for users."""
 
 _wanted = os.environ.get("ANYQ_IMPL", "")
-if _wanted not in ("", implementation):
-    raise ImportError(f"ANYQ_IMPL={_wanted!r} is not available in this build of anyq; use 'python' or leave it unset")
+if _wanted not in ("", "python", "cython"):
+    raise ImportError(f"ANYQ_IMPL={_wanted!r} is not known; use 'python', 'cython' or leave it unset")
+
+if _wanted != "python":
+    try:
+        # Built or not, there are stubs.
+        from .dumping import compile_dump, compile_key, dump_values  # pyright: ignore[reportMissingModuleSource]
+        from .loading import compile_load, decode_rows, dict_maker  # pyright: ignore[reportMissingModuleSource]
+
+        implementation = "cython"
+    except ModuleNotFoundError as ex:
+        if _wanted == "cython":
+            raise ImportError(
+                "ANYQ_IMPL='cython', but anyq was installed without its compiled path: install it again where there is"
+                " a C compiler, with ANYQ_BUILD=cython to see why it cannot be built, or unset ANYQ_IMPL"
+            ) from ex

@@ -15,6 +15,7 @@ from decimal import Decimal
 from math import isfinite
 from struct import Struct
 
+from .._accel import twin
 from ..abc import AdaptContext, DumperKey
 from ..adapt import Dumper, Format, Loader, PyFormat, plain, quote_bytes
 from ..typeinfo import builtin_types
@@ -113,6 +114,7 @@ def _bare(number: bytes) -> bytes:
 
 
 class _IntTextDumper(Dumper):
+    @twin("dump_int_text")
     def dump(self, obj: int) -> bytes:
         # Not str(), which an enum can change.
         return int.__repr__(obj).encode()
@@ -159,21 +161,21 @@ class Int2BinaryDumper(Int2Dumper):
     """Dump int as int2."""
 
     format = Format.BINARY
-    dump = plain(_int2.pack)
+    dump = plain(twin("dump_int2")(_int2.pack))
 
 
 class Int4BinaryDumper(Int4Dumper):
     """Dump int as int4."""
 
     format = Format.BINARY
-    dump = plain(_int4.pack)
+    dump = plain(twin("dump_int4")(_int4.pack))
 
 
 class Int8BinaryDumper(Int8Dumper):
     """Dump int as int8."""
 
     format = Format.BINARY
-    dump = plain(_int8.pack)
+    dump = plain(twin("dump_int8")(_int8.pack))
 
 
 class OidBinaryDumper(OidDumper):
@@ -202,6 +204,7 @@ class IntDumper(_IntTextDumper):
         IntNumeric: IntNumericDumper,
     }
 
+    @twin("key_int")
     def get_key(self, obj: int, format: PyFormat) -> DumperKey:
         if -0x8000 <= obj <= 0x7FFF:
             return Int2
@@ -235,7 +238,7 @@ class IntBinaryDumper(IntDumper):
 class IntLoader(Loader):
     """Load int from text."""
 
-    load = plain(int)
+    load = plain(twin("load_int_text")(int))
 
 
 class Int2BinaryLoader(Loader):
@@ -243,6 +246,7 @@ class Int2BinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_int2")
     def load(self, data: bytes) -> int:
         number: int = _unpack_int2(data)[0]
         return number
@@ -253,6 +257,7 @@ class Int4BinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_int4")
     def load(self, data: bytes) -> int:
         number: int = _unpack_int4(data)[0]
         return number
@@ -263,6 +268,7 @@ class Int8BinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_int8")
     def load(self, data: bytes) -> int:
         number: int = _unpack_int8(data)[0]
         return number
@@ -273,6 +279,7 @@ class OidBinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_oid")
     def load(self, data: bytes) -> int:
         number: int = _unpack_uint4(data)[0]
         return number
@@ -283,6 +290,7 @@ class Xid8BinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_xid8")
     def load(self, data: bytes) -> int:
         number: int = _unpack_uint8(data)[0]
         return number
@@ -296,6 +304,7 @@ class FloatDumper(Dumper):
 
     oid = builtin_types["float8"].oid
 
+    @twin("dump_float_text")
     def dump(self, obj: float) -> bytes:
         return repr(float(obj)).encode()
 
@@ -314,7 +323,7 @@ class FloatBinaryDumper(FloatDumper):
     """Dump float as float8."""
 
     format = Format.BINARY
-    dump = plain(_float8.pack)
+    dump = plain(twin("dump_float8")(_float8.pack))
 
 
 class Float4BinaryDumper(Float4Dumper):
@@ -327,12 +336,13 @@ class Float4BinaryDumper(Float4Dumper):
 class FloatLoader(Loader):
     """Load float from the text of a float8."""
 
-    load = plain(float)
+    load = plain(twin("load_float8_text")(float))
 
 
 class Float4Loader(Loader):
     """Load float from the text of a float4: the number that it is, as in binary format."""
 
+    @twin("load_float4_text")
     def load(self, data: bytes) -> float:
         number: float = _unpack_float4(_pack_float4(float(data)))[0]
         return number
@@ -343,6 +353,7 @@ class Float4BinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_float4")
     def load(self, data: bytes) -> float:
         number: float = _unpack_float4(data)[0]
         return number
@@ -353,6 +364,7 @@ class Float8BinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_float8")
     def load(self, data: bytes) -> float:
         number: float = _unpack_float8(data)[0]
         return number
@@ -366,6 +378,7 @@ class DecimalDumper(Dumper):
 
     oid = builtin_types["numeric"].oid
 
+    @twin("dump_decimal_text")
     def dump(self, obj: Decimal | int | float) -> bytes:
         number = obj if isinstance(obj, Decimal) else _as_decimal(obj)
         if number.is_finite():
@@ -391,6 +404,7 @@ class DecimalBinaryDumper(DecimalDumper):
 class NumericLoader(Loader):
     """Load Decimal from text."""
 
+    @twin("load_numeric_text")
     def load(self, data: bytes) -> Decimal:
         return Decimal(data.decode())
 
@@ -400,6 +414,7 @@ class NumericBinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_numeric")
     def load(self, data: bytes) -> Decimal:
         return unpack_numeric(data)
 

@@ -10,10 +10,15 @@ import re
 from binascii import unhexlify
 from codecs import lookup
 
+from .._accel import twin
 from ..abc import AdaptContext, Buffer
 from ..adapt import Dumper, Format, Loader, encoding_of, plain, quote_str
 from ..errors import DataError
 from ..typeinfo import builtin_types
+
+# Loaders and dumpers that are one function of Python's.
+twin("load_text")(bytes.decode)
+twin("bytes")(bytes)
 
 _BYTEA = builtin_types["bytea"].oid
 _SQL_ASCII = lookup("ascii").name
@@ -61,6 +66,7 @@ class _BaseStrDumper(Dumper):
         super().__init__(cls, context)
         self._encoding = text_encoding(context)
 
+    @twin("dump_text")
     def dump(self, obj: str) -> bytes:
         if "\0" in obj:
             return encode_text(obj, self._encoding)
@@ -170,6 +176,7 @@ class BytesBinaryDumper(Dumper):
 class ByteaLoader(Loader):
     """Load bytea from hex format or escape format, whatever `bytea_output` is."""
 
+    @twin("load_bytea_text")
     def load(self, data: bytes) -> bytes:
         # In escape format a backslash is doubled, so that this cannot be one.
         if data.startswith(b"\\x"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from uuid import UUID, SafeUUID
 
+from .._accel import twin
 from ..abc import AdaptContext
 from ..adapt import Dumper, Format, Loader
 from ..typeinfo import builtin_types
@@ -33,6 +34,7 @@ class UUIDBinaryDumper(Dumper):
     format = Format.BINARY
     oid = _UUID
 
+    @twin("dump_uuid")
     def dump(self, obj: UUID) -> bytes:
         return obj.bytes
 
@@ -40,6 +42,7 @@ class UUIDBinaryDumper(Dumper):
 class UUIDLoader(Loader):
     """Load UUID from text."""
 
+    @twin("load_uuid_text")
     def load(self, data: bytes) -> UUID:
         return _make(int(data.replace(b"-", b""), 16))
 
@@ -49,6 +52,7 @@ class UUIDBinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_uuid")
     def load(self, data: bytes) -> UUID:
         return _make(int.from_bytes(data, "big"))
 

@@ -1,0 +1,310 @@
+"""The compiled twin of the loops that load: rows, and the values of the built-in types.
+
+Knows how a DataRow is laid out, and what a value of each type usually looks like. Whatever does not look like that (a
+length that cannot be, a year that Python has not, another DateStyle) is given to the loader that is written in Python:
+so that one alone says what is an error, and what its message is. Must not know requests or sockets.
+
+A `LoadTwin` stands for a load function. It is called with bytes as the function is, and it has a C function that
+`decode_rows` and the loaders of arrays call with a pointer instead, so that no bytes object is made.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.datetime cimport (
+    date_new, datetime_new, import_datetime, time_new, timedelta_new, timezone_new,
+)
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.math cimport isinf
+from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+from .calendar cimport civil_from_days, days_from_civil, days_in_month, floor_div
+
+import json
+from datetime import timezone
+from decimal import Decimal
+from uuid import UUID, SafeUUID
+
+from ..errors import RemoteProtocolError
+from .twins import name_of
+
+cdef extern from *:
+    """
+    /* An int of 16 bytes; the first of these is public since Python 3.13. */
+    static PyObject *anyq_uint128(const unsigned char *data) {
+    #if PY_VERSION_HEX >= 0x030D0000
+        return PyLong_FromNativeBytes(data, 16, Py_ASNATIVEBYTES_BIG_ENDIAN | Py_ASNATIVEBYTES_UNSIGNED_BUFFER);
+    #else
+        return _PyLong_FromByteArray(data, 16, 0, 0);
+    #endif
+    }
+    static int anyq_set_slot(PyObject *descriptor, PyObject *object, PyObject *value) {
+        return Py_TYPE(descriptor)->tp_descr_set(descriptor, object, value);
+    }
+    static PyObject *anyq_new(PyObject *type) {
+        return ((PyTypeObject *)type)->tp_alloc((PyTypeObject *)type, 0);
+    }
+    static int anyq_to_double(const char *text, char **stop, double *number) {
+        *number = PyOS_string_to_double(text, stop, NULL);
+        if (*number != -1.0 || !PyErr_Occurred()) return 1;
+        PyErr_Clear();
+        return 0;
+    }
+    /* A str of ASCII characters, which the caller has checked to be that. */
+    static PyObject *anyq_ascii(const char *data, Py_ssize_t size) {
+        PyObject *text = PyUnicode_New(size, 127);
+        if (text) memcpy(PyUnicode_1BYTE_DATA(text), data, size);
+        return text;
+    }
+    """
+    object anyq_uint128(const unsigned char *data)
+    int anyq_set_slot(PyObject *descriptor, object instance, PyObject *value) except -1
+    object anyq_new(PyObject *type)
+    bint anyq_to_double(const char *text, char **stop, double *number)
+    object anyq_ascii(const char *data, Py_ssize_t size)
+
+cdef extern from "Python.h":
+    object PyObject_CallOneArg(object callable, object arg)
+    int PyList_Append(list, object) except -1
+    list PyList_New(Py_ssize_t)
+    void PyList_SET_ITEM(list, Py_ssize_t, object)
+    tuple PyTuple_New(Py_ssize_t)
+    void PyTuple_SET_ITEM(tuple, Py_ssize_t, object)
+    void Py_INCREF(object)
+    object PyLong_FromLong(long)
+    object PyLong_FromLongLong(long long)
+    object PyLong_FromUnsignedLong(unsigned long)
+    object PyLong_FromUnsignedLongLong(unsigned long long)
+    object PyFloat_FromDouble(double)
+
+import_datetime()
+
+ctypedef const unsigned char *Bytes
+ctypedef object (*LoadC)(LoadTwin self, Bytes data, Py_ssize_t size)
+
+
+# -- numbers of the wire
+
+cdef inline uint16_t get_uint16(Bytes data) noexcept nogil:
+    return <uint16_t>((data[0] << 8) | data[1])
+
+
+cdef inline uint32_t get_uint32(Bytes data) noexcept nogil:
+    return (<uint32_t>data[0] << 24) | (<uint32_t>data[1] << 16) | (<uint32_t>data[2] << 8) | data[3]
+
+
+cdef inline uint64_t get_uint64(Bytes data) noexcept nogil:
+    return (<uint64_t>get_uint32(data) << 32) | get_uint32(data + 4)
+
+
+# -- rows
+
+@cython.final
+cdef class LoadTwin:
+    """A load function, and the C function that does the same for what is usual."""
+
+    cdef LoadC run
+    cdef object pure
+    """The function itself, for what is not usual."""
+    cdef object owner
+    """The loader that it is a method of."""
+    cdef object extra
+    """What the C function needs besides: a time zone, the twin of the items."""
+    cdef object item
+    cdef object seen
+    cdef uint32_t item_oid
+    cdef unsigned char delimiter
+
+    def __call__(self, data):
+        if PyBytes_CheckExact(data):
+            if self.run == load_bytes:
+                # A big value is received into the bytes object that the user gets.
+                return data
+            return self.run(self, <Bytes>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        return self.pure(data)
+
+    @property
+    def __wrapped__(self):
+        return self.pure
+
+
+cdef object slow(LoadTwin self, Bytes data, Py_ssize_t size):
+    return PyObject_CallOneArg(self.pure, PyBytes_FromStringAndSize(<const char *>data, size))
+
+
+cdef inline object load_item(object function, Bytes data, Py_ssize_t size):
+    if type(function) is LoadTwin:
+        return (<LoadTwin>function).run(<LoadTwin>function, data, size)
+    return PyObject_CallOneArg(function, PyBytes_FromStringAndSize(<const char *>data, size))
+
+
+def decode_rows(run, Py_ssize_t pos, Py_ssize_t end, loads, list rows not None):
+    cdef tuple functions = tuple(loads)
+    cdef Py_buffer view
+    PyObject_GetBuffer(run, &view, PyBUF_SIMPLE)
+    try:
+        if pos < 0 or end > view.len:
+            raise IndexError(f"rows from {pos} to {end} in {view.len} bytes")
+        return decode_run(<Bytes>view.buf, pos, end, functions, rows)
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef decode_run(Bytes run, Py_ssize_t start, Py_ssize_t end, tuple functions, list rows):
+    cdef Py_ssize_t columns = len(functions), column, size
+    cdef Bytes data = run + start
+    cdef Bytes limit = run + end
+    cdef Bytes stop
+    # As the one in Python, which takes the length of a single column for part of the header.
+    cdef Py_ssize_t header = 11 if columns == 1 else 7
+    cdef tuple row
+    cdef object function, value
+    while limit - data >= header:
+        size = get_uint32(data + 1)
+        if data[0] != b"D" or size >= limit - data:
+            break
+        stop = data + 1 + size
+        size = get_uint16(data + 5)
+        if size != columns:
+            raise RemoteProtocolError(f"a DataRow message has {size} columns, its description has {columns}")
+        data += 7
+        row = PyTuple_New(columns)
+        for column in range(columns):
+            if stop - data < 4:
+                raise torn_row()
+            size = <int32_t>get_uint32(data)
+            data += 4
+            if size >= 0:
+                if size > stop - data:
+                    raise torn_row()
+                value = load_item(<object>functions[column], data, size)
+                data += size
+            elif size == -1:
+                value = None
+            else:
+                raise torn_row()
+            Py_INCREF(value)
+            PyTuple_SET_ITEM(row, column, value)
+        if data != stop:
+            raise torn_row()
+        PyList_Append(rows, row)
+    return data - run
+
+
+cdef torn_row():
+    return RemoteProtocolError("the columns of a DataRow message do not add up to its length")
+
+
+# -- values, a C function for each type and format
+
+include "load_values.pxi"
+include "load_times.pxi"
+include "load_arrays.pxi"
+
+
+# -- rows that are dictionaries
+
+@cython.final
+cdef class DictMaker:
+    """What makes dictionaries of rows: each is a copy of one that has the keys, which is faster than a new one."""
+
+    cdef tuple names
+    cdef dict keys
+
+    def __call__(self, values):
+        cdef Py_ssize_t i
+        cdef dict row
+        if type(values) is not tuple or len(<tuple>values) != len(self.names):
+            return dict(zip(self.names, values))
+        row = self.keys.copy()
+        for i in range(len(self.names)):
+            row[self.names[i]] = (<tuple>values)[i]
+        return row
+
+
+def dict_maker(names):
+    cdef DictMaker maker = DictMaker.__new__(DictMaker)
+    maker.names = tuple(names)
+    maker.keys = dict.fromkeys(maker.names)
+    return maker
+
+
+# -- which function has which twin
+
+cdef class Maker:
+    """A C function, to be found by name."""
+
+    cdef LoadC run
+
+    @staticmethod
+    cdef Maker of(LoadC run):
+        cdef Maker maker = Maker.__new__(Maker)
+        maker.run = run
+        return maker
+
+
+cdef dict MAKERS = {
+    "load_bool_text": Maker.of(load_bool_text),
+    "load_bool": Maker.of(load_bool),
+    "load_text": Maker.of(load_text),
+    "bytes": Maker.of(load_bytes),
+    "load_bytea_text": Maker.of(load_bytea_text),
+    "load_int_text": Maker.of(load_int_text),
+    "load_int2": Maker.of(load_int2),
+    "load_int4": Maker.of(load_int4),
+    "load_int8": Maker.of(load_int8),
+    "load_oid": Maker.of(load_oid),
+    "load_xid8": Maker.of(load_xid8),
+    "load_float4_text": Maker.of(load_float4_text),
+    "load_float8_text": Maker.of(load_float8_text),
+    "load_float4": Maker.of(load_float4),
+    "load_float8": Maker.of(load_float8),
+    "load_numeric_text": Maker.of(load_numeric_text),
+    "load_numeric": Maker.of(load_numeric),
+    "load_date_text": Maker.of(load_date_text),
+    "load_date": Maker.of(load_date),
+    "load_time_text": Maker.of(load_time_text),
+    "load_time": Maker.of(load_time),
+    "load_timetz_text": Maker.of(load_timetz_text),
+    "load_timetz": Maker.of(load_timetz),
+    "load_timestamp_text": Maker.of(load_timestamp_text),
+    "load_timestamp": Maker.of(load_timestamp),
+    "load_timestamptz_text": Maker.of(load_timestamptz_text),
+    "load_timestamptz": Maker.of(load_timestamptz),
+    "load_interval_text": Maker.of(load_interval_text),
+    "load_interval": Maker.of(load_interval),
+    "load_uuid_text": Maker.of(load_uuid_text),
+    "load_uuid": Maker.of(load_uuid),
+    "load_json": Maker.of(load_json),
+    "load_jsonb": Maker.of(load_jsonb),
+    "load_array_text": Maker.of(load_array_text),
+    "load_array": Maker.of(load_array),
+}
+
+
+def compile_load(load):
+    """Return the twin of a load function, the function itself if it has none."""
+    name = name_of(load)
+    maker = MAKERS.get(name)
+    if maker is None:
+        return load
+    cdef LoadTwin twin = LoadTwin.__new__(LoadTwin)
+    twin.run = (<Maker>maker).run
+    twin.pure = load
+    owner = twin.owner = getattr(load, "__self__", None)
+    if name == "load_timestamptz" or name == "load_timestamptz_text":
+        twin.extra = owner._timezone
+    elif name == "load_json" or name == "load_jsonb":
+        # Other encodings are rare enough.
+        if owner._encoding != "utf-8":
+            return load
+    elif name == "load_array":
+        twin.extra = owner._tx
+    elif name == "load_array_text":
+        if not owner._ascii_safe or len(owner._delimiter) != 1:
+            return load
+        twin.extra = owner._load_item
+        twin.delimiter = owner._delimiter[0]
+    return twin
