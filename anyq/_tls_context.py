@@ -14,6 +14,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ._tls_stream import watch_certificate_requests
 from .conninfo import TlsOptions
@@ -56,15 +57,9 @@ def build_context(options: TlsOptions) -> ClientContext:
     """
     if options.context is not None:
         return ClientContext(options.context)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # What is checked depends on what there is to check it with.
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols([ALPN])
-    context.minimum_version = _VERSIONS[options.min_version]
-    if options.max_version is not None:
-        context.maximum_version = _VERSIONS[options.max_version]
+    if _needs_no_files(options):
+        return ClientContext(_shared_context(options.min_version, options.max_version))
+    context = _new_context(options.min_version, options.max_version)
     if options.keylogfile is not None:
         _log_keys(context, options.keylogfile)
     if _load_trusted(context, options):
@@ -78,6 +73,32 @@ def build_context(options: TlsOptions) -> ClientContext:
     if options.certmode == "require" and not watch_certificate_requests(context):
         raise NotSupportedError("sslcertmode=require: this Python cannot tell whether the server asks for one")
     return ClientContext(context, check_name, has_certificate)
+
+
+def _new_context(min_version: str, max_version: str | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # What is checked depends on what there is to check it with.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols([ALPN])
+    context.minimum_version = _VERSIONS[min_version]
+    if max_version is not None:
+        context.maximum_version = _VERSIONS[max_version]
+    return context
+
+
+# Making one takes as long as a good part of a handshake. Those with files are made anew, as files may change.
+_shared_context = lru_cache(maxsize=8)(_new_context)
+
+
+def _needs_no_files(options: TlsOptions) -> bool:
+    """Return whether nothing is verified, sent or written."""
+    named = (options.rootcert, options.crl, options.crldir, options.cert, options.key, options.keylogfile)
+    if any(named) or options.verifies or options.certmode == "require":
+        return False
+    defaults = map(options.default_file, ("root.crt", "postgresql.crt"))
+    return not any(path is not None and _exists(path, "the file") for path in defaults)
 
 
 def _load_trusted(context: ssl.SSLContext, options: TlsOptions) -> bool:

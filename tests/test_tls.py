@@ -247,6 +247,19 @@ async def test_environment(
     assert running.names == [None]
 
 
+async def test_files_that_come_later(home: Path, proxy: Proxy, connect: Any, certificates: Certificates) -> None:
+    """A context is shared only as long as there is nothing to load into it."""
+    running = proxy("stranger")
+    async with connect(running, sslmode="require"):
+        pass
+    install(home, root_crt=certificates.root)
+    with pytest.raises(e.OperationalError, match="not trusted"):
+        await connect(running, sslmode="require")
+    (home / ".postgresql" / "root.crt").unlink()
+    async with connect(running, sslmode="require"):
+        pass
+
+
 @pytest.mark.parametrize("by_folder", [False, True])
 async def test_revoked(
     by_folder: bool, tmp_path: Path, proxy: Proxy, connect: Any, certificates: Certificates
