@@ -57,9 +57,20 @@ def build_context(options: TlsOptions) -> ClientContext:
     """
     if options.context is not None:
         return ClientContext(options.context)
-    if _needs_no_files(options):
-        return ClientContext(_shared_context(options.min_version, options.max_version))
-    context = _new_context(options.min_version, options.max_version)
+    signatures = _signatures(options)
+    return _build(options) if signatures is None else _shared(options, signatures)
+
+
+def _build(options: TlsOptions) -> ClientContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # What is checked depends on what there is to check it with.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols([ALPN])
+    context.minimum_version = _VERSIONS[options.min_version]
+    if options.max_version is not None:
+        context.maximum_version = _VERSIONS[options.max_version]
     if options.keylogfile is not None:
         _log_keys(context, options.keylogfile)
     if _load_trusted(context, options):
@@ -75,30 +86,42 @@ def build_context(options: TlsOptions) -> ClientContext:
     return ClientContext(context, check_name, has_certificate)
 
 
-def _new_context(min_version: str, max_version: str | None) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # What is checked depends on what there is to check it with.
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols([ALPN])
-    context.minimum_version = _VERSIONS[min_version]
-    if max_version is not None:
-        context.maximum_version = _VERSIONS[max_version]
-    return context
+Signature = tuple[int, ...] | None
+"""What changes with a file; None if there is none."""
 
 
-# Making one takes as long as a good part of a handshake. Those with files are made anew, as files may change.
-_shared_context = lru_cache(maxsize=8)(_new_context)
+# Making a context takes as long as a good part of a handshake.
+@lru_cache(maxsize=8)
+def _shared(options: TlsOptions, signatures: tuple[Signature, ...]) -> ClientContext:
+    return _build(options)
 
 
-def _needs_no_files(options: TlsOptions) -> bool:
-    """Return whether nothing is verified, sent or written."""
-    named = (options.rootcert, options.crl, options.crldir, options.cert, options.key, options.keylogfile)
-    if any(named) or options.verifies or options.certmode == "require":
-        return False
-    defaults = map(options.default_file, ("root.crt", "postgresql.crt"))
-    return not any(path is not None and _exists(path, "the file") for path in defaults)
+def _signatures(options: TlsOptions) -> tuple[Signature, ...] | None:
+    """Return what tells whether the files are still the same; None for a context that is not to be kept.
+
+    Kept are those that hold no secrets and read nothing but files, with nothing to warn of.
+    """
+    special = (options.keylogfile, options.crldir, options.password, options.cert, options.key)
+    if any(special) or options.rootcert == "system" or options.certmode == "require":
+        return None
+    names = ((options.rootcert, "root.crt"), (options.crl, "root.crl"), (None, "postgresql.crt"))
+    found: list[Signature] = []
+    for given, default in names:
+        path = given or options.default_file(default)
+        try:
+            status = None if path is None else os.stat(path)
+        except (OSError, ValueError):
+            if given is not None:
+                return None
+            status = None
+        if status is not None and default == "postgresql.crt" and options.certmode != "disable":
+            return None
+        found.append(
+            None
+            if status is None
+            else (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        )
+    return tuple(found)
 
 
 def _load_trusted(context: ssl.SSLContext, options: TlsOptions) -> bool:
