@@ -14,6 +14,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ._tls_stream import watch_certificate_requests
 from .conninfo import TlsOptions
@@ -56,6 +57,11 @@ def build_context(options: TlsOptions) -> ClientContext:
     """
     if options.context is not None:
         return ClientContext(options.context)
+    signatures = _signatures(options)
+    return _build(options) if signatures is None else _shared(options, signatures)
+
+
+def _build(options: TlsOptions) -> ClientContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # What is checked depends on what there is to check it with.
     context.check_hostname = False
@@ -78,6 +84,44 @@ def build_context(options: TlsOptions) -> ClientContext:
     if options.certmode == "require" and not watch_certificate_requests(context):
         raise NotSupportedError("sslcertmode=require: this Python cannot tell whether the server asks for one")
     return ClientContext(context, check_name, has_certificate)
+
+
+Signature = tuple[int, ...] | None
+"""What changes with a file; None if there is none."""
+
+
+# Making a context takes as long as a good part of a handshake.
+@lru_cache(maxsize=8)
+def _shared(options: TlsOptions, signatures: tuple[Signature, ...]) -> ClientContext:
+    return _build(options)
+
+
+def _signatures(options: TlsOptions) -> tuple[Signature, ...] | None:
+    """Return what tells whether the files are still the same; None for a context that is not to be kept.
+
+    Kept are those that hold no secrets and read nothing but files, with nothing to warn of.
+    """
+    special = (options.keylogfile, options.crldir, options.password, options.cert, options.key)
+    if any(special) or options.rootcert == "system" or options.certmode == "require":
+        return None
+    names = ((options.rootcert, "root.crt"), (options.crl, "root.crl"), (None, "postgresql.crt"))
+    found: list[Signature] = []
+    for given, default in names:
+        path = given or options.default_file(default)
+        try:
+            status = None if path is None else os.stat(path)
+        except (OSError, ValueError):
+            if given is not None:
+                return None
+            status = None
+        if status is not None and default == "postgresql.crt" and options.certmode != "disable":
+            return None
+        found.append(
+            None
+            if status is None
+            else (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        )
+    return tuple(found)
 
 
 def _load_trusted(context: ssl.SSLContext, options: TlsOptions) -> bool:

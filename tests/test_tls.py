@@ -247,6 +247,47 @@ async def test_environment(
     assert running.names == [None]
 
 
+async def test_files_that_come_later(home: Path, proxy: Proxy, connect: Any, certificates: Certificates) -> None:
+    """A context is shared only as long as its files are the same."""
+    running = proxy("revoked")
+    folder = home / ".postgresql"
+    async with connect(running, sslmode="require"):
+        pass
+    install(home, root_crt=certificates.other_root)
+    with pytest.raises(e.OperationalError, match="not trusted"):
+        await connect(running, sslmode="require")
+    (folder / "root.crt").write_bytes(certificates.root.read_bytes())
+    async with connect(running, sslmode="require"):
+        pass
+    (folder / "root.crl").write_bytes(certificates.crl.read_bytes())
+    with pytest.raises(e.OperationalError, match="revoked"):
+        await connect(running, sslmode="require")
+    (folder / "root.crt").unlink()
+    async with connect(running, sslmode="require"):
+        pass
+
+
+def test_what_is_shared(home: Path, certificates: Certificates) -> None:
+    """Nothing that holds a private key."""
+    from anyq._tls_context import build_context
+    from anyq.conninfo import TlsOptions
+
+    def is_shared(**kwargs: Any) -> bool:
+        options = TlsOptions(folder=str(home / ".postgresql"), **kwargs)
+        return build_context(options) is build_context(options)
+
+    root = str(certificates.root)
+    certificate, key = str(certificates.certificate("client")), str(certificates.key("client"))
+    assert is_shared()
+    assert is_shared(rootcert=root, mode="verify-full")
+    assert not is_shared(rootcert=root, cert=certificate, key=key)
+    assert not is_shared(rootcert="/nonexistent")
+    assert not is_shared(password="x")
+    install(home, postgresql_crt=certificates.certificate("client"), postgresql_key=certificates.key("client"))
+    assert not is_shared()
+    assert is_shared(certmode="disable")
+
+
 @pytest.mark.parametrize("by_folder", [False, True])
 async def test_revoked(
     by_folder: bool, tmp_path: Path, proxy: Proxy, connect: Any, certificates: Certificates
