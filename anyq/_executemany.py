@@ -29,8 +29,6 @@ BATCH_SETS = 1000
 class _ManyRequest(StatementRequest):
     """Counts rows and, if they are wanted, keeps results; ready when a batch is complete."""
 
-    __slots__ = ("completed", "keep", "last", "rowcount", "wanted")
-
     def __init__(self, cursor: AsyncCursor[Any], keep: bool) -> None:
         conn = cursor.connection
         tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]

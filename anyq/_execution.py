@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from ._preparing import Entry, PreparedStatements
@@ -116,7 +117,11 @@ def load_functions(tx: Transformer, fields: Fields) -> LoadFunctions:
 class StatementRequest(Request):
     """A request that keeps the connection's account of prepared statements, whoever reads its reply."""
 
-    __slots__ = ("_begun", "_closing", "entry", "foreseen", "statements")
+    entry: Entry | None
+    """The statement to be prepared by this request; it has an account to settle when the reply is there."""
+    foreseen = False
+    """Whether it asks for the result formats that an earlier description of the statement suggests."""
+    _begun = False
 
     def __init__(
         self,
@@ -127,14 +132,13 @@ class StatementRequest(Request):
         *,
         extended: bool = True,
     ) -> None:
-        super().__init__(lambda fields: load_functions(tx, fields), extended=extended)
+        # As Request has it, which is not called: a call takes longer than all of this.
+        self.plan = partial(load_functions, tx)
+        self.extended = extended
+        self.results = []
         self.statements = statements
         self.entry = entry
-        """The statement to be prepared by this request; it has an account to settle when the reply is there."""
-        self.foreseen = False
-        """Whether it asks for the result formats that an earlier description of the statement suggests."""
         self._closing = closing
-        self._begun = False
 
     def add(self, result: Result) -> None:
         if self.begins and not self._begun:
@@ -155,7 +159,7 @@ class StatementRequest(Request):
                 self.entry.fields = Layouts(self.results[-1].fields if self.results else None)
             self._closing += self.statements.executed(self.entry, parsed)
             self.entry = None
-        super().finish()
+        Request.finish(self)
 
 
 def add_begin(request: Request, data: bytearray, begin: bytes) -> None:
@@ -205,7 +209,8 @@ class Executor:
             return request, data
         known = entry is not None and entry.prepared and entry.fields is not None
         request = StatementRequest(tx, statements, self.closing, None if known else entry)
-        request.ends = ends_transaction(sql)
+        if ends_transaction(sql):
+            request.ends = True
         if begin is not None:
             # Its Execute comes before the statement's Parse: there is a transaction even if that fails.
             add_begin(request, data, begin)
@@ -213,8 +218,7 @@ class Executor:
             assert entry is not None and entry.fields is not None
             layout: Layout = entry.fields.get(tx, binary)
             request.known = layout.known
-            frontend.bind(data, b"", entry.name, formats, values, layout.result_formats)
-            data += _EXECUTE_SYNC
+            frontend.bind(data, b"", entry.name, formats, values, layout.result_formats, _EXECUTE_SYNC)
             return request, data
         name = b"" if entry is None else entry.name
         if entry is None or not entry.prepared:
@@ -228,8 +232,7 @@ class Executor:
                 # where there was a single one, as that would stand for all).
                 result_formats = [field.format for field in known_layout[0]]
                 request.foreseen = True
-        frontend.bind(data, b"", name, formats, values, result_formats)
-        data += _DESCRIBE_EXECUTE_SYNC
+        frontend.bind(data, b"", name, formats, values, result_formats, _DESCRIBE_EXECUTE_SYNC)
         if entry is not None and entry.prepared:
             # Prepared by a request whose reply nobody looked at: describe it now, and settle nothing.
             request.entry = None
@@ -305,7 +308,7 @@ def ends_transaction(sql: bytes) -> bool:
     return sql[:1] in _ENDING_LETTERS and _ENDS_TRANSACTION(sql) is not None
 
 
-_ENDING_LETTERS = frozenset([bytes([letter]) for letter in b"CcEeAaRrPp"])
+_ENDING_LETTERS = frozenset(letter.encode() for letter in "CcEeAaRrPp")
 _BLANKS = b"; \t\r\n"
 
 _REPEATABLE = (b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"VALUES", b"WITH", b"TABLE", b"SHOW")

@@ -25,17 +25,19 @@ Row = TypeVar("Row", default=TupleRow)
 class ResultHolder(ABC, Generic[Row]):
     """What has arrived for a cursor."""
 
+    # Cursors are made for one statement, mostly: so the defaults are the class's.
+    arraysize = 1
+    """How many rows :meth:`fetchmany` returns if it is not told (PEP 249)."""
+    _closed = False
+    _results: Sequence[Result] = ()
+    _index = 0
+    _result: Result | None = None
+    _position = 0
+    _rowcount = -1
+    _make_row: RowMaker[Any] | None = None
+
     def __init__(self, row_factory: AsyncRowFactory[Any]) -> None:
-        self.arraysize = 1
-        """How many rows :meth:`fetchmany` returns if it is not told (PEP 249)."""
         self._row_factory: AsyncRowFactory[Any] = row_factory
-        self._closed = False
-        self._results: Sequence[Result] = ()
-        self._index = 0
-        self._result: Result | None = None
-        self._position = 0
-        self._rowcount = -1
-        self._make_row: RowMaker[Any] | None = None
 
     @abstractmethod
     def _check_open(self) -> None:
@@ -92,7 +94,8 @@ class ResultHolder(ABC, Generic[Row]):
     # -- fetching
 
     def _fetchone(self) -> Row | None:
-        rows = self._rows()
+        result = self._result
+        rows = result.rows if result is not None and result.fields is not None and not self._closed else self._rows()
         position = self._position
         if position >= len(rows):
             return None

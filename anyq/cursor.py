@@ -29,6 +29,7 @@ from .adapt import AdaptersMap, Transformer
 from .errors import InterfaceError, NotSupportedError, OperationalError
 from .protocol.constants import Format
 from .protocol.session import Result
+from .protocol.state import ENDED
 from .rows import AsyncRowFactory, RowMaker, TupleRow
 from .typeinfo import TypesRegistry
 from .wire import was_victim
@@ -56,14 +57,15 @@ class AsyncCursor(ResultHolder[Row]):
     :param row_factory: makes rows from values; by default the connection's.
     """
 
+    format: Format = Format.TEXT
+    """BINARY to ask for binary results always, as ``cursor(binary=True)`` does."""
+    _adapters: AdaptersMap | None = None
+    _tx: Transformer | None = None
+    _tx_version = -1
+
     def __init__(self, connection: AsyncConnection[Any], *, row_factory: AsyncRowFactory[Row] | None = None) -> None:
-        super().__init__(row_factory or connection.row_factory)
+        self._row_factory = row_factory or connection.row_factory
         self._conn = connection
-        self.format: Format = Format.TEXT
-        """BINARY to ask for binary results always, as ``cursor(binary=True)`` does."""
-        self._adapters: AdaptersMap | None = None
-        self._tx: Transformer | None = None
-        self._tx_version = -1
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else ("no result" if self._result is None else self.statusmessage or "ready")
@@ -113,9 +115,11 @@ class AsyncCursor(ResultHolder[Row]):
 
         Manual: "Extended Query" (protocol-flow).
         """
-        self._check_open()
-        self._reset()
         conn = self._conn
+        if self._closed or conn.wire.session.phase >= ENDED:
+            self._check_open()
+        if self._result is not None or self._rowcount >= 0:
+            self._reset()
         tx = self._transformer()
         statement = self._bind(query, params, tx)
         if binary is None and self.format:
@@ -131,12 +135,13 @@ class AsyncCursor(ResultHolder[Row]):
             begin = await conn.turn()
             request, data = conn.executor.compose(statement, tx, begin, prepare, binary)
             await wire.run(request, data)
-            if request.error is not None or request.failure is not None or not request.results:
+            results = request.results
+            if request.error is not None or request.failure is not None or not results:
                 if await self._may_repeat(request, statement):
                     continue
                 self._raise(request, begin)
             break
-        self._results = results = request.results
+        self._results = results
         self._select(results[0], 0)
         if conn.notifications.unsettled:
             await conn.notifications.settle()

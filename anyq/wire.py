@@ -42,7 +42,7 @@ from .protocol.backend import Authentication, NoticeResponse, NotificationRespon
 from .protocol.constants import TransactionStatus
 from .protocol.session import ProtocolSession, Request
 from .protocol.session import Waiter as WakeUp
-from .protocol.state import Phase
+from .protocol.state import ENDED, Phase
 from .streams import Channel
 
 logger = logging.getLogger("anyq")
@@ -109,7 +109,7 @@ class Wire:
 
     @property
     def closed(self) -> bool:
-        return self.session.phase >= Phase.CLOSED
+        return self.session.phase >= ENDED
 
     @property
     def broken(self) -> bool:
@@ -133,7 +133,7 @@ class Wire:
         await self.backend.checkpoint_if_cancelled()
         while self._sender is not None:
             await self._wait_for_turn()
-        if self.session.phase >= Phase.CLOSED:
+        if self.session.phase >= ENDED:
             raise OperationalError(self.session.epitaph())
 
     async def run(self, request: Request, data: bytes | bytearray) -> None:
@@ -145,8 +145,11 @@ class Wire:
         try:
             await self.backend.checkpoint()
             if not request.done:
-                await self.wait(request)
-            elif self._abandoned:
+                # The reply to a short query is mostly there by now.
+                arrived = self._look(request)
+                if not request.done:
+                    await self._wait(request, dry=not arrived)
+            if self._abandoned:
                 await self._settle()
         except BaseException:
             if not request.done:
@@ -177,7 +180,7 @@ class Wire:
                 finally:
                     if self.sending:
                         self._abort_after_grace()
-        if self.session.phase >= Phase.CLOSED:
+        if self.session.phase >= ENDED:
             raise cancelled or OperationalError(self.session.epitaph())
         if wait:
             await self.run(request, data)
@@ -231,7 +234,7 @@ class Wire:
 
     async def wait(self, request: Request) -> None:
         """Return when `request` is ready (see :meth:`Request.ready`), reading for everyone if nobody does."""
-        await self._wait(request)
+        await self._wait(request, dry=self._reader is not None and not self._look(request))
         if self._abandoned and request.done:
             await self._settle()
 
@@ -243,7 +246,7 @@ class Wire:
         self._attendants.append(attendant)
         try:
             if not attendant.ready():
-                await self._wait(attendant)
+                await self._wait(attendant, dry=False)
         finally:
             self._attendants.remove(attendant)
             if self._abandoned:
@@ -253,16 +256,19 @@ class Wire:
         """Take what has arrived already, without waiting."""
         self._receive_now()
 
-    async def _wait(self, request: Request | Attendant) -> None:
+    async def _wait(self, request: Request | Attendant, *, dry: bool) -> None:
+        """Return when `request` is ready.
+
+        :param dry: whether there was nothing to receive a moment ago, so that it need not be tried before waiting.
+        """
         try:
-            if self._reader is not None:
-                self._receive_now()
             while not request.ready():
                 if self._reader is not None:
                     request.waiter = waiter = self.backend.create_waiter()
                     await waiter.wait()
                 else:
-                    await self._read(request)
+                    await self._read(request, dry)
+                dry = False
         finally:
             request.waiter = None
             if self._reader is None:
@@ -305,14 +311,15 @@ class Wire:
 
     # -- reading
 
-    async def _read(self, request: Request | Attendant) -> None:
-        """Read for everyone until `request` is ready or the connection is lost."""
+    async def _read(self, request: Request | Attendant, dry: bool = False) -> None:
+        """Read for everyone until `request` is ready or the connection is lost; for `dry` see :meth:`_wait`."""
         chunks = 0
         self._reader = request
         try:
             while True:
                 look_again = await self._see_to_abandoned() if self._abandoned else math.inf
-                if not self._receive():
+                if dry or not self._receive():
+                    dry = False
                     if request.ready():
                         return
                     if look_again == math.inf:
@@ -331,15 +338,26 @@ class Wire:
         finally:
             self._reader = None
 
+    def _look(self, request: Request) -> bool:
+        """Do what can be done for a request without waiting, whoever reads; return whether anything has arrived."""
+        if self.session.head is request:
+            return self._receive_now()
+        # No reply can have come before that of the head, which is for others to look for.
+        if self._unsent and not self.closed:
+            self._flush()
+            if self._unsent and self._reader is not None:
+                self.channel.wake()
+        return False
+
     def _receive(self) -> bool:
         """Send and receive what can be without waiting; return whether anything has arrived, which includes the end."""
         session = self.session
         if self._unsent or session.outgoing:
             self._flush()
-        if session.phase >= Phase.CLOSED:
+        if session.phase >= ENDED:
             return True
         try:
-            target = session.receive_target()
+            target = session.receive_target() if session.large is not None else None
             if target is None:
                 data = self.channel.try_receive(CHUNK)
                 if data is None:
@@ -366,20 +384,22 @@ class Wire:
             self._dispatch()
         if not got:
             session.receive_eof()
-        if session.phase >= Phase.CLOSED:
+        if session.phase >= ENDED:
             self._release()
             return True
-        head = session.head
-        if head is not None and head.waiter is not None and head.ready():
-            head.waiter.set()
+        pending = session.pending
+        if pending:
+            waiter = pending[0].waiter
+            if waiter is not None and pending[0].ready():
+                waiter.set()
         return True
 
-    def _receive_now(self) -> None:
-        """Take a chunk that has arrived already, beside the reader, which waits for more at this moment."""
-        if not self.closed:
-            self._receive()
+    def _receive_now(self) -> bool:
+        """Take a chunk that has arrived already; beside the reader, if there is one, which waits at this moment."""
+        arrived = self.session.phase < ENDED and self._receive()
         if self._reader is not None and (self._abandoned or self._unsent or self._reader.ready()):
             self.channel.wake()
+        return arrived
 
     def _lose(self, error: Exception) -> None:
         self.abort(f"the connection was lost: {error.__cause__ or error}", error)
@@ -595,8 +615,6 @@ _NO_PORTAL = b"_anyq_cancelled"
 
 class _StartUp(Request):
     """Stands for the start-up in :meth:`Wire._read`: ready when the server wants something or has come to an end."""
-
-    __slots__ = ("_session",)
 
     def __init__(self, session: ProtocolSession) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ from .backend import Authentication, FieldDescription, NoticeResponse, Notificat
 from .buffer import HEADER, LARGE_MESSAGE, LargeRow, ReceiveBuffer
 from .constants import MAX_AUTH_MESSAGE_LENGTH, MAX_MESSAGE_LENGTH, PROTOCOL_3_0, TransactionStatus
 from .constants import BackendCode as B
-from .state import ACCEPTS, TRANSITIONS, Phase
+from .state import ACCEPTS, ENDED, TRANSITIONS, Phase
 
 Fields = tuple[FieldDescription, ...]
 LoadFunctions = Sequence[Callable[[bytes], Any]]
@@ -43,6 +43,8 @@ _STATUS = {
     ord("T"): TransactionStatus.INTRANS,
     ord("E"): TransactionStatus.INERROR,
 }
+_IDLE = Phase.IDLE
+_BUSY = Phase.BUSY
 _NO_STATEMENT = b"_anyq_none"
 _CACHED_DESCRIPTION = 16 * 1024  # bytes; longer row descriptions are decoded anew each time
 
@@ -56,7 +58,9 @@ class Waiter(Protocol):
 class Result:
     """What one statement gave: its description, its rows as far as they have come, its command tag."""
 
-    __slots__ = ("fields", "loads", "rows", "suspended", "tag")
+    tag: str | None = None
+    """The command tag, such as ``INSERT 0 1``; None until the statement is complete and for an empty query."""
+    suspended = False
 
     def __init__(self, fields: Fields | None = None, loads: LoadFunctions | None = None) -> None:
         self.fields = fields
@@ -64,9 +68,6 @@ class Result:
         self.loads = loads
         """A load function for each column; None to pass over the rows."""
         self.rows: list[tuple[Any, ...]] = []
-        self.tag: str | None = None
-        """The command tag, such as ``INSERT 0 1``; None until the statement is complete and for an empty query."""
-        self.suspended = False
 
 
 class Request:
@@ -75,61 +76,40 @@ class Request:
     :param plan: gives the load functions for a row description; called when the description arrives.
     """
 
-    __slots__ = (
-        "abandoned",
-        "at_risk",
-        "begins",
-        "cancellable",
-        "cancel_sent",
-        "current",
-        "done",
-        "doubtful",
-        "ends",
-        "error",
-        "extended",
-        "failure",
-        "known",
-        "parsed",
-        "plan",
-        "results",
-        "status_before",
-        "streaming",
-        "victim",
-        "waiter",
-    )
+    # There is one for each query, and most of this is never set: so the defaults are the class's.
+    current: Result | None = None
+    known: tuple[Fields, LoadFunctions | None] | None = None
+    """The description that statements bound from now on have, as far as none has been sent by the server."""
+    parsed = 0
+    """How many Parse messages have succeeded."""
+    error: Error | None = None
+    """The server's error."""
+    failure: Exception | None = None
+    """An error on this side: a value that cannot be loaded, a use that is not supported."""
+    done = False
+    streaming = 0
+    """How many rows of the result under way the one who waits wants at least; 0 to have complete results."""
+    begins = False
+    ends = False
+    """Whether it opens or ends a transaction, as far as the sender knows."""
+    doubtful = False
+    """Whether its BEGIN may not happen: a simple query with an error in its syntax is refused as a whole."""
+    abandoned = False
+    cancellable = True
+    """False for what is over in no time and should happen in any case: abandoned or not, it is not cancelled."""
+    cancel_sent = False
+    """Whether a CancelRequest was sent for it."""
+    at_risk = False
+    """Whether one was sent for a request before it when this one was on its way already."""
+    victim = False
+    """Whether it was cancelled by one that was meant for another request."""
+    status_before = TransactionStatus.UNKNOWN
+    waiter: Waiter | None = None
 
     def __init__(self, plan: Callable[[Fields], LoadFunctions] | None = None, *, extended: bool = True) -> None:
         self.plan = plan
         self.extended = extended
         self.results: list[Result] = []
-        self.current: Result | None = None
-        self.known: tuple[Fields, LoadFunctions | None] | None = None
-        """The description that statements bound from now on have, as far as none has been sent by the server."""
-        self.parsed = 0
-        """How many Parse messages have succeeded."""
-        self.error: Error | None = None
-        """The server's error."""
-        self.failure: Exception | None = None
-        """An error on this side: a value that cannot be loaded, a use that is not supported."""
-        self.done = False
-        self.streaming = 0
-        """How many rows of the result under way the one who waits wants at least; 0 to have complete results."""
-        self.begins = False
-        self.ends = False
-        """Whether it opens or ends a transaction, as far as the sender knows."""
-        self.doubtful = False
-        """Whether its BEGIN may not happen: a simple query with an error in its syntax is refused as a whole."""
-        self.abandoned = False
-        self.cancellable = True
-        """False for what is over in no time and should happen in any case: abandoned or not, it is not cancelled."""
-        self.cancel_sent = False
-        """Whether a CancelRequest was sent for it."""
-        self.at_risk = False
-        """Whether one was sent for a request before it when this one was on its way already."""
-        self.victim = False
-        """Whether it was cancelled by one that was meant for another request."""
-        self.status_before = TransactionStatus.UNKNOWN
-        self.waiter: Waiter | None = None
 
     def add(self, result: Result) -> None:
         """Take a complete result."""
@@ -192,11 +172,13 @@ class ProtocolSession:
         """What the session itself has to say; the owner of the stream sends it before anything else."""
         self.last_words: Error | None = None
         """The error with which the server announced that it closes the connection."""
-        self._queue: deque[Request] = deque()
+        self.pending: deque[Request] = deque()
+        """The requests that are not done, the oldest first; for others to look at only."""
         self._decode_rows = decode_rows
         self._resynchronising = False  # ReadyForQuery counts again after the next CloseComplete
         self._buffer = ReceiveBuffer()
-        self._large: LargeRow | None = None
+        self.large: LargeRow | None = None
+        """A row with a big value that is under way: see :meth:`receive_target`."""
         self._max_message_size = max_message_size
         # Nothing large is due from a server that does not know us yet.
         self._limit = min(MAX_AUTH_MESSAGE_LENGTH, max_message_size)
@@ -221,27 +203,23 @@ class ProtocolSession:
 
         :raises LocalProtocolError: the session has not been started, or is over.
         """
-        if self.phase is Phase.IDLE:
-            self.enter(Phase.BUSY)
+        if self.phase is _IDLE:
+            self.phase = _BUSY
+            self._handlers = _HANDLERS[_BUSY]
             request.status_before = self.transaction_status
-        elif not self._queue:
+        elif not self.pending:
             raise LocalProtocolError(f"a request cannot be sent in phase {self.phase.name}")
-        self._queue.append(request)
+        self.pending.append(request)
 
     @property
     def head(self) -> Request | None:
         """The oldest request that is not done."""
-        return self._queue[0] if self._queue else None
-
-    @property
-    def pending(self) -> Sequence[Request]:
-        """The requests that are not done, the oldest first."""
-        return self._queue
+        return self.pending[0] if self.pending else None
 
     def expects_transaction(self) -> bool:
         """Return whether a statement sent now will find a transaction open, judging by what is on its way."""
-        if self._queue:
-            for request in reversed(self._queue):
+        if self.pending:
+            for request in reversed(self.pending):
                 if request.ends:
                     return False
                 if request.begins:
@@ -250,7 +228,7 @@ class ProtocolSession:
 
     def begin_in_doubt(self) -> bool:
         """Return whether the transaction that a statement sent now would find needs a BEGIN that may not happen."""
-        for request in reversed(self._queue):
+        for request in reversed(self.pending):
             if request.ends or request.begins:
                 return request.doubtful and not request.ends
         return False
@@ -269,11 +247,11 @@ class ProtocolSession:
         if self.phase in (Phase.CLOSED, Phase.FAILED):
             return
         self.enter(Phase.FAILED)
-        self._large = None
+        self.large = None
         self._reason = reason
         self._cause = cause
-        while self._queue:
-            self._queue.popleft().fail(self.lost())
+        while self.pending:
+            self.pending.popleft().fail(self.lost())
 
     def close(self) -> None:
         """End the session in good order; requests still under way fail."""
@@ -306,12 +284,12 @@ class ProtocolSession:
 
     def receive_target(self) -> memoryview | None:
         """Return where to receive the next bytes directly, while a big value is under way; release it after use."""
-        return None if self._large is None else self._large.target()
+        return None if self.large is None else self.large.target()
 
     def received(self, count: int) -> None:
         """Take note that `count` bytes were received into :meth:`receive_target`'s view."""
-        assert self._large is not None
-        self._large.received(count)
+        assert self.large is not None
+        self.large.received(count)
         self._end_large_row()
 
     def receive_data(self, data: bytes) -> None:
@@ -320,8 +298,8 @@ class ProtocolSession:
         :raises RemoteProtocolError: the bytes break the protocol; the session is of no use after that.
         """
         pos = 0
-        if self._large is not None:
-            pos = self._large.feed(data, 0)
+        if self.large is not None:
+            pos = self.large.feed(data, 0)
             self._end_large_row()
             # More bytes than the row had: then it is at its end.
             if pos == len(data):
@@ -332,7 +310,7 @@ class ProtocolSession:
         end = len(run)
         while end - pos >= HEADER:
             code, length = _HEADER(run, pos)
-            if code == _DATA_ROW and self._queue:
+            if code == _DATA_ROW and self.pending:
                 after = self._receive_rows(run, pos, end)
                 if after > pos:
                     pos = after
@@ -342,7 +320,7 @@ class ProtocolSession:
                 raise self._bad_length(code, length)
             handler = self._handlers.get(code)
             if handler is None:
-                if self.phase >= Phase.CLOSED:
+                if self.phase >= ENDED:
                     return
                 # Before any of it is kept: it would be kept for nothing.
                 raise self._unexpected(code)
@@ -367,9 +345,9 @@ class ProtocolSession:
 
     def _receive_rows(self, run: bytes, pos: int, end: int) -> int:
         """Take the DataRow messages that are complete; return where they end."""
-        request = self._queue[0]
+        request = self.pending[0]
         result = request.current
-        if result is None or self.phase is not Phase.BUSY or result.fields is None and not request.abandoned:
+        if result is None or self.phase is not _BUSY or result.fields is None and not request.abandoned:
             return pos
         loads = result.loads
         if loads is not None:
@@ -389,17 +367,17 @@ class ProtocolSession:
 
     def _keep(self, run: bytes, pos: int, end: int, code: int, length: int) -> None:
         if code == _DATA_ROW and length > LARGE_MESSAGE and self.phase is Phase.BUSY:
-            self._large = LargeRow(length - 4)
-            self._large.feed(run, pos + HEADER)
+            self.large = LargeRow(length - 4)
+            self.large.feed(run, pos + HEADER)
         else:
             self._buffer.keep(run, pos, 1 + length)
 
     def _end_large_row(self) -> None:
-        if self._large is None or not self._large.done:
+        if self.large is None or not self.large.done:
             return
-        values = self._large.finish()
-        self._large = None
-        request = self._queue[0]
+        values = self.large.finish()
+        self.large = None
+        request = self.pending[0]
         result = request.current
         if result is None or result.fields is None and not request.abandoned:
             raise _stray_row()
@@ -486,10 +464,10 @@ class ProtocolSession:
     # -- handlers of the replies to a request
 
     def on_parse_complete(self, payload: bytes) -> None:
-        self._queue[0].parsed += 1
+        self.pending[0].parsed += 1
 
     def on_bind_complete(self, payload: bytes) -> None:
-        request = self._queue[0]
+        request = self.pending[0]
         known = request.known
         request.current = Result() if known is None else Result(known[0], known[1])
 
@@ -498,7 +476,7 @@ class ProtocolSession:
         backend.decode(B.PARAMETER_DESCRIPTION, payload)
 
     def on_row_description(self, payload: bytes) -> None:
-        request = self._queue[0]
+        request = self.pending[0]
         fields = _fields(payload) if len(payload) > _CACHED_DESCRIPTION else _cached_fields(payload)
         loads: LoadFunctions | None = None
         if request.plan is not None:
@@ -510,7 +488,7 @@ class ProtocolSession:
         request.current = Result(fields, loads)
 
     def on_no_data(self, payload: bytes) -> None:
-        request = self._queue[0]
+        request = self.pending[0]
         request.known = None
         request.current = Result()
 
@@ -518,19 +496,19 @@ class ProtocolSession:
         raise _stray_row()
 
     def on_command_complete(self, payload: bytes) -> None:
-        request = self._queue[0]
-        if self.phase is not Phase.BUSY:
-            self.enter(Phase.BUSY)
+        request = self.pending[0]
+        if self.phase is not _BUSY:
+            self.enter(_BUSY)
         result = request.current or Result()
         result.tag = payload[:-1].decode("utf-8", "replace")
         self._complete(request, result)
 
     def on_empty_query(self, payload: bytes) -> None:
-        request = self._queue[0]
+        request = self.pending[0]
         self._complete(request, request.current or Result())
 
     def on_portal_suspended(self, payload: bytes) -> None:
-        request = self._queue[0]
+        request = self.pending[0]
         result = request.current or Result()
         result.suspended = True
         self._complete(request, result)
@@ -539,7 +517,7 @@ class ProtocolSession:
         raise RemoteProtocolError("the server answered a function call that was not made")
 
     def on_error(self, payload: bytes) -> None:
-        request = self._queue[0]
+        request = self.pending[0]
         error = _error(payload)
         if (error.diag.severity_nonlocalized or error.diag.severity) in ("FATAL", "PANIC"):
             self.last_words = error
@@ -552,8 +530,8 @@ class ProtocolSession:
             # Whether they came with the error or in a chunk before it makes no difference to the one who streams.
             request.add(request.current)
         request.current = None
-        if self.phase is not Phase.BUSY:
-            self.enter(Phase.BUSY)
+        if self.phase is not _BUSY:
+            self.enter(_BUSY)
 
     def on_close_complete(self, payload: bytes) -> None:
         # Nothing is expected of those before a COPY.
@@ -563,12 +541,12 @@ class ProtocolSession:
         self.transaction_status = status = _status(payload)
         if self._resynchronising:
             return
-        request = self._queue.popleft()
+        request = self.pending.popleft()
         request.current = None
-        if self._queue:
-            self._queue[0].status_before = status
+        if self.pending:
+            self.pending[0].status_before = status
         else:
-            self.enter(Phase.IDLE)
+            self.enter(_IDLE)
             self.strays = 0  # a server that is idle ignores them
         request.finish()
 
@@ -580,9 +558,9 @@ class ProtocolSession:
     # -- COPY: not asked for by any request, so it is brought to its end
 
     def on_copy_in(self, payload: bytes) -> None:
-        request = self._queue[0]
+        request = self.pending[0]
         self._refuse_copy(request, "FROM STDIN")
-        if len(self._queue) > 1:
+        if len(self.pending) > 1:
             # The server takes the next request for data, and then has lost its place in the stream.
             self.fail(
                 "the connection had to be closed: a COPY FROM STDIN was run by execute() while other statements were "
@@ -601,11 +579,11 @@ class ProtocolSession:
             self._resynchronising = True
 
     def on_copy_out(self, payload: bytes) -> None:
-        self._refuse_copy(self._queue[0], "TO STDOUT")
+        self._refuse_copy(self.pending[0], "TO STDOUT")
         self.enter(Phase.COPY_OUT)
 
     def on_copy_both(self, payload: bytes) -> None:
-        self._refuse_copy(self._queue[0], "BOTH")
+        self._refuse_copy(self.pending[0], "BOTH")
         self.enter(Phase.COPY_BOTH)
         frontend.copy_done(self.outgoing)
 
