@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from . import abc
+from ._accel import compile_load
 from ._adapters_map import AdaptersMap, PyFormat, adapters_of, global_adapters
 from .abc import AdaptContext, Buffer, DumperKey, LoadFunc
 from .errors import DataError, InterfaceError, ProgrammingError
@@ -400,7 +401,8 @@ class Transformer:
             self.clear()
         function = self._load_functions[format].get(oid)
         if function is None:
-            function = self._load_functions[format][oid] = self.get_loader(oid, format).load
+            function = compile_load(self.get_loader(oid, format).load)
+            self._load_functions[format][oid] = function
         return function
 
     def get_loader(self, oid: int, format: int) -> abc.Loader:

@@ -59,7 +59,7 @@ ALLOWED: dict[str, set[str]] = {
     "accel": {"errors"},
     "options": {"errors"},
     # Of the protocol the constants and the description of a column, see PROTOCOL_FOR_ADAPTATION.
-    "adaptation": {"errors", "abc", "protocol"},
+    "adaptation": {"errors", "abc", "protocol", "accel"},
     "backends": {"errors"},
     "streams": {"errors", "backends"},
     "dialing": {"errors", "options", "backends", "streams"},

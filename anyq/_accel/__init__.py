@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 
-from .python import decode_rows
+from .python import compile_load, decode_rows
+from .twins import twin
 
-__all__ = ["decode_rows", "implementation"]
+__all__ = ["compile_load", "decode_rows", "implementation", "twin"]
 
 implementation = "python"
 """The one that was chosen; `anyq.__impl__` for users."""
@@ -20,7 +21,7 @@ if _wanted not in ("", "python", "cython"):
 
 if _wanted != "python":
     try:
-        from .loading import decode_rows  # pyright: ignore[reportMissingModuleSource] (built or not)
+        from .loading import compile_load, decode_rows  # pyright: ignore[reportMissingModuleSource] (built or not)
 
         implementation = "cython"
     except ModuleNotFoundError as ex:

@@ -80,5 +80,10 @@ def _decode_single(
     return pos
 
 
+def compile_load(load: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Return what to call for each value: here, the load function as it is."""
+    return load
+
+
 def _torn_row() -> RemoteProtocolError:
     return RemoteProtocolError("the columns of a DataRow message do not add up to its length")

@@ -18,6 +18,7 @@ from struct import error as StructError
 from typing import Any
 
 from .. import abc
+from .._accel import twin
 from ..abc import AdaptContext, DumperKey, LoadFunc
 from ..adapt import (
     TEXT_OID,
@@ -196,11 +197,13 @@ class ArrayLoader(RecursiveLoader):
         self._delimiter = info.delimiter.encode() if info is not None else b","
         self._load_item = self._tx.get_load_function(info.oid if info is not None else 0, Format.TEXT)
         self._encoding = encoding_of(context)
+        self._ascii_safe = is_ascii_safe(self._encoding)
 
+    @twin("load_array_text")
     def load(self, data: bytes) -> list[Any]:
         load_item = self._load_item
         encoding = self._encoding
-        if is_ascii_safe(encoding):
+        if self._ascii_safe:
             return parse_array(data, load_item, self._delimiter)
         # What looks like a brace may be half a character.
         return parse_array(
@@ -294,6 +297,7 @@ class ArrayBinaryLoader(RecursiveLoader):
 
     format = Format.BINARY
 
+    @twin("load_array")
     def load(self, data: bytes) -> list[Any]:
         try:
             ndim, _, oid = _unpack_header(data)

@@ -5,6 +5,7 @@ Knows bool in both formats (PostgreSQL manual, "Boolean Type"). Must not know ot
 
 from __future__ import annotations
 
+from .._accel import twin
 from ..abc import AdaptContext
 from ..adapt import Dumper, Format, Loader, plain
 from ..typeinfo import builtin_types
@@ -37,14 +38,14 @@ class BoolBinaryDumper(Dumper):
 class BoolLoader(Loader):
     """Load bool from text."""
 
-    load = plain({b"t": True, b"f": False}.__getitem__)
+    load = plain(twin("load_bool_text")({b"t": True, b"f": False}.__getitem__))
 
 
 class BoolBinaryLoader(Loader):
     """Load bool from a byte."""
 
     format = Format.BINARY
-    load = plain({b"\x01": True, b"\x00": False}.__getitem__)
+    load = plain(twin("load_bool")({b"\x01": True, b"\x00": False}.__getitem__))
 
 
 def register_default_adapters(context: AdaptContext) -> None:

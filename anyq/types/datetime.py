@@ -25,6 +25,7 @@ from struct import Struct
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from .._accel import twin
 from ..abc import AdaptContext
 from ..adapt import Loader
 from ..errors import DataError
@@ -198,6 +199,7 @@ class DateLoader(_StyledLoader):
 
     _type_name = "date"
 
+    @twin("load_date_text")
     def load(self, data: bytes) -> date:
         try:
             return date.fromisoformat(data.decode())
@@ -211,6 +213,7 @@ class DateBinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_date")
     def load(self, data: bytes) -> date:
         (days,) = _unpack_date(data)
         try:
@@ -229,6 +232,7 @@ def _date(days: int, text: str | None) -> date:
 class TimeLoader(Loader):
     """Load a time from text."""
 
+    @twin("load_time_text")
     def load(self, data: bytes) -> time:
         # Newer versions of Python take 24:00 for 00:00.
         if data[:2] != b"24":
@@ -244,6 +248,7 @@ class TimeBinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_time")
     def load(self, data: bytes) -> time:
         (usecs,) = _unpack_usecs(data)
         return _time("time", usecs, None)
@@ -252,6 +257,7 @@ class TimeBinaryLoader(Loader):
 class TimetzLoader(Loader):
     """Load a timetz from text."""
 
+    @twin("load_timetz_text")
     def load(self, data: bytes) -> time:
         if data[:2] != b"24":
             try:
@@ -266,6 +272,7 @@ class TimetzBinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_timetz")
     def load(self, data: bytes) -> time:
         usecs, west = _unpack_timetz(data)
         return _time("timetz", usecs, _fixed_timezone(-west))
@@ -299,6 +306,7 @@ class TimestampLoader(_StyledLoader):
 
     _type_name = "timestamp"
 
+    @twin("load_timestamp_text")
     def load(self, data: bytes) -> datetime:
         try:
             return _datetime_fromiso(data.decode())
@@ -312,6 +320,7 @@ class TimestampBinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_timestamp")
     def load(self, data: bytes) -> datetime:
         (usecs,) = _unpack_usecs(data)
         try:
@@ -336,6 +345,7 @@ class TimestamptzLoader(_StyledLoader):
         super().__init__(oid, context)
         self._timezone = connection_timezone(self.connection)
 
+    @twin("load_timestamptz_text")
     def load(self, data: bytes) -> datetime:
         try:
             return _datetime_fromiso(data.decode()).astimezone(self._timezone)
@@ -370,6 +380,7 @@ class TimestamptzBinaryLoader(Loader):
         super().__init__(oid, context)
         self._timezone = connection_timezone(self.connection)
 
+    @twin("load_timestamptz")
     def load(self, data: bytes) -> datetime:
         (usecs,) = _unpack_usecs(data)
         try:
@@ -399,6 +410,7 @@ def _timestamptz(usecs: int, zone: tzinfo, text: str | None) -> datetime:
 class IntervalLoader(Loader):
     """Load an interval from text."""
 
+    @twin("load_interval_text")
     def load(self, data: bytes) -> timedelta:
         text = data.decode("ascii", "replace")
         if text in ("infinity", "-infinity"):
@@ -415,6 +427,7 @@ class IntervalBinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_interval")
     def load(self, data: bytes) -> timedelta:
         usecs, days, months = _unpack_interval(data)
         if not months:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from .._accel import twin
 from ..abc import AdaptContext
 from ..adapt import AdaptersMap, Dumper, Format, Loader, plain
 from ..errors import DataError
@@ -120,6 +121,7 @@ class _JsonLoader(Loader):
         super().__init__(oid, context)
         self._encoding = text_encoding(context)
 
+    @twin("load_json")
     def load(self, data: bytes) -> Any:
         return self.loads(data.decode(self._encoding))
 
@@ -143,6 +145,7 @@ class JsonbBinaryLoader(_JsonLoader):
 
     format = Format.BINARY
 
+    @twin("load_jsonb")
     def load(self, data: bytes) -> Any:
         if data[:1] != _JSONB_VERSION:
             raise DataError(f"unknown version of the binary format of jsonb: {data[:1]!r}")

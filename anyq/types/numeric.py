@@ -15,6 +15,7 @@ from decimal import Decimal
 from math import isfinite
 from struct import Struct
 
+from .._accel import twin
 from ..abc import AdaptContext, DumperKey
 from ..adapt import Dumper, Format, Loader, PyFormat, plain, quote_bytes
 from ..typeinfo import builtin_types
@@ -235,7 +236,7 @@ class IntBinaryDumper(IntDumper):
 class IntLoader(Loader):
     """Load int from text."""
 
-    load = plain(int)
+    load = plain(twin("load_int_text")(int))
 
 
 class Int2BinaryLoader(Loader):
@@ -243,6 +244,7 @@ class Int2BinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_int2")
     def load(self, data: bytes) -> int:
         number: int = _unpack_int2(data)[0]
         return number
@@ -253,6 +255,7 @@ class Int4BinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_int4")
     def load(self, data: bytes) -> int:
         number: int = _unpack_int4(data)[0]
         return number
@@ -263,6 +266,7 @@ class Int8BinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_int8")
     def load(self, data: bytes) -> int:
         number: int = _unpack_int8(data)[0]
         return number
@@ -273,6 +277,7 @@ class OidBinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_oid")
     def load(self, data: bytes) -> int:
         number: int = _unpack_uint4(data)[0]
         return number
@@ -283,6 +288,7 @@ class Xid8BinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_xid8")
     def load(self, data: bytes) -> int:
         number: int = _unpack_uint8(data)[0]
         return number
@@ -327,12 +333,13 @@ class Float4BinaryDumper(Float4Dumper):
 class FloatLoader(Loader):
     """Load float from the text of a float8."""
 
-    load = plain(float)
+    load = plain(twin("load_float8_text")(float))
 
 
 class Float4Loader(Loader):
     """Load float from the text of a float4: the number that it is, as in binary format."""
 
+    @twin("load_float4_text")
     def load(self, data: bytes) -> float:
         number: float = _unpack_float4(_pack_float4(float(data)))[0]
         return number
@@ -343,6 +350,7 @@ class Float4BinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_float4")
     def load(self, data: bytes) -> float:
         number: float = _unpack_float4(data)[0]
         return number
@@ -353,6 +361,7 @@ class Float8BinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_float8")
     def load(self, data: bytes) -> float:
         number: float = _unpack_float8(data)[0]
         return number
@@ -391,6 +400,7 @@ class DecimalBinaryDumper(DecimalDumper):
 class NumericLoader(Loader):
     """Load Decimal from text."""
 
+    @twin("load_numeric_text")
     def load(self, data: bytes) -> Decimal:
         return Decimal(data.decode())
 
@@ -400,6 +410,7 @@ class NumericBinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_numeric")
     def load(self, data: bytes) -> Decimal:
         return unpack_numeric(data)
 

@@ -10,10 +10,15 @@ import re
 from binascii import unhexlify
 from codecs import lookup
 
+from .._accel import twin
 from ..abc import AdaptContext, Buffer
 from ..adapt import Dumper, Format, Loader, encoding_of, plain, quote_str
 from ..errors import DataError
 from ..typeinfo import builtin_types
+
+# The loaders that are one function of Python's.
+twin("load_text")(bytes.decode)
+twin("load_bytes")(bytes)
 
 _BYTEA = builtin_types["bytea"].oid
 _SQL_ASCII = lookup("ascii").name
@@ -170,6 +175,7 @@ class BytesBinaryDumper(Dumper):
 class ByteaLoader(Loader):
     """Load bytea from hex format or escape format, whatever `bytea_output` is."""
 
+    @twin("load_bytea_text")
     def load(self, data: bytes) -> bytes:
         # In escape format a backslash is doubled, so that this cannot be one.
         if data.startswith(b"\\x"):

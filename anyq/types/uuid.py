@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from uuid import UUID, SafeUUID
 
+from .._accel import twin
 from ..abc import AdaptContext
 from ..adapt import Dumper, Format, Loader
 from ..typeinfo import builtin_types
@@ -40,6 +41,7 @@ class UUIDBinaryDumper(Dumper):
 class UUIDLoader(Loader):
     """Load UUID from text."""
 
+    @twin("load_uuid_text")
     def load(self, data: bytes) -> UUID:
         return _make(int(data.replace(b"-", b""), 16))
 
@@ -49,6 +51,7 @@ class UUIDBinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_uuid")
     def load(self, data: bytes) -> UUID:
         return _make(int.from_bytes(data, "big"))
 
