@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ._accel import bind
 from ._execution import StatementRequest, add_begin, affected_rows
 from .abc import Params, Query
 from .protocol import frontend
@@ -32,10 +33,9 @@ class _ManyRequest(StatementRequest):
     def __init__(self, cursor: AsyncCursor[Any], keep: bool) -> None:
         conn = cursor.connection
         tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]
-        super().__init__(tx, conn.executor.statements, conn.executor.closing)
+        super().__init__(conn.executor, tx if keep else None)
         self.keep = keep
         if not keep:
-            self.plan = None
             # Nothing is described, and a statement that returns rows is welcome: they are passed over.
             self.known = ((), None)
         self.rowcount = 0
@@ -182,19 +182,19 @@ class _Sets:
         self.previous = self._last
         self._last = self._count
         stop = self._count + BATCH_SETS
-        bind = self._cursor._bind  # pyright: ignore[reportPrivateUsage]
+        adapt = self._cursor._bind  # pyright: ignore[reportPrivateUsage]
         for params in self._sets:
-            statement = bind(self._query, params, self._tx)
+            statement = adapt(self._query, params, self._tx)
             key = (statement.sql, statement.oids)
             if key != self._parsed:
                 # Other types are another statement; the description must be that of this one.
                 frontend.parse(data, b"", statement.sql, statement.oids)
-                frontend.bind(data, b"", b"", statement.formats, statement.values, ())
+                bind(data, b"", b"", statement.formats, statement.values, ())
                 if self._request.keep:
                     frontend.describe(data, b"P", b"")
                 self._parsed = key
             else:
-                frontend.bind(data, b"", b"", statement.formats, statement.values, ())
+                bind(data, b"", b"", statement.formats, statement.values, ())
             frontend.execute(data, b"")
             self._count += 1
             if len(data) >= BATCH_BYTES or self._count == stop:

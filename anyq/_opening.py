@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import anyio.abc
 
-from ._accel import decode_rows
+from ._accel import decode_rows, take_replies
 from ._login import log_in
 from .backends import Backend, current_backend
 from .conninfo import ConnectOptions, HostSpec
@@ -57,7 +57,7 @@ async def open_session(
 
 
 async def _log_in(channel: Channel, options: ConnectOptions, grace: float, backend: Backend) -> Wire:
-    session = ProtocolSession(decode_rows)
+    session = ProtocolSession(decode_rows, take_replies)
     # On a stream of the caller's nobody knows how to make a second connection.
     canceller = _canceller(channel, session, options, backend) if isinstance(channel, SocketStream) else None
     wire = Wire(channel, session, backend, canceller=canceller, grace=grace)

@@ -94,14 +94,14 @@ class ResultHolder(ABC, Generic[Row]):
     # -- fetching
 
     def _fetchone(self) -> Row | None:
-        result = self._result
-        rows = result.rows if result is not None and result.fields is not None and not self._closed else self._rows()
+        rows = self._rows()
         position = self._position
         if position >= len(rows):
             return None
         self._position = position + 1
         row = rows[position]
-        return row if self._make_row is None else self._make_row(row)  # type: ignore[return-value]
+        make = self._make_row
+        return row if make is None else make(row)  # type: ignore[return-value]
 
     def _fetchmany(self, size: int) -> list[Row]:
         rows = self._rows()
@@ -150,13 +150,15 @@ class ResultHolder(ABC, Generic[Row]):
         self._result = result
         # Not every tag of a statement that returns rows has their number: SHOW, EXPLAIN.
         self._rowcount = affected_rows(result.tag) if result.fields is None else len(result.rows)
-        self._make_row = None if self._row_factory is tuple_row else self._row_factory(self)
+        factory = self._row_factory
+        self._make_row = None if factory is tuple_row else factory(self)
 
     def _rows(self) -> list[tuple[Any, ...]]:
-        if self._closed or self._result is None or self._result.fields is None:
+        result = self._result
+        if result is None or result.fields is None or self._closed:
             self._check_open()
-            raise ProgrammingError(no_rows_message(self._result))
-        return self._result.rows
+            raise ProgrammingError(no_rows_message(result))
+        return result.rows
 
     def _made(self, rows: list[tuple[Any, ...]]) -> list[Row]:
         make = self._make_row

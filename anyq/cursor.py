@@ -302,7 +302,8 @@ class AsyncCursor(ResultHolder[Row]):
         if params is None:
             return Statement(plan.sql, (), (), (), True)
         values, oids, formats = tx.dump_sequence(plan.bind_params(params), plan.formats)
-        return Statement(plan.sql, values, oids, formats, not values)
+        # Not by its name: a named tuple's own constructor is written in Python.
+        return tuple.__new__(Statement, (plan.sql, values, oids, formats, not values, False))
 
     async def _describe(self, statement: Statement, tx: Transformer) -> None:
         """Find out which columns have a binary format, if that is not known yet."""

@@ -10,20 +10,15 @@ import json
 import math
 import pickle
 import struct
-import sys
 import uuid
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from anyq import _accel
-from anyq._accel import python
-from anyq.adapt import AdaptersMap, Format, Loader, Transformer
-from anyq.errors import RemoteProtocolError
+from anyq.adapt import AdaptersMap, Transformer
 from anyq.postgres import adapters, types
 from anyq.protocol.backend import DataRow
 

@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from anyq import AsyncConnection, errors
-from anyq._accel import decode_rows
+from anyq._accel import decode_rows, take_replies
 from anyq.backends import current_backend
 from anyq.protocol import backend as be
 from anyq.protocol import frontend
@@ -843,7 +843,7 @@ def test_when_a_cancel_request_is_sent_again() -> None:
             attempts.append(round(trio.current_time() - start, 6))
 
         channel = as_channel(_AnyioStream(ours))
-        wire = Wire(channel, ProtocolSession(decode_rows), current_backend(), canceller=canceller)
+        wire = Wire(channel, ProtocolSession(decode_rows, take_replies), current_backend(), canceller=canceller)
         wire.session.start({"user": "test"})
         await theirs.send_all(be.AuthenticationOk().encode() + READY.encode())
         while await wire.next_authentication() is not None:

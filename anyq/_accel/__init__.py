@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 
-from .python import compile_load, decode_rows
+from ..protocol.frontend import bind
+from .python import compile_load, decode_rows, take_replies
 from .twins import twin
 
-__all__ = ["compile_load", "decode_rows", "implementation", "twin"]
+__all__ = ["bind", "compile_load", "decode_rows", "implementation", "take_replies", "twin"]
 
 implementation = "python"
 """The one that was chosen; `anyq.__impl__` for users."""
@@ -22,6 +23,7 @@ if _wanted not in ("", "python", "cython"):
 if _wanted != "python":
     try:
         from .loading import compile_load, decode_rows  # pyright: ignore[reportMissingModuleSource] (built or not)
+        from .messages import bind, take_replies  # pyright: ignore[reportMissingModuleSource]
 
         implementation = "cython"
     except ModuleNotFoundError as ex:

@@ -25,6 +25,7 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from contextvars import Context
 from types import coroutine
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -56,7 +57,7 @@ class AsyncioBackend(Backend):
         yield
 
     def checkpoint_if_cancelled(self) -> Awaitable[None]:
-        return anyio.lowlevel.checkpoint_if_cancelled()
+        return (_anyio_functions or _find_anyio_functions()).checkpoint_if_cancelled()
 
     def create_waiter(self) -> Waiter:
         return _AsyncioWaiter()
@@ -73,6 +74,23 @@ class AsyncioBackend(Backend):
         if watches is None:
             watches = _watching_loops[loop] = _can_watch(loop, sock)
         return _WatchingSocketWaiter(loop, sock) if watches else _ThreadSocketWaiter(sock)
+
+
+class _AnyioFunctions(Protocol):
+    def checkpoint_if_cancelled(self) -> Awaitable[None]: ...
+
+
+_anyio_functions: _AnyioFunctions | None = None
+"""anyio's own functions for asyncio. Its public ones ask for the event loop that is running each time that they are called,
+which takes them longer than all the rest."""
+
+
+def _find_anyio_functions() -> _AnyioFunctions:
+    global _anyio_functions
+    current_token = getattr(anyio.lowlevel, "current_token", None)  # since anyio 4.11
+    found: _AnyioFunctions = anyio.lowlevel if current_token is None else current_token().backend_class
+    _anyio_functions = found
+    return found
 
 
 def _can_watch(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bool:

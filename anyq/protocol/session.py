@@ -33,6 +33,9 @@ from .state import ACCEPTS, ENDED, TRANSITIONS, Phase
 
 Fields = tuple[FieldDescription, ...]
 LoadFunctions = Sequence[Callable[[bytes], Any]]
+ReplyTaker = Callable[["ProtocolSession", "deque[Request]", bytes, int, int], int]
+"""``take(session, pending, run, pos, end)`` does what the session would do with the messages at `pos` that successful
+statements are answered with, as far as they are complete, and returns where they end."""
 RowDecoder = Callable[[bytes, int, int, LoadFunctions, "list[tuple[Any, ...]]"], int]
 """``decode(run, pos, end, loads, rows)`` appends the complete rows found at `pos` and returns where they end."""
 
@@ -77,6 +80,8 @@ class Request:
     """
 
     # There is one for each query, and most of this is never set: so the defaults are the class's.
+    plan: Callable[[Fields], LoadFunctions] | None = None
+    extended = True
     current: Result | None = None
     known: tuple[Fields, LoadFunctions | None] | None = None
     """The description that statements bound from now on have, as far as none has been sent by the server."""
@@ -107,8 +112,10 @@ class Request:
     waiter: Waiter | None = None
 
     def __init__(self, plan: Callable[[Fields], LoadFunctions] | None = None, *, extended: bool = True) -> None:
-        self.plan = plan
-        self.extended = extended
+        if plan is not None:
+            self.plan = plan
+        if not extended:
+            self.extended = False
         self.results: list[Result] = []
 
     def add(self, result: Result) -> None:
@@ -147,10 +154,17 @@ class ProtocolSession:
     """The state of one connection and the FIFO of its requests.
 
     :param decode_rows: the row decoder to use.
+    :param take_replies: what is faster for the commonest messages, if there is such a thing.
     :param max_message_size: bytes; a longer message is refused before any of it is kept.
     """
 
-    def __init__(self, decode_rows: RowDecoder, *, max_message_size: int = MAX_MESSAGE_LENGTH) -> None:
+    def __init__(
+        self,
+        decode_rows: RowDecoder,
+        take_replies: ReplyTaker | None = None,
+        *,
+        max_message_size: int = MAX_MESSAGE_LENGTH,
+    ) -> None:
         self.phase = Phase.STARTUP
         self.transaction_status = TransactionStatus.UNKNOWN
         self.parameters: dict[str, str] = {}
@@ -174,14 +188,15 @@ class ProtocolSession:
         """The error with which the server announced that it closes the connection."""
         self.pending: deque[Request] = deque()
         """The requests that are not done, the oldest first; for others to look at only."""
-        self._decode_rows = decode_rows
-        self._resynchronising = False  # ReadyForQuery counts again after the next CloseComplete
+        self.decode_rows = decode_rows
+        self._take_replies = take_replies
+        self.resynchronising = False  # ReadyForQuery counts again after the next CloseComplete
         self._buffer = ReceiveBuffer()
         self.large: LargeRow | None = None
         """A row with a big value that is under way: see :meth:`receive_target`."""
         self._max_message_size = max_message_size
         # Nothing large is due from a server that does not know us yet.
-        self._limit = min(MAX_AUTH_MESSAGE_LENGTH, max_message_size)
+        self.limit = min(MAX_AUTH_MESSAGE_LENGTH, max_message_size)
         self._handlers = _HANDLERS[Phase.STARTUP]
         self._reason = ""
         self._cause: BaseException | None = None
@@ -204,8 +219,9 @@ class ProtocolSession:
         :raises LocalProtocolError: the session has not been started, or is over.
         """
         if self.phase is _IDLE:
+            # As enter() does; this is so twice for each query, and the table allows it.
             self.phase = _BUSY
-            self._handlers = _HANDLERS[_BUSY]
+            self._handlers = _BUSY_HANDLERS
             request.status_before = self.transaction_status
         elif not self.pending:
             raise LocalProtocolError(f"a request cannot be sent in phase {self.phase.name}")
@@ -240,7 +256,7 @@ class ProtocolSession:
         self.phase = phase
         self._handlers = _HANDLERS[phase]
         if phase is Phase.STARTING:
-            self._limit = self._max_message_size
+            self.limit = self._max_message_size
 
     def fail(self, reason: str, cause: BaseException | None = None) -> None:
         """End the session: every request that is not done fails with the server's last words or with `reason`."""
@@ -308,15 +324,20 @@ class ProtocolSession:
         if run is None:
             return
         end = len(run)
+        take_replies = self._take_replies
         while end - pos >= HEADER:
+            if take_replies is not None and self.phase is _BUSY:
+                pos = take_replies(self, self.pending, run, pos, end)
+                if end - pos < HEADER:
+                    break
             code, length = _HEADER(run, pos)
             if code == _DATA_ROW and self.pending:
-                after = self._receive_rows(run, pos, end)
+                after = self.receive_rows(run, pos, end)
                 if after > pos:
                     pos = after
                     continue
             stop = pos + 1 + length
-            if length < 4 or length > self._limit:
+            if length < 4 or length > self.limit:
                 raise self._bad_length(code, length)
             handler = self._handlers.get(code)
             if handler is None:
@@ -343,7 +364,7 @@ class ProtocolSession:
 
     # -- rows
 
-    def _receive_rows(self, run: bytes, pos: int, end: int) -> int:
+    def receive_rows(self, run: bytes, pos: int, end: int) -> int:
         """Take the DataRow messages that are complete; return where they end."""
         request = self.pending[0]
         result = request.current
@@ -352,12 +373,12 @@ class ProtocolSession:
         loads = result.loads
         if loads is not None:
             try:
-                return self._decode_rows(run, pos, end, loads, result.rows)
+                return self.decode_rows(run, pos, end, loads, result.rows)
             except RemoteProtocolError:
                 raise
             except Exception as error:
                 # A loader's own failure must not lose the place in the stream: drain first, raise afterwards.
-                _give_up(request, result, error)
+                give_up(request, result, error)
         while end - pos >= HEADER and run[pos] == _DATA_ROW:
             stop = pos + 1 + int.from_bytes(run[pos + 1 : pos + HEADER], "big")
             if stop > end or stop < pos + HEADER:
@@ -391,7 +412,7 @@ class ProtocolSession:
         try:
             row = tuple(None if v is None else load(v) for load, v in zip(loads, values, strict=True))
         except Exception as error:
-            _give_up(request, result, error)
+            give_up(request, result, error)
         else:
             result.rows.append(row)
 
@@ -401,7 +422,7 @@ class ProtocolSession:
         if self.phase is Phase.STARTUP and code not in self._handlers:
             return self._unexpected(code)
         return RemoteProtocolError(
-            f"the server sent a message {_name(code)} of {length} bytes, where 4 to {self._limit} are allowed"
+            f"the server sent a message {_name(code)} of {length} bytes, where 4 to {self.limit} are allowed"
         )
 
     def _unexpected(self, code: int) -> RemoteProtocolError:
@@ -535,18 +556,26 @@ class ProtocolSession:
 
     def on_close_complete(self, payload: bytes) -> None:
         # Nothing is expected of those before a COPY.
-        self._resynchronising = False
+        self.resynchronising = False
 
     def on_ready(self, payload: bytes) -> None:
-        self.transaction_status = status = _status(payload)
-        if self._resynchronising:
-            return
-        request = self.pending.popleft()
-        request.current = None
-        if self.pending:
-            self.pending[0].status_before = status
+        status = _status(payload)
+        if self.resynchronising:
+            self.transaction_status = status
         else:
-            self.enter(_IDLE)
+            self.end_request(self.pending, status)
+
+    def end_request(self, pending: deque[Request], status: TransactionStatus) -> None:
+        """Take note that the head of `pending` is done."""
+        self.transaction_status = status
+        request = pending.popleft()
+        request.current = None
+        if pending:
+            pending[0].status_before = status
+        else:
+            # As enter() does; this is so twice for each query, and the table allows it.
+            self.phase = _IDLE
+            self._handlers = _IDLE_HANDLERS
             self.strays = 0  # a server that is idle ignores them
         request.finish()
 
@@ -576,7 +605,7 @@ class ProtocolSession:
             frontend.sync(self.outgoing)
             frontend.close(self.outgoing, b"S", _NO_STATEMENT)
             frontend.sync(self.outgoing)
-            self._resynchronising = True
+            self.resynchronising = True
 
     def on_copy_out(self, payload: bytes) -> None:
         self._refuse_copy(self.pending[0], "TO STDOUT")
@@ -599,7 +628,8 @@ class ProtocolSession:
         )
 
 
-def _give_up(request: Request, result: Result, error: Exception) -> None:
+def give_up(request: Request, result: Result, error: Exception) -> None:
+    """Take note that rows could not be loaded: the rest of the result is passed over, and the request fails."""
     if isinstance(error, struct.error):
         cause, error = error, DataError(f"a value of the result has not the length that its type has: {error}")
         error.__cause__ = cause
@@ -646,3 +676,5 @@ _HANDLERS: dict[Phase, dict[int, Callable[[ProtocolSession, bytes], None]]] = {
     phase: {int(code): getattr(ProtocolSession, name) for code, name in accepted.items()}
     for phase, accepted in ACCEPTS.items()
 }
+_IDLE_HANDLERS = _HANDLERS[_IDLE]
+_BUSY_HANDLERS = _HANDLERS[_BUSY]

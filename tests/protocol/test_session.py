@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyq._accel import decode_rows
+from anyq._accel import decode_rows, take_replies
 from anyq.errors import (
     AdminShutdown,
     Error,
@@ -59,7 +59,7 @@ def wire(*messages: be.BackendMessage) -> bytes:
 
 def started(**kwargs: Any) -> ProtocolSession:
     """A session that is ready for requests."""
-    proto = ProtocolSession(decode_rows, **kwargs)
+    proto = ProtocolSession(decode_rows, take_replies, **kwargs)
     proto.start({"user": "test"})
     proto.outgoing.clear()
     proto.receive_data(wire(be.AuthenticationOk(), be.BackendKeyData(7, b"1234"), IDLE))
@@ -136,7 +136,7 @@ class Bell:
 
 
 def test_the_start() -> None:
-    proto = ProtocolSession(decode_rows)
+    proto = ProtocolSession(decode_rows, take_replies)
     assert proto.phase is Phase.STARTUP
     proto.start({"user": "me", "database": "db"})
     assert sent(proto, started=False) == [fm.Startup(196608, {"user": "me", "database": "db"})]
@@ -153,7 +153,7 @@ def test_the_start() -> None:
 
 
 def test_the_version_that_the_server_speaks() -> None:
-    proto = ProtocolSession(decode_rows)
+    proto = ProtocolSession(decode_rows, take_replies)
     proto.start({"user": "me"}, PROTOCOL_3_2)
     assert proto.protocol_version == PROTOCOL_3_2
     feed(proto, wire(be.NegotiateProtocolVersion(196608, ("_pq_.new",)), be.AuthenticationOk(), IDLE))
@@ -163,7 +163,7 @@ def test_the_version_that_the_server_speaks() -> None:
 
 @pytest.mark.parametrize("before", [(), (be.AuthenticationCleartextPassword(),), (be.AuthenticationOk(),)])
 def test_a_refusal_is_the_last_word(before: tuple[be.BackendMessage, ...]) -> None:
-    proto = ProtocolSession(decode_rows)
+    proto = ProtocolSession(decode_rows, take_replies)
     proto.start({"user": "me"})
     feed(proto, wire(*before, be.ErrorResponse({**SHUTDOWN, "C": "28P01", "M": "wrong password"})))
     assert proto.last_words is not None
@@ -175,7 +175,7 @@ def test_a_refusal_is_the_last_word(before: tuple[be.BackendMessage, ...]) -> No
 
 
 def test_a_server_that_closes_at_once() -> None:
-    proto = ProtocolSession(decode_rows)
+    proto = ProtocolSession(decode_rows, take_replies)
     proto.start({"user": "me"})
     proto.receive_eof()
     assert "check that host and port" in str(proto.lost())
@@ -194,14 +194,14 @@ def test_a_server_that_closes_at_once() -> None:
     ],
 )
 def test_a_server_that_is_no_postgresql(data: bytes) -> None:
-    proto = ProtocolSession(decode_rows)
+    proto = ProtocolSession(decode_rows, take_replies)
     proto.start({"user": "me"})
     with pytest.raises(RemoteProtocolError, match="check host and port"):
         proto.receive_data(data)
 
 
 def test_nothing_can_be_asked_before_the_start_and_after_the_end() -> None:
-    proto = ProtocolSession(decode_rows)
+    proto = ProtocolSession(decode_rows, take_replies)
     with pytest.raises(LocalProtocolError, match="STARTUP"):
         proto.enqueue(Request())
     proto.close()
@@ -824,7 +824,7 @@ def message(code: int, payload: bytes = b"", length: int | None = None) -> bytes
 
 def in_phase(phase: Phase) -> ProtocolSession:
     if phase in (Phase.STARTUP, Phase.AUTHENTICATING, Phase.STARTING):
-        proto = ProtocolSession(decode_rows)
+        proto = ProtocolSession(decode_rows, take_replies)
         proto.start({"user": "x"})
         if phase is Phase.AUTHENTICATING:
             feed(proto, wire(be.AuthenticationCleartextPassword()))
