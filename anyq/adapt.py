@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from . import abc
-from ._accel import compile_load
+from ._accel import compile_dump, compile_key, compile_load, dump_values
 from ._adapters_map import AdaptersMap, PyFormat, adapters_of, global_adapters
 from .abc import AdaptContext, Buffer, DumperKey, LoadFunc
 from .errors import DataError, InterfaceError, ProgrammingError
@@ -236,12 +236,7 @@ class Transformer:
         """Forget every dumper and loader, so that the next ones see the connection as it is now."""
         self._version = self._adapters.version
         self._encoding = None
-        self._auto: dict[type, _Plan] = {}
-        self._plans: dict[PyFormat, dict[type, _Plan]] = {
-            PyFormat.AUTO: self._auto,
-            PyFormat.TEXT: {},
-            PyFormat.BINARY: {},
-        }
+        self._plans: dict[PyFormat, dict[type, _Plan]] = {format: {} for format in PyFormat}
         self._oid_dumpers: tuple[dict[int, abc.Dumper], ...] = ({}, {})
         self._loaders: tuple[dict[int, abc.Loader], ...] = ({}, {})
         self._load_functions: tuple[dict[int, LoadFunc], ...] = ({}, {})
@@ -264,27 +259,10 @@ class Transformer:
         values: list[Buffer | None] = []
         oids: list[int] = []
         wire: list[int] = []
-        auto = PyFormat.AUTO
-        auto_plans = self._auto
         if len(params) != len(formats):
             raise ProgrammingError(f"got {len(params)} parameters for {len(formats)} placeholders")
         try:
-            # Not strict: that takes longer than the comparison.
-            for obj, format in zip(params, formats):  # noqa: B905
-                if obj is None:
-                    values.append(None)
-                    oids.append(0)
-                    wire.append(0)
-                    continue
-                plan = (auto_plans if format is auto else self._plans[format]).get(type(obj))
-                if plan is None:
-                    plan = self._plan_class(obj, format)
-                get_key = plan[0]
-                if get_key is not None:
-                    plan = plan[1].get(get_key(obj, format)) or self._plan_key(plan, obj, format)
-                values.append(plan[2](obj))
-                oids.append(plan[3])
-                wire.append(plan[4])
+            dump_values(params, formats, self._plans, self._plan_class, self._plan_key, values, oids, wire)
         except (struct.error, OverflowError) as ex:
             raise _out_of_range(params[len(values)], f"parameter {len(values) + 1}", ex) from ex
         return values, tuple(oids), wire
@@ -374,7 +352,8 @@ class Transformer:
     def _plan_class(self, obj: object, format: PyFormat) -> _Plan:
         cls = type(obj)
         dumper = self._adapters.get_dumper(cls, format)(cls, self)
-        plan = _Plan(dumper.get_key, {}, dumper.dump, dumper.oid, int(dumper.format), dumper)
+        get_key = compile_key(dumper.get_key)
+        plan = _Plan(get_key, {}, compile_dump(dumper.dump), dumper.oid, int(dumper.format), dumper)
         # A dumper may be any object of the right shape, so only the method of our base class is known to return
         # the class.
         if getattr(type(dumper), "get_key", None) is Dumper.get_key:
@@ -386,7 +365,7 @@ class Transformer:
         assert plan.get_key is not None
         key = plan.get_key(obj, format)
         dumper = plan.dumper if key is type(obj) else plan.dumper.upgrade(obj, format)
-        final = _Plan(None, {}, dumper.dump, dumper.oid, int(dumper.format), dumper)
+        final = _Plan(None, {}, compile_dump(dumper.dump), dumper.oid, int(dumper.format), dumper)
         plan.by_key[key] = final
         return final
 

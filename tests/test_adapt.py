@@ -383,8 +383,11 @@ def test_literal_with_nul(context: AdaptersMap) -> None:
 
 def test_load_functions_are_kept() -> None:
     tx = Transformer()
-    assert tx.get_load_function(23, 0) is tx.get_load_function(23, Format.TEXT) is int
-    assert tx.get_load_function(25, 0) is bytes.decode
+    function = tx.get_load_function(23, 0)
+    assert function is tx.get_load_function(23, Format.TEXT)
+    assert getattr(function, "__wrapped__", function) is int
+    text = tx.get_load_function(25, 0)
+    assert getattr(text, "__wrapped__", text) is bytes.decode
     assert tx.get_loader(23, 1) is tx.get_loader(23, Format.BINARY)
 
 

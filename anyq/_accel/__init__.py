@@ -8,10 +8,20 @@ from __future__ import annotations
 import os
 
 from ..protocol.frontend import bind
-from .python import compile_load, decode_rows, take_replies
+from .python import compile_dump, compile_key, compile_load, decode_rows, dump_values, take_replies
 from .twins import twin
 
-__all__ = ["bind", "compile_load", "decode_rows", "implementation", "take_replies", "twin"]
+__all__ = [
+    "bind",
+    "compile_dump",
+    "compile_key",
+    "compile_load",
+    "decode_rows",
+    "dump_values",
+    "implementation",
+    "take_replies",
+    "twin",
+]
 
 implementation = "python"
 """The one that was chosen; `anyq.__impl__` for users."""
@@ -22,7 +32,9 @@ if _wanted not in ("", "python", "cython"):
 
 if _wanted != "python":
     try:
-        from .loading import compile_load, decode_rows  # pyright: ignore[reportMissingModuleSource] (built or not)
+        # Built or not, there are stubs.
+        from .dumping import compile_dump, compile_key, dump_values  # pyright: ignore[reportMissingModuleSource]
+        from .loading import compile_load, decode_rows  # pyright: ignore[reportMissingModuleSource]
         from .messages import bind, take_replies  # pyright: ignore[reportMissingModuleSource]
 
         implementation = "cython"

@@ -44,6 +44,12 @@ cdef extern from *:
     static PyObject *anyq_new(PyObject *type) {
         return ((PyTypeObject *)type)->tp_alloc((PyTypeObject *)type, 0);
     }
+    static int anyq_to_double(const char *text, char **stop, double *number) {
+        *number = PyOS_string_to_double(text, stop, NULL);
+        if (*number != -1.0 || !PyErr_Occurred()) return 1;
+        PyErr_Clear();
+        return 0;
+    }
     /* A str of ASCII characters, which the caller has checked to be that. */
     static PyObject *anyq_ascii(const char *data, Py_ssize_t size) {
         PyObject *text = PyUnicode_New(size, 127);
@@ -54,6 +60,7 @@ cdef extern from *:
     object anyq_uint128(const unsigned char *data)
     int anyq_set_slot(PyObject *descriptor, object instance, PyObject *value) except -1
     object anyq_new(PyObject *type)
+    bint anyq_to_double(const char *text, char **stop, double *number)
     object anyq_ascii(const char *data, Py_ssize_t size)
 
 cdef extern from "Python.h":
@@ -69,7 +76,6 @@ cdef extern from "Python.h":
     object PyLong_FromUnsignedLong(unsigned long)
     object PyLong_FromUnsignedLongLong(unsigned long long)
     object PyFloat_FromDouble(double)
-    double PyOS_string_to_double(const char *, char **, PyObject *) except? -1.0
 
 import_datetime()
 
@@ -272,7 +278,7 @@ cdef object load_xid8(LoadTwin self, Bytes data, Py_ssize_t size):
     return PyLong_FromUnsignedLongLong(get_uint64(data)) if size == 8 else slow(self, data, size)
 
 
-cdef bint parse_double(Bytes data, Py_ssize_t size, double *number) except -1:
+cdef bint parse_double(Bytes data, Py_ssize_t size, double *number) noexcept:
     """Read a finite decimal number; return False if it is something else."""
     cdef char text[48]
     cdef char *stop = NULL
@@ -285,11 +291,7 @@ cdef bint parse_double(Bytes data, Py_ssize_t size, double *number) except -1:
             return False
         text[i] = <char>data[i]
     text[size] = 0
-    try:
-        number[0] = PyOS_string_to_double(text, &stop, NULL)
-    except ValueError:
-        return False
-    return stop == text + size
+    return anyq_to_double(text, &stop, number) and stop == text + size
 
 
 cdef object load_float8_text(LoadTwin self, Bytes data, Py_ssize_t size):
@@ -847,31 +849,32 @@ cdef list binary_items(object item, Bytes *at, Bytes end, Py_ssize_t *dims, Py_s
     cdef Py_ssize_t i, size
     cdef list items = PyList_New(dims[0])
     cdef Bytes data
-    cdef LoadTwin twin = <LoadTwin>item if type(item) is LoadTwin else None
-    for i in range(dims[0]):
-        if ndim > 1:
+    if ndim > 1:
+        for i in range(dims[0]):
             value = binary_items(item, at, end, dims + 1, ndim - 1)
             if value is None:
                 return None
+            Py_INCREF(value)
+            PyList_SET_ITEM(items, i, value)
+        return items
+    data = at[0]
+    # By far the most frequent one; a call for each of them is noticed.
+    cdef bint int4 = type(item) is LoadTwin and (<LoadTwin>item).run == load_int4
+    for i in range(dims[0]):
+        if end - data < 4:
+            return None
+        size = <int32_t>get_uint32(data)
+        data += 4
+        if size < 0:
+            value = None
+        elif size > end - data:
+            return None
         else:
-            data = at[0]
-            if end - data < 4:
-                return None
-            size = <int32_t>get_uint32(data)
-            data += 4
-            if size < 0:
-                value = None
-            elif size > end - data:
-                return None
-            elif twin is not None:
-                value = twin.run(twin, data, size)
-                data += size
-            else:
-                value = load_item(item, data, size)
-                data += size
-            at[0] = data
+            value = PyLong_FromLong(<int32_t>get_uint32(data)) if int4 and size == 4 else load_item(item, data, size)
+            data += size
         Py_INCREF(value)
         PyList_SET_ITEM(items, i, value)
+    at[0] = data
     return items
 
 
@@ -977,7 +980,7 @@ cdef dict MAKERS = {
     "load_bool_text": Maker.of(load_bool_text),
     "load_bool": Maker.of(load_bool),
     "load_text": Maker.of(load_text),
-    "load_bytes": Maker.of(load_bytes),
+    "bytes": Maker.of(load_bytes),
     "load_bytea_text": Maker.of(load_bytea_text),
     "load_int_text": Maker.of(load_int_text),
     "load_int2": Maker.of(load_int2),

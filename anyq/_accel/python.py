@@ -1,11 +1,12 @@
 """The pure Python twin of the hot loops; it works everywhere and defines what the compiled one must do.
 
-Knows how a DataRow is laid out (manual, "Message Formats"). Must not know types, requests or sockets.
+Knows how a DataRow is laid out (manual, "Message Formats"), and how the plans of a `Transformer` begin. Must not know
+types, requests or sockets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 from typing import Any
 
@@ -83,6 +84,51 @@ def _decode_single(
 def compile_load(load: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     """Return what to call for each value: here, the load function as it is."""
     return load
+
+
+def compile_dump(dump: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return what to call for each parameter of a class: here, the dump function as it is."""
+    return dump
+
+
+def compile_key(get_key: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return what to call to tell objects of a class apart: here, the `get_key` as it is."""
+    return get_key
+
+
+def dump_values(
+    params: Sequence[object],
+    formats: Sequence[Any],
+    plans: Mapping[Any, Mapping[type, Any]],
+    make_plan: Callable[[Any, Any], Any],
+    make_key_plan: Callable[[Any, Any, Any], Any],
+    values: list[Any],
+    oids: list[int],
+    wire: list[int],
+) -> None:
+    """Append the value, the oid and the wire format of each parameter: NULL, 0 and 0 for None.
+
+    :param plans: of each format, what is known of classes. A plan is a tuple that begins with `get_key` (None where
+        the class alone decides), a dictionary from keys to plans, `dump`, the oid and the wire format.
+    :param make_plan: called with an object and a format for a class without a plan.
+    :param make_key_plan: called with a plan, an object and a format for a key without one.
+    """
+    # Not strict: whoever calls this has compared their lengths, which is faster.
+    for obj, format in zip(params, formats):  # noqa: B905
+        if obj is None:
+            values.append(None)
+            oids.append(0)
+            wire.append(0)
+            continue
+        plan = plans[format].get(type(obj))
+        if plan is None:
+            plan = make_plan(obj, format)
+        get_key = plan[0]
+        if get_key is not None:
+            plan = plan[1].get(get_key(obj, format)) or make_key_plan(plan, obj, format)
+        values.append(plan[2](obj))
+        oids.append(plan[3])
+        wire.append(plan[4])
 
 
 def _torn_row() -> RemoteProtocolError:

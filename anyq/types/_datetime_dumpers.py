@@ -11,6 +11,7 @@ from struct import Struct
 from typing import Any
 
 from .. import abc
+from .._accel import twin
 from ..abc import DumperKey
 from ..adapt import Dumper, PyFormat
 from ..errors import DataError
@@ -48,6 +49,7 @@ class DateBinaryDumper(Dumper):
     format = Format.BINARY
     oid = builtin_types["date"].oid
 
+    @twin("dump_date")
     def dump(self, obj: date) -> bytes:
         return _pack_date(obj.toordinal() - EPOCH_ORDINAL)
 
@@ -63,6 +65,7 @@ class NaiveOrAwareDumper(Dumper):
     aware: bool
     other: type[NaiveOrAwareDumper]
 
+    @twin("key_aware")
     def get_key(self, obj: Any, format: PyFormat) -> DumperKey:
         return self.cls if (obj.tzinfo is not None) is self.aware else (self.cls, not self.aware)
 
@@ -106,6 +109,7 @@ class TimeBinaryDumper(NaiveOrAwareDumper):
     oid = builtin_types["time"].oid
     aware = False
 
+    @twin("dump_time")
     def dump(self, obj: time) -> bytes:
         if obj.tzinfo is not None:
             raise self.wrong_kind(obj)
@@ -181,6 +185,7 @@ class DatetimeBinaryDumper(NaiveOrAwareDumper):
     oid = builtin_types["timestamptz"].oid
     aware = True
 
+    @twin("dump_timestamptz")
     def dump(self, obj: datetime) -> bytes:
         try:
             delta = obj - EPOCH_UTC
@@ -196,6 +201,7 @@ class DatetimeNoTzBinaryDumper(NaiveOrAwareDumper):
     oid = builtin_types["timestamp"].oid
     aware = False
 
+    @twin("dump_timestamp")
     def dump(self, obj: datetime) -> bytes:
         try:
             delta = obj - EPOCH
@@ -227,5 +233,6 @@ class TimedeltaBinaryDumper(Dumper):
     format = Format.BINARY
     oid = builtin_types["interval"].oid
 
+    @twin("dump_interval")
     def dump(self, obj: timedelta) -> bytes:
         return _pack_interval(obj.seconds * USECS_PER_SECOND + obj.microseconds, obj.days, 0)

@@ -18,7 +18,7 @@ from struct import error as StructError
 from typing import Any
 
 from .. import abc
-from .._accel import twin
+from .._accel import implementation, twin
 from ..abc import AdaptContext, DumperKey, LoadFunc
 from ..adapt import (
     TEXT_OID,
@@ -44,6 +44,13 @@ _unpack_dimension = Struct(">ii").unpack_from
 _pack_length = Struct(">i").pack
 _unpack_length = Struct(">i").unpack_from
 _NULL_LENGTH = _pack_length(-1)
+
+
+# Types whose text has no special characters, looks like no NULL and is not empty.
+_NEVER_QUOTED = frozenset(
+    builtin_types[name].oid
+    for name in ("bool", "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "uuid", "date")
+)
 
 
 def _flatten(obj: list[Any]) -> tuple[list[int], list[Any]]:
@@ -85,9 +92,13 @@ class _BaseListDumper(RecursiveDumper):
         super().__init__(cls, context)
         self._sub_dumper: abc.Dumper | None = None
         self._delimiter = b","
+        self._item_format = PyFormat.from_pq(self.format)
+        self._ascii_safe = is_ascii_safe(self._encoding)
+        self._never_quoted = False
         if self.element_oid:
             self._set_sub_dumper(self._tx.get_dumper_by_oid(self.element_oid, self.format))
 
+    @twin("key_list")
     def get_key(self, obj: list[Any], format: PyFormat) -> DumperKey:
         return (self.cls, self._find_sub_dumper(obj))
 
@@ -102,11 +113,12 @@ class _BaseListDumper(RecursiveDumper):
 
     def _find_sub_dumper(self, obj: list[Any]) -> abc.Dumper | None:
         items = [item for item in _flatten(obj)[1] if item is not None]
-        return self._tx.get_common_dumper(items, PyFormat.from_pq(self.format)) if items else None
+        return self._tx.get_common_dumper(items, self._item_format) if items else None
 
     def _set_sub_dumper(self, dumper: abc.Dumper) -> None:
         self._sub_dumper = dumper
         self.element_oid = self.element_oid or dumper.oid
+        self._never_quoted = self.element_oid in _NEVER_QUOTED
         info = self._tx.adapters.types.get(self.element_oid)
         if info is not None:
             self.oid = self.oid or info.array_oid
@@ -123,15 +135,16 @@ class _BaseListDumper(RecursiveDumper):
 class ListDumper(_BaseListDumper):
     """Dump a list as an array in text format."""
 
+    @twin("dump_list_text")
     def dump(self, obj: list[Any]) -> bytes:
         dims, items = _flatten(obj)
         if not items:
             return b"{}"
         values = self._dump_items(items)
-        transcode = not is_ascii_safe(self._encoding)
+        transcode = not self._ascii_safe
         if transcode:
             values = [value and value.decode(self._encoding).encode() for value in values]
-        if self.element_oid in _NEVER_QUOTED:
+        if self._never_quoted:
             tokens = [b"NULL" if value is None else value for value in values]
         else:
             needs_quotes = _needs_quotes(self._delimiter).search
@@ -157,6 +170,7 @@ class ListBinaryDumper(_BaseListDumper):
 
     format = Format.BINARY
 
+    @twin("dump_list")
     def dump(self, obj: list[Any]) -> bytes:
         dims, items = _flatten(obj)
         element_oid = self.element_oid or TEXT_OID
@@ -173,12 +187,6 @@ class ListBinaryDumper(_BaseListDumper):
                 out.append(value)
         return b"".join(out)
 
-
-# Types whose text has no special characters, looks like no NULL and is not empty.
-_NEVER_QUOTED = frozenset(
-    builtin_types[name].oid
-    for name in ("bool", "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "uuid", "date")
-)
 
 _special = re.compile(rb'["\\]')
 
@@ -356,8 +364,9 @@ def register_array(info: TypeInfo, context: AdaptContext | None = None) -> None:
         raise ValueError(f"the type {info.name} has no array type")
     adapters = adapters_of(context)
     # The last one is preferred: in Python, taking an array apart is faster in text.
-    adapters.register_loader(info.array_oid, ArrayBinaryLoader)
-    adapters.register_loader(info.array_oid, ArrayLoader)
+    loaders = (ArrayLoader, ArrayBinaryLoader) if implementation == "cython" else (ArrayBinaryLoader, ArrayLoader)
+    for loader in loaders:
+        adapters.register_loader(info.array_oid, loader)
     known = {"oid": info.array_oid, "element_oid": info.oid}
     for base in (ListDumper, ListBinaryDumper):
         dumper: Any = type(base.__name__, (base,), known)

@@ -18,6 +18,7 @@ class BoolDumper(Dumper):
 
     oid = _BOOL
 
+    @twin("dump_bool_text")
     def dump(self, obj: bool) -> bytes:
         return b"t" if obj else b"f"
 
@@ -31,6 +32,7 @@ class BoolBinaryDumper(Dumper):
     format = Format.BINARY
     oid = _BOOL
 
+    @twin("dump_bool")
     def dump(self, obj: bool) -> bytes:
         return b"\x01" if obj else b"\x00"
 

@@ -114,6 +114,7 @@ def _bare(number: bytes) -> bytes:
 
 
 class _IntTextDumper(Dumper):
+    @twin("dump_int_text")
     def dump(self, obj: int) -> bytes:
         # Not str(), which an enum can change.
         return int.__repr__(obj).encode()
@@ -160,21 +161,21 @@ class Int2BinaryDumper(Int2Dumper):
     """Dump int as int2."""
 
     format = Format.BINARY
-    dump = plain(_int2.pack)
+    dump = plain(twin("dump_int2")(_int2.pack))
 
 
 class Int4BinaryDumper(Int4Dumper):
     """Dump int as int4."""
 
     format = Format.BINARY
-    dump = plain(_int4.pack)
+    dump = plain(twin("dump_int4")(_int4.pack))
 
 
 class Int8BinaryDumper(Int8Dumper):
     """Dump int as int8."""
 
     format = Format.BINARY
-    dump = plain(_int8.pack)
+    dump = plain(twin("dump_int8")(_int8.pack))
 
 
 class OidBinaryDumper(OidDumper):
@@ -203,6 +204,7 @@ class IntDumper(_IntTextDumper):
         IntNumeric: IntNumericDumper,
     }
 
+    @twin("key_int")
     def get_key(self, obj: int, format: PyFormat) -> DumperKey:
         if -0x8000 <= obj <= 0x7FFF:
             return Int2
@@ -302,6 +304,7 @@ class FloatDumper(Dumper):
 
     oid = builtin_types["float8"].oid
 
+    @twin("dump_float_text")
     def dump(self, obj: float) -> bytes:
         return repr(float(obj)).encode()
 
@@ -320,7 +323,7 @@ class FloatBinaryDumper(FloatDumper):
     """Dump float as float8."""
 
     format = Format.BINARY
-    dump = plain(_float8.pack)
+    dump = plain(twin("dump_float8")(_float8.pack))
 
 
 class Float4BinaryDumper(Float4Dumper):
@@ -375,6 +378,7 @@ class DecimalDumper(Dumper):
 
     oid = builtin_types["numeric"].oid
 
+    @twin("dump_decimal_text")
     def dump(self, obj: Decimal | int | float) -> bytes:
         number = obj if isinstance(obj, Decimal) else _as_decimal(obj)
         if number.is_finite():

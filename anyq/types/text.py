@@ -16,9 +16,9 @@ from ..adapt import Dumper, Format, Loader, encoding_of, plain, quote_str
 from ..errors import DataError
 from ..typeinfo import builtin_types
 
-# The loaders that are one function of Python's.
+# Loaders and dumpers that are one function of Python's.
 twin("load_text")(bytes.decode)
-twin("load_bytes")(bytes)
+twin("bytes")(bytes)
 
 _BYTEA = builtin_types["bytea"].oid
 _SQL_ASCII = lookup("ascii").name
@@ -66,6 +66,7 @@ class _BaseStrDumper(Dumper):
         super().__init__(cls, context)
         self._encoding = text_encoding(context)
 
+    @twin("dump_text")
     def dump(self, obj: str) -> bytes:
         if "\0" in obj:
             return encode_text(obj, self._encoding)

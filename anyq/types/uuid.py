@@ -34,6 +34,7 @@ class UUIDBinaryDumper(Dumper):
     format = Format.BINARY
     oid = _UUID
 
+    @twin("dump_uuid")
     def dump(self, obj: UUID) -> bytes:
         return obj.bytes
 

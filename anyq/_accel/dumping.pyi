@@ -1,0 +1,15 @@
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+def compile_dump(dump: Callable[[Any], Any]) -> Callable[[Any], Any]: ...
+def compile_key(get_key: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]: ...
+def dump_values(
+    params: Sequence[object],
+    formats: Sequence[Any],
+    plans: Mapping[Any, Mapping[type, Any]],
+    make_plan: Callable[[Any, Any], Any],
+    make_key_plan: Callable[[Any, Any, Any], Any],
+    values: list[Any],
+    oids: list[int],
+    wire: list[int],
+) -> None: ...

@@ -1,0 +1,721 @@
+"""The compiled twin of the loops that dump: parameters, and objects of the usual classes.
+
+Knows what objects of each class are usually written as. What is not usual (an instance of a subclass, a number that
+does not fit, a character that cannot be sent) is given to the dumper that is written in Python: so that one alone says
+what is an error, and what its message is. Must not know requests or sockets.
+
+A `DumpTwin` stands for a dump function and a `KeyTwin` for a `get_key`. They are called as these are; `dump_values`
+calls their C functions.
+"""
+
+cimport cython
+from cpython.bytes cimport (
+    PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
+)
+from cpython.datetime cimport (
+    date_day, date_month, date_year, datetime_hour, datetime_microsecond, datetime_minute, datetime_second,
+    import_datetime, time_hour, time_microsecond, time_minute, time_second, timedelta_days, timedelta_microseconds,
+    timedelta_seconds,
+)
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_AsUTF8String
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memchr, memcpy
+
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from uuid import UUID
+
+from .twins import name_of
+
+cdef extern from *:
+    """
+    static int anyq_is_ascii(PyObject *text) {
+        return PyUnicode_IS_COMPACT_ASCII(text);
+    }
+    static const char *anyq_ascii_data(PyObject *text) {
+        return (const char *)PyUnicode_1BYTE_DATA(text);
+    }
+    static int anyq_fits(PyObject *number, long long *value) {
+        int overflow;
+        *value = PyLong_AsLongLongAndOverflow(number, &overflow);
+        return !overflow;
+    }
+    /* The 16 bytes of an int that is not negative; 0 if it has more. */
+    static int anyq_put_uint128(PyObject *number, unsigned char *data) {
+    #if PY_VERSION_HEX >= 0x030D0000
+        Py_ssize_t size = PyLong_AsNativeBytes(number, data, 16,
+            Py_ASNATIVEBYTES_BIG_ENDIAN | Py_ASNATIVEBYTES_UNSIGNED_BUFFER | Py_ASNATIVEBYTES_REJECT_NEGATIVE);
+        int fits = 0 <= size && size <= 16;
+    #else
+        int fits = _PyLong_AsByteArray((PyLongObject *)number, data, 16, 0, 0) == 0;
+    #endif
+        if (!fits) PyErr_Clear();
+        return fits;
+    }
+    """
+    bint anyq_is_ascii(object text)
+    const char *anyq_ascii_data(object text)
+    bint anyq_fits(object number, long long *value)
+    bint anyq_put_uint128(object number, unsigned char *data)
+
+cdef extern from "Python.h":
+    object PyObject_CallOneArg(object callable, object arg)
+    int PyList_Append(list, object) except -1
+    object PySequence_Fast(object, const char *)
+    Py_ssize_t PySequence_Fast_GET_SIZE(object)
+    PyObject *PySequence_Fast_GET_ITEM(object, Py_ssize_t)
+    # Of a subclass as well: plans are named tuples.
+    PyObject *PyTuple_GET_ITEM(object, Py_ssize_t)
+    PyObject *PyDict_GetItemWithError(object, object) except? NULL
+    bint PyUnicode_CheckExact(object)
+    bint PyLong_CheckExact(object)
+    bint PyFloat_CheckExact(object)
+    double PyFloat_AS_DOUBLE(object)
+    Py_ssize_t PyUnicode_GET_LENGTH(object)
+    char *PyOS_double_to_string(double, char, int, int, int *) except NULL
+    void PyMem_Free(void *)
+    int Py_DTSF_ADD_DOT_0
+
+import_datetime()
+
+ctypedef object (*DumpC)(DumpTwin self, object obj)
+ctypedef object (*KeyC)(KeyTwin self, object obj, object format)
+
+cdef type DATE = date, DATETIME = datetime, TIME = time, TIMEDELTA = timedelta, DECIMAL = Decimal, UUID_TYPE = UUID
+cdef object UTC = timezone.utc
+
+cdef int64_t USECS_PER_SECOND = 1_000_000
+cdef int64_t SECONDS_PER_DAY = 86_400
+
+cdef int TEXT_OID = 25
+
+
+@cython.final
+cdef class DumpTwin:
+    """A dump function, and the C function that does the same for what is usual."""
+
+    cdef DumpC run
+    cdef object pure
+    """The function itself, for what is not usual."""
+    cdef object item
+    """Of lists: what to call for each item, None if there is no item that is not None."""
+    cdef uint32_t item_oid
+    cdef unsigned char delimiter
+    cdef bint never_quoted
+
+    def __call__(self, obj):
+        return self.run(self, obj)
+
+    @property
+    def __wrapped__(self):
+        return self.pure
+
+
+@cython.final
+cdef class KeyTwin:
+    """A `get_key`, and the C function that does the same for what is usual."""
+
+    cdef KeyC run
+    cdef object pure
+    cdef object owner
+    cdef tuple keys
+    """The keys that there are, in an order that the C function knows."""
+
+    def __call__(self, obj, format):
+        return self.run(self, obj, format)
+
+    @property
+    def __wrapped__(self):
+        return self.pure
+
+
+cdef object slow(DumpTwin self, object obj):
+    return PyObject_CallOneArg(self.pure, obj)
+
+
+cdef inline object dump_item(object function, object obj):
+    if type(function) is DumpTwin:
+        return (<DumpTwin>function).run(<DumpTwin>function, obj)
+    return PyObject_CallOneArg(function, obj)
+
+
+def dump_values(params, formats, dict plans, make_plan, make_key_plan, list values, list oids, list wire):
+    cdef object objects = PySequence_Fast(params, "parameters must be a sequence")
+    cdef object wanted = PySequence_Fast(formats, "formats must be a sequence")
+    cdef Py_ssize_t i
+    cdef object obj, format, plan, get_key, key, value, zero = 0, table = None, last_format = None
+    cdef PyObject *found
+    i = 0
+    # A dumper may change the sequence, if it is mad enough.
+    while i < PySequence_Fast_GET_SIZE(objects) and i < PySequence_Fast_GET_SIZE(wanted):
+        obj = <object>PySequence_Fast_GET_ITEM(objects, i)
+        format = <object>PySequence_Fast_GET_ITEM(wanted, i)
+        i += 1
+        if obj is None:
+            PyList_Append(values, None)
+            PyList_Append(oids, zero)
+            PyList_Append(wire, zero)
+            continue
+        if format is not last_format:
+            table = plans[format]
+            last_format = format
+        found = PyDict_GetItemWithError(table, type(obj))
+        plan = <object>found if found != NULL else make_plan(obj, format)
+        get_key = <object>PyTuple_GET_ITEM(plan, 0)
+        if get_key is not None:
+            if type(get_key) is KeyTwin:
+                key = (<KeyTwin>get_key).run(<KeyTwin>get_key, obj, format)
+            else:
+                key = get_key(obj, format)
+            found = PyDict_GetItemWithError(<object>PyTuple_GET_ITEM(plan, 1), key)
+            plan = <object>found if found != NULL else make_key_plan(plan, obj, format)
+        value = dump_item(<object>PyTuple_GET_ITEM(plan, 2), obj)
+        PyList_Append(values, value)
+        PyList_Append(oids, <object>PyTuple_GET_ITEM(plan, 3))
+        PyList_Append(wire, <object>PyTuple_GET_ITEM(plan, 4))
+
+
+# -- numbers of the wire
+
+cdef inline void put_uint32(unsigned char *data, uint32_t value) noexcept nogil:
+    data[0] = <unsigned char>(value >> 24)
+    data[1] = <unsigned char>(value >> 16)
+    data[2] = <unsigned char>(value >> 8)
+    data[3] = <unsigned char>value
+
+
+cdef inline object pack(uint64_t value, Py_ssize_t size):
+    """Return the lowest `size` bytes of a number."""
+    cdef unsigned char data[8]
+    put_uint32(data, <uint32_t>(value >> 32))
+    put_uint32(data + 4, <uint32_t>value)
+    return PyBytes_FromStringAndSize(<char *>data + 8 - size, size)
+
+
+# -- bool, text, bytes
+
+cdef object dump_bool(DumpTwin self, object obj):
+    if obj is True:
+        return b"\x01"
+    if obj is False:
+        return b"\x00"
+    return slow(self, obj)
+
+
+cdef object dump_bool_text(DumpTwin self, object obj):
+    if obj is True:
+        return b"t"
+    if obj is False:
+        return b"f"
+    return slow(self, obj)
+
+
+cdef object dump_text(DumpTwin self, object obj):
+    cdef const char *data
+    cdef Py_ssize_t size
+    if not PyUnicode_CheckExact(obj):
+        return slow(self, obj)
+    if anyq_is_ascii(obj):
+        data = anyq_ascii_data(obj)
+        size = PyUnicode_GET_LENGTH(obj)
+        if memchr(data, 0, size) != NULL:
+            return slow(self, obj)
+        return PyBytes_FromStringAndSize(data, size)
+    try:
+        value = PyUnicode_AsUTF8String(obj)
+    except UnicodeEncodeError:
+        return slow(self, obj)
+    if memchr(PyBytes_AS_STRING(value), 0, PyBytes_GET_SIZE(value)) != NULL:
+        return slow(self, obj)
+    return value
+
+
+cdef object dump_bytes(DumpTwin self, object obj):
+    return obj if PyBytes_CheckExact(obj) else slow(self, obj)
+
+
+# -- numbers
+
+cdef object dump_int2(DumpTwin self, object obj):
+    cdef long long value = 0
+    if PyLong_CheckExact(obj) and anyq_fits(obj, &value) and -0x8000 <= value <= 0x7FFF:
+        return pack(<uint64_t>value, 2)
+    return slow(self, obj)
+
+
+cdef object dump_int4(DumpTwin self, object obj):
+    cdef long long value = 0
+    if PyLong_CheckExact(obj) and anyq_fits(obj, &value) and -0x8000_0000LL <= value <= 0x7FFF_FFFFLL:
+        return pack(<uint64_t>value, 4)
+    return slow(self, obj)
+
+
+cdef object dump_int8(DumpTwin self, object obj):
+    cdef long long value = 0
+    if PyLong_CheckExact(obj) and anyq_fits(obj, &value):
+        return pack(<uint64_t>value, 8)
+    return slow(self, obj)
+
+
+cdef char *write_int(char *end, long long value) noexcept nogil:
+    """Write a number that ends at `end`; return where it begins, at most 20 bytes before."""
+    cdef uint64_t rest = <uint64_t>value if value >= 0 else 0 - <uint64_t>value
+    while True:
+        end -= 1
+        end[0] = <char>(48 + rest % 10)
+        rest //= 10
+        if rest == 0:
+            break
+    if value < 0:
+        end -= 1
+        end[0] = b"-"
+    return end
+
+
+cdef object dump_int_text(DumpTwin self, object obj):
+    cdef long long value = 0
+    cdef char text[24]
+    cdef char *start
+    if PyLong_CheckExact(obj) and anyq_fits(obj, &value):
+        start = write_int(text + 24, value)
+        return PyBytes_FromStringAndSize(start, text + 24 - start)
+    return slow(self, obj)
+
+
+cdef object dump_float8(DumpTwin self, object obj):
+    cdef double number
+    cdef uint64_t bits
+    if not PyFloat_CheckExact(obj):
+        return slow(self, obj)
+    number = PyFloat_AS_DOUBLE(obj)
+    memcpy(&bits, &number, 8)
+    return pack(bits, 8)
+
+
+cdef object dump_float_text(DumpTwin self, object obj):
+    cdef char *text
+    if not PyFloat_CheckExact(obj):
+        return slow(self, obj)
+    text = PyOS_double_to_string(PyFloat_AS_DOUBLE(obj), b"r", 0, Py_DTSF_ADD_DOT_0, NULL)
+    try:
+        return <bytes>text
+    finally:
+        PyMem_Free(text)
+
+
+cdef object dump_decimal_text(DumpTwin self, object obj):
+    cdef const char *data
+    cdef Py_ssize_t size
+    if type(obj) is not DECIMAL:
+        return slow(self, obj)
+    text = str(obj)
+    if not anyq_is_ascii(text):
+        return slow(self, obj)
+    data = anyq_ascii_data(text)
+    size = PyUnicode_GET_LENGTH(text)
+    # NaN, sNaN and Infinity are letters.
+    if size == 0 or data[size - 1] > 57 or (size > 3 and data[1] > 57 and data[1] != b"E"):
+        return slow(self, obj)
+    return PyBytes_FromStringAndSize(data, size)
+
+
+# -- dates and times
+
+cdef inline int64_t days_from_civil(int year, int month, int day) noexcept nogil:
+    """Return the days from 2000-01-01 to a date; see `anyq.types._datestyle.days_from_civil`."""
+    cdef int cycle, year_of_cycle
+    if month < 3:
+        year -= 1
+        month += 12
+    cycle = year // 400
+    year_of_cycle = year - cycle * 400
+    return (
+        cycle * <int64_t>146_097 + year_of_cycle * 365 + year_of_cycle // 4 - year_of_cycle // 100
+        + (153 * (month - 3) + 2) // 5 + day - 1 - 730_425
+    )
+
+
+cdef inline int64_t datetime_usecs(object obj):
+    """Return the microseconds from 2000-01-01 00:00 to a datetime, as if it had no time zone."""
+    cdef int64_t seconds = days_from_civil(date_year(obj), date_month(obj), date_day(obj)) * SECONDS_PER_DAY
+    seconds += datetime_hour(obj) * 3600 + datetime_minute(obj) * 60 + datetime_second(obj)
+    return seconds * USECS_PER_SECOND + datetime_microsecond(obj)
+
+
+cdef object dump_date(DumpTwin self, object obj):
+    if type(obj) is not DATE:
+        return slow(self, obj)
+    return pack(<uint64_t>days_from_civil(date_year(obj), date_month(obj), date_day(obj)), 4)
+
+
+cdef object dump_time(DumpTwin self, object obj):
+    cdef int64_t seconds
+    if type(obj) is not TIME or obj.tzinfo is not None:
+        return slow(self, obj)
+    seconds = time_hour(obj) * 3600 + time_minute(obj) * 60 + time_second(obj)
+    return pack(<uint64_t>(seconds * USECS_PER_SECOND + time_microsecond(obj)), 8)
+
+
+cdef object dump_timestamp(DumpTwin self, object obj):
+    if type(obj) is not DATETIME or obj.tzinfo is not None:
+        return slow(self, obj)
+    return pack(<uint64_t>datetime_usecs(obj), 8)
+
+
+cdef object dump_timestamptz(DumpTwin self, object obj):
+    cdef int64_t usecs
+    if type(obj) is not DATETIME:
+        return slow(self, obj)
+    usecs = datetime_usecs(obj)
+    if obj.tzinfo is not UTC:
+        try:
+            offset = obj.utcoffset()
+        except Exception:
+            offset = None
+        if type(offset) is not TIMEDELTA:
+            return slow(self, obj)
+        usecs -= (
+            (timedelta_days(offset) * SECONDS_PER_DAY + timedelta_seconds(offset)) * USECS_PER_SECOND
+            + timedelta_microseconds(offset)
+        )
+    return pack(<uint64_t>usecs, 8)
+
+
+cdef object dump_interval(DumpTwin self, object obj):
+    cdef unsigned char data[16]
+    cdef uint64_t usecs
+    if type(obj) is not TIMEDELTA:
+        return slow(self, obj)
+    usecs = <uint64_t>(timedelta_seconds(obj) * USECS_PER_SECOND + timedelta_microseconds(obj))
+    put_uint32(data, <uint32_t>(usecs >> 32))
+    put_uint32(data + 4, <uint32_t>usecs)
+    put_uint32(data + 8, <uint32_t>timedelta_days(obj))
+    put_uint32(data + 12, 0)
+    return PyBytes_FromStringAndSize(<char *>data, 16)
+
+
+# -- uuid
+
+cdef object dump_uuid(DumpTwin self, object obj):
+    cdef unsigned char data[16]
+    if type(obj) is UUID_TYPE:
+        number = obj.int
+        if PyLong_CheckExact(number) and anyq_put_uint128(number, data):
+            return PyBytes_FromStringAndSize(<char *>data, 16)
+    return slow(self, obj)
+
+
+# -- arrays
+
+cdef struct Writer:
+    char *data
+    size_t size
+    size_t room
+
+
+cdef int reserve(Writer *out, size_t more) except -1:
+    """Make sure that there is room for so many bytes more."""
+    cdef char *data
+    if out.room - out.size < more:
+        out.room = (out.size + more) * 2
+        data = <char *>realloc(out.data, out.room)
+        if data == NULL:
+            raise MemoryError
+        out.data = data
+    return 0
+
+
+cdef object dump_list_text(DumpTwin self, object obj):
+    """Write a list of one dimension; anything else, and anything that fails, is for the dumper in Python."""
+    cdef Writer out
+    if type(obj) is not list or len(<list>obj) == 0:
+        return slow(self, obj)
+    out.data = NULL
+    out.size = out.room = 0
+    try:
+        if write_items(self, <list>obj, &out):
+            return PyBytes_FromStringAndSize(out.data, out.size)
+    except Exception:
+        pass
+    finally:
+        free(out.data)
+    return slow(self, obj)
+
+
+cdef bint write_items(DumpTwin self, list items, Writer *out) except -1:
+    cdef Py_ssize_t i = 0
+    cdef long long number = 0
+    cdef char text[24]
+    cdef char *start
+    cdef bint ints = type(self.item) is DumpTwin and (<DumpTwin>self.item).run == dump_int_text
+    while i < len(items):
+        obj = items[i]
+        reserve(out, 32)
+        out.data[out.size] = self.delimiter if i else b"{"
+        out.size += 1
+        i += 1
+        if obj is None:
+            value = None
+        elif isinstance(obj, list) or self.item is None:
+            return False
+        elif ints and PyLong_CheckExact(obj) and anyq_fits(obj, &number):
+            start = write_int(text + 24, number)
+            memcpy(out.data + out.size, start, text + 24 - start)
+            out.size += text + 24 - start
+            continue
+        else:
+            value = dump_item(self.item, obj)
+        if value is None:
+            memcpy(out.data + out.size, b"NULL", 4)
+            out.size += 4
+        elif not PyBytes_CheckExact(value):
+            return False
+        else:
+            write_token(self, <const unsigned char *>PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), out)
+    reserve(out, 1)
+    out.data[out.size] = b"}"
+    out.size += 1
+    return True
+
+
+cdef int write_token(DumpTwin self, const unsigned char *value, Py_ssize_t size, Writer *out) except -1:
+    cdef Py_ssize_t i
+    cdef unsigned char code
+    cdef bint quotes = not self.never_quoted and (
+        size == 0 or (size == 4 and value[0] | 32 == b"n" and value[1] | 32 == b"u" and value[2] | 32 == b"l"
+                      and value[3] | 32 == b"l")
+    )
+    if not self.never_quoted:
+        for i in range(size):
+            code = value[i]
+            # Blanks are 9 to 13 and 32.
+            if (
+                code <= 32 and (code == 32 or 9 <= code <= 13) or code == b"{" or code == b"}" or code == b'"'
+                or code == b"\\" or code == self.delimiter
+            ):
+                quotes = True
+                break
+    reserve(out, 2 * size + 2 if quotes else size)
+    if not quotes:
+        memcpy(out.data + out.size, value, size)
+        out.size += size
+        return 0
+    out.data[out.size] = b'"'
+    out.size += 1
+    for i in range(size):
+        if value[i] == b'"' or value[i] == b"\\":
+            out.data[out.size] = b"\\"
+            out.size += 1
+        out.data[out.size] = <char>value[i]
+        out.size += 1
+    out.data[out.size] = b'"'
+    out.size += 1
+    return 0
+
+
+cdef object dump_list(DumpTwin self, object obj):
+    cdef Writer out
+    if type(obj) is not list or len(<list>obj) == 0:
+        return slow(self, obj)
+    out.data = NULL
+    out.size = out.room = 0
+    try:
+        if write_binary_items(self, <list>obj, &out):
+            return PyBytes_FromStringAndSize(out.data, out.size)
+    except Exception:
+        pass
+    finally:
+        free(out.data)
+    return slow(self, obj)
+
+
+cdef bint write_binary_items(DumpTwin self, list items, Writer *out) except -1:
+    cdef Py_ssize_t i = 0, size
+    cdef bint nulls = False
+    reserve(out, 20 + 12 * len(items))
+    put_uint32(<unsigned char *>out.data, 1)
+    put_uint32(<unsigned char *>out.data + 8, self.item_oid)
+    put_uint32(<unsigned char *>out.data + 16, 1)
+    out.size = 20
+    while i < len(items):
+        obj = items[i]
+        i += 1
+        if obj is None:
+            value = None
+        elif isinstance(obj, list) or self.item is None:
+            return False
+        else:
+            value = dump_item(self.item, obj)
+        if value is None:
+            nulls = True
+            reserve(out, 4)
+            put_uint32(<unsigned char *>out.data + out.size, 0xFFFFFFFF)
+            out.size += 4
+        elif not PyBytes_CheckExact(value):
+            return False
+        else:
+            size = PyBytes_GET_SIZE(value)
+            if size > 0x7FFFFFFF:
+                return False
+            reserve(out, 4 + size)
+            put_uint32(<unsigned char *>out.data + out.size, <uint32_t>size)
+            memcpy(out.data + out.size + 4, PyBytes_AS_STRING(value), size)
+            out.size += 4 + size
+    if i > 0x7FFFFFFF:
+        return False
+    put_uint32(<unsigned char *>out.data + 4, nulls)
+    put_uint32(<unsigned char *>out.data + 12, <uint32_t>i)
+    return True
+
+
+# -- keys
+
+cdef object key_int(KeyTwin self, object obj, object format):
+    cdef long long value = 0
+    if not PyLong_CheckExact(obj):
+        return self.pure(obj, format)
+    if not anyq_fits(obj, &value):
+        return self.keys[3]
+    if -0x8000 <= value <= 0x7FFF:
+        return self.keys[0]
+    return self.keys[1] if -0x8000_0000LL <= value <= 0x7FFF_FFFFLL else self.keys[2]
+
+
+cdef object key_aware(KeyTwin self, object obj, object format):
+    """Return the first key for what has no time zone, the second for what has."""
+    if type(obj) is DATETIME or type(obj) is TIME:
+        return self.keys[0] if obj.tzinfo is None else self.keys[1]
+    return self.pure(obj, format)
+
+
+cdef object key_list(KeyTwin self, object obj, object format):
+    """Find the dumper of the items of a list that has one class of them, without a copy of the list."""
+    cdef Py_ssize_t i
+    cdef long long value = 0, low = 0, high = 0
+    cdef object first = None, item, tx, plan
+    cdef bint ints
+    if type(obj) is not list:
+        return self.pure(obj, format)
+    for item in <list>obj:
+        if item is not None:
+            first = item
+            break
+    if first is None or isinstance(first, list):
+        return self.pure(obj, format)
+    tx = self.owner._tx
+    if tx._version != tx._adapters.version:
+        return self.pure(obj, format)
+    plan = (<dict>tx._plans[self.keys[0]]).get(type(first))
+    if plan is None:
+        return self.pure(obj, format)
+    get_key = <object>PyTuple_GET_ITEM(plan, 0)
+    ints = type(get_key) is KeyTwin and (<KeyTwin>get_key).run == key_int and PyLong_CheckExact(first)
+    if get_key is not None and not ints:
+        return self.pure(obj, format)
+    if ints:
+        anyq_fits(first, &low)
+        high = low
+    for item in <list>obj:
+        if item is None:
+            continue
+        if type(item) is not type(first):
+            return self.pure(obj, format)
+        if ints:
+            if not anyq_fits(item, &value):
+                return self.pure(obj, format)
+            if value < low:
+                low = value
+            if value > high:
+                high = value
+    if ints:
+        # As `IntDumper.common_item`.
+        return (self.owner.cls, tx.get_dumper(high if high >= ~low else low, self.keys[0]))
+    return (self.owner.cls, <object>PyTuple_GET_ITEM(plan, 5))
+
+
+# -- which function has which twin
+
+cdef class Maker:
+    """A C function, to be found by name."""
+
+    cdef DumpC dump
+    cdef KeyC key
+
+    @staticmethod
+    cdef Maker of(DumpC dump, KeyC key=NULL):
+        cdef Maker maker = Maker.__new__(Maker)
+        maker.dump = dump
+        maker.key = key
+        return maker
+
+
+cdef dict MAKERS = {
+    "dump_bool": Maker.of(dump_bool),
+    "dump_bool_text": Maker.of(dump_bool_text),
+    "dump_text": Maker.of(dump_text),
+    "bytes": Maker.of(dump_bytes),
+    "dump_int2": Maker.of(dump_int2),
+    "dump_int4": Maker.of(dump_int4),
+    "dump_int8": Maker.of(dump_int8),
+    "dump_int_text": Maker.of(dump_int_text),
+    "dump_float8": Maker.of(dump_float8),
+    "dump_float_text": Maker.of(dump_float_text),
+    "dump_decimal_text": Maker.of(dump_decimal_text),
+    "dump_date": Maker.of(dump_date),
+    "dump_time": Maker.of(dump_time),
+    "dump_timestamp": Maker.of(dump_timestamp),
+    "dump_timestamptz": Maker.of(dump_timestamptz),
+    "dump_interval": Maker.of(dump_interval),
+    "dump_uuid": Maker.of(dump_uuid),
+    "dump_list": Maker.of(dump_list),
+    "dump_list_text": Maker.of(dump_list_text),
+    "key_int": Maker.of(NULL, key_int),
+    "key_aware": Maker.of(NULL, key_aware),
+    "key_list": Maker.of(NULL, key_list),
+}
+
+
+def compile_dump(dump):
+    """Return the twin of a dump function, the function itself if it has none."""
+    name = name_of(dump)
+    maker = MAKERS.get(name)
+    if maker is None or (<Maker>maker).dump == NULL:
+        return dump
+    cdef DumpTwin twin = DumpTwin.__new__(DumpTwin)
+    twin.run = (<Maker>maker).dump
+    twin.pure = dump
+    owner = getattr(dump, "__self__", None)
+    if name == "dump_text":
+        if owner._encoding != "utf-8":
+            return dump
+    elif name == "dump_list" or name == "dump_list_text":
+        if not owner._ascii_safe or len(owner._delimiter) != 1:
+            return dump
+        if owner._sub_dumper is not None:
+            twin.item = compile_dump(owner._sub_dumper.dump)
+        twin.item_oid = owner.element_oid or TEXT_OID
+        twin.delimiter = owner._delimiter[0]
+        twin.never_quoted = owner._never_quoted
+    return twin
+
+
+def compile_key(get_key):
+    """Return the twin of a `get_key`, the method itself if it has none."""
+    name = name_of(get_key)
+    maker = MAKERS.get(name)
+    if maker is None or (<Maker>maker).key == NULL:
+        return get_key
+    cdef KeyTwin twin = KeyTwin.__new__(KeyTwin)
+    twin.run = (<Maker>maker).key
+    twin.pure = get_key
+    owner = twin.owner = get_key.__self__
+    if name == "key_int":
+        # One number of each size, and not made by C, where some would not fit.
+        twin.keys = tuple([get_key(int(number), None) for number in ("1", "40000", "3000000000", "10000000000000000000")])
+    elif name == "key_aware":
+        twin.keys = (get_key(time(), None), get_key(time(tzinfo=timezone.utc), None))
+    else:
+        twin.keys = (owner._item_format,)
+    return twin
