@@ -47,15 +47,16 @@ class Statement(NamedTuple):
     """It must go by the simple protocol."""
 
 
-def _messages(append: Callable[[bytearray], None]) -> bytes:
+def messages(append: Callable[[bytearray], None]) -> bytes:
+    """Return what a function appends."""
     data = bytearray()
     append(data)
     return bytes(data)
 
 
-_SYNC = _messages(frontend.sync)
-_EXECUTE = _messages(lambda out: frontend.execute(out, b""))
-_DESCRIBE = _messages(lambda out: frontend.describe(out, b"P", b""))
+_SYNC = messages(frontend.sync)
+_EXECUTE = messages(lambda out: frontend.execute(out, b""))
+_DESCRIBE = messages(lambda out: frontend.describe(out, b"P", b""))
 _EXECUTE_SYNC = _EXECUTE + _SYNC
 _DESCRIBE_EXECUTE_SYNC = _DESCRIBE + _EXECUTE_SYNC
 

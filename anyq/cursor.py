@@ -22,6 +22,7 @@ from ._execution import (
     went_stale,
     without_begin,
 )
+from ._queries import QueryPlan
 from ._results import ResultHolder
 from ._streaming import AsyncRowStream
 from .abc import Params, Query
@@ -305,6 +306,10 @@ class AsyncCursor(ResultHolder[Row]):
         # Not by its name: a named tuple's own constructor is written in Python.
         return tuple.__new__(Statement, (plan.sql, values, oids, formats, not values, False))
 
+    def _plan(self, query: Query, tx: Transformer) -> QueryPlan | None:
+        """Return the plan that all sets of parameters have in common; None if there is none, but :meth:`_bind`."""
+        return _queries.plan_query(query, (), tx, tx.encoding)
+
     async def _describe(self, statement: Statement, tx: Transformer) -> None:
         """Find out which columns have a binary format, if that is not known yet."""
         conn = self._conn
@@ -425,6 +430,9 @@ class AsyncClientCursor(AsyncCursor[Row]):
         sql = plan.sql if params is None else plan.interpolate([tx.as_literal(p) for p in plan.bind_params(params)])
         return Statement(sql, (), (), (), True, True)
 
+    def _plan(self, query: Query, tx: Transformer) -> QueryPlan | None:
+        return None
+
 
 class AsyncRawCursor(AsyncCursor[Row]):
     """A cursor whose statements are written with PostgreSQL's own placeholders, ``$1``, ``$2``, ..."""
@@ -433,3 +441,6 @@ class AsyncRawCursor(AsyncCursor[Row]):
         plan = _queries.convert_raw(_queries.query_text(query, tx, tx.encoding), params)
         values, oids, formats = tx.dump_sequence(params or (), plan.formats)  # type: ignore[arg-type]
         return Statement(plan.sql, values, oids, formats, not values)
+
+    def _plan(self, query: Query, tx: Transformer) -> QueryPlan | None:
+        return None
