@@ -9,6 +9,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import ReferenceType, ref
@@ -130,13 +131,15 @@ class AsyncNotifies(Receiver):
 
         A cancellation loses nothing; the iteration may go on.
         """
+        notify = self.take()
+        if notify is not None:
+            return notify
         if self._waits:
             raise ProgrammingError("another task waits for this generator's next notification; make one for each task")
         wire = self._connection.wire
-        if self._yielded % ITEMS_PER_CHECKPOINT == 0 or not self._items:
-            await wire.backend.checkpoint()
-            self._begin()
-            self._look_at_the_time()
+        await wire.backend.checkpoint()
+        self._begin()
+        self._look_at_the_time()
         if not self._items and self._left > 0 and self._state == "running" and not wire.closed:
             self._waits = True
             try:
@@ -145,14 +148,28 @@ class AsyncNotifies(Receiver):
             finally:
                 self._waits = False
         if self._items and self._left > 0:
-            self._yielded += 1
-            self._left -= 1
-            return self._items.popleft()
+            return self._pop()
         lost = wire.closed and self._left > 0 and self._state == "running"
         self.close()
         if lost:
             raise wire.session.lost_error()
         raise StopAsyncIteration
+
+    def take(self) -> Notify | None:
+        """Return a notification that has arrived; None if there is none, or it is time for a checkpoint.
+
+        May be called by another thread, in turn with :meth:`__anext__`.
+        """
+        if self._yielded % ITEMS_PER_CHECKPOINT and self._left > 0:
+            with suppress(IndexError):
+                return self._pop()
+        return None
+
+    def _pop(self) -> Notify:
+        notify = self._items.popleft()
+        self._yielded += 1
+        self._left -= 1
+        return notify
 
     def _begin(self) -> None:
         if self._state == "new":

@@ -90,6 +90,8 @@ class Subscription(Generic[EventT]):
         self.missed = 0
         self._overflow = overflow
         self._size = max_buffer_size
+        # What one more receive may bring still fits into a buffer of the default size.
+        self._many = int(min(max_buffer_size, BUFFER_SIZE)) // 4
         self._send: MemoryObjectSendStream[EventT]
         # The limit is kept here and not by the stream: there are events that a full buffer must still take.
         self._send, receive = anyio.create_memory_object_stream[EventT](math.inf)
@@ -107,10 +109,18 @@ class Subscription(Generic[EventT]):
         """Whether there is something to take, or nothing more will come."""
         return bool(self._buffer) or self._ended
 
-    def put(self, event: EventT, *, force: bool = False) -> None:
-        """Take an event for the subscriber, as far as there is room; or, by `force`, in any case."""
+    @property
+    def surplus(self) -> int:
+        """How many events more there are to take than should be before more are read; 0 or less for none."""
+        return 0 if self._ended else len(self._buffer) - self._many
+
+    def put(self, event: EventT, *, force: bool = False) -> bool:
+        """Take an event for the subscriber, as far as there is room; or, by `force`, in any case.
+
+        :return: whether there is a surplus.
+        """
         if self._ended or not self._state.open_receive_channels:
-            return
+            return False
         if len(self._buffer) >= self._size and not force:
             if self._overflow == "error":
                 size = self._size
@@ -120,14 +130,15 @@ class Subscription(Generic[EventT]):
                         "notifications was full; take them faster, or use a larger max_buffer_size or another overflow="
                     )
                 )
-                return
+                return False
             self.missed += 1
             if self._overflow == "drop_newest" or not self._drop_oldest():
-                return
+                return True
         # Past the sending stream: no task waits in anyio's way, and this is done for each notification.
         self._buffer.append(event)
         if self._receivers:
             self.wake()
+        return len(self._buffer) > self._many
 
     def _drop_oldest(self) -> bool:
         """Drop the oldest notification; events of other kinds stay. Return False if there is none."""

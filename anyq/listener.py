@@ -59,10 +59,14 @@ class _Tap:
         self.lost: tuple[str, float] | None = None
         """Why and when the connection was lost, as long as its subscriber has not been told."""
 
-    def put(self, event: Notify) -> None:
+    @property
+    def surplus(self) -> int:
+        return self.subscription.surplus
+
+    def put(self, event: Notify) -> bool:
         # The first of a new connection may come together with the reply to LISTEN, before anybody has seen that.
         self.tell_gap()
-        self.subscription.put(event)
+        return self.subscription.put(event)
 
     def tell_gap(self) -> None:
         if self.lost is not None:

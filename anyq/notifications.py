@@ -38,6 +38,9 @@ MAX_CHANNEL = 63
 MAX_PAYLOAD = 7999
 """Bytes of a payload: it must be shorter than 8000 (manual, "NOTIFY")."""
 
+CATCH_UP_PATIENCE = 4
+"""Turns of the event loop without a notification taken after which a subscriber is not waited for."""
+
 
 class AsyncListen:
     """A block that listens; made by :meth:`AsyncConnection.listen`."""
@@ -97,7 +100,10 @@ class Sink(Protocol):
 
     channels: Sequence[str]
 
-    def put(self, event: Notify, /) -> None: ...
+    @property
+    def surplus(self) -> int: ...
+
+    def put(self, event: Notify, /) -> bool: ...
 
     def end(self, error: Callable[[], Exception] | None, /) -> None: ...
 
@@ -177,7 +183,8 @@ class NotificationHub:
         channel = self._channels.get(notify.channel)
         if channel is not None:
             for sink in channel.sinks:
-                sink.put(notify)
+                if sink.put(notify):
+                    self._connection.wire.brake = self._let_catch_up
         if self.handlers:
             for handler in tuple(self.handlers):
                 try:
@@ -189,6 +196,25 @@ class NotificationHub:
             self.generators.keep(notify)
         if self.generators.running:
             self.generators.put(notify)
+
+    async def _let_catch_up(self) -> None:
+        """Give subscribers that are taking the time to take their surplus before more is read.
+
+        One that has taken nothing for some turns of the event loop does something else, and is not waited for: it must
+        not hold up the others, nor the reply that the task that reads is waiting for.
+        """
+        wire = self._connection.wire
+        idle = 0
+        surplus = self._surplus()
+        while surplus and idle < CATCH_UP_PATIENCE and not wire.closed:
+            await wire.backend.checkpoint()
+            before, surplus = surplus, self._surplus()
+            idle = 0 if surplus < before else idle + 1
+        wire.brake = None
+
+    def _surplus(self) -> int:
+        sinks = {id(sink): sink for channel in self._channels.values() for sink in channel.sinks}
+        return sum(max(0, sink.surplus) for sink in sinks.values())
 
     def end(self) -> None:
         """Tell everyone that the connection is closed."""

@@ -6,11 +6,15 @@ and how to ask a server's catalogue for another. Must not know how values are co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from .abc import AdaptContext
 from .errors import ProgrammingError
+
+if TYPE_CHECKING:
+    # To say which connection is asked; connections are made of this.
+    from .connection import AsyncConnection
 
 __all__ = ["TypeInfo", "TypesRegistry", "builtin_types"]
 
@@ -21,6 +25,15 @@ class _Identifier(Protocol):
     """A `sql.Identifier`."""
 
     def as_string(self, context: AdaptContext | None = None) -> str: ...
+
+
+class _Blocking(Protocol):
+    """A synchronous `Connection`."""
+
+    @property
+    def async_connection(self) -> AsyncConnection[Any]: ...
+
+    def call(self, func: Callable[..., Awaitable[Any]], /, *args: Any) -> Any: ...
 
 
 class TypeInfo:
@@ -42,14 +55,24 @@ class TypeInfo:
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__}: {self.name} (oid: {self.oid}, array oid: {self.array_oid})>"
 
+    @overload
     @classmethod
-    async def fetch(cls: type[_T], conn: Any, name: str | _Identifier) -> _T | None:
-        """Ask the server what a type is.
+    def fetch(
+        cls: type[_T], conn: AsyncConnection[Any], name: str | _Identifier
+    ) -> Coroutine[Any, Any, _T | None]: ...
+
+    @overload
+    @classmethod
+    def fetch(cls: type[_T], conn: _Blocking, name: str | _Identifier) -> _T | None: ...
+
+    @classmethod
+    def fetch(cls: type[_T], conn: Any, name: str | _Identifier) -> Any:
+        """Ask the server what a type is: ``await`` it with an asynchronous connection, and not with a synchronous one.
 
         Runs one query in a transaction of its own, or in a savepoint if a transaction is open. After a
         cancellation nothing of it is left.
 
-        :param conn: an `AsyncConnection`.
+        :param conn: an `AsyncConnection` or a `Connection`.
         :param name: the name as written in SQL, `schema.name` or `"Quoted"`, or a `sql.Identifier`.
         :return: the description, for `register`; None if there is no such type.
         :raises Error: the query failed.
@@ -58,11 +81,17 @@ class TypeInfo:
         """
         if not isinstance(name, str):
             name = name.as_string(None)
+        if hasattr(conn, "async_connection"):
+            return conn.call(cls._fetch, conn.async_connection, name)
+        return cls._fetch(conn, name)
+
+    @classmethod
+    async def _fetch(cls: type[_T], conn: AsyncConnection[Any], name: str) -> _T | None:
         # The connection's own row factory may be anything.
-        async with conn.transaction(), conn.cursor(row_factory=_plain_rows) as cursor:
-            await cursor.execute(cls._info_query(), [name])
-            rows: list[tuple[Any, ...]] = await cursor.fetchall()
-        return cls._from_rows(name, rows)
+        cursor = conn.cursor(row_factory=_plain_rows)
+        async with conn.transaction():
+            await cursor.execute(cls._info_query().encode(), [name])
+        return cls._from_rows(name, await cursor.fetchall())
 
     @classmethod
     def _info_query(cls) -> str:
@@ -97,7 +126,7 @@ class TypeInfo:
         """React to being added to a registry. For subclasses that can be found by more than name and oid."""
 
 
-def _plain_rows(cursor: Any) -> type[tuple[Any, ...]]:
+def _plain_rows(cursor: object) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
     return tuple
 
 

@@ -92,6 +92,8 @@ class Wire:
         self.on_event: Callable[[NoticeResponse | NotificationResponse], None] | None = None
         self.on_end: Callable[[], None] | None = None
         """Called once when the connection is closed, whoever closed it."""
+        self.brake: Callable[[], Awaitable[None]] | None = None
+        """What to await before more is read, while those whom events were given to cannot keep up; mostly None."""
         self._unsent = bytearray()
         self._send_failed: BaseException | None = None
         self._reader: Request | Attendant | None = None  # for whom the reader reads first of all
@@ -317,6 +319,8 @@ class Wire:
         self._reader = request
         try:
             while True:
+                if self.brake is not None:
+                    await self.brake()
                 look_again = await self._see_to_abandoned() if self._abandoned else math.inf
                 if dry or not self._receive():
                     dry = False
@@ -396,7 +400,12 @@ class Wire:
 
     def _receive_now(self) -> bool:
         """Take a chunk that has arrived already; beside the reader, if there is one, which waits at this moment."""
-        arrived = self.session.phase < ENDED and self._receive()
+        arrived = False
+        if self.session.phase < ENDED:
+            if self.brake is None:
+                arrived = self._receive()
+            else:
+                self._flush()
         if self._reader is not None and (self._abandoned or self._unsent or self._reader.ready()):
             self.channel.wake()
         return arrived

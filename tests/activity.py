@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import anyio
 
 from anyq import AsyncConnection
 
 PATIENCE = 30.0
 """Seconds after which the test has failed; it is not a time that anything is supposed to take."""
+
+SCALE = int(os.environ.get("ANYQ_TEST_SCALE", "1"))
+"""How many times longer than usual the storms are: 10 for 10,000 cancelled operations, 80 for 100,000 queries."""
 
 
 async def until_sleeping(dsn: str, pid: int) -> None:

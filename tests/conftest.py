@@ -49,6 +49,31 @@ def pytest_configure(config: pytest.Config) -> None:
             del os.environ[name]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the event loops that were not asked for: ANYQ_TEST_LOOPS is `asyncio`, `uvloop`, `trio`, or several."""
+    wanted = os.environ.get("ANYQ_TEST_LOOPS", "").split()
+    if not wanted:
+        return
+    unknown = set(wanted) - {"asyncio", "uvloop", "trio"}
+    if unknown:
+        raise pytest.UsageError(f"ANYQ_TEST_LOOPS knows asyncio, uvloop and trio, not {', '.join(sorted(unknown))}")
+    chosen = [item for item in items if _loop_of(item) in (None, *wanted)]
+    kept = set(chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = chosen
+
+
+def _loop_of(item: pytest.Item) -> str | None:
+    """Return the name of the event loop that a test runs on; None if it has not the choice."""
+    callspec = getattr(item, "callspec", None)
+    params = {} if callspec is None else callspec.params
+    backend = params.get("anyio_backend") or params.get("portal_backend")
+    if not isinstance(backend, tuple):
+        return backend
+    name, options = backend
+    return "uvloop" if options.get("use_uvloop") else name
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """Guard the end of a test too: pytest-timeout stops its clock for good when the test fails.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import threading
 from typing import Any
 
@@ -10,13 +12,22 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from anyq.backends import Backend, current_backend
+from anyq.backends import Backend, current_backend, eventfd
+from tests.loops import ALL_LOOPS
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def backend(anyio_backend: Any) -> Backend:
+@pytest.fixture(scope="module", params=ALL_LOOPS)
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture(params=["eventfd", "queue"])
+async def backend(anyio_backend: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
+    """The backend, with its faster way of waking a task where the system has it, and without."""
+    if request.param == "queue":
+        monkeypatch.setattr(eventfd, "AVAILABLE", False)
     return current_backend()
 
 
@@ -101,10 +112,35 @@ async def test_nothing_is_called_after_the_end(anyio_backend: str) -> None:
         return anyio.run(main, backend=backend)
 
     bell, wake = await anyio.to_thread.run_sync(run, anyio_backend)
-    with pytest.raises(RuntimeError):
+    with contextlib.suppress(RuntimeError):
         bell.ring()
     with pytest.raises(RuntimeError):
         wake(lambda: None)
+
+
+async def test_a_closed_bell_may_be_rung(backend: Backend) -> None:
+    """A thread may be about to ring while the task ends."""
+    bell = backend.create_bell()
+    bell.ring()
+    bell.close()
+    bell.ring()
+    await anyio.wait_all_tasks_blocked()
+    with anyio.move_on_after(0):
+        await bell.wait()
+
+
+@pytest.mark.skipif(not eventfd.AVAILABLE, reason="the system has no eventfd")
+async def test_no_descriptor_is_left(anyio_backend: Any) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    bell = current_backend().create_bell()
+    bell.ring()
+    with anyio.move_on_after(30):
+        await bell.wait()
+    bell.close()
+    del bell
+    # The bell itself may have run this task, and is on the stack then.
+    await anyio.lowlevel.checkpoint()
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -20,6 +20,7 @@ import pytest
 
 from anyq import AsyncConnection, TransactionStatus
 from anyq import errors as e
+from tests.activity import SCALE
 
 pytestmark = pytest.mark.anyio
 
@@ -507,7 +508,7 @@ async def test_a_storm_on_one_connection(seed: int, dsn: str, observer: AsyncCon
     async def client(number: int) -> None:
         nonlocal done, cancelled
         chance = random.Random(seed * 1000 + number)
-        for _ in range(20):
+        for _ in range(20 * SCALE):
             patience = chance.choice([0, 0.0005, 0.002, 0.01, 0.05, 1, 1])
             with anyio.move_on_after(patience) as scope:
                 await chance.choice(MIXTURE)(conn, chance)
@@ -518,7 +519,7 @@ async def test_a_storm_on_one_connection(seed: int, dsn: str, observer: AsyncCon
 
     async with connected(dsn, autocommit=True) as conn:
         before = sockets()
-        with anyio.fail_after(2 * PATIENCE):
+        with anyio.fail_after(2 * PATIENCE * SCALE):
             async with anyio.create_task_group() as group:
                 for number in range(50):
                     group.start_soon(client, number)
@@ -539,7 +540,7 @@ async def test_a_storm_of_transactions(dsn: str, schema: str, observer: AsyncCon
         nonlocal moved
         chance = random.Random(number)
         async with connected(dsn, autocommit=number % 2 == 0) as conn:
-            for _ in range(25):
+            for _ in range(25 * SCALE):
                 with anyio.move_on_after(chance.choice([0, 0.0005, 0.001, 0.003, 0.01, 1])):
                     async with conn.transaction():
                         # One after the other in the same order, so that nobody waits in a circle.
@@ -551,7 +552,7 @@ async def test_a_storm_of_transactions(dsn: str, schema: str, observer: AsyncCon
                 assert conn.info.transaction_status is TransactionStatus.IDLE
                 assert conn.transactions == []
 
-    with anyio.fail_after(2 * PATIENCE):
+    with anyio.fail_after(2 * PATIENCE * SCALE):
         async with anyio.create_task_group() as group:
             for number in range(8):
                 group.start_soon(client, number)

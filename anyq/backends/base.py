@@ -44,7 +44,7 @@ class Bell(ABC):
     def ring(self) -> None:
         """Wake the task, by the event loop; does not wait for it. For any thread, also finalizers and signal handlers.
 
-        :raises RuntimeError: the loop has ended.
+        :raises RuntimeError: the loop has ended, where that can be told.
         """
 
     @abstractmethod
@@ -53,6 +53,10 @@ class Bell(ABC):
 
         A cancellation leaves nothing behind.
         """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Forget every registration, in the event loop's thread; ringing it does nothing any more."""
 
 
 class SocketWaiter(ABC):

@@ -12,6 +12,7 @@ from contextlib import suppress
 import anyio
 import trio
 
+from . import eventfd
 from .base import Backend, Bell, SocketWaiter, Waiter
 
 __all__ = ["TrioBackend"]
@@ -35,7 +36,7 @@ class TrioBackend(Backend):
         return _TrioWaiter()
 
     def create_bell(self) -> Bell:
-        return _TrioBell()
+        return _EventfdBell() if eventfd.AVAILABLE else _TrioBell()
 
     def thread_waker(self) -> Callable[[Callable[[], object]], object]:
         return trio.lowlevel.current_trio_token().run_sync_soon
@@ -61,6 +62,8 @@ class _TrioWaiter(Waiter):
 
 
 class _TrioBell(Bell):
+    """An event that other threads set through trio's own queue, which takes a turn of its own."""
+
     __slots__ = ("_run_sync_soon", "_rung", "_task")
 
     def __init__(self) -> None:
@@ -86,6 +89,28 @@ class _TrioBell(Bell):
     def _cancelled(self, _: object) -> trio.lowlevel.Abort:
         self._task = None
         return trio.lowlevel.Abort.SUCCEEDED
+
+    def close(self) -> None:
+        """Nothing is registered."""
+
+
+class _EventfdBell(Bell):
+    """An eventfd that the task waits for."""
+
+    __slots__ = ("_eventfd",)
+
+    def __init__(self) -> None:
+        self._eventfd = eventfd.Eventfd()
+
+    def ring(self) -> None:
+        self._eventfd.write()
+
+    async def wait(self) -> None:
+        await trio.lowlevel.wait_readable(self._eventfd.fd)
+        self._eventfd.read()
+
+    def close(self) -> None:
+        """Nothing is registered while nobody waits."""
 
 
 class _TrioSocketWaiter(SocketWaiter):

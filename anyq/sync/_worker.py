@@ -145,7 +145,7 @@ class Worker:
 
     async def run(self) -> None:
         """Run jobs until :meth:`end`; the body of the task."""
-        self._bell = self._backend.create_bell()
+        self._bell = bell = self._backend.create_bell()
         try:
             while not self._ended:
                 with anyio.CancelScope() as self._scope:
@@ -160,6 +160,7 @@ class Worker:
                     job.finish()
         finally:
             self._dead = True
+            bell.close()
             for job in (self._running, self._next):
                 if job is not None:
                     job.error = PortalStopped(STOPPED)

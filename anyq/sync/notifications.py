@@ -179,6 +179,9 @@ class Notifies:
         :raises StopIteration: the time is over, or enough have come, or it is closed.
         :raises OperationalError: the connection is closed.
         """
+        notify = self._notifies.take()
+        if notify is not None:
+            return notify
         try:
             return self._conn.call(self._notifies.__anext__)
         except StopAsyncIteration:

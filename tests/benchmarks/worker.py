@@ -1,80 +1,156 @@
-"""The process of one driver: reads ``[workload, seconds]`` lines, answers each with microseconds an operation."""
+"""The process of one driver: ``python -m tests.benchmarks.worker DRIVER``.
+
+Says in its first line what it is or why it cannot be. Then it reads one request a line and answers each in a line:
+microseconds an operation, or that the driver has no such thing, or the error.
+"""
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, TypedDict
 
 import anyio
 
-from .drivers import DRIVERS, NO_LOOP, Driver, SyncDriver
-from .workloads import WORKLOADS
+from .drivers import DRIVERS, NO_LOOP, Entry
+from .drivers.base import Driver, SyncDriver, Unsupported
+from .operations import KINDS, SYNC_KINDS, Operation, SyncOperation
+from .workloads import WORKLOADS, Workload
+
+STATUS = Path("/proc/self/status")
 
 
-async def run(operation: Callable[[], Awaitable[None]], seconds: float) -> dict[str, float]:
-    """Run an operation again and again for about so many seconds."""
-    count = 1
+class Figures(TypedDict):
+    wall: float
+    """Microseconds on the clock."""
+    cpu: float
+    """Microseconds of the process, all its threads together."""
+    operations: int
+    memory: int | None
+    """Bytes by which the peak of the process is above what it had before, where the process is a new one."""
+
+
+def memory(name: str) -> int:
+    """Return a line of the kernel's account of this process, in bytes; 0 where there is none.
+
+    `ru_maxrss` would not do: it begins with the peak of the process that started this one.
+    """
+    if not STATUS.exists():
+        return 0
+    (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith(f"{name}:")]
+    return int(line.split()[1]) * 1024
+
+
+def more(count: int, wall: float, seconds: float) -> int:
+    """How many operations to try next, when so many did not take long enough."""
+    return max(count * 2, int(count * seconds / max(wall, 1e-6)))
+
+
+def figures(wall: float, cpu: float, count: int) -> Figures:
+    return {"wall": wall / count * 1e6, "cpu": cpu / count * 1e6, "operations": count, "memory": None}
+
+
+async def run(operation: Operation, warm: int, count: int, seconds: float) -> Figures:
+    """Run an operation again and again for about so many seconds, first without counting, and check what it returns."""
+    for _ in range(warm):
+        await operation.check(await operation.run())
+    gc.collect()
+    repeated = operation.run
     while True:
         wall, cpu = time.perf_counter(), time.process_time()
         for _ in range(count):
-            await operation()
+            result = await repeated()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         if wall >= seconds / 2:
-            return {"wall": wall / count * 1e6, "cpu": cpu / count * 1e6, "operations": count}
-        count = max(count * 2, int(count * seconds / max(wall, 1e-6)))
+            await operation.check(result)
+            return figures(wall, cpu, count)
+        count = more(count, wall, seconds)
 
 
-def run_sync(operation: Callable[[], None], seconds: float) -> dict[str, float]:
+def run_sync(operation: SyncOperation, warm: int, count: int, seconds: float) -> Figures:
     """Do the same with an operation that is called without an event loop."""
-    count = 1
+    for _ in range(warm):
+        operation.check(operation.run())
+    gc.collect()
+    repeated = operation.run
     while True:
         wall, cpu = time.perf_counter(), time.process_time()
         for _ in range(count):
-            operation()
+            result = repeated()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         if wall >= seconds / 2:
-            return {"wall": wall / count * 1e6, "cpu": cpu / count * 1e6, "operations": count}
-        count = max(count * 2, int(count * seconds / max(wall, 1e-6)))
+            operation.check(result)
+            return figures(wall, cpu, count)
+        count = more(count, wall, seconds)
 
 
-def main_sync(name: str, dsn: str) -> None:
-    driver = DRIVERS[name][0]()
-    assert isinstance(driver, SyncDriver)
-    driver.open(dsn)
+def backend(loop: str) -> dict[str, Any]:
+    """The arguments of `anyio.run` for the event loop of that name."""
+    if loop == "trio":
+        return {"backend": "trio"}
+    return {"backend": "asyncio", "backend_options": {"use_uvloop": loop == "uvloop"}}
+
+
+def measure(entry: Entry, workload: Workload, dsn: str, seconds: float, count: int = 1) -> Figures:
+    """Connect, measure, and close.
+
+    :param count: how many operations to begin with.
+    :raises Unsupported: the driver does not have it.
+    """
+    driver = entry.make()
+    before = 0
+
+    async def in_loop() -> Figures:
+        assert isinstance(driver, Driver)
+        nonlocal before
+        async with KINDS[workload.kind](driver, workload, dsn) as operation:
+            before = memory("VmRSS")
+            return await run(operation, workload.warm, count, seconds)
+
+    if entry.loop != NO_LOOP:
+        found = anyio.run(in_loop, **backend(entry.loop))
+    else:
+        assert isinstance(driver, SyncDriver)
+        with SYNC_KINDS[workload.kind](driver, workload, dsn) as operation:
+            before = memory("VmRSS")
+            found = run_sync(operation, workload.warm, count, seconds)
+    found["wall"] /= workload.parts
+    found["cpu"] /= workload.parts
+    if workload.own_process and before:
+        found["memory"] = memory("VmHWM") - before
+    return found
+
+
+def main(name: str) -> None:
+    entry = DRIVERS[name]
+    try:
+        entry.make()
+        if entry.loop == "uvloop":
+            import uvloop  # noqa: F401
+    except ImportError as error:
+        print(json.dumps({"missing": str(error)}), flush=True)
+        return
+    print(json.dumps({}), flush=True)
+    counts: dict[str, int] = {}
     for line in sys.stdin:
-        workload, seconds = json.loads(line)
-        operation: Any = getattr(driver, WORKLOADS[workload].method, None)
-        answer = None if operation is None else run_sync(operation, seconds)
+        request = json.loads(line)
+        workload = request["workload"]
+        answer: dict[str, Any]
+        try:
+            answer = dict(
+                measure(entry, WORKLOADS[workload], request["dsn"], request["seconds"], counts.get(workload, 1))
+            )
+            counts[workload] = answer["operations"]
+        except Unsupported:
+            answer = {"unsupported": True}
+        except Exception as error:
+            # Told to whoever compares, who says so and fails: the other figures are still wanted.
+            answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
-    driver.close()
-
-
-async def main(name: str, dsn: str) -> None:
-    driver = DRIVERS[name][0]()
-    assert isinstance(driver, Driver)
-    await driver.open(dsn)
-    # Reading a line blocks the loop; nothing else runs on it meanwhile.
-    for line in sys.stdin:
-        workload, seconds = json.loads(line)
-        operation: Any = getattr(driver, WORKLOADS[workload].method, None)
-        answer = None if operation is None else await run(operation, seconds)
-        print(json.dumps(answer), flush=True)
-    await driver.close()
 
 
 if __name__ == "__main__":
-    driver_name, dsn = sys.argv[1:]
-    loop = DRIVERS[driver_name][1]
-    if loop == NO_LOOP:
-        main_sync(driver_name, dsn)
-        sys.exit()
-    anyio.run(
-        main,
-        driver_name,
-        dsn,
-        backend="trio" if loop == "trio" else "asyncio",
-        backend_options={"use_uvloop": True} if loop == "uvloop" else {},
-    )
+    main(sys.argv[1])

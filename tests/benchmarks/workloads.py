@@ -1,21 +1,232 @@
-"""What is measured: each workload names a method that a driver may have."""
+"""What is measured: the statements, how much of it, and what must come out.
+
+Knows no driver and no event loop. Every statement that fetches takes one integer, so that each driver prepares it as it
+does with the statements of a program.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import datetime
+import hashlib
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+Rows = Sequence[Any]
+"""Rows as the driver gives them; each is a sequence."""
 
 
-class Workload(NamedTuple):
+class Query(NamedTuple):
+    """A statement with one integer as its parameter: ``{0}`` stands for the driver's placeholder."""
+
+    sql: str
+    argument: int
+
+    def text(self, style: tuple[str, str]) -> str:
+        return self.sql.format(*style)
+
+
+ONE = Query("SELECT 1 + CAST({0} AS int4)", 5)
+ONE_ROW = (6,)
+
+INSERT = "INSERT INTO bench_insert VALUES (CAST({0} AS int4), {1})"
+INSERT_TABLE = "CREATE TEMPORARY TABLE bench_insert (id int4, name text)"
+INSERT_RESET = "TRUNCATE bench_insert"
+INSERT_SUMS = Query("SELECT count(*), CAST(sum(id) AS int8) FROM bench_insert WHERE id >= CAST({0} AS int4)", 0)
+
+CHANNEL = "anyq_bench"
+SELECTS = 20
+"""Selects of each connection in one operation of the concurrent workloads."""
+QUERIES_BESIDE = 100
+"""Selects on the listening connection while the notifications arrive."""
+
+
+def insert_rows(size: int) -> list[tuple[int, str]]:
+    return [(number, f"name {number}") for number in range(size)]
+
+
+def notify(size: int) -> str:
+    """A statement that sends so many notifications in one transaction."""
+    return f"SELECT count(pg_notify('{CHANNEL}', i::text)) FROM generate_series(1, {size}) AS t(i)"
+
+
+# -- the tables that are fetched, and what the drivers must make of them
+
+
+def no_table(size: int) -> str:
+    return ""
+
+
+def int4_query(size: int) -> Query:
+    return Query("SELECT CAST(i AS int4) FROM generate_series(1, CAST({0} AS int4)) AS t(i)", size)
+
+
+def check_int4(size: int, rows: Rows) -> None:
+    assert [tuple(row) for row in rows] == [(number,) for number in range(1, size + 1)]
+
+
+def pg_type_query(size: int) -> Query:
+    return Query(
+        "SELECT typname, typnamespace, typowner, typlen, typbyval, typcategory, typispreferred, typisdefined,"
+        " typdelim, typrelid, typelem, typarray FROM pg_type WHERE typtypmod = CAST({0} AS int4)",
+        -1,
+    )
+
+
+def check_pg_type(size: int, rows: Rows) -> None:
+    """Only what is the same in every version of the server: built-in types have had their oids for ever."""
+    by_name = {row[0]: row for row in rows}
+    assert len(rows) > 500, len(rows)
+    assert tuple(by_name["int4"])[3:5] == (4, True)
+    assert by_name["text"][3] == -1 and by_name["bool"][11] == 1000 and by_name["_bool"][10] == 16
+
+
+def bytea_table(size: int) -> str:
+    return (
+        "CREATE TEMPORARY TABLE bench_bytea AS SELECT CAST(i AS int4) AS id, decode(repeat(lpad(to_hex(mod(i, 256)), 2,"
+        f" '0'), 1024), 'hex') AS value FROM generate_series(1, {size}) AS t(i)"
+    )
+
+
+def bytea_query(size: int) -> Query:
+    return Query("SELECT value FROM bench_bytea WHERE id <= CAST({0} AS int4)", size)
+
+
+def check_bytea(size: int, rows: Rows) -> None:
+    assert [bytes(row[0]) for row in rows] == [bytes([number % 256]) * 1024 for number in range(1, size + 1)]
+
+
+def arrays_table(size: int) -> str:
+    return (
+        "CREATE TEMPORARY TABLE bench_arrays AS SELECT CAST(i AS int4) AS id, ARRAY(SELECT CAST(i * 1000 + j AS int4)"
+        f" FROM generate_series(1, 100) AS u(j)) AS value FROM generate_series(1, {size}) AS t(i)"
+    )
+
+
+def arrays_query(size: int) -> Query:
+    return Query("SELECT value FROM bench_arrays WHERE id <= CAST({0} AS int4)", size)
+
+
+def check_arrays(size: int, rows: Rows) -> None:
+    expected = [[number * 1000 + item for item in range(1, 101)] for number in range(1, size + 1)]
+    assert [list(row[0]) for row in rows] == expected
+
+
+def mixed_table(size: int) -> str:
+    return (
+        "CREATE TEMPORARY TABLE bench_mixed AS SELECT CAST(i AS int4) AS id,"
+        " CAST(i AS int8) * 10000000000 AS c_int8, CAST(i AS float8) / 7 AS c_float8, i * 1.25 AS c_numeric,"
+        " timestamptz '2020-01-01 00:00:00+00' + i * interval '3601 seconds' AS c_timestamptz,"
+        " date '2020-01-01' + i AS c_date, CAST(md5(CAST(i AS text)) AS uuid) AS c_uuid,"
+        " 'value number ' || i AS c_text, mod(i, 2) = 0 AS c_bool,"
+        " jsonb_build_object('id', i, 'tags', jsonb_build_array('a', 'b')) AS c_jsonb"
+        f" FROM generate_series(1, {size}) AS t(i)"
+    )
+
+
+def mixed_query(size: int) -> Query:
+    return Query(
+        "SELECT c_int8, c_float8, c_numeric, c_timestamptz, c_date, c_uuid, c_text, c_bool, c_jsonb"
+        " FROM bench_mixed WHERE id <= CAST({0} AS int4)",
+        size,
+    )
+
+
+def check_mixed(size: int, rows: Rows) -> None:
+    """All of every row; a driver that has no class for uuid gives its text."""
+    start = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
+    expected = [
+        (
+            *(number * 10_000_000_000, number / 7, Decimal(number) * Decimal("1.25")),
+            *(start + number * datetime.timedelta(seconds=3601), start.date() + datetime.timedelta(number)),
+            *(uuid.UUID(hashlib.md5(str(number).encode()).hexdigest()), f"value number {number}"),
+            *(number % 2 == 0, {"id": number, "tags": ["a", "b"]}),
+        )
+        for number in range(1, size + 1)
+    ]
+    got = [(*row[:5], uuid.UUID(str(row[5])), *row[6:]) for row in map(tuple, rows)]
+    assert got == expected
+
+
+def stream_query(size: int) -> Query:
+    return Query(
+        "SELECT CAST(i AS int4), 'row ' || i FROM generate_series(1, CAST({0} AS int4)) AS t(i)",
+        size,
+    )
+
+
+def check_stream(size: int, result: Any) -> None:
+    """The count of the rows and the sum of their first column."""
+    assert result == (size, size * (size + 1) // 2), result
+
+
+@dataclass(frozen=True)
+class Workload:
     title: str
-    method: str
-    """The driver's method, which runs it once: a coroutine method, or for synchronous drivers a plain one."""
+    kind: str
+    """Which function of `operations` makes it of a driver."""
+    size: int = 1
+    """Rows, connections, statements, notifications: what the kind has a number of."""
+    table: Callable[[int], str] = no_table
+    query: Callable[[int], Query] = int4_query
+    check: Callable[[int, Any], None] = check_int4
+    subscribers: int = 1
+    beside: int = 0
+    """Selects on the connection that listens, meanwhile."""
+    server: str = "main"
+    """Which of the connection strings: "main", "tcp" or "tls"."""
+    warm: int = 10
+    """Operations before the first that counts: more than any driver's threshold for preparing a statement."""
+    own_process: bool = False
+    """Each measurement in a new process, since its peak of memory is wanted."""
+    rounds: int | None = None
+    """At most so many rounds, as one of them takes long."""
+
+    @property
+    def parts(self) -> int:
+        """What the time of an operation is divided by, to give that of one select."""
+        return self.size * SELECTS if self.kind == "connections" else 1
 
 
 WORKLOADS = {
-    "one_row": Workload("prepared SELECT 1 + $1, one connection, one at a time", "one_row"),
-    "int4_1000": Workload("1,000 rows of one int4, prepared", "int4_1000"),
-    "group_100": Workload("100 selects of a task group on one connection (asyncpg, psycopg: one by one)", "group_100"),
-    "notify_1": Workload("1,000 notifications of one transaction to 1 subscriber", "notify_1"),
-    "notify_10": Workload("1,000 notifications of one transaction to 10 subscribers", "notify_10"),
-    "notify_latency": Workload("one notification, sent and received", "notify_latency"),
+    "one_row": Workload("SELECT 1 + $1, prepared, one after another on one connection", "one"),
+    "pg_type": Workload("about 600 rows of 12 columns", "fetch", 0, no_table, pg_type_query, check_pg_type),
+    "int4_1000": Workload("1,000 rows of one int4", "fetch", 1000),
+    "bytea_100": Workload("100 rows of 1 kB bytea", "fetch", 100, bytea_table, bytea_query, check_bytea),
+    "arrays_100": Workload("100 rows of an array of 100 int4", "fetch", 100, arrays_table, arrays_query, check_arrays),
+    "mixed_1000": Workload(
+        "1,000 rows of int8, float8, numeric, timestamptz, date, uuid, text, bool, jsonb",
+        *("fetch", 1000, mixed_table, mixed_query, check_mixed),
+    ),
+    "executemany_1000": Workload("1,000 INSERTs of two columns in a transaction", "insert", 1000, warm=2),
+    "connections_10": Workload("one-row selects on 10 connections at once, the time of one", "connections", 10, warm=1),
+    "connections_50": Workload("one-row selects on 50 connections at once, the time of one", "connections", 50, warm=1),
+    "group_100": Workload(
+        "100 one-row selects on one connection: a task group of anyq's, with others one by one", "group", 100, warm=2
+    ),
+    "connect": Workload("connect and close", "connect", warm=3),
+    "connect_tcp": Workload("connect and close over TCP, with the password by SCRAM", "connect", server="tcp", warm=3),
+    "connect_tls": Workload("connect and close over TLS, with the password by SCRAM", "connect", server="tls", warm=3),
+    "notify_1": Workload("1,000 notifications of one transaction to 1 subscriber", "notify", 1000, warm=3),
+    "notify_10": Workload(
+        "1,000 notifications of one transaction to 10 subscribers", "notify", 1000, subscribers=10, warm=3
+    ),
+    "notify_busy": Workload(
+        "1,000 notifications, and 100 selects one by one on the connection that listens",
+        *("notify", 1000),
+        beside=QUERIES_BESIDE,
+        warm=3,
+    ),
+    "notify_latency": Workload("one notification, sent and received", "notify", 1),
+    "stream_1m": Workload(
+        "1,000,000 rows of int4 and text, streamed",
+        *("stream", 1_000_000, no_table, stream_query, check_stream),
+        warm=0,
+        own_process=True,
+        rounds=3,
+    ),
 }
+
+FETCHES = tuple(name for name, workload in WORKLOADS.items() if workload.kind == "fetch")

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 import anyq
+from anyq.sync import _portal
+from tests.activity import SCALE
 
 _BACKENDS = [
     pytest.param(("asyncio", {}), id="asyncio"),
@@ -48,6 +50,20 @@ def observer(portal_backend: object, dsn: str) -> Iterator[anyq.Connection]:
     connection.close()
 
 
+@pytest.fixture
+def hops(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of what is called in the event loop."""
+    seen: list[str] = []
+    call: Any = _portal.Portal.call
+
+    def spy(self: Any, grace: float, func: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(func.__name__)
+        return call(self, grace, func, *args, **kwargs)
+
+    monkeypatch.setattr(_portal.Portal, "call", spy)
+    return seen
+
+
 class Background:
     """A function that runs in a thread, and what came of it."""
 
@@ -66,7 +82,7 @@ class Background:
 
     def result(self) -> Any:
         """Wait for its end; return or raise what it did."""
-        self._thread.join(30)
+        self._thread.join(30 * SCALE)
         assert not self._thread.is_alive(), "the thread hangs"
         if self._error is not None:
             raise self._error

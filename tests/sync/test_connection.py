@@ -14,7 +14,9 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 import anyq
+from anyq import errors as e
 from anyq.rows import dict_row
+from anyq.typeinfo import TypeInfo
 
 
 def test_a_block_commits_and_closes(portal_backend: object, dsn: str) -> None:
@@ -319,3 +321,15 @@ def test_timeout_in_connect(portal_backend: object) -> None:
 def test_bad_timeouts(seconds: float) -> None:
     with pytest.raises(ValueError, match="0 or more"), anyq.sync.timeout(seconds):
         pass
+
+
+def test_types_are_fetched(conn: anyq.Connection) -> None:
+    conn.execute("CREATE TYPE pg_temp.anyq_mood AS ENUM ('fine')")
+    info = TypeInfo.fetch(conn, "pg_temp.anyq_mood")
+    assert info is not None
+    info.register(conn)
+    assert conn.execute("SELECT array['fine', null]::pg_temp.anyq_mood[]").fetchone() == (["fine", None],)
+    assert TypeInfo.fetch(conn, "no_such_type") is None
+    conn.close()
+    with pytest.raises(e.OperationalError, match="closed"):
+        TypeInfo.fetch(conn, "text")

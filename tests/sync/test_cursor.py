@@ -11,21 +11,6 @@ import pytest
 
 import anyq
 from anyq.rows import class_row, dict_row
-from anyq.sync import _portal
-
-
-@pytest.fixture
-def hops(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of what is called in the event loop."""
-    seen: list[str] = []
-    call: Any = _portal.Portal.call
-
-    def spy(self: Any, grace: float, func: Any, *args: Any, **kwargs: Any) -> Any:
-        seen.append(func.__name__)
-        return call(self, grace, func, *args, **kwargs)
-
-    monkeypatch.setattr(_portal.Portal, "call", spy)
-    return seen
 
 
 def test_one_hop_for_execute_and_none_for_fetching(conn: anyq.Connection, hops: list[str]) -> None:

@@ -28,6 +28,20 @@ def test_notifies_that_have_come(listening: anyq.Connection, observer: anyq.Conn
     assert list(listening.notifies(timeout=0)) == []
 
 
+def test_notifies_crosses_once_for_what_has_come(
+    listening: anyq.Connection, observer: anyq.Connection, hops: list[str]
+) -> None:
+    observer.execute("SELECT pg_notify('a', i::text) FROM generate_series(1, 150) AS i")
+    hops.clear()
+    with listening.notifies(timeout=30, stop_after=100) as notifies:
+        assert [int(n.payload) for n in notifies] == list(range(1, 101))
+    # At the first, at every checkpoint, and for the end.
+    assert hops == ["__anext__"] * 3 + ["aclose"]
+    # What had come and was not yielded is for the next one.
+    with listening.notifies(timeout=30, stop_after=50) as notifies:
+        assert [int(n.payload) for n in notifies] == list(range(101, 151))
+
+
 def test_a_generator_closed_early_leaves_the_connection_usable(
     listening: anyq.Connection, observer: anyq.Connection
 ) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 import anyq
+from tests.activity import SCALE
 
 THREADS = 32
-QUERIES = 40  # a thread
+QUERIES = 40 * SCALE  # a thread
 
 
 def ask(conn: anyq.Connection, seed: int, queries: int) -> None:

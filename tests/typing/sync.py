@@ -9,6 +9,7 @@ from typing_extensions import assert_type
 
 import anyq
 from anyq.rows import DictRow, TupleRow, class_row, dict_row
+from anyq.typeinfo import TypeInfo
 
 
 class Point:
@@ -21,6 +22,7 @@ def connections(portal: BlockingPortal) -> None:
         assert_type(conn.cursor(), anyq.Cursor[TupleRow])
         assert_type(conn.execute("SELECT 1").fetchone(), TupleRow | None)
         assert_type(conn.cursor(row_factory=class_row(Point)).fetchall(), list[Point])
+        assert_type(TypeInfo.fetch(conn, "mood"), TypeInfo | None)
         with conn.transaction() as block:
             assert_type(block, anyq.Transaction)
             raise anyq.Rollback(block)

@@ -1,0 +1,131 @@
+"""What a driver must be able to do, so that `operations` can make the workloads of it.
+
+A method that gives a function has prepared everything: that function is what is timed, and it does the driver's work
+and nothing else. Must not import anyq, which may be missing in the implementation that is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any
+
+import anyio
+
+from ..workloads import Query
+
+Asking = Callable[[], Awaitable[Any]]
+SyncAsking = Callable[[], Any]
+
+
+class Unsupported(Exception):
+    """The driver has no such thing."""
+
+
+class Driver:
+    """A driver with an event loop."""
+
+    style = ("$1", "$2")
+    """Its placeholders for a first and a second parameter."""
+    queries_while_listening = False
+    """Whether the connection that listens can be queried meanwhile."""
+
+    async def connect(self, dsn: str) -> Any:
+        """Return a connection in autocommit mode."""
+        raise NotImplementedError
+
+    async def close(self, conn: Any) -> None:
+        raise NotImplementedError
+
+    async def execute(self, conn: Any, sql: str) -> None:
+        """Run one statement without parameters."""
+        raise NotImplementedError
+
+    def one(self, conn: Any) -> Asking:
+        """A function that runs the query of one row and gives that row."""
+        raise NotImplementedError
+
+    async def prepare(self, conn: Any) -> None:
+        """Have values decoded as the other drivers do it, where that is not the driver's default."""
+
+    def many(self, conn: Any, query: Query) -> Asking:
+        """A function that runs a query and gives all rows."""
+        raise NotImplementedError
+
+    def group(self, conn: Any, size: int) -> Asking:
+        """A function that runs so many queries of one row, in the way that is best for one connection."""
+        one = self.one(conn)
+
+        async def group() -> list[Any]:
+            return [await one() for _ in range(size)]
+
+        return group
+
+    def insert(self, conn: Any, rows: list[tuple[int, str]]) -> Asking:
+        """A function that inserts rows one by one in a transaction."""
+        raise NotImplementedError
+
+    def stream(self, conn: Any, query: Query) -> Asking:
+        """A function that takes rows as they arrive; gives their number and the sum of the first column."""
+        raise NotImplementedError
+
+    def listen(
+        self, conn: Any, dsn: str, subscribers: int, take: Callable[[], None]
+    ) -> AbstractAsyncContextManager[None]:
+        """A block in which as many tasks take every notification, each by itself, and say so."""
+        raise Unsupported
+
+
+class SyncDriver:
+    """A driver without an event loop; its methods mean the same."""
+
+    style = ("%s", "%s")
+    decodes = True
+    """Whether results are values that can be checked."""
+
+    def checks(self, check: Callable[[Any], None]) -> Callable[[Any], None]:
+        return check if self.decodes else lambda result: None
+
+    def connect(self, dsn: str) -> Any:
+        raise NotImplementedError
+
+    def close(self, conn: Any) -> None:
+        conn.close()
+
+    def execute(self, conn: Any, sql: str) -> None:
+        raise NotImplementedError
+
+    def one(self, conn: Any) -> SyncAsking:
+        raise NotImplementedError
+
+    def many(self, conn: Any, query: Query) -> SyncAsking:
+        raise NotImplementedError
+
+    def insert(self, conn: Any, rows: list[tuple[int, str]]) -> SyncAsking:
+        raise NotImplementedError
+
+    def stream(self, conn: Any, query: Query) -> SyncAsking:
+        raise Unsupported
+
+    def listen(self, conn: Any) -> AbstractContextManager[Callable[[int], None]]:
+        """A block that gives a function, which waits for so many notifications."""
+        raise Unsupported
+
+
+@contextlib.asynccontextmanager
+async def queues(subscribers: int, take: Callable[[], None]) -> AsyncIterator[list[asyncio.Queue[Any]]]:
+    """A queue and a task for each subscriber, for drivers that have a callback or only one generator."""
+    made: list[asyncio.Queue[Any]] = [asyncio.Queue() for _ in range(subscribers)]
+
+    async def taking(queue: asyncio.Queue[Any]) -> None:
+        while True:
+            await queue.get()
+            take()
+
+    async with anyio.create_task_group() as tasks:
+        for queue in made:
+            tasks.start_soon(taking, queue)
+        yield made
+        tasks.cancel_scope.cancel()

@@ -1,0 +1,157 @@
+"""anyq with its defaults, in autocommit mode."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import anyio
+import anyio.abc
+
+import anyq
+
+from ..workloads import CHANNEL, INSERT, ONE, Query
+from .base import Asking, Driver, SyncAsking, SyncDriver
+
+
+class Anyq(Driver):
+    style = ("%s", "%s")
+    queries_while_listening = True
+
+    async def connect(self, dsn: str) -> Any:
+        return await anyq.AsyncConnection.connect(dsn, autocommit=True)
+
+    async def close(self, conn: Any) -> None:
+        await conn.close()
+
+    async def execute(self, conn: Any, sql: str) -> None:
+        await conn.execute(sql)
+
+    def one(self, conn: Any) -> Asking:
+        text, parameters = ONE.text(self.style), (ONE.argument,)
+
+        async def one() -> Any:
+            cursor = await conn.execute(text, parameters)
+            return await cursor.fetchone()
+
+        return one
+
+    def many(self, conn: Any, query: Query) -> Asking:
+        text, parameters = query.text(self.style), (query.argument,)
+
+        async def many() -> Any:
+            cursor = await conn.execute(text, parameters)
+            return await cursor.fetchall()
+
+        return many
+
+    def group(self, conn: Any, size: int) -> Asking:
+        one = self.one(conn)
+
+        async def put(results: list[Any]) -> None:
+            results.append(await one())
+
+        async def group() -> list[Any]:
+            results: list[Any] = []
+            async with anyio.create_task_group() as tasks:
+                for _ in range(size):
+                    tasks.start_soon(put, results)
+            return results
+
+        return group
+
+    def insert(self, conn: Any, rows: list[tuple[int, str]]) -> Asking:
+        text = INSERT.format(*self.style)
+
+        async def insert() -> None:
+            async with conn.transaction():
+                await conn.cursor().executemany(text, rows)
+
+        return insert
+
+    def stream(self, conn: Any, query: Query) -> Asking:
+        text, parameters = query.text(self.style), (query.argument,)
+
+        async def stream() -> tuple[int, int]:
+            count = total = 0
+            async for row in conn.cursor().stream(text, parameters):
+                count += 1
+                total += row[0]
+            return count, total
+
+        return stream
+
+    @contextlib.asynccontextmanager
+    async def listen(self, conn: Any, dsn: str, subscribers: int, take: Callable[[], None]) -> AsyncIterator[None]:
+        async def taking(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+            async with conn.listen(CHANNEL) as stream:
+                task_status.started()
+                async for _ in stream:
+                    take()
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(subscribers):
+                await tasks.start(taking)
+            yield
+            tasks.cancel_scope.cancel()
+
+
+class AnyqSync(SyncDriver):
+    portal: tuple[str, dict[str, Any]] = ("asyncio", {})
+
+    def __init__(self) -> None:
+        anyq.sync.set_portal_backend(*self.portal)
+
+    def connect(self, dsn: str) -> Any:
+        return anyq.connect(dsn, autocommit=True)
+
+    def execute(self, conn: Any, sql: str) -> None:
+        conn.execute(sql)
+
+    def one(self, conn: Any) -> SyncAsking:
+        text, parameters = ONE.text(self.style), (ONE.argument,)
+        return lambda: conn.execute(text, parameters).fetchone()
+
+    def many(self, conn: Any, query: Query) -> SyncAsking:
+        text, parameters = query.text(self.style), (query.argument,)
+        return lambda: conn.execute(text, parameters).fetchall()
+
+    def insert(self, conn: Any, rows: list[tuple[int, str]]) -> SyncAsking:
+        text = INSERT.format(*self.style)
+
+        def insert() -> None:
+            with conn.transaction():
+                conn.cursor().executemany(text, rows)
+
+        return insert
+
+    def stream(self, conn: Any, query: Query) -> SyncAsking:
+        text, parameters = query.text(self.style), (query.argument,)
+
+        def stream() -> tuple[int, int]:
+            count = total = 0
+            for row in conn.cursor().stream(text, parameters):
+                count += 1
+                total += row[0]
+            return count, total
+
+        return stream
+
+    @contextlib.contextmanager
+    def listen(self, conn: Any) -> Iterator[Callable[[int], None]]:
+        with conn.listen(CHANNEL) as stream:
+
+            def receive(size: int) -> None:
+                for _ in range(size):
+                    next(stream)
+
+            yield receive
+
+
+class AnyqSyncUvloop(AnyqSync):
+    portal = ("asyncio", {"use_uvloop": True})
+
+
+class AnyqSyncTrio(AnyqSync):
+    portal = ("trio", {})

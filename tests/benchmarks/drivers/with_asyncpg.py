@@ -1,0 +1,84 @@
+"""asyncpg with its cache of prepared statements, and json decoded as every other driver decodes it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import asyncpg
+
+from ..workloads import CHANNEL, INSERT, ONE, Query
+from .addresses import address
+from .base import Asking, Driver, queues
+
+PREFETCH = 1000
+"""Rows that a cursor fetches at once; with asyncpg's default of 50 it waits for the server more often."""
+
+
+class Asyncpg(Driver):
+    queries_while_listening = True
+
+    async def connect(self, dsn: str) -> Any:
+        server = address(dsn)
+        tls: Any = server.tls if server.tls is not None else False if server.sslmode == "disable" else None
+        return await asyncpg.connect(
+            host=server.host,
+            port=server.port,
+            user=server.user,
+            password=server.password,
+            database=server.dbname,
+            ssl=tls,
+        )
+
+    async def close(self, conn: Any) -> None:
+        await conn.close()
+
+    async def execute(self, conn: Any, sql: str) -> None:
+        await conn.execute(sql)
+
+    def one(self, conn: Any) -> Asking:
+        text, argument = ONE.text(self.style), ONE.argument
+        return lambda: conn.fetchrow(text, argument)
+
+    def many(self, conn: Any, query: Query) -> Asking:
+        text, argument = query.text(self.style), query.argument
+        return lambda: conn.fetch(text, argument)
+
+    async def prepare(self, conn: Any) -> None:
+        await conn.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+
+    def insert(self, conn: Any, rows: list[tuple[int, str]]) -> Asking:
+        text = INSERT.format(*self.style)
+
+        async def insert() -> None:
+            async with conn.transaction():
+                await conn.executemany(text, rows)
+
+        return insert
+
+    def stream(self, conn: Any, query: Query) -> Asking:
+        text, argument = query.text(self.style), query.argument
+
+        async def stream() -> tuple[int, int]:
+            count = total = 0
+            async with conn.transaction():
+                async for row in conn.cursor(text, argument, prefetch=PREFETCH):
+                    count += 1
+                    total += row[0]
+            return count, total
+
+        return stream
+
+    @contextlib.asynccontextmanager
+    async def listen(self, conn: Any, dsn: str, subscribers: int, take: Callable[[], None]) -> AsyncIterator[None]:
+        """A listener is a callback; to have subscribers that are tasks, each puts what it gets into a queue."""
+        async with queues(subscribers, take) as made:
+            # Each must be a function of its own: the same one is registered once.
+            listeners = [lambda *notification, put=queue.put_nowait: put(notification) for queue in made]
+            for listener in listeners:
+                await conn.add_listener(CHANNEL, listener)
+            yield
+            for listener in listeners:
+                await conn.remove_listener(CHANNEL, listener)

@@ -1,0 +1,149 @@
+"""psycopg 3 with its C implementation; results as text, its default, or binary."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import anyio
+import psycopg
+
+from ..workloads import CHANNEL, INSERT, ONE, Query
+from .base import Asking, Driver, SyncAsking, SyncDriver, queues
+
+STREAM_SIZE = 1000
+"""Rows that libpq gives at once, where it has that mode; with psycopg's default of 1 it is slower."""
+
+
+class PsycopgAsync(Driver):
+    style = ("%s", "%s")
+    binary = False
+
+    async def connect(self, dsn: str) -> Any:
+        return await psycopg.AsyncConnection.connect(dsn, autocommit=True)
+
+    async def close(self, conn: Any) -> None:
+        await conn.close()
+
+    async def execute(self, conn: Any, sql: str) -> None:
+        await conn.execute(sql)
+
+    def one(self, conn: Any) -> Asking:
+        text, parameters, binary = ONE.text(self.style), (ONE.argument,), self.binary
+
+        async def one() -> Any:
+            cursor = await conn.execute(text, parameters, binary=binary)
+            return await cursor.fetchone()
+
+        return one
+
+    def many(self, conn: Any, query: Query) -> Asking:
+        text, parameters, binary = query.text(self.style), (query.argument,), self.binary
+
+        async def many() -> Any:
+            cursor = await conn.execute(text, parameters, binary=binary)
+            return await cursor.fetchall()
+
+        return many
+
+    def insert(self, conn: Any, rows: list[tuple[int, str]]) -> Asking:
+        text = INSERT.format(*self.style)
+
+        async def insert() -> None:
+            async with conn.transaction(), conn.cursor() as cursor:
+                await cursor.executemany(text, rows)
+
+        return insert
+
+    def stream(self, conn: Any, query: Query) -> Asking:
+        text, parameters, binary, size = query.text(self.style), (query.argument,), self.binary, stream_size()
+
+        async def stream() -> tuple[int, int]:
+            count = total = 0
+            async with conn.cursor() as cursor:
+                async for row in cursor.stream(text, parameters, binary=binary, size=size):
+                    count += 1
+                    total += row[0]
+            return count, total
+
+        return stream
+
+    @contextlib.asynccontextmanager
+    async def listen(self, conn: Any, dsn: str, subscribers: int, take: Callable[[], None]) -> AsyncIterator[None]:
+        """The generator is one; to have subscribers that are tasks, each notification is put into their queues."""
+        await conn.execute(f"LISTEN {CHANNEL}")
+
+        async def distribute() -> None:
+            async for notify in conn.notifies():
+                for queue in made:
+                    queue.put_nowait(notify)
+
+        async with queues(subscribers, take) as made, anyio.create_task_group() as tasks:
+            tasks.start_soon(distribute)
+            yield
+            tasks.cancel_scope.cancel()
+
+
+class PsycopgAsyncBinary(PsycopgAsync):
+    binary = True
+
+
+class PsycopgSync(SyncDriver):
+    binary = False
+
+    def connect(self, dsn: str) -> Any:
+        return psycopg.connect(dsn, autocommit=True)
+
+    def execute(self, conn: Any, sql: str) -> None:
+        conn.execute(sql)
+
+    def one(self, conn: Any) -> SyncAsking:
+        text, parameters, binary = ONE.text(self.style), (ONE.argument,), self.binary
+        return lambda: conn.execute(text, parameters, binary=binary).fetchone()
+
+    def many(self, conn: Any, query: Query) -> SyncAsking:
+        text, parameters, binary = query.text(self.style), (query.argument,), self.binary
+        return lambda: conn.execute(text, parameters, binary=binary).fetchall()
+
+    def insert(self, conn: Any, rows: list[tuple[int, str]]) -> SyncAsking:
+        text = INSERT.format(*self.style)
+
+        def insert() -> None:
+            with conn.transaction(), conn.cursor() as cursor:
+                cursor.executemany(text, rows)
+
+        return insert
+
+    def stream(self, conn: Any, query: Query) -> SyncAsking:
+        text, parameters, binary, size = query.text(self.style), (query.argument,), self.binary, stream_size()
+
+        def stream() -> tuple[int, int]:
+            count = total = 0
+            with conn.cursor() as cursor:
+                for row in cursor.stream(text, parameters, binary=binary, size=size):
+                    count += 1
+                    total += row[0]
+            return count, total
+
+        return stream
+
+    @contextlib.contextmanager
+    def listen(self, conn: Any) -> Iterator[Callable[[int], None]]:
+        conn.execute(f"LISTEN {CHANNEL}")
+
+        def receive(size: int) -> None:
+            left = size
+            while left:
+                for _ in conn.notifies(stop_after=left):
+                    left -= 1
+
+        yield receive
+
+
+class PsycopgSyncBinary(PsycopgSync):
+    binary = True
+
+
+def stream_size() -> int:
+    return STREAM_SIZE if psycopg.capabilities.has_stream_chunked() else 1

@@ -1,0 +1,344 @@
+"""Makes an operation that can be repeated and timed of a workload and a driver.
+
+Each function here is a block: it connects, makes the tables, gives the operation, and closes. So every measurement has
+connections of its own, and nothing of a driver is open while another one is measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, NamedTuple
+
+import anyio
+
+from .drivers.base import Asking, Driver, SyncAsking, SyncDriver, Unsupported
+from .workloads import (
+    INSERT_RESET,
+    INSERT_SUMS,
+    INSERT_TABLE,
+    ONE_ROW,
+    SELECTS,
+    Workload,
+    insert_rows,
+    notify,
+)
+
+
+class Operation(NamedTuple):
+    run: Asking
+    check: Callable[[Any], Awaitable[None]]
+    """Given what an operation returned: raises AssertionError if that is not right."""
+
+
+class SyncOperation(NamedTuple):
+    run: SyncAsking
+    check: Callable[[Any], None]
+
+
+def is_one_row(row: Any) -> None:
+    assert tuple(row) == ONE_ROW, row
+
+
+def are_one_row(rows: list[Any], size: int) -> None:
+    assert [tuple(row) for row in rows] == [ONE_ROW] * size, rows
+
+
+def are_inserted(rows: Any, size: int) -> None:
+    assert [tuple(row) for row in rows] == [(size, size * (size - 1) // 2)], rows
+
+
+# -- with an event loop
+
+
+@contextlib.asynccontextmanager
+async def connected(driver: Driver, dsn: str, size: int = 1) -> AsyncIterator[list[Any]]:
+    conns: list[Any] = []
+    try:
+        for _ in range(size):
+            conns.append(await driver.connect(dsn))
+        yield conns
+    finally:
+        for conn in conns:
+            await driver.close(conn)
+
+
+@contextlib.asynccontextmanager
+async def one(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+    async with connected(driver, dsn) as (conn,):
+
+        async def check(row: Any) -> None:
+            is_one_row(row)
+
+        yield Operation(driver.one(conn), check)
+
+
+@contextlib.asynccontextmanager
+async def fetch(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+    async with connected(driver, dsn) as (conn,):
+        await driver.prepare(conn)
+        if table := workload.table(workload.size):
+            await driver.execute(conn, table)
+
+        async def check(rows: Any) -> None:
+            workload.check(workload.size, rows)
+
+        yield Operation(driver.many(conn, workload.query(workload.size)), check)
+
+
+@contextlib.asynccontextmanager
+async def group(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+    async with connected(driver, dsn) as (conn,):
+
+        async def check(rows: Any) -> None:
+            are_one_row(rows, workload.size)
+
+        yield Operation(driver.group(conn, workload.size), check)
+
+
+@contextlib.asynccontextmanager
+async def connections(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+    async with connected(driver, dsn, workload.size) as conns:
+        asking = [driver.one(conn) for conn in conns]
+
+        async def repeat(one: Asking, results: list[Any]) -> None:
+            row = None
+            for _ in range(SELECTS):
+                row = await one()
+            results.append(row)
+
+        async def run() -> list[Any]:
+            results: list[Any] = []
+            async with anyio.create_task_group() as tasks:
+                for one in asking:
+                    tasks.start_soon(repeat, one, results)
+            return results
+
+        async def check(rows: Any) -> None:
+            are_one_row(rows, workload.size)
+
+        yield Operation(run, check)
+
+
+@contextlib.asynccontextmanager
+async def insert(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+    async with connected(driver, dsn) as (conn,):
+        await driver.execute(conn, INSERT_TABLE)
+        run, count = driver.insert(conn, insert_rows(workload.size)), driver.many(conn, INSERT_SUMS)
+
+        async def check(nothing: Any) -> None:
+            await driver.execute(conn, INSERT_RESET)
+            await run()
+            are_inserted(await count(), workload.size)
+
+        yield Operation(run, check)
+
+
+@contextlib.asynccontextmanager
+async def connect(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+    async def run() -> None:
+        await driver.close(await driver.connect(dsn))
+
+    async def check(nothing: Any) -> None:
+        async with connected(driver, dsn) as (conn,):
+            is_one_row(await driver.one(conn)())
+
+    yield Operation(run, check)
+
+
+class Arrivals:
+    """Counts what subscribers take, until it is all."""
+
+    def expect(self, number: int) -> None:
+        self.left = number
+        self._event = anyio.Event()
+
+    def take(self) -> None:
+        self.left -= 1
+        if not self.left:
+            self._event.set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
+@contextlib.asynccontextmanager
+async def notifications(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+    if workload.beside and not driver.queries_while_listening:
+        raise Unsupported
+    arrivals, text = Arrivals(), notify(workload.size)
+    async with (
+        connected(driver, dsn, 2) as (conn, sender),
+        driver.listen(conn, dsn, workload.subscribers, arrivals.take),
+    ):
+        beside = driver.one(conn)
+
+        async def run() -> int:
+            arrivals.expect(workload.size * workload.subscribers)
+            await driver.execute(sender, text)
+            await arrivals.wait()
+            return arrivals.left
+
+        async def query() -> None:
+            for _ in range(workload.beside):
+                await beside()
+
+        async def run_beside() -> int:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(query)
+                return await run()
+
+        async def check(left: int) -> None:
+            # Each must come once: one too many would be taken for one of the next.
+            if driver.queries_while_listening:
+                await driver.execute(conn, "SELECT 1")
+            assert left == arrivals.left == 0, left
+
+        yield Operation(run_beside if workload.beside else run, check)
+
+
+@contextlib.asynccontextmanager
+async def stream(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+    async with connected(driver, dsn) as (conn,):
+
+        async def check(result: Any) -> None:
+            workload.check(workload.size, result)
+
+        yield Operation(driver.stream(conn, workload.query(workload.size)), check)
+
+
+KINDS: dict[str, Callable[[Driver, Workload, str], AbstractAsyncContextManager[Operation]]] = {
+    "one": one,
+    "fetch": fetch,
+    "group": group,
+    "connections": connections,
+    "insert": insert,
+    "connect": connect,
+    "notify": notifications,
+    "stream": stream,
+}
+
+
+# -- without one
+
+
+@contextlib.contextmanager
+def sync_connected(driver: SyncDriver, dsn: str, size: int = 1) -> Iterator[list[Any]]:
+    conns: list[Any] = []
+    try:
+        for _ in range(size):
+            conns.append(driver.connect(dsn))
+        yield conns
+    finally:
+        for conn in conns:
+            driver.close(conn)
+
+
+@contextlib.contextmanager
+def sync_one(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+    with sync_connected(driver, dsn) as (conn,):
+        yield SyncOperation(driver.one(conn), driver.checks(is_one_row))
+
+
+@contextlib.contextmanager
+def sync_fetch(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+    with sync_connected(driver, dsn) as (conn,):
+        if table := workload.table(workload.size):
+            driver.execute(conn, table)
+        yield SyncOperation(
+            driver.many(conn, workload.query(workload.size)),
+            driver.checks(lambda rows: workload.check(workload.size, rows)),
+        )
+
+
+@contextlib.contextmanager
+def sync_group(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+    with sync_connected(driver, dsn) as (conn,):
+        one = driver.one(conn)
+        yield SyncOperation(
+            lambda: [one() for _ in range(workload.size)],
+            driver.checks(lambda rows: are_one_row(rows, workload.size)),
+        )
+
+
+@contextlib.contextmanager
+def sync_connections(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+    """A thread for each connection; the threads stay, so that only the selects are timed."""
+
+    def repeat(one: SyncAsking) -> Any:
+        row = None
+        for _ in range(SELECTS):
+            row = one()
+        return row
+
+    with (
+        sync_connected(driver, dsn, workload.size) as conns,
+        ThreadPoolExecutor(workload.size) as threads,
+    ):
+        asking = [driver.one(conn) for conn in conns]
+        yield SyncOperation(
+            lambda: list(threads.map(repeat, asking)),
+            driver.checks(lambda rows: are_one_row(rows, workload.size)),
+        )
+
+
+@contextlib.contextmanager
+def sync_insert(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+    with sync_connected(driver, dsn) as (conn,):
+        driver.execute(conn, INSERT_TABLE)
+        run, count = driver.insert(conn, insert_rows(workload.size)), driver.many(conn, INSERT_SUMS)
+
+        def check(nothing: Any) -> None:
+            driver.execute(conn, INSERT_RESET)
+            run()
+            are_inserted(count(), workload.size)
+
+        yield SyncOperation(run, driver.checks(check))
+
+
+@contextlib.contextmanager
+def sync_connect(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+    def check(nothing: Any) -> None:
+        with sync_connected(driver, dsn) as (conn,):
+            is_one_row(driver.one(conn)())
+
+    yield SyncOperation(lambda: driver.close(driver.connect(dsn)), driver.checks(check))
+
+
+@contextlib.contextmanager
+def sync_notifications(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+    """One subscriber: several would be as many threads, and then it is them that are measured."""
+    if workload.subscribers > 1 or workload.beside:
+        raise Unsupported
+    text = notify(workload.size)
+    with sync_connected(driver, dsn, 2) as (conn, sender), driver.listen(conn) as receive:
+
+        def run() -> None:
+            driver.execute(sender, text)
+            receive(workload.size)
+
+        # It would not have come back if one were missing.
+        yield SyncOperation(run, lambda nothing: None)
+
+
+@contextlib.contextmanager
+def sync_stream(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+    with sync_connected(driver, dsn) as (conn,):
+        yield SyncOperation(
+            driver.stream(conn, workload.query(workload.size)),
+            driver.checks(lambda result: workload.check(workload.size, result)),
+        )
+
+
+SYNC_KINDS: dict[str, Callable[[SyncDriver, Workload, str], AbstractContextManager[SyncOperation]]] = {
+    "one": sync_one,
+    "fetch": sync_fetch,
+    "group": sync_group,
+    "connections": sync_connections,
+    "insert": sync_insert,
+    "connect": sync_connect,
+    "notify": sync_notifications,
+    "stream": sync_stream,
+}

@@ -1,0 +1,46 @@
+"""What a comparison gave, and the tables made of it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from .worker import Figures
+from .workloads import WORKLOADS
+
+Results = Mapping[str, Mapping[str, Sequence[Figures]]]
+"""By workload and driver, the figures of each round."""
+
+
+def rate(
+    by_driver: Mapping[str, Sequence[Figures]], driver: str, reference: str, of: Literal["wall", "cpu"] = "wall"
+) -> float:
+    """How many operations a driver does in the time of one of the reference: the median of the rounds' ratios."""
+    pairs = zip(by_driver[reference], by_driver[driver], strict=True)
+    return statistics.median(base[of] / max(own[of], 1e-3) for base, own in pairs)
+
+
+def show(results: Results, reference: str) -> None:
+    for workload, by_driver in results.items():
+        if not any(by_driver.values()):
+            continue
+        print(f"\n{workload}: {WORKLOADS[workload].title}")
+        has_memory = any(figures["memory"] is not None for rounds in by_driver.values() for figures in rounds)
+        base = by_driver.get(reference, [])
+        head = f"  {'driver':<24}{'us, clock':>12}{'us, CPU':>12}"
+        head += f"{'rate against ' + reference:>40}{'CPU against it':>16}" if base else ""
+        print(head + (f"{'peak, MB':>12}" if has_memory else ""))
+        for driver, rounds in by_driver.items():
+            if not rounds:
+                continue
+            wall = statistics.median(figures["wall"] for figures in rounds)
+            cpu = statistics.median(figures["cpu"] for figures in rounds)
+            line = f"  {driver:<24}{wall:>12.1f}{cpu:>12.1f}"
+            if base:
+                load = rate(by_driver, reference, driver, "cpu")
+                line += f"{rate(by_driver, driver, reference):>40.2f}{load:>16.2f}"
+            peaks = [figures["memory"] for figures in rounds if figures["memory"] is not None]
+            if peaks:
+                line += f"{statistics.median(peaks) / 2**20:>12.1f}"
+            print(line)

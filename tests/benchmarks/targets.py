@@ -1,0 +1,101 @@
+"""What anyq wants to reach against other drivers, as ratios of rates, and the table of what it does.
+
+Nothing fails here: figures depend on the machine.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .results import Results, rate
+from .workloads import FETCHES, WORKLOADS
+
+MEMORY = 20 * 1024 * 1024
+"""Bytes that streaming may add to an idle process."""
+
+STREAMED = ("stream_1m",)
+AT_ONCE = ("one_row", "connections_10", "connections_50")
+EVERY = tuple(WORKLOADS)
+ASYNCPG = "asyncpg-asyncio", "asyncpg-uvloop"
+PSYCOPG = "psycopg-sync", "psycopg-sync-binary"
+
+
+class Target(NamedTuple):
+    driver: str
+    references: tuple[str, ...]
+    """The best of these counts: they are configurations of one driver."""
+    ratio: float
+    workloads: tuple[str, ...]
+
+
+TARGETS = [
+    Target("anyq-asyncio", ASYNCPG[:1], 2.0, AT_ONCE),
+    Target("anyq-asyncio", ASYNCPG[:1], 1.3, FETCHES),
+    *(Target(f"anyq-{loop}", ASYNCPG[1:], 1.0, EVERY) for loop in ("asyncio", "uvloop", "trio")),
+    Target("anyq-asyncio", ASYNCPG[:1], 4.0, ("group_100",)),
+    Target("anyq-uvloop", ASYNCPG[1:], 4.0, ("group_100",)),
+    Target("anyq-trio", ASYNCPG[1:], 4.0, ("group_100",)),
+    Target("anyq-sync", PSYCOPG, 1.0, FETCHES),
+    Target("anyq-sync", PSYCOPG, 0.6, ("one_row",)),
+    *(Target(f"anyq-{loop}-pure", ("pg8000-sync",), 2.0, EVERY) for loop in ("asyncio", "trio", "sync")),
+]
+
+
+class Verdict(NamedTuple):
+    workload: str
+    driver: str
+    reference: str
+    wanted: float
+    found: float
+    unit: str = ""
+    by_cpu: float | None = None
+    """The same ratio by processor time of the clients: it says more on a machine that does other things too."""
+
+    @property
+    def reached(self) -> bool:
+        return self.found <= self.wanted if self.unit == "MB" else self.found >= self.wanted
+
+    @property
+    def missed_by(self) -> str:
+        """How far it is from there, as a part of the target."""
+        return "" if self.reached else f"{abs(self.found / self.wanted - 1):.0%}"
+
+
+def verdicts(results: Results) -> Iterator[Verdict]:
+    """Yield every target that both drivers have been measured for."""
+    for target in TARGETS:
+        for workload in target.workloads:
+            by_driver = results.get(workload, {})
+            rates = {
+                reference: rate(by_driver, target.driver, reference)
+                for reference in target.references
+                if by_driver.get(reference) and by_driver.get(target.driver)
+            }
+            if rates:
+                reference = min(rates, key=lambda name: rates[name])
+                by_cpu = rate(by_driver, target.driver, reference, "cpu")
+                yield Verdict(workload, target.driver, reference, target.ratio, rates[reference], "", by_cpu)
+    for workload in STREAMED:
+        for driver, rounds in results.get(workload, {}).items():
+            peaks = [figures["memory"] for figures in rounds if figures["memory"] is not None]
+            if driver.startswith("anyq") and peaks:
+                found = statistics.median(peaks) / 2**20
+                yield Verdict(workload, driver, "an idle process", MEMORY / 2**20, found, "MB")
+
+
+def show_targets(results: Results) -> None:
+    found = list(verdicts(results))
+    print(f"\nTargets: {sum(verdict.reached for verdict in found)} of {len(found)} reached")
+    print(f"  {'workload':<18}{'driver':<24}{'against':<24}{'target':>8}{'found':>8}{'by CPU':>8}  verdict")
+    for verdict in found:
+        wanted, measured = f"{verdict.wanted:.1f}{verdict.unit}", f"{verdict.found:.2f}{verdict.unit}"
+        says = "reached" if verdict.reached else f"missed by {verdict.missed_by}"
+        by_cpu = "" if verdict.by_cpu is None else f"{verdict.by_cpu:.2f}"
+        line = f"  {verdict.workload:<18}{verdict.driver:<24}{verdict.reference:<24}{wanted:>8}{measured:>8}"
+        print(f"{line}{by_cpu:>8}  {says}")
+    measured_for = {(verdict.driver, verdict.wanted) for verdict in found}
+    for target in TARGETS:
+        if (target.driver, target.ratio) not in measured_for:
+            print(f"  not measured: {target.driver} against {' or '.join(target.references)}, {target.ratio}")
