@@ -38,9 +38,9 @@ import anyio
 from .backends import Backend, Waiter
 from .errors import Error, OperationalError, QueryCanceled, RemoteProtocolError
 from .protocol import frontend
-from .protocol.backend import Authentication, NoticeResponse, NotificationResponse
+from .protocol.backend import Authentication, NoticeResponse
 from .protocol.constants import TransactionStatus
-from .protocol.session import ProtocolSession, Request
+from .protocol.session import Notify, ProtocolSession, Request
 from .protocol.session import Waiter as WakeUp
 from .protocol.state import ENDED, Phase
 from .streams import Channel
@@ -89,7 +89,7 @@ class Wire:
         self.backend = backend
         self.canceller = canceller
         self.grace = grace
-        self.on_event: Callable[[NoticeResponse | NotificationResponse], None] | None = None
+        self.on_event: Callable[[NoticeResponse | Notify], None] | None = None
         self.on_end: Callable[[], None] | None = None
         """Called once when the connection is closed, whoever closed it."""
         self.brake: Callable[[], Awaitable[None]] | None = None
@@ -432,11 +432,11 @@ class Wire:
         self.session.outgoing.clear()
 
     def _dispatch(self) -> None:
-        events = self.session.events
+        events, on_event = self.session.events, self.on_event
         while events:
             event = events.popleft()
-            if self.on_event is not None:
-                self.on_event(event)
+            if on_event is not None:
+                on_event(event)
 
     def _wake_next(self) -> None:
         """Let the oldest request that waits have the socket."""

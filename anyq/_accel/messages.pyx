@@ -9,7 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SI
 from cpython.list cimport PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memchr, memcpy
 
 from ..errors import RemoteProtocolError
@@ -24,7 +24,10 @@ cdef object BUSY = session.Phase.BUSY
 cdef object IDLE = constants.TransactionStatus.IDLE
 cdef object IN_TRANSACTION = constants.TransactionStatus.INTRANS
 cdef object IN_ERROR = constants.TransactionStatus.INERROR
+cdef object IDLE_PHASE = session.Phase.IDLE
 cdef object give_up = session.give_up
+cdef object Notify = session.Notify
+cdef object new_tuple = tuple.__new__
 
 
 cdef inline uint32_t get_uint32(const unsigned char *data) noexcept nogil:
@@ -132,8 +135,33 @@ def bind(
 
 # -- replies
 
+cdef object notification(const unsigned char *data, Py_ssize_t size):
+    """Return what a NotificationResponse says, None if it is broken."""
+    cdef const unsigned char *end = data + size
+    cdef const unsigned char *channel = data + 4
+    cdef const unsigned char *payload
+    cdef const unsigned char *stop
+    if size < 6:
+        return None
+    payload = <const unsigned char *>memchr(channel, 0, end - channel)
+    if payload == NULL:
+        return None
+    payload += 1
+    stop = <const unsigned char *>memchr(payload, 0, end - payload)
+    if stop != end - 1:
+        return None
+    return new_tuple(
+        Notify,
+        (
+            PyUnicode_DecodeUTF8(<const char *>channel, payload - 1 - channel, "replace"),
+            PyUnicode_DecodeUTF8(<const char *>payload, stop - payload, "replace"),
+            <int32_t>get_uint32(data),
+        ),
+    )
+
+
 def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_t end):
-    """Take the complete messages from `pos` on that successful statements are answered with.
+    """Take the complete messages from `pos` on that successful statements are answered with, and notifications.
 
     :return: where something else begins, or is not complete.
     """
@@ -143,9 +171,14 @@ def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_
     cdef bint at_end
     if pos < 0 or end > PyBytes_GET_SIZE(run):
         raise IndexError(f"messages from {pos} to {end} in {PyBytes_GET_SIZE(run)} bytes")
-    while session.phase is BUSY and pending:
-        request = pending[0]
-        result = request.current
+    while True:
+        request = result = None
+        phase = session.phase
+        if phase is BUSY and pending:
+            request = pending[0]
+            result = request.current
+        elif phase is not IDLE_PHASE:
+            return pos
         at_end = False
         while not at_end:
             if end - pos < 5:
@@ -155,7 +188,14 @@ def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_
             if length < 4 or length >= end - pos or length > limit:
                 return pos
             stop = pos + 1 + length
-            if code == b"D":
+            if code == b"A":
+                event = notification(data + pos + 5, length - 4)
+                if event is None or session.encoding != "utf-8":
+                    return pos
+                session.events.append(event)
+            elif request is None:
+                return pos
+            elif code == b"D":
                 if result is None:
                     return pos
                 loads = result.loads
@@ -202,4 +242,3 @@ def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_
             else:
                 return pos
             pos = stop
-    return pos

@@ -12,7 +12,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import (
     DataError,
@@ -34,8 +34,8 @@ from .state import ACCEPTS, ENDED, TRANSITIONS, Phase
 Fields = tuple[FieldDescription, ...]
 LoadFunctions = Sequence[Callable[[bytes], Any]]
 ReplyTaker = Callable[["ProtocolSession", "deque[Request]", bytes, int, int], int]
-"""``take(session, pending, run, pos, end)`` does what the session would do with the messages at `pos` that successful
-statements are answered with, as far as they are complete, and returns where they end."""
+"""``take(session, pending, run, pos, end)`` does what the session would do with the messages at `pos`, as far as
+they are complete and of the commonest kinds, and returns where they end."""
 RowDecoder = Callable[[bytes, int, int, LoadFunctions, "list[tuple[Any, ...]]"], int]
 """``decode(run, pos, end, loads, rows)`` appends the complete rows found at `pos` and returns where they end."""
 
@@ -50,6 +50,14 @@ _IDLE = Phase.IDLE
 _BUSY = Phase.BUSY
 _NO_STATEMENT = b"_anyq_none"
 _CACHED_DESCRIPTION = 16 * 1024  # bytes; longer row descriptions are decoded anew each time
+
+
+class Notify(NamedTuple):
+    """A notification: its channel, its payload, and the process id of the server process that sent it."""
+
+    channel: str
+    payload: str
+    pid: int
 
 
 class Waiter(Protocol):
@@ -181,7 +189,7 @@ class ProtocolSession:
         self.secret_key = b""
         self.authentications: deque[Authentication] = deque()
         """What the server has asked for during the start-up; the one who answers takes it out."""
-        self.events: deque[NoticeResponse | NotificationResponse] = deque()
+        self.events: deque[NoticeResponse | Notify] = deque()
         self.outgoing = bytearray()
         """What the session itself has to say; the owner of the stream sends it before anything else."""
         self.last_words: Error | None = None
@@ -326,7 +334,7 @@ class ProtocolSession:
         end = len(run)
         take_replies = self._take_replies
         while end - pos >= HEADER:
-            if take_replies is not None and self.phase is _BUSY:
+            if take_replies is not None:
                 pos = take_replies(self, self.pending, run, pos, end)
                 if end - pos < HEADER:
                     break
@@ -442,7 +450,7 @@ class ProtocolSession:
     def on_notification(self, payload: bytes) -> None:
         message = backend.decode(B.NOTIFICATION_RESPONSE, payload, self.encoding)
         assert isinstance(message, NotificationResponse)
-        self.events.append(message)
+        self.events.append(Notify(message.channel, message.payload, message.pid))
 
     def on_parameter_status(self, payload: bytes) -> None:
         message = backend.decode(B.PARAMETER_STATUS, payload)

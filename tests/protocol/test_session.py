@@ -403,7 +403,8 @@ def test_reports_come_at_any_time() -> None:
     proto.enqueue(request)
     feed(proto, wire(columns("x"), notification, be.DataRow((b"1",)), be.ParameterStatus("a", "2"), notice))
     feed(proto, wire(be.DataRow((b"2",)), be.CommandComplete("SELECT 2"), notification, IDLE))
-    assert list(proto.events) == [notice, notification, notification, notice, notification]
+    notify = session.Notify("chan", "pay", 5)
+    assert list(proto.events) == [notice, notify, notify, notice, notify]
     assert proto.parameters == {"a": "2"}
     assert proto.parameters_version == version + 2
     assert request.results[0].rows == [(b"1",), (b"2",)]
