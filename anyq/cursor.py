@@ -304,7 +304,9 @@ class AsyncCursor(ResultHolder[Row]):
             return Statement(plan.sql, (), (), (), True)
         values, oids, formats = tx.dump_sequence(plan.bind_params(params), plan.formats)
         # Not by its name: a named tuple's own constructor is written in Python.
-        return tuple.__new__(Statement, (plan.sql, values, oids, formats, not values, False))
+        return tuple.__new__(  # pyright: ignore[reportUnknownMemberType]
+            Statement, (plan.sql, values, oids, formats, not values, False)
+        )
 
     def _plan(self, query: Query, tx: Transformer) -> QueryPlan | None:
         """Return the plan that all sets of parameters have in common; None if there is none, but :meth:`_bind`."""

@@ -9,10 +9,10 @@ sent by whoever reads. So tasks that use one connection at the same time are pip
 request at the head of the FIFO whoever that belongs to. A task whose reply is complete stops reading and wakes the
 oldest one that waits, which reads on.
 
-*Waiting.* The reply to a short query from a server nearby is mostly there when the event loop comes back to the task that
-has yielded once, and to receive it then is less work than to wait for it; so that is tried first. Where it was not there
-the next request waits at once, and so on for twice as many each time that it was tried in vain. Either way there is a
-checkpoint between sending and receiving.
+*Waiting.* The reply to a short query from a server nearby is mostly there when the event loop comes back to a task
+that has yielded once, and to receive it then is less work than to wait for it; so that is tried first. Where it was not
+there the next request waits at once, and so do twice as many each time that it was tried in vain. Either way there is
+a checkpoint between sending and receiving.
 
 *Attending.* Who waits for something that is no reply, a notification or the end of the connection, is an attendant: it
 reads as well while nobody else does, without any traffic or timer, and steps back from nothing: whoever reads, reads
@@ -59,7 +59,7 @@ CHUNKS_PER_CHECKPOINT = 16
 """After so many chunks without having waited the reader lets others run (about a megabyte, a few milliseconds)."""
 
 MOST_SKIPS = 31
-"""How many requests wait for their reply at once, at most, before one looks again whether it is there without waiting."""
+"""How many requests, at most, wait for their reply at once before one looks again whether it is there already."""
 
 CANCEL_AGAIN = 0.05
 """Seconds after a CancelRequest until the next one is sent, if there is no reply; then twice as long each time."""
@@ -160,14 +160,13 @@ class Wire:
                 await self._wait(request, dry=True)
             else:
                 await self.backend.checkpoint()
-                if not request.done:
-                    arrived = self._look(request)
-                    if not request.done:
-                        if not arrived:
-                            self.skip = self._skips = min(2 * self._skips + 1, MOST_SKIPS)
-                        await self._wait(request, dry=not arrived)
-                    else:
-                        self._skips = 0
+                arrived = request.done or self._look(request)
+                if request.ready():
+                    self._skips = 0
+                else:
+                    if not arrived:
+                        self.skip = self._skips = min(2 * self._skips + 1, MOST_SKIPS)
+                    await self._wait(request, dry=not arrived)
             if self._abandoned:
                 await self._settle()
         except BaseException:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from anyq import _accel
 from anyq._accel import python
-from anyq.errors import RemoteProtocolError
+from anyq.errors import DataError, LocalProtocolError, RemoteProtocolError
+from anyq.protocol import frontend
 from anyq.protocol.backend import CommandComplete, DataRow, decode
 
 Decoder = Callable[..., int]
@@ -193,3 +194,40 @@ def test_an_implementation_that_is_not_there_is_named() -> None:
     )
     assert done.returncode == 1
     assert "ANYQ_IMPL='fortran'" in done.stderr
+
+
+lists = st.one_of(st.lists(st.integers(0, 1), max_size=4), st.tuples(st.integers(-1, 2)), st.just(()))
+
+
+@given(
+    portal=st.sampled_from([b"", b"p", b"p\0"]),
+    statement=st.sampled_from([b"", b"_anyq_1", b"\0"]),
+    formats=lists,
+    values=st.lists(
+        st.one_of(st.none(), *[st.builds(kind, st.binary()) for kind in (bytes, bytearray, memoryview)]),
+        max_size=4,
+    ),
+    result_formats=lists,
+    after=st.sampled_from([b"", b"S\0\0\0\4"]),
+)
+def test_bind(**arguments: Any) -> None:
+    outcomes = []
+    for bind in (frontend.bind, _accel.bind):
+        out = bytearray(b"before")
+        try:
+            bind(out, **arguments)
+        except LocalProtocolError as error:
+            outcomes.append(str(error))
+        else:
+            outcomes.append(bytes(out))  # type: ignore[arg-type]
+    assert outcomes[0] == outcomes[1]
+
+
+def test_bind_refuses_what_is_too_much() -> None:
+    with pytest.raises(DataError, match="65536 parameters"):
+        _accel.bind(bytearray(), b"", b"", (), [None] * 65536, ())
+    # As many as there may be; more than a signed number of 16 bits holds.
+    out = bytearray()
+    _accel.bind(out, b"", b"", (), [None] * 65535, ())
+    assert out[9:11] == b"\xff\xff"
+    assert len(out) == 1 + int.from_bytes(out[1:5], "big") == 13 + 4 * 65535

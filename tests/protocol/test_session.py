@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyq._accel import decode_rows, take_replies
+from anyq._accel import decode_rows, python, take_replies
 from anyq.errors import (
     AdminShutdown,
     Error,
@@ -744,6 +744,41 @@ def test_any_conversation_in_any_pieces(
             rows = [row for result in request.results for row in result.rows]
             assert rows == [message.values for message in reply if isinstance(message, be.DataRow)]
     assert pictures[0] == pictures[1]
+
+
+@pytest.mark.skipif(take_replies is None, reason="there is only one implementation")
+@settings(deadline=None)
+@given(
+    replies=st.lists(answers(), min_size=1, max_size=3),
+    # A byte in the headers is more often what matters than one anywhere.
+    damage=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=2),
+    sizes=st.lists(st.integers(1, 80), min_size=1, max_size=6),
+    extended=st.booleans(),
+)
+def test_both_implementations_understand_alike(
+    replies: list[list[be.BackendMessage]], damage: list[tuple[int, int]], sizes: list[int], extended: bool
+) -> None:
+    data = bytearray(wire(*[message for reply in replies for message in reply]))
+    for where, value in damage:
+        data[where % len(data)] = value
+    pictures = []
+    for implementation in ((python.decode_rows, None), (decode_rows, take_replies)):
+        requests = [rows_request(extended=extended) for _ in replies]
+        if extended:
+            requests[0].known = columns("a").fields, [bytes]
+        proto = ProtocolSession(*implementation)
+        proto.start({"user": "test"})
+        proto.receive_data(wire(be.AuthenticationOk(), IDLE))
+        for request in requests:
+            proto.enqueue(request)
+        error = None
+        try:
+            feed(proto, bytes(data), sizes)
+        except (RemoteProtocolError, LocalProtocolError) as raised:
+            error = type(raised), str(raised)
+        pictures.append((error, picture(proto, requests)))
+    assert pictures[0] == pictures[1]
+
 
 
 # -- large rows as they are
