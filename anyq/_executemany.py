@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ._execution import StatementRequest, add_begin, affected_rows
+from ._accel import bind
+from ._execution import StatementRequest, add_begin, affected_rows, messages
 from .abc import Params, Query
 from .protocol import frontend
 from .protocol.session import Result
@@ -29,19 +30,18 @@ BATCH_SETS = 1000
 class _ManyRequest(StatementRequest):
     """Counts rows and, if they are wanted, keeps results; ready when a batch is complete."""
 
-    __slots__ = ("completed", "keep", "last", "rowcount", "wanted")
-
     def __init__(self, cursor: AsyncCursor[Any], keep: bool) -> None:
         conn = cursor.connection
         tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]
-        super().__init__(tx, conn.executor.statements, conn.executor.closing)
+        super().__init__(conn.executor, tx if keep else None)
         self.keep = keep
         if not keep:
-            self.plan = None
             # Nothing is described, and a statement that returns rows is welcome: they are passed over.
             self.known = ((), None)
         self.rowcount = 0
-        self.last: Result | None = None
+        self.tag: str | None = None
+        """The command tag of the last result."""
+        self._affected = 0
         self.completed = 0
         self.wanted = 0
         """How many sets must be complete before the next batch may be sent."""
@@ -51,13 +51,22 @@ class _ManyRequest(StatementRequest):
             self._begun = True
             return
         self.completed += 1
-        self.rowcount += affected_rows(result.tag, 0)
+        tag = result.tag
+        if tag != self.tag:
+            self.tag = tag
+            self._affected = affected_rows(tag, 0)
+        self.rowcount += self._affected
         if self.keep:
             self.results.append(result)
-        else:
-            # Of its tag only, so that rows that nobody asked for cannot be fetched.
-            self.last = Result()
-            self.last.tag = result.tag
+
+    def last(self) -> Result | None:
+        """Return the last result, None if there was none."""
+        if not self.completed:
+            return None
+        # Of its tag only, so that rows that nobody asked for cannot be fetched.
+        result = Result()
+        result.tag = self.tag
+        return result
 
     def ready(self) -> bool:
         return self.done or self.wanted > 0 and (self.error is not None or self.wanted <= self.completed)
@@ -147,15 +156,15 @@ class ManyExecutions:
         if request.error is not None or request.failure is not None:
             self._cursor._raise(request, None)  # pyright: ignore[reportPrivateUsage]
         self._cursor._end_of_many(  # pyright: ignore[reportPrivateUsage]
-            request.results, request.rowcount, request.last
+            request.results, request.rowcount, None if request.keep else request.last()
         )
         return False
 
 
-_FLUSH = bytearray()
-frontend.flush(_FLUSH)
-_SYNC = bytearray()
-frontend.sync(_SYNC)
+_FLUSH = messages(frontend.flush)
+_SYNC = messages(frontend.sync)
+_EXECUTE = messages(lambda out: frontend.execute(out, b""))
+_DESCRIBE_EXECUTE = messages(lambda out: frontend.describe(out, b"P", b"")) + _EXECUTE
 
 
 class _Sets:
@@ -168,7 +177,8 @@ class _Sets:
         self._sets: Iterator[Any] = iter(())
         self._request = request
         self._tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]
-        self._parsed: tuple[bytes, tuple[int, ...]] | None = None
+        self._sql: bytes | None = None  # the statement that was parsed last, and the types of its parameters
+        self._oids: tuple[int, ...] = ()
         self._count = 0
         self._last = 0
         self.previous = 0
@@ -184,20 +194,24 @@ class _Sets:
         self.previous = self._last
         self._last = self._count
         stop = self._count + BATCH_SETS
-        bind = self._cursor._bind  # pyright: ignore[reportPrivateUsage]
+        query = self._query
+        tx = self._tx
+        plan = self._cursor._plan(query, tx)  # pyright: ignore[reportPrivateUsage]
         for params in self._sets:
-            statement = bind(self._query, params, self._tx)
-            key = (statement.sql, statement.oids)
-            if key != self._parsed:
-                # Other types are another statement; the description must be that of this one.
-                frontend.parse(data, b"", statement.sql, statement.oids)
-                frontend.bind(data, b"", b"", statement.formats, statement.values, ())
-                if self._request.keep:
-                    frontend.describe(data, b"P", b"")
-                self._parsed = key
+            if plan is None:
+                sql, values, oids, formats, *_ = self._cursor._bind(  # pyright: ignore[reportPrivateUsage]
+                    query, params, tx
+                )
             else:
-                frontend.bind(data, b"", b"", statement.formats, statement.values, ())
-            frontend.execute(data, b"")
+                sql = plan.sql
+                values, oids, formats = tx.dump_sequence(plan.bind_params(params), plan.formats)
+            if sql != self._sql or oids != self._oids:
+                # Other types are another statement; the description must be that of this one.
+                frontend.parse(data, b"", sql, oids)
+                bind(data, b"", b"", formats, values, (), _DESCRIBE_EXECUTE if self._request.keep else _EXECUTE)
+                self._sql, self._oids = sql, oids
+            else:
+                bind(data, b"", b"", formats, values, (), _EXECUTE)
             self._count += 1
             if len(data) >= BATCH_BYTES or self._count == stop:
                 return data, True

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
+from ._accel import bind
 from ._preparing import Entry, PreparedStatements
 from .abc import Buffer
 from .adapt import Transformer
@@ -45,15 +47,16 @@ class Statement(NamedTuple):
     """It must go by the simple protocol."""
 
 
-def _messages(append: Callable[[bytearray], None]) -> bytes:
+def messages(append: Callable[[bytearray], None]) -> bytes:
+    """Return what a function appends."""
     data = bytearray()
     append(data)
     return bytes(data)
 
 
-_SYNC = _messages(frontend.sync)
-_EXECUTE = _messages(lambda out: frontend.execute(out, b""))
-_DESCRIBE = _messages(lambda out: frontend.describe(out, b"P", b""))
+_SYNC = messages(frontend.sync)
+_EXECUTE = messages(lambda out: frontend.execute(out, b""))
+_DESCRIBE = messages(lambda out: frontend.describe(out, b"P", b""))
 _EXECUTE_SYNC = _EXECUTE + _SYNC
 _DESCRIBE_EXECUTE_SYNC = _DESCRIBE + _EXECUTE_SYNC
 
@@ -64,11 +67,12 @@ class Layout:
     One for each combination of the statement, the transformer and whether binary results are wanted.
     """
 
-    __slots__ = ("known", "result_formats", "tx", "version")
+    __slots__ = ("adapters", "known", "result_formats", "tx", "version")
 
     def __init__(self, fields: Fields | None, tx: Transformer, binary: bool | None) -> None:
         self.tx = tx
-        self.version = tx.adapters.version
+        self.adapters = tx.adapters
+        self.version = self.adapters.version
         self.known: tuple[Fields, LoadFunctions | None] | None = None
         self.result_formats: Sequence[int] = ()
         if fields is not None:
@@ -90,7 +94,7 @@ class Layouts:
 
     def get(self, tx: Transformer, binary: bool | None) -> Layout:
         layout = self._made.get(binary)
-        if layout is None or layout.tx is not tx or layout.version != tx.adapters.version:
+        if layout is None or layout.tx is not tx or layout.version != layout.adapters.version:
             layout = self._made[binary] = Layout(self._fields, tx, binary)
         return layout
 
@@ -113,36 +117,35 @@ def load_functions(tx: Transformer, fields: Fields) -> LoadFunctions:
     return [tx.get_load_function(field.type_oid, field.format) for field in fields]
 
 
+_FORGETTING = frozenset(("DEALLOCATE ALL", "DISCARD ALL"))
+"""Tags of what makes the server forget all prepared statements."""
+
+
 class StatementRequest(Request):
-    """A request that keeps the connection's account of prepared statements, whoever reads its reply."""
+    """A request that keeps the connection's account of prepared statements, whoever reads its reply.
 
-    __slots__ = ("_begun", "_closing", "entry", "foreseen", "statements")
+    :param tx: what loads the result, unless it is known what the result is like.
+    """
 
-    def __init__(
-        self,
-        tx: Transformer,
-        statements: PreparedStatements,
-        closing: list[bytes],
-        entry: Entry | None = None,
-        *,
-        extended: bool = True,
-    ) -> None:
-        super().__init__(lambda fields: load_functions(tx, fields), extended=extended)
-        self.statements = statements
-        self.entry = entry
-        """The statement to be prepared by this request; it has an account to settle when the reply is there."""
-        self.foreseen = False
-        """Whether it asks for the result formats that an earlier description of the statement suggests."""
-        self._closing = closing
-        self._begun = False
+    entry: Entry | None = None
+    """The statement to be prepared by this request; it has an account to settle when the reply is there."""
+    foreseen = False
+    """Whether it asks for the result formats that an earlier description of the statement suggests."""
+    _begun = False
+
+    def __init__(self, executor: Executor, tx: Transformer | None = None) -> None:
+        # As Request has it, which is not called: a call takes longer than all of this.
+        self.results = []
+        self._executor = executor
+        if tx is not None:
+            self.plan = partial(load_functions, tx)
 
     def add(self, result: Result) -> None:
         if self.begins and not self._begun:
             self._begun = True
             return
-        tag = result.tag
-        if tag is not None and tag[0] == "D" and tag in ("DEALLOCATE ALL", "DISCARD ALL"):
-            self.statements.clear()
+        if result.tag in _FORGETTING:
+            self._executor.statements.clear()
         self.results.append(result)
 
     def finish(self) -> None:
@@ -153,16 +156,16 @@ class StatementRequest(Request):
             parsed = self.parsed > self.begins
             if parsed and self.error is None and not self.abandoned and self.entry.fields is None:
                 self.entry.fields = Layouts(self.results[-1].fields if self.results else None)
-            self._closing += self.statements.executed(self.entry, parsed)
+            self._executor.closing += self._executor.statements.executed(self.entry, parsed)
             self.entry = None
-        super().finish()
+        Request.finish(self)
 
 
 def add_begin(request: Request, data: bytearray, begin: bytes) -> None:
     """Append a BEGIN, to be run before what follows up to the Sync; if it fails, nothing of that is run."""
     request.begins = True
     frontend.parse(data, b"", begin, ())
-    frontend.bind(data, b"", b"", (), (), ())
+    bind(data, b"", b"", (), (), ())
     data += _EXECUTE
 
 
@@ -189,33 +192,33 @@ class Executor:
         :param binary: True or False for all results in that format; None for binary where the statement is prepared.
         """
         sql, values, oids, formats, simple, only_simple = statement
-        statements = self.statements
         entry: Entry | None = None
         if not simple or prepare or b";" not in sql:
-            entry = statements.lookup((sql, oids), prepare)
+            entry = self.statements.lookup((sql, oids), prepare)
         data = bytearray()
         if self.closing:
             self._close_statements(data)
+        if entry is not None and entry.prepared and entry.fields is not None:
+            layout: Layout = entry.fields.get(tx, binary)
+            request = StatementRequest(self)
+            request.known = layout.known
+            if ends_transaction(sql):
+                request.ends = True
+            if begin is not None:
+                add_begin(request, data, begin)
+            bind(data, b"", entry.name, formats, values, layout.result_formats, _EXECUTE_SYNC)
+            return request, data
+        request = StatementRequest(self, tx)
+        request.ends = ends_transaction(sql)
         if entry is None and simple and not binary and (begin is None or only_simple or b";" in sql.rstrip(_BLANKS)):
-            request = StatementRequest(tx, statements, self.closing, extended=False)
+            request.extended = False
             # BEGIN in the same string: if it fails, what follows does not run outside a transaction.
             frontend.query(data, sql if begin is None else begin + b";" + sql)
             request.begins = request.doubtful = begin is not None
-            request.ends = ends_transaction(sql)
             return request, data
-        known = entry is not None and entry.prepared and entry.fields is not None
-        request = StatementRequest(tx, statements, self.closing, None if known else entry)
-        request.ends = ends_transaction(sql)
         if begin is not None:
             # Its Execute comes before the statement's Parse: there is a transaction even if that fails.
             add_begin(request, data, begin)
-        if known:
-            assert entry is not None and entry.fields is not None
-            layout: Layout = entry.fields.get(tx, binary)
-            request.known = layout.known
-            frontend.bind(data, b"", entry.name, formats, values, layout.result_formats)
-            data += _EXECUTE_SYNC
-            return request, data
         name = b"" if entry is None else entry.name
         if entry is None or not entry.prepared:
             frontend.parse(data, name, sql, oids)
@@ -228,11 +231,10 @@ class Executor:
                 # where there was a single one, as that would stand for all).
                 result_formats = [field.format for field in known_layout[0]]
                 request.foreseen = True
-        frontend.bind(data, b"", name, formats, values, result_formats)
-        data += _DESCRIBE_EXECUTE_SYNC
-        if entry is not None and entry.prepared:
-            # Prepared by a request whose reply nobody looked at: describe it now, and settle nothing.
-            request.entry = None
+        bind(data, b"", name, formats, values, result_formats, _DESCRIBE_EXECUTE_SYNC)
+        # If it is prepared, that was by a request whose reply nobody looked at: describe it now, and settle nothing.
+        if entry is not None and not entry.prepared:
+            request.entry = entry
         return request, data
 
     def compose_describe(
@@ -243,7 +245,7 @@ class Executor:
         if key in self._described:
             self._described.move_to_end(key)
             return None
-        request = StatementRequest(tx, self.statements, self.closing)
+        request = StatementRequest(self, tx)
         data = bytearray()
         if begin is not None:
             add_begin(request, data, begin)
@@ -319,7 +321,7 @@ def ends_transaction(sql: bytes) -> bool:
     return sql[:1] in _ENDING_LETTERS and _ENDS_TRANSACTION(sql) is not None
 
 
-_ENDING_LETTERS = frozenset([bytes([letter]) for letter in b"CcEeAaRrPp"])
+_ENDING_LETTERS = frozenset(letter.encode() for letter in "CcEeAaRrPp")
 _BLANKS = b"; \t\r\n"
 
 _REPEATABLE = (b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"VALUES", b"WITH", b"TABLE", b"SHOW")

@@ -14,7 +14,7 @@ import anyio
 import anyio.abc
 
 from . import conninfo as _conninfo
-from ._accel import decode_rows
+from ._accel import decode_rows, take_replies
 from ._encryption import Encryption, start_encrypted
 from ._login import check_policy, log_in
 from ._targets import why_unsuitable
@@ -288,7 +288,7 @@ class _Opening:
     async def _start(
         self, channel: Channel, options: ConnectOptions, host: HostSpec, version: int, again: _Again | None
     ) -> Wire:
-        session = ProtocolSession(decode_rows)
+        session = ProtocolSession(decode_rows, take_replies)
         canceller = None if again is None else _canceller(again, session)
         # No grace: a connection that is not handed over is closed, whatever it is waiting for.
         wire = Wire(channel, session, self._backend, canceller=canceller, grace=0)

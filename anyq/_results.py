@@ -25,17 +25,19 @@ Row = TypeVar("Row", default=TupleRow)
 class ResultHolder(ABC, Generic[Row]):
     """What has arrived for a cursor."""
 
+    # Cursors are made for one statement, mostly: so the defaults are the class's.
+    arraysize = 1
+    """How many rows :meth:`fetchmany` returns if it is not told (PEP 249)."""
+    _closed = False
+    _results: Sequence[Result] = ()
+    _index = 0
+    _result: Result | None = None
+    _position = 0
+    _rowcount = -1
+    _make_row: RowMaker[Any] | None = None
+
     def __init__(self, row_factory: AsyncRowFactory[Any]) -> None:
-        self.arraysize = 1
-        """How many rows :meth:`fetchmany` returns if it is not told (PEP 249)."""
         self._row_factory: AsyncRowFactory[Any] = row_factory
-        self._closed = False
-        self._results: Sequence[Result] = ()
-        self._index = 0
-        self._result: Result | None = None
-        self._position = 0
-        self._rowcount = -1
-        self._make_row: RowMaker[Any] | None = None
 
     @abstractmethod
     def _check_open(self) -> None:
@@ -98,7 +100,8 @@ class ResultHolder(ABC, Generic[Row]):
             return None
         self._position = position + 1
         row = rows[position]
-        return row if self._make_row is None else self._make_row(row)  # type: ignore[return-value]
+        make = self._make_row
+        return row if make is None else make(row)  # type: ignore[return-value]
 
     def _fetchmany(self, size: int) -> list[Row]:
         rows = self._rows()
@@ -147,13 +150,15 @@ class ResultHolder(ABC, Generic[Row]):
         self._result = result
         # Not every tag of a statement that returns rows has their number: SHOW, EXPLAIN.
         self._rowcount = affected_rows(result.tag) if result.fields is None else len(result.rows)
-        self._make_row = None if self._row_factory is tuple_row else self._row_factory(self)
+        factory = self._row_factory
+        self._make_row = None if factory is tuple_row else factory(self)
 
     def _rows(self) -> list[tuple[Any, ...]]:
-        if self._closed or self._result is None or self._result.fields is None:
+        result = self._result
+        if result is None or result.fields is None or self._closed:
             self._check_open()
-            raise ProgrammingError(no_rows_message(self._result))
-        return self._result.rows
+            raise ProgrammingError(no_rows_message(result))
+        return result.rows
 
     def _made(self, rows: list[tuple[Any, ...]]) -> list[Row]:
         make = self._make_row

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NoReturn
 
 from .errors import OperationalError, ProgrammingError
+from .protocol.state import ENDED
 
 if TYPE_CHECKING:
     # Blocks are on a connection, which is made of this.
@@ -39,7 +40,7 @@ class TransactionSettings:
 
     def check_open(self) -> None:
         """Raise an OperationalError if the connection is closed."""
-        if self.wire.closed:
+        if self.wire.session.phase >= ENDED:
             raise OperationalError(self.wire.session.epitaph())
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, Literal, NamedTuple
+from typing import Any, Generic, Literal
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -17,6 +17,7 @@ from typing_extensions import TypeVar
 
 from .backends import Backend, Waiter
 from .errors import NotificationOverflow
+from .protocol.session import Notify as Notify
 
 Overflow = Literal["error", "drop_oldest", "drop_newest"]
 """What happens to a subscription whose buffer is full."""
@@ -28,14 +29,6 @@ ITEMS_PER_CHECKPOINT = 64
 """``async for`` over notifications that have arrived lets other tasks run once for so many."""
 
 EventT = TypeVar("EventT", default="Notify")
-
-
-class Notify(NamedTuple):
-    """A notification: its channel, its payload, and the process id of the server process that sent it."""
-
-    channel: str
-    payload: str
-    pid: int
 
 
 class Receiver(ABC):

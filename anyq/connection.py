@@ -35,7 +35,7 @@ from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, Programmin
 from .notifications import AsyncListen, Disconnection, NotificationHub, check_channel, check_payload
 from .postgres import adapters as global_adapters
 from .protocol import frontend
-from .protocol.backend import NoticeResponse, NotificationResponse
+from .protocol.backend import NoticeResponse
 from .protocol.constants import Format
 from .protocol.session import Request
 from .protocol.verifiers import DEFAULT_SCRAM_ITERATIONS, encrypt_password
@@ -483,16 +483,16 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         """
         self._notice_handlers.remove(callback)
 
-    def _on_event(self, event: NoticeResponse | NotificationResponse) -> None:
-        if isinstance(event, NoticeResponse):
+    def _on_event(self, event: NoticeResponse | Notify) -> None:
+        if isinstance(event, Notify):
+            self.notifications.deliver(event)
+        else:
             diagnostic = Diagnostic(event.fields)
             for handler in tuple(self._notice_handlers):
                 try:
                     handler(diagnostic)
                 except Exception:
                     logger.exception("a notice handler failed: %r", handler)
-        else:
-            self.notifications.deliver(Notify(event.channel, event.payload, event.pid))
 
     # -- notifications
 

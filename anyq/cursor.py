@@ -23,6 +23,7 @@ from ._execution import (
     with_advice,
     without_begin,
 )
+from ._queries import QueryPlan
 from ._results import ResultHolder
 from ._streaming import AsyncRowStream
 from .abc import Params, Query
@@ -30,6 +31,7 @@ from .adapt import AdaptersMap, Transformer
 from .errors import InterfaceError, NotSupportedError, OperationalError
 from .protocol.constants import Format
 from .protocol.session import Result
+from .protocol.state import ENDED
 from .rows import AsyncRowFactory, RowMaker, TupleRow
 from .typeinfo import TypesRegistry
 from .wire import was_victim
@@ -57,14 +59,15 @@ class AsyncCursor(ResultHolder[Row]):
     :param row_factory: makes rows from values; by default the connection's.
     """
 
+    format: Format = Format.TEXT
+    """BINARY to ask for binary results always, as ``cursor(binary=True)`` does."""
+    _adapters: AdaptersMap | None = None
+    _tx: Transformer | None = None
+    _tx_version = -1
+
     def __init__(self, connection: AsyncConnection[Any], *, row_factory: AsyncRowFactory[Row] | None = None) -> None:
-        super().__init__(row_factory or connection.row_factory)
+        self._row_factory = row_factory or connection.row_factory
         self._conn = connection
-        self.format: Format = Format.TEXT
-        """BINARY to ask for binary results always, as ``cursor(binary=True)`` does."""
-        self._adapters: AdaptersMap | None = None
-        self._tx: Transformer | None = None
-        self._tx_version = -1
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else ("no result" if self._result is None else self.statusmessage or "ready")
@@ -114,9 +117,11 @@ class AsyncCursor(ResultHolder[Row]):
 
         Manual: "Extended Query" (protocol-flow).
         """
-        self._check_open()
-        self._reset()
         conn = self._conn
+        if self._closed or conn.wire.session.phase >= ENDED:
+            self._check_open()
+        if self._result is not None or self._rowcount >= 0:
+            self._reset()
         tx = self._transformer()
         statement = self._bind(query, params, tx)
         if binary is None and self.format:
@@ -132,12 +137,13 @@ class AsyncCursor(ResultHolder[Row]):
             begin = await conn.turn()
             request, data = conn.executor.compose(statement, tx, begin, prepare, binary)
             await wire.run(request, data)
-            if request.error is not None or request.failure is not None or not request.results:
+            results = request.results
+            if request.error is not None or request.failure is not None or not results:
                 if await self._may_repeat(request, statement):
                     continue
                 self._raise(request, begin)
             break
-        self._results = results = request.results
+        self._results = results
         self._select(results[0], 0)
         if conn.notifications.unsettled:
             await conn.notifications.settle()
@@ -298,7 +304,14 @@ class AsyncCursor(ResultHolder[Row]):
         if params is None:
             return Statement(plan.sql, (), (), (), True)
         values, oids, formats = tx.dump_sequence(plan.bind_params(params), plan.formats)
-        return Statement(plan.sql, values, oids, formats, not values)
+        # Not by its name: a named tuple's own constructor is written in Python.
+        return tuple.__new__(  # pyright: ignore[reportUnknownMemberType]
+            Statement, (plan.sql, values, oids, formats, not values, False)
+        )
+
+    def _plan(self, query: Query, tx: Transformer) -> QueryPlan | None:
+        """Return the plan that all sets of parameters have in common; None if there is none, but :meth:`_bind`."""
+        return _queries.plan_query(query, (), tx, tx.encoding)
 
     async def _describe(self, statement: Statement, tx: Transformer) -> None:
         """Find out which columns have a binary format, if that is not known yet."""
@@ -420,6 +433,9 @@ class AsyncClientCursor(AsyncCursor[Row]):
         sql = plan.sql if params is None else plan.interpolate([tx.as_literal(p) for p in plan.bind_params(params)])
         return Statement(sql, (), (), (), True, True)
 
+    def _plan(self, query: Query, tx: Transformer) -> QueryPlan | None:
+        return None
+
 
 class AsyncRawCursor(AsyncCursor[Row]):
     """A cursor whose statements are written with PostgreSQL's own placeholders, ``$1``, ``$2``, ..."""
@@ -428,3 +444,6 @@ class AsyncRawCursor(AsyncCursor[Row]):
         plan = _queries.convert_raw(_queries.query_text(query, tx, tx.encoding), params)
         values, oids, formats = tx.dump_sequence(params or (), plan.formats)  # type: ignore[arg-type]
         return Statement(plan.sql, values, oids, formats, not values)
+
+    def _plan(self, query: Query, tx: Transformer) -> QueryPlan | None:
+        return None

@@ -9,6 +9,11 @@ sent by whoever reads. So tasks that use one connection at the same time are pip
 request at the head of the FIFO whoever that belongs to. A task whose reply is complete stops reading and wakes the
 oldest one that waits, which reads on.
 
+*Waiting.* The reply to a short query from a server nearby is mostly there when the event loop comes back to a task
+that has yielded once, and to receive it then is less work than to wait for it; so that is tried first. Where it was not
+there the next request waits at once, and so do twice as many each time that it was tried in vain. Either way there is
+a checkpoint between sending and receiving.
+
 *Attending.* Who waits for something that is no reply, a notification or the end of the connection, is an attendant: it
 reads as well while nobody else does, without any traffic or timer, and steps back from nothing: whoever reads, reads
 for it too.
@@ -38,11 +43,11 @@ import anyio
 from .backends import Backend, Waiter
 from .errors import Error, OperationalError, QueryCanceled, RemoteProtocolError
 from .protocol import frontend
-from .protocol.backend import Authentication, NoticeResponse, NotificationResponse
+from .protocol.backend import Authentication, NoticeResponse
 from .protocol.constants import TransactionStatus
-from .protocol.session import ProtocolSession, Request
+from .protocol.session import Notify, ProtocolSession, Request
 from .protocol.session import Waiter as WakeUp
-from .protocol.state import Phase
+from .protocol.state import ENDED, Phase
 from .streams import Channel
 
 logger = logging.getLogger("anyq")
@@ -52,6 +57,9 @@ CHUNK = 64 * 1024
 
 CHUNKS_PER_CHECKPOINT = 16
 """After so many chunks without having waited the reader lets others run (about a megabyte, a few milliseconds)."""
+
+MOST_SKIPS = 31
+"""How many requests, at most, wait for their reply at once before one looks again whether it is there already."""
 
 CANCEL_AGAIN = 0.05
 """Seconds after a CancelRequest until the next one is sent, if there is no reply; then twice as long each time."""
@@ -89,7 +97,7 @@ class Wire:
         self.backend = backend
         self.canceller = canceller
         self.grace = grace
-        self.on_event: Callable[[NoticeResponse | NotificationResponse], None] | None = None
+        self.on_event: Callable[[NoticeResponse | Notify], None] | None = None
         self.on_end: Callable[[], None] | None = None
         """Called once when the connection is closed, whoever closed it."""
         self.brake: Callable[[], Awaitable[None]] | None = None
@@ -106,12 +114,14 @@ class Wire:
         self._sender: Request | None = None  # a request that is sent piece by piece
         self._senders: deque[Waiter] = deque()  # those that wait until it is complete
         self._attendants: list[Attendant] = []
+        self.skip = 0  # how many requests from now on do not look whether the reply is there before they wait for it
+        self._skips = 0  # how many did last time
 
     # -- state
 
     @property
     def closed(self) -> bool:
-        return self.session.phase >= Phase.CLOSED
+        return self.session.phase >= ENDED
 
     @property
     def broken(self) -> bool:
@@ -135,7 +145,7 @@ class Wire:
         await self.backend.checkpoint_if_cancelled()
         while self._sender is not None:
             await self._wait_for_turn()
-        if self.session.phase >= Phase.CLOSED:
+        if self.session.phase >= ENDED:
             raise OperationalError(self.session.epitaph())
 
     async def run(self, request: Request, data: bytes | bytearray) -> None:
@@ -145,10 +155,19 @@ class Wire:
         """
         self.submit(request, data)
         try:
-            await self.backend.checkpoint()
-            if not request.done:
-                await self.wait(request)
-            elif self._abandoned:
+            if self.skip and self._reader is None and self.session.head is request:
+                self.skip -= 1
+                await self._wait(request, dry=True)
+            else:
+                await self.backend.checkpoint()
+                arrived = request.done or self._look(request)
+                if request.ready():
+                    self._skips = 0
+                else:
+                    if not arrived:
+                        self.skip = self._skips = min(2 * self._skips + 1, MOST_SKIPS)
+                    await self._wait(request, dry=not arrived)
+            if self._abandoned:
                 await self._settle()
         except BaseException:
             if not request.done:
@@ -179,7 +198,7 @@ class Wire:
                 finally:
                     if self.sending:
                         self._abort_after_grace()
-        if self.session.phase >= Phase.CLOSED:
+        if self.session.phase >= ENDED:
             raise cancelled or OperationalError(self.session.epitaph())
         if wait:
             await self.run(request, data)
@@ -233,7 +252,7 @@ class Wire:
 
     async def wait(self, request: Request) -> None:
         """Return when `request` is ready (see :meth:`Request.ready`), reading for everyone if nobody does."""
-        await self._wait(request)
+        await self._wait(request, dry=self._reader is not None and not self._look(request))
         if self._abandoned and request.done:
             await self._settle()
 
@@ -245,7 +264,7 @@ class Wire:
         self._attendants.append(attendant)
         try:
             if not attendant.ready():
-                await self._wait(attendant)
+                await self._wait(attendant, dry=False)
         finally:
             self._attendants.remove(attendant)
             if self._abandoned:
@@ -255,16 +274,19 @@ class Wire:
         """Take what has arrived already, without waiting."""
         self._receive_now()
 
-    async def _wait(self, request: Request | Attendant) -> None:
+    async def _wait(self, request: Request | Attendant, *, dry: bool) -> None:
+        """Return when `request` is ready.
+
+        :param dry: whether there was nothing to receive a moment ago, so that it need not be tried before waiting.
+        """
         try:
-            if self._reader is not None:
-                self._receive_now()
             while not request.ready():
                 if self._reader is not None:
                     request.waiter = waiter = self.backend.create_waiter()
                     await waiter.wait()
                 else:
-                    await self._read(request)
+                    await self._read(request, dry)
+                dry = False
         finally:
             request.waiter = None
             if self._reader is None:
@@ -307,8 +329,8 @@ class Wire:
 
     # -- reading
 
-    async def _read(self, request: Request | Attendant) -> None:
-        """Read for everyone until `request` is ready or the connection is lost."""
+    async def _read(self, request: Request | Attendant, dry: bool = False) -> None:
+        """Read for everyone until `request` is ready or the connection is lost; for `dry` see :meth:`_wait`."""
         chunks = 0
         self._reader = request
         try:
@@ -316,7 +338,8 @@ class Wire:
                 if self.brake is not None:
                     await self.brake()
                 look_again = await self._see_to_abandoned() if self._abandoned else math.inf
-                if not self._receive():
+                if dry or not self._receive():
+                    dry = False
                     if request.ready():
                         return
                     if look_again == math.inf:
@@ -335,15 +358,26 @@ class Wire:
         finally:
             self._reader = None
 
+    def _look(self, request: Request) -> bool:
+        """Do what can be done for a request without waiting, whoever reads; return whether anything has arrived."""
+        if self.session.head is request:
+            return self._receive_now()
+        # No reply can have come before that of the head, which is for others to look for.
+        if self._unsent and not self.closed:
+            self._flush()
+            if self._unsent and self._reader is not None:
+                self.channel.wake()
+        return False
+
     def _receive(self) -> bool:
         """Send and receive what can be without waiting; return whether anything has arrived, which includes the end."""
         session = self.session
         if self._unsent or session.outgoing:
             self._flush()
-        if session.phase >= Phase.CLOSED:
+        if session.phase >= ENDED:
             return True
         try:
-            target = session.receive_target()
+            target = session.receive_target() if session.large is not None else None
             if target is None:
                 data = self.channel.try_receive(CHUNK)
                 if data is None:
@@ -370,23 +404,27 @@ class Wire:
             self._dispatch()
         if not got:
             session.receive_eof()
-        if session.phase >= Phase.CLOSED:
+        if session.phase >= ENDED:
             self._release()
             return True
-        head = session.head
-        if head is not None and head.waiter is not None and head.ready():
-            head.waiter.set()
+        pending = session.pending
+        if pending:
+            waiter = pending[0].waiter
+            if waiter is not None and pending[0].ready():
+                waiter.set()
         return True
 
-    def _receive_now(self) -> None:
-        """Take a chunk that has arrived already, beside the reader, which waits for more at this moment."""
-        if not self.closed:
+    def _receive_now(self) -> bool:
+        """Take a chunk that has arrived already; beside the reader, if there is one, which waits at this moment."""
+        arrived = False
+        if self.session.phase < ENDED:
             if self.brake is None:
-                self._receive()
+                arrived = self._receive()
             else:
                 self._flush()
         if self._reader is not None and (self._abandoned or self._unsent or self._reader.ready()):
             self.channel.wake()
+        return arrived
 
     def _lose(self, error: Exception) -> None:
         self.abort(f"the connection was lost: {error.__cause__ or error}", error)
@@ -410,11 +448,11 @@ class Wire:
         self.session.outgoing.clear()
 
     def _dispatch(self) -> None:
-        events = self.session.events
+        events, on_event = self.session.events, self.on_event
         while events:
             event = events.popleft()
-            if self.on_event is not None:
-                self.on_event(event)
+            if on_event is not None:
+                on_event(event)
 
     def _wake_next(self) -> None:
         """Let the oldest request that waits have the socket."""
@@ -603,8 +641,6 @@ _NO_STATEMENT = b"anyq has given executemany() up"
 
 class _StartUp(Request):
     """Stands for the start-up in :meth:`Wire._read`: ready when the server wants something or has come to an end."""
-
-    __slots__ = ("_session",)
 
     def __init__(self, session: ProtocolSession) -> None:
         super().__init__()

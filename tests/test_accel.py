@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyq._accel import python
-from anyq.errors import RemoteProtocolError
+from anyq.errors import DataError, LocalProtocolError, RemoteProtocolError
+from anyq.protocol import frontend
 from anyq.protocol.backend import CommandComplete, DataRow, decode
 
 Decoder = Callable[..., int]
@@ -24,6 +25,10 @@ Decoder = Callable[..., int]
 DECODERS: dict[str, Decoder] = {"python": python.decode_rows}
 if importlib.util.find_spec("anyq._accel.loading") is not None:
     DECODERS["cython"] = importlib.import_module("anyq._accel.loading").decode_rows
+
+BINDS: dict[str, Callable[..., None]] = {"python": frontend.bind}
+if importlib.util.find_spec("anyq._accel.messages") is not None:
+    BINDS["cython"] = importlib.import_module("anyq._accel.messages").bind
 
 
 @pytest.fixture(params=DECODERS.values(), ids=DECODERS)
@@ -216,3 +221,41 @@ def test_who_asks_for_what_is_not_built_is_told_how_to_build_it() -> None:
 @pytest.mark.parametrize("implementation", DECODERS)
 def test_the_implementation_is_told(implementation: str) -> None:
     assert start(implementation, "import anyq; print(anyq.__impl__)").stdout == f"{implementation}\n"
+
+
+lists = st.one_of(st.lists(st.integers(0, 1), max_size=4), st.tuples(st.integers(-1, 2)), st.just(()))
+
+
+@given(
+    portal=st.sampled_from([b"", b"p", b"p\0"]),
+    statement=st.sampled_from([b"", b"_anyq_1", b"\0"]),
+    formats=lists,
+    values=st.lists(
+        st.one_of(st.none(), *[st.builds(kind, st.binary()) for kind in (bytes, bytearray, memoryview)]),
+        max_size=4,
+    ),
+    result_formats=lists,
+    after=st.sampled_from([b"", b"S\0\0\0\4"]),
+)
+def test_bind(**arguments: Any) -> None:
+    outcomes = []
+    for bind in BINDS.values():
+        out = bytearray(b"before")
+        try:
+            bind(out, **arguments)
+        except LocalProtocolError as error:
+            outcomes.append(str(error))
+        else:
+            outcomes.append(bytes(out))  # type: ignore[arg-type]
+    assert all(outcome == outcomes[0] for outcome in outcomes)
+
+
+@pytest.mark.parametrize("bind", BINDS.values(), ids=BINDS)
+def test_bind_refuses_what_is_too_much(bind: Callable[..., None]) -> None:
+    with pytest.raises(DataError, match="65536 parameters"):
+        bind(bytearray(), b"", b"", (), [None] * 65536, ())
+    # As many as there may be; more than a signed number of 16 bits holds.
+    out = bytearray()
+    bind(out, b"", b"", (), [None] * 65535, ())
+    assert out[9:11] == b"\xff\xff"
+    assert len(out) == 1 + int.from_bytes(out[1:5], "big") == 13 + 4 * 65535

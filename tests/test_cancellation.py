@@ -331,12 +331,21 @@ async def test_an_operation_that_is_cancelled_anywhere(
         await check_ready(conn, 0)
 
 
-@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize(
+    ("n", "skips"),
+    [
+        pytest.param(1, 0, id="yields"),
+        pytest.param(2, 0, id="waits"),
+        pytest.param(1, 1000, id="waits-at-once"),
+    ],
+)
 @pytest.mark.parametrize("prepare", [False, True])
 async def test_a_statement_that_takes_for_ever(
-    n: int, prepare: bool, native: bool, dsn: str, observer: AsyncConnection
+    n: int, skips: int, prepare: bool, native: bool, dsn: str, observer: AsyncConnection
 ) -> None:
     async with connected(dsn) as conn:
+        # Whether it looks for the reply before it waits.
+        conn.wire.skip = skips
         assert await cancelled_at(conn.execute("SELECT pg_sleep(1000)", prepare=prepare), n, native)
         assert await at_work(observer) == 0
         await check_ready(conn, n)

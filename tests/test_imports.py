@@ -56,7 +56,8 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "abc": set(),
     "protocol": {"errors", "abc"},
-    "accel": {"errors"},
+    # It has twins of functions of the protocol, which does not know of it.
+    "accel": {"errors", "protocol"},
     "options": {"errors"},
     # Of the protocol the constants and the description of a column, see PROTOCOL_FOR_ADAPTATION.
     "adaptation": {"errors", "abc", "protocol", "accel"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import select
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ import trio
 import trio.testing
 
 from anyq import AsyncConnection, errors
-from anyq._accel import decode_rows
+from anyq._accel import decode_rows, take_replies
 from anyq.backends import current_backend
 from anyq.protocol import backend as be
 from anyq.protocol import frontend
@@ -843,7 +844,7 @@ def test_when_a_cancel_request_is_sent_again() -> None:
             attempts.append(round(trio.current_time() - start, 6))
 
         channel = as_channel(_AnyioStream(ours))
-        wire = Wire(channel, ProtocolSession(decode_rows), current_backend(), canceller=canceller)
+        wire = Wire(channel, ProtocolSession(decode_rows, take_replies), current_backend(), canceller=canceller)
         wire.session.start({"user": "test"})
         await theirs.send_all(be.AuthenticationOk().encode() + READY.encode())
         while await wire.next_authentication() is not None:
@@ -860,6 +861,59 @@ def test_when_a_cancel_request_is_sent_again() -> None:
     while expected[-1] + CANCEL_AGAIN * 2 ** (len(expected) - 1) < 5:
         expected.append(round(expected[-1] + CANCEL_AGAIN * 2 ** (len(expected) - 1), 6))
     assert attempts == expected
+
+
+class _Looking:
+    """A channel that counts how often somebody looks for a reply before having waited for it."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._waited = True
+        self.looked = 0
+        self.late = True
+        """Whether replies are not there when somebody looks; otherwise they always are."""
+
+    def try_send(self, data: Any) -> Any:
+        self._waited = False
+        return self._channel.try_send(data)
+
+    def try_receive(self, max_bytes: int) -> Any:
+        if not self._waited:
+            self.looked += 1
+            if self.late:
+                return None
+            select.select([self._channel.fileno()], [], [], PATIENCE)
+        return self._channel.try_receive(max_bytes)
+
+    async def wait(self, readable: bool, writable: bool) -> None:
+        await self._channel.wait(readable, writable)
+        self._waited = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+
+async def test_how_often_a_reply_is_looked_for_before_it_is_waited_for(conn: AsyncConnection) -> None:
+    await conn.set_autocommit(True)
+    conn.wire.channel = channel = _Looking(conn.wire.channel)  # type: ignore[assignment]
+    conn.wire.skip = 0
+
+    async def looks(count: int) -> str:
+        looks = ""
+        for number in range(count):
+            before = channel.looked
+            assert await ask(conn, f"SELECT {number}") == number
+            looks += str(channel.looked - before)
+        return looks
+
+    # Each time in vain, so ever less often,
+    assert await looks(12) == "1" + "01" + "0001" + "00000"
+    assert await looks(80) == "001" + "0" * 15 + "1" + "0" * 31 + "1" + "0" * 29
+    channel.late = False
+    # but as soon as one is there for all of them.
+    assert await looks(7) == "00" + "11111"
+    channel.late = True
+    assert await looks(4) == "1" + "01" + "0"
 
 
 class _AnyioStream(anyio.abc.ByteStream):

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 
-from .python import compile_dump, compile_key, compile_load, decode_rows, dict_maker, dump_values
+from ..protocol.frontend import bind
+from .python import compile_dump, compile_key, compile_load, decode_rows, dict_maker, dump_values, take_replies
 from .twins import twin
 
 __all__ = [
+    "bind",
     "compile_dump",
     "compile_key",
     "compile_load",
@@ -18,6 +20,7 @@ __all__ = [
     "dict_maker",
     "dump_values",
     "implementation",
+    "take_replies",
     "twin",
 ]
 
@@ -33,6 +36,7 @@ if _wanted != "python":
         # Built or not, there are stubs.
         from .dumping import compile_dump, compile_key, dump_values  # pyright: ignore[reportMissingModuleSource]
         from .loading import compile_load, decode_rows, dict_maker  # pyright: ignore[reportMissingModuleSource]
+        from .messages import bind, take_replies  # pyright: ignore[reportMissingModuleSource]
 
         implementation = "cython"
     except ModuleNotFoundError as ex:

@@ -142,3 +142,7 @@ def dump_values(
 
 def _torn_row() -> RemoteProtocolError:
     return RemoteProtocolError("the columns of a DataRow message do not add up to its length")
+
+
+take_replies: Callable[[Any, Any, bytes, int, int], int] | None = None
+"""What takes the commonest replies. In pure Python the session's own handlers do, and there is nothing faster."""

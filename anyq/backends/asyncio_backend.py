@@ -25,6 +25,7 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from contextvars import Context
 from types import coroutine
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -57,7 +58,7 @@ class AsyncioBackend(Backend):
         yield
 
     def checkpoint_if_cancelled(self) -> Awaitable[None]:
-        return anyio.lowlevel.checkpoint_if_cancelled()
+        return (_anyio_functions or _find_anyio_functions()).checkpoint_if_cancelled()
 
     def create_waiter(self) -> Waiter:
         return _AsyncioWaiter()
@@ -76,6 +77,23 @@ class AsyncioBackend(Backend):
     def socket_waiter(self, sock: socket.socket) -> SocketWaiter:
         loop = asyncio.get_running_loop()
         return _WatchingSocketWaiter(loop, sock) if _can_watch(loop, sock.fileno()) else _ThreadSocketWaiter(sock)
+
+
+class _AnyioFunctions(Protocol):
+    def checkpoint_if_cancelled(self) -> Awaitable[None]: ...
+
+
+_anyio_functions: _AnyioFunctions | None = None
+"""anyio's own functions for asyncio. Its public ones ask each time which event loop is running, which takes them longer
+than all the rest."""
+
+
+def _find_anyio_functions() -> _AnyioFunctions:
+    global _anyio_functions
+    current_token = getattr(anyio.lowlevel, "current_token", None)  # since anyio 4.11
+    found: _AnyioFunctions = anyio.lowlevel if current_token is None else current_token().backend_class
+    _anyio_functions = found
+    return found
 
 
 def _can_watch(loop: asyncio.AbstractEventLoop, fd: int) -> bool:

@@ -241,8 +241,9 @@ def bind(
     formats: Sequence[int],
     values: Sequence[Buffer | None],
     result_formats: Sequence[int],
+    after: bytes = b"",
 ) -> None:
-    """Append Bind: make `portal` of `statement` with `values`.
+    """Append Bind: make `portal` of `statement` with `values`; and whole messages that go with it.
 
     `formats` and `result_formats` have one code for all, or one each; none means text.
 
@@ -256,7 +257,11 @@ def bind(
     head, tail = plan(portal, statement, tuple(formats), count, tuple(result_formats))
     if count == 1 and type(only := values[0]) is bytes:
         # One parameter is the commonest number; without the list and the loop it takes a seventh less time.
-        body = b"".join((head, _uint32(len(only)), only, tail))
+        size = len(only)
+        length = len(head) + size + len(tail) + 8
+        if length > MAX_MESSAGE_LENGTH:
+            _refuse_length(length)
+        out += b"".join((_header(_BIND, length), head, _uint32(size), only, tail, after))
     else:
         parts: list[Buffer] = [head]
         for value in values:
@@ -268,11 +273,10 @@ def bind(
                 parts += _other_value(value)
         parts.append(tail)
         body = b"".join(parts)
-    length = len(body) + 4
-    if length > MAX_MESSAGE_LENGTH:
-        _refuse_length(length)
-    out += _header(_BIND, length)
-    out += body
+        length = len(body) + 4
+        if length > MAX_MESSAGE_LENGTH:
+            _refuse_length(length)
+        out += b"".join((_header(_BIND, length), body, after))
 
 
 def _make_bind_plan(

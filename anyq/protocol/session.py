@@ -12,7 +12,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import (
     DataError,
@@ -29,10 +29,13 @@ from .backend import Authentication, FieldDescription, NoticeResponse, Notificat
 from .buffer import HEADER, LARGE_MESSAGE, LargeRow, ReceiveBuffer
 from .constants import MAX_AUTH_MESSAGE_LENGTH, MAX_MESSAGE_LENGTH, PROTOCOL_3_0, TransactionStatus
 from .constants import BackendCode as B
-from .state import ACCEPTS, TRANSITIONS, Phase
+from .state import ACCEPTS, ENDED, TRANSITIONS, Phase
 
 Fields = tuple[FieldDescription, ...]
 LoadFunctions = Sequence[Callable[[bytes], Any]]
+ReplyTaker = Callable[["ProtocolSession", "deque[Request]", bytes, int, int], int]
+"""``take(session, pending, run, pos, end)`` does what the session would do with the messages at `pos`, as far as
+they are complete and of the commonest kinds, and returns where they end."""
 RowDecoder = Callable[[bytes, int, int, LoadFunctions, "list[tuple[Any, ...]]"], int]
 """``decode(run, pos, end, loads, rows)`` appends the complete rows found at `pos` and returns where they end."""
 
@@ -43,9 +46,19 @@ _STATUS = {
     ord("T"): TransactionStatus.INTRANS,
     ord("E"): TransactionStatus.INERROR,
 }
+_IDLE = Phase.IDLE
+_BUSY = Phase.BUSY
 _NO_STATEMENT = b"_anyq_none"
 _PROTOCOL_OPTION = "_pq_."  # what names of options of the protocol begin with, in the StartupMessage
 _CACHED_DESCRIPTION = 16 * 1024  # bytes; longer row descriptions are decoded anew each time
+
+
+class Notify(NamedTuple):
+    """A notification: its channel, its payload, and the process id of the server process that sent it."""
+
+    channel: str
+    payload: str
+    pid: int
 
 
 class Waiter(Protocol):
@@ -57,7 +70,9 @@ class Waiter(Protocol):
 class Result:
     """What one statement gave: its description, its rows as far as they have come, its command tag."""
 
-    __slots__ = ("fields", "loads", "rows", "suspended", "tag")
+    tag: str | None = None
+    """The command tag, such as ``INSERT 0 1``; None until the statement is complete and for an empty query."""
+    suspended = False
 
     def __init__(self, fields: Fields | None = None, loads: LoadFunctions | None = None) -> None:
         self.fields = fields
@@ -65,9 +80,6 @@ class Result:
         self.loads = loads
         """A load function for each column; None to pass over the rows."""
         self.rows: list[tuple[Any, ...]] = []
-        self.tag: str | None = None
-        """The command tag, such as ``INSERT 0 1``; None until the statement is complete and for an empty query."""
-        self.suspended = False
 
 
 class Request:
@@ -76,61 +88,44 @@ class Request:
     :param plan: gives the load functions for a row description; called when the description arrives.
     """
 
-    __slots__ = (
-        "abandoned",
-        "at_risk",
-        "begins",
-        "cancellable",
-        "cancel_sent",
-        "current",
-        "done",
-        "doubtful",
-        "ends",
-        "error",
-        "extended",
-        "failure",
-        "known",
-        "parsed",
-        "plan",
-        "results",
-        "status_before",
-        "streaming",
-        "victim",
-        "waiter",
-    )
+    # There is one for each query, and most of this is never set: so the defaults are the class's.
+    plan: Callable[[Fields], LoadFunctions] | None = None
+    extended = True
+    current: Result | None = None
+    known: tuple[Fields, LoadFunctions | None] | None = None
+    """The description that statements bound from now on have, as far as none has been sent by the server."""
+    parsed = 0
+    """How many Parse messages have succeeded."""
+    error: Error | None = None
+    """The server's error."""
+    failure: Exception | None = None
+    """An error on this side: a value that cannot be loaded, a use that is not supported."""
+    done = False
+    streaming = 0
+    """How many rows of the result under way the one who waits wants at least; 0 to have complete results."""
+    begins = False
+    ends = False
+    """Whether it opens or ends a transaction, as far as the sender knows."""
+    doubtful = False
+    """Whether its BEGIN may not happen: a simple query with an error in its syntax is refused as a whole."""
+    abandoned = False
+    cancellable = True
+    """False for what is over in no time and should happen in any case: abandoned or not, it is not cancelled."""
+    cancel_sent = False
+    """Whether a CancelRequest was sent for it."""
+    at_risk = False
+    """Whether one was sent for a request before it when this one was on its way already."""
+    victim = False
+    """Whether it was cancelled by one that was meant for another request."""
+    status_before = TransactionStatus.UNKNOWN
+    waiter: Waiter | None = None
 
     def __init__(self, plan: Callable[[Fields], LoadFunctions] | None = None, *, extended: bool = True) -> None:
-        self.plan = plan
-        self.extended = extended
+        if plan is not None:
+            self.plan = plan
+        if not extended:
+            self.extended = False
         self.results: list[Result] = []
-        self.current: Result | None = None
-        self.known: tuple[Fields, LoadFunctions | None] | None = None
-        """The description that statements bound from now on have, as far as none has been sent by the server."""
-        self.parsed = 0
-        """How many Parse messages have succeeded."""
-        self.error: Error | None = None
-        """The server's error."""
-        self.failure: Exception | None = None
-        """An error on this side: a value that cannot be loaded, a use that is not supported."""
-        self.done = False
-        self.streaming = 0
-        """How many rows of the result under way the one who waits wants at least; 0 to have complete results."""
-        self.begins = False
-        self.ends = False
-        """Whether it opens or ends a transaction, as far as the sender knows."""
-        self.doubtful = False
-        """Whether its BEGIN may not happen: a simple query with an error in its syntax is refused as a whole."""
-        self.abandoned = False
-        self.cancellable = True
-        """False for what is over in no time and should happen in any case: abandoned or not, it is not cancelled."""
-        self.cancel_sent = False
-        """Whether a CancelRequest was sent for it."""
-        self.at_risk = False
-        """Whether one was sent for a request before it when this one was on its way already."""
-        self.victim = False
-        """Whether it was cancelled by one that was meant for another request."""
-        self.status_before = TransactionStatus.UNKNOWN
-        self.waiter: Waiter | None = None
 
     def add(self, result: Result) -> None:
         """Take a complete result."""
@@ -168,10 +163,17 @@ class ProtocolSession:
     """The state of one connection and the FIFO of its requests.
 
     :param decode_rows: the row decoder to use.
+    :param take_replies: what is faster for the commonest messages, if there is such a thing.
     :param max_message_size: bytes; a longer message is refused before any of it is kept.
     """
 
-    def __init__(self, decode_rows: RowDecoder, *, max_message_size: int = MAX_MESSAGE_LENGTH) -> None:
+    def __init__(
+        self,
+        decode_rows: RowDecoder,
+        take_replies: ReplyTaker | None = None,
+        *,
+        max_message_size: int = MAX_MESSAGE_LENGTH,
+    ) -> None:
         self.phase = Phase.STARTUP
         self.transaction_status = TransactionStatus.UNKNOWN
         self.parameters: dict[str, str] = {}
@@ -193,21 +195,24 @@ class ProtocolSession:
         self.secret_key = b""
         self.authentications: deque[Authentication] = deque()
         """What the server has asked for during the start-up; the one who answers takes it out."""
-        self.events: deque[NoticeResponse | NotificationResponse] = deque()
+        self.events: deque[NoticeResponse | Notify] = deque()
         self.outgoing = bytearray()
         """What the session itself has to say; the owner of the stream sends it before anything else."""
         self.last_words: Error | None = None
         self.refused = False
         """Whether the server's last words came before it had let us in."""
         """The error with which the server announced that it closes the connection."""
-        self._queue: deque[Request] = deque()
-        self._decode_rows = decode_rows
-        self._resynchronising = False  # ReadyForQuery counts again after the next CloseComplete
+        self.pending: deque[Request] = deque()
+        """The requests that are not done, the oldest first; for others to look at only."""
+        self.decode_rows = decode_rows
+        self._take_replies = take_replies
+        self.resynchronising = False  # ReadyForQuery counts again after the next CloseComplete
         self._buffer = ReceiveBuffer()
-        self._large: LargeRow | None = None
+        self.large: LargeRow | None = None
+        """A row with a big value that is under way: see :meth:`receive_target`."""
         self._max_message_size = max_message_size
         # Nothing large is due from a server that does not know us yet.
-        self._limit = min(MAX_AUTH_MESSAGE_LENGTH, max_message_size)
+        self.limit = min(MAX_AUTH_MESSAGE_LENGTH, max_message_size)
         self._handlers = _HANDLERS[Phase.STARTUP]
         self._reason = ""
         self._cause: BaseException | None = None
@@ -230,27 +235,24 @@ class ProtocolSession:
 
         :raises LocalProtocolError: the session has not been started, or is over.
         """
-        if self.phase is Phase.IDLE:
-            self.enter(Phase.BUSY)
+        if self.phase is _IDLE:
+            # As enter() does; this is so twice for each query, and the table allows it.
+            self.phase = _BUSY
+            self._handlers = _BUSY_HANDLERS
             request.status_before = self.transaction_status
-        elif not self._queue:
+        elif not self.pending:
             raise LocalProtocolError(f"a request cannot be sent in phase {self.phase.name}")
-        self._queue.append(request)
+        self.pending.append(request)
 
     @property
     def head(self) -> Request | None:
         """The oldest request that is not done."""
-        return self._queue[0] if self._queue else None
-
-    @property
-    def pending(self) -> Sequence[Request]:
-        """The requests that are not done, the oldest first."""
-        return self._queue
+        return self.pending[0] if self.pending else None
 
     def expects_transaction(self) -> bool:
         """Return whether a statement sent now will find a transaction open, judging by what is on its way."""
-        if self._queue:
-            for request in reversed(self._queue):
+        if self.pending:
+            for request in reversed(self.pending):
                 if request.ends:
                     return False
                 if request.begins:
@@ -259,7 +261,7 @@ class ProtocolSession:
 
     def begin_in_doubt(self) -> bool:
         """Return whether the transaction that a statement sent now would find needs a BEGIN that may not happen."""
-        for request in reversed(self._queue):
+        for request in reversed(self.pending):
             if request.ends or request.begins:
                 return request.doubtful and not request.ends
         return False
@@ -271,18 +273,18 @@ class ProtocolSession:
         self.phase = phase
         self._handlers = _HANDLERS[phase]
         if phase is Phase.STARTING:
-            self._limit = self._max_message_size
+            self.limit = self._max_message_size
 
     def fail(self, reason: str, cause: BaseException | None = None) -> None:
         """End the session: every request that is not done fails with the server's last words or with `reason`."""
         if self.phase in (Phase.CLOSED, Phase.FAILED):
             return
         self.enter(Phase.FAILED)
-        self._large = None
+        self.large = None
         self._reason = reason
         self._cause = cause
-        while self._queue:
-            self._queue.popleft().fail(self.lost())
+        while self.pending:
+            self.pending.popleft().fail(self.lost())
 
     def close(self) -> None:
         """End the session in good order; requests still under way fail."""
@@ -315,12 +317,12 @@ class ProtocolSession:
 
     def receive_target(self) -> memoryview | None:
         """Return where to receive the next bytes directly, while a big value is under way; release it after use."""
-        return None if self._large is None else self._large.target()
+        return None if self.large is None else self.large.target()
 
     def received(self, count: int) -> None:
         """Take note that `count` bytes were received into :meth:`receive_target`'s view."""
-        assert self._large is not None
-        self._large.received(count)
+        assert self.large is not None
+        self.large.received(count)
         self._end_large_row()
 
     def receive_data(self, data: bytes) -> None:
@@ -329,8 +331,8 @@ class ProtocolSession:
         :raises RemoteProtocolError: the bytes break the protocol; the session is of no use after that.
         """
         pos = 0
-        if self._large is not None:
-            pos = self._large.feed(data, 0)
+        if self.large is not None:
+            pos = self.large.feed(data, 0)
             self._end_large_row()
             # More bytes than the row had: then it is at its end.
             if pos == len(data):
@@ -339,19 +341,24 @@ class ProtocolSession:
         if run is None:
             return
         end = len(run)
+        take_replies = self._take_replies
         while end - pos >= HEADER:
+            if take_replies is not None:
+                pos = take_replies(self, self.pending, run, pos, end)
+                if end - pos < HEADER:
+                    break
             code, length = _HEADER(run, pos)
-            if code == _DATA_ROW and self._queue:
-                after = self._receive_rows(run, pos, end)
+            if code == _DATA_ROW and self.pending:
+                after = self.receive_rows(run, pos, end)
                 if after > pos:
                     pos = after
                     continue
             stop = pos + 1 + length
-            if length < 4 or length > self._limit:
+            if length < 4 or length > self.limit:
                 raise self._bad_length(code, length)
             handler = self._handlers.get(code)
             if handler is None:
-                if self.phase >= Phase.CLOSED:
+                if self.phase >= ENDED:
                     return
                 # Before any of it is kept: it would be kept for nothing.
                 raise self._unexpected(code)
@@ -374,21 +381,21 @@ class ProtocolSession:
 
     # -- rows
 
-    def _receive_rows(self, run: bytes, pos: int, end: int) -> int:
+    def receive_rows(self, run: bytes, pos: int, end: int) -> int:
         """Take the DataRow messages that are complete; return where they end."""
-        request = self._queue[0]
+        request = self.pending[0]
         result = request.current
-        if result is None or self.phase is not Phase.BUSY or result.fields is None and not request.abandoned:
+        if result is None or self.phase is not _BUSY or result.fields is None and not request.abandoned:
             return pos
         loads = result.loads
         if loads is not None:
             try:
-                return self._decode_rows(run, pos, end, loads, result.rows)
+                return self.decode_rows(run, pos, end, loads, result.rows)
             except RemoteProtocolError:
                 raise
             except Exception as error:
                 # A loader's own failure must not lose the place in the stream: drain first, raise afterwards.
-                _give_up(request, result, error)
+                give_up(request, result, error)
         while end - pos >= HEADER and run[pos] == _DATA_ROW:
             stop = pos + 1 + int.from_bytes(run[pos + 1 : pos + HEADER], "big")
             if stop > end or stop < pos + HEADER:
@@ -398,17 +405,17 @@ class ProtocolSession:
 
     def _keep(self, run: bytes, pos: int, end: int, code: int, length: int) -> None:
         if code == _DATA_ROW and length > LARGE_MESSAGE and self.phase is Phase.BUSY:
-            self._large = LargeRow(length - 4)
-            self._large.feed(run, pos + HEADER)
+            self.large = LargeRow(length - 4)
+            self.large.feed(run, pos + HEADER)
         else:
             self._buffer.keep(run, pos, 1 + length)
 
     def _end_large_row(self) -> None:
-        if self._large is None or not self._large.done:
+        if self.large is None or not self.large.done:
             return
-        values = self._large.finish()
-        self._large = None
-        request = self._queue[0]
+        values = self.large.finish()
+        self.large = None
+        request = self.pending[0]
         result = request.current
         if result is None or result.fields is None and not request.abandoned:
             raise _stray_row()
@@ -422,7 +429,7 @@ class ProtocolSession:
         try:
             row = tuple(None if v is None else load(v) for load, v in zip(loads, values, strict=True))
         except Exception as error:
-            _give_up(request, result, error)
+            give_up(request, result, error)
         else:
             result.rows.append(row)
 
@@ -432,7 +439,7 @@ class ProtocolSession:
         if self.phase is Phase.STARTUP and code not in self._handlers:
             return self._unexpected(code)
         return RemoteProtocolError(
-            f"the server sent a message {_name(code)} of {length} bytes, where 4 to {self._limit} are allowed"
+            f"the server sent a message {_name(code)} of {length} bytes, where 4 to {self.limit} are allowed"
         )
 
     def _unexpected(self, code: int) -> RemoteProtocolError:
@@ -452,7 +459,7 @@ class ProtocolSession:
     def on_notification(self, payload: bytes) -> None:
         message = backend.decode(B.NOTIFICATION_RESPONSE, payload, self.encoding)
         assert isinstance(message, NotificationResponse)
-        self.events.append(message)
+        self.events.append(Notify(message.channel, message.payload, message.pid))
 
     def on_parameter_status(self, payload: bytes) -> None:
         message = backend.decode(B.PARAMETER_STATUS, payload)
@@ -505,10 +512,10 @@ class ProtocolSession:
     # -- handlers of the replies to a request
 
     def on_parse_complete(self, payload: bytes) -> None:
-        self._queue[0].parsed += 1
+        self.pending[0].parsed += 1
 
     def on_bind_complete(self, payload: bytes) -> None:
-        request = self._queue[0]
+        request = self.pending[0]
         known = request.known
         request.current = Result() if known is None else Result(known[0], known[1])
 
@@ -517,7 +524,7 @@ class ProtocolSession:
         backend.decode(B.PARAMETER_DESCRIPTION, payload)
 
     def on_row_description(self, payload: bytes) -> None:
-        request = self._queue[0]
+        request = self.pending[0]
         fields = _fields(payload) if len(payload) > _CACHED_DESCRIPTION else _cached_fields(payload)
         loads: LoadFunctions | None = None
         if request.plan is not None:
@@ -529,7 +536,7 @@ class ProtocolSession:
         request.current = Result(fields, loads)
 
     def on_no_data(self, payload: bytes) -> None:
-        request = self._queue[0]
+        request = self.pending[0]
         request.known = None
         request.current = Result()
 
@@ -537,19 +544,19 @@ class ProtocolSession:
         raise _stray_row()
 
     def on_command_complete(self, payload: bytes) -> None:
-        request = self._queue[0]
-        if self.phase is not Phase.BUSY:
-            self.enter(Phase.BUSY)
+        request = self.pending[0]
+        if self.phase is not _BUSY:
+            self.enter(_BUSY)
         result = request.current or Result()
         result.tag = payload[:-1].decode("utf-8", "replace")
         self._complete(request, result)
 
     def on_empty_query(self, payload: bytes) -> None:
-        request = self._queue[0]
+        request = self.pending[0]
         self._complete(request, request.current or Result())
 
     def on_portal_suspended(self, payload: bytes) -> None:
-        request = self._queue[0]
+        request = self.pending[0]
         result = request.current or Result()
         result.suspended = True
         self._complete(request, result)
@@ -558,7 +565,7 @@ class ProtocolSession:
         raise RemoteProtocolError("the server answered a function call that was not made")
 
     def on_error(self, payload: bytes) -> None:
-        request = self._queue[0]
+        request = self.pending[0]
         error = _error(payload)
         if (error.diag.severity_nonlocalized or error.diag.severity) in ("FATAL", "PANIC"):
             self.last_words = error
@@ -571,23 +578,31 @@ class ProtocolSession:
             # Whether they came with the error or in a chunk before it makes no difference to the one who streams.
             request.add(request.current)
         request.current = None
-        if self.phase is not Phase.BUSY:
-            self.enter(Phase.BUSY)
+        if self.phase is not _BUSY:
+            self.enter(_BUSY)
 
     def on_close_complete(self, payload: bytes) -> None:
         # Nothing is expected of those before a COPY.
-        self._resynchronising = False
+        self.resynchronising = False
 
     def on_ready(self, payload: bytes) -> None:
-        self.transaction_status = status = _status(payload)
-        if self._resynchronising:
-            return
-        request = self._queue.popleft()
-        request.current = None
-        if self._queue:
-            self._queue[0].status_before = status
+        status = _status(payload)
+        if self.resynchronising:
+            self.transaction_status = status
         else:
-            self.enter(Phase.IDLE)
+            self.end_request(self.pending, status)
+
+    def end_request(self, pending: deque[Request], status: TransactionStatus) -> None:
+        """Take note that the head of `pending` is done."""
+        self.transaction_status = status
+        request = pending.popleft()
+        request.current = None
+        if pending:
+            pending[0].status_before = status
+        else:
+            # As enter() does; this is so twice for each query, and the table allows it.
+            self.phase = _IDLE
+            self._handlers = _IDLE_HANDLERS
             self.strays = 0  # a server that is idle ignores them
         request.finish()
 
@@ -599,9 +614,9 @@ class ProtocolSession:
     # -- COPY: not asked for by any request, so it is brought to its end
 
     def on_copy_in(self, payload: bytes) -> None:
-        request = self._queue[0]
+        request = self.pending[0]
         self._refuse_copy(request, "FROM STDIN")
-        if len(self._queue) > 1:
+        if len(self.pending) > 1:
             # The server takes the next request for data, and then has lost its place in the stream.
             self.fail(
                 "the connection had to be closed: a COPY FROM STDIN was run by execute() while other statements were "
@@ -617,14 +632,14 @@ class ProtocolSession:
             frontend.sync(self.outgoing)
             frontend.close(self.outgoing, b"S", _NO_STATEMENT)
             frontend.sync(self.outgoing)
-            self._resynchronising = True
+            self.resynchronising = True
 
     def on_copy_out(self, payload: bytes) -> None:
-        self._refuse_copy(self._queue[0], "TO STDOUT")
+        self._refuse_copy(self.pending[0], "TO STDOUT")
         self.enter(Phase.COPY_OUT)
 
     def on_copy_both(self, payload: bytes) -> None:
-        self._refuse_copy(self._queue[0], "BOTH")
+        self._refuse_copy(self.pending[0], "BOTH")
         self.enter(Phase.COPY_BOTH)
         frontend.copy_done(self.outgoing)
 
@@ -645,7 +660,8 @@ def show_version(version: int) -> str:
     return f"{version >> 16}.{version & 0xFFFF}"
 
 
-def _give_up(request: Request, result: Result, error: Exception) -> None:
+def give_up(request: Request, result: Result, error: Exception) -> None:
+    """Take note that rows could not be loaded: the rest of the result is passed over, and the request fails."""
     if isinstance(error, struct.error):
         cause, error = error, DataError(f"a value of the result has not the length that its type has: {error}")
         error.__cause__ = cause
@@ -692,3 +708,5 @@ _HANDLERS: dict[Phase, dict[int, Callable[[ProtocolSession, bytes], None]]] = {
     phase: {int(code): getattr(ProtocolSession, name) for code, name in accepted.items()}
     for phase, accepted in ACCEPTS.items()
 }
+_IDLE_HANDLERS = _HANDLERS[_IDLE]
+_BUSY_HANDLERS = _HANDLERS[_BUSY]

@@ -41,6 +41,10 @@ class Phase(IntEnum):
     FAILED = auto()
 
 
+ENDED: Final = Phase.CLOSED
+"""From this phase on nothing can be sent or received. (A name of its own, as looking an enum's member up takes longer
+than the comparison.)"""
+
 _ANYTIME: Final[dict[int, str]] = {
     B.NOTICE_RESPONSE: "on_notice",
     B.PARAMETER_STATUS: "on_parameter_status",

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyq._accel import decode_rows
+from anyq._accel import decode_rows, python, take_replies
 from anyq.errors import (
     AdminShutdown,
     Error,
@@ -59,7 +59,7 @@ def wire(*messages: be.BackendMessage) -> bytes:
 
 def started(**kwargs: Any) -> ProtocolSession:
     """A session that is ready for requests."""
-    proto = ProtocolSession(decode_rows, **kwargs)
+    proto = ProtocolSession(decode_rows, take_replies, **kwargs)
     proto.start({"user": "test"})
     proto.outgoing.clear()
     proto.receive_data(wire(be.AuthenticationOk(), be.BackendKeyData(7, b"1234"), IDLE))
@@ -136,7 +136,7 @@ class Bell:
 
 
 def test_the_start() -> None:
-    proto = ProtocolSession(decode_rows)
+    proto = ProtocolSession(decode_rows, take_replies)
     assert proto.phase is Phase.STARTUP
     proto.start({"user": "me", "database": "db"})
     assert sent(proto, started=False) == [fm.Startup(196608, {"user": "me", "database": "db"})]
@@ -154,7 +154,7 @@ def test_the_start() -> None:
 
 @pytest.mark.parametrize("newest", [PROTOCOL_3_0, 0])
 def test_the_version_that_the_server_speaks(newest: int) -> None:
-    proto = ProtocolSession(decode_rows)
+    proto = ProtocolSession(decode_rows, take_replies)
     proto.start({"user": "me", "_pq_.new": "1", "_pq_.known": "1"}, PROTOCOL_3_2)
     assert proto.protocol_version == PROTOCOL_3_2
     feed(proto, wire(be.NegotiateProtocolVersion(newest, ("_pq_.new",)), be.AuthenticationOk(), IDLE))
@@ -173,7 +173,7 @@ def test_the_version_that_the_server_speaks(newest: int) -> None:
     ],
 )
 def test_a_negotiation_that_makes_no_sense(newest: int, unknown: tuple[str, ...], text: str) -> None:
-    proto = ProtocolSession(decode_rows)
+    proto = ProtocolSession(decode_rows, take_replies)
     proto.start({"user": "me", "_pq_.new": "1"}, PROTOCOL_3_2)
     with pytest.raises(RemoteProtocolError, match=text):
         feed(proto, wire(be.NegotiateProtocolVersion(newest, unknown)))
@@ -181,7 +181,7 @@ def test_a_negotiation_that_makes_no_sense(newest: int, unknown: tuple[str, ...]
 
 @pytest.mark.parametrize("before", [(), (be.AuthenticationCleartextPassword(),), (be.AuthenticationOk(),)])
 def test_a_refusal_is_the_last_word(before: tuple[be.BackendMessage, ...]) -> None:
-    proto = ProtocolSession(decode_rows)
+    proto = ProtocolSession(decode_rows, take_replies)
     proto.start({"user": "me"})
     feed(proto, wire(*before, be.ErrorResponse({**SHUTDOWN, "C": "28P01", "M": "wrong password"})))
     assert proto.last_words is not None
@@ -193,7 +193,7 @@ def test_a_refusal_is_the_last_word(before: tuple[be.BackendMessage, ...]) -> No
 
 
 def test_a_server_that_closes_at_once() -> None:
-    proto = ProtocolSession(decode_rows)
+    proto = ProtocolSession(decode_rows, take_replies)
     proto.start({"user": "me"})
     proto.receive_eof()
     assert "check that host and port" in str(proto.lost())
@@ -212,14 +212,14 @@ def test_a_server_that_closes_at_once() -> None:
     ],
 )
 def test_a_server_that_is_no_postgresql(data: bytes) -> None:
-    proto = ProtocolSession(decode_rows)
+    proto = ProtocolSession(decode_rows, take_replies)
     proto.start({"user": "me"})
     with pytest.raises(RemoteProtocolError, match="check host and port"):
         proto.receive_data(data)
 
 
 def test_nothing_can_be_asked_before_the_start_and_after_the_end() -> None:
-    proto = ProtocolSession(decode_rows)
+    proto = ProtocolSession(decode_rows, take_replies)
     with pytest.raises(LocalProtocolError, match="STARTUP"):
         proto.enqueue(Request())
     proto.close()
@@ -421,7 +421,8 @@ def test_reports_come_at_any_time() -> None:
     proto.enqueue(request)
     feed(proto, wire(columns("x"), notification, be.DataRow((b"1",)), be.ParameterStatus("a", "2"), notice))
     feed(proto, wire(be.DataRow((b"2",)), be.CommandComplete("SELECT 2"), notification, IDLE))
-    assert list(proto.events) == [notice, notification, notification, notice, notification]
+    notify = session.Notify("chan", "pay", 5)
+    assert list(proto.events) == [notice, notify, notify, notice, notify]
     assert proto.parameters == {"a": "2"}
     assert proto.parameters_version == version + 2
     assert request.results[0].rows == [(b"1",), (b"2",)]
@@ -763,6 +764,41 @@ def test_any_conversation_in_any_pieces(
     assert pictures[0] == pictures[1]
 
 
+@pytest.mark.skipif(take_replies is None, reason="there is only one implementation")
+@settings(deadline=None)
+@given(
+    replies=st.lists(answers(), min_size=1, max_size=3),
+    # A byte in the headers is more often what matters than one anywhere.
+    damage=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=2),
+    sizes=st.lists(st.integers(1, 80), min_size=1, max_size=6),
+    extended=st.booleans(),
+)
+def test_both_implementations_understand_alike(
+    replies: list[list[be.BackendMessage]], damage: list[tuple[int, int]], sizes: list[int], extended: bool
+) -> None:
+    data = bytearray(wire(*[message for reply in replies for message in reply]))
+    for where, value in damage:
+        data[where % len(data)] = value
+    pictures = []
+    for implementation in ((python.decode_rows, None), (decode_rows, take_replies)):
+        requests = [rows_request(extended=extended) for _ in replies]
+        if extended:
+            requests[0].known = columns("a").fields, [bytes]
+        proto = ProtocolSession(*implementation)
+        proto.start({"user": "test"})
+        proto.receive_data(wire(be.AuthenticationOk(), IDLE))
+        for request in requests:
+            proto.enqueue(request)
+        error = None
+        try:
+            feed(proto, bytes(data), sizes)
+        except (RemoteProtocolError, LocalProtocolError) as raised:
+            error = type(raised), str(raised)
+        pictures.append((error, picture(proto, requests)))
+    assert pictures[0] == pictures[1]
+
+
+
 # -- large rows as they are
 
 
@@ -842,7 +878,7 @@ def message(code: int, payload: bytes = b"", length: int | None = None) -> bytes
 
 def in_phase(phase: Phase) -> ProtocolSession:
     if phase in (Phase.STARTUP, Phase.AUTHENTICATING, Phase.STARTING):
-        proto = ProtocolSession(decode_rows)
+        proto = ProtocolSession(decode_rows, take_replies)
         proto.start({"user": "x"})
         if phase is Phase.AUTHENTICATING:
             feed(proto, wire(be.AuthenticationCleartextPassword()))

@@ -1,0 +1,244 @@
+"""The compiled twin of the messages that every query has: its Bind, and the common replies.
+
+Whatever is not common, or wrong, is left to the functions in Python, so that there is one place that says what it means
+and which error it is.
+"""
+
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.list cimport PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport int32_t, uint32_t
+from libc.string cimport memchr, memcpy
+
+from ..errors import RemoteProtocolError
+from ..protocol import constants, frontend, session
+
+cdef object Result = session.Result
+cdef object bind_in_python = frontend.bind
+cdef Py_ssize_t MAX_MESSAGE_LENGTH = constants.MAX_MESSAGE_LENGTH
+cdef Py_ssize_t MAX_PARAMETERS = constants.MAX_PARAMETERS
+cdef Py_ssize_t MAX_COLUMNS = constants.MAX_COLUMNS
+cdef object BUSY = session.Phase.BUSY
+cdef object IDLE = constants.TransactionStatus.IDLE
+cdef object IN_TRANSACTION = constants.TransactionStatus.INTRANS
+cdef object IN_ERROR = constants.TransactionStatus.INERROR
+cdef object IDLE_PHASE = session.Phase.IDLE
+cdef object give_up = session.give_up
+cdef object Notify = session.Notify
+cdef object new_tuple = tuple.__new__
+
+
+cdef inline uint32_t get_uint32(const unsigned char *data) noexcept nogil:
+    return (<uint32_t>data[0] << 24) | (<uint32_t>data[1] << 16) | (<uint32_t>data[2] << 8) | data[3]
+
+
+cdef inline char *put_uint32(char *to, Py_ssize_t number) noexcept nogil:
+    to[0] = <char>(number >> 24)
+    to[1] = <char>(number >> 16)
+    to[2] = <char>(number >> 8)
+    to[3] = <char>number
+    return to + 4
+
+
+cdef inline char *put_uint16(char *to, Py_ssize_t number) noexcept nogil:
+    to[0] = <char>(number >> 8)
+    to[1] = <char>number
+    return to + 2
+
+
+cdef inline char *put_bytes(char *to, bytes data) noexcept:
+    memcpy(to, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+    return to + PyBytes_GET_SIZE(data)
+
+
+# -- Bind
+
+cdef inline Py_ssize_t size_of(object sequence) noexcept:
+    """Return the length of a list or tuple, -1 for anything else."""
+    if PyList_CheckExact(sequence):
+        return PyList_GET_SIZE(sequence)
+    return PyTuple_GET_SIZE(sequence) if PyTuple_CheckExact(sequence) else -1
+
+
+cdef inline object item_of(object sequence, Py_ssize_t i):
+    return <object>(PyList_GET_ITEM(sequence, i) if PyList_CheckExact(sequence) else PyTuple_GET_ITEM(sequence, i))
+
+
+cdef inline bint are_formats(object sequence, Py_ssize_t count) except -1:
+    cdef Py_ssize_t i
+    for i in range(count):
+        item = item_of(sequence, i)
+        if type(item) is not int or item not in (0, 1):
+            return False
+    return True
+
+
+def bind(
+    bytearray out not None,
+    bytes portal not None,
+    bytes statement not None,
+    formats,
+    values,
+    result_formats,
+    bytes after not None=b"",
+):
+    cdef Py_ssize_t count = size_of(values), codes = size_of(formats), results = size_of(result_formats)
+    cdef Py_ssize_t size, i, old
+    cdef char *to
+    if (
+        0 <= count <= MAX_PARAMETERS
+        and (0 <= codes <= 1 or codes == count)
+        and 0 <= results <= MAX_COLUMNS
+        and are_formats(formats, codes)
+        and are_formats(result_formats, results)
+        and not memchr(PyBytes_AS_STRING(portal), 0, PyBytes_GET_SIZE(portal))
+        and not memchr(PyBytes_AS_STRING(statement), 0, PyBytes_GET_SIZE(statement))
+    ):
+        size = 12 + PyBytes_GET_SIZE(portal) + PyBytes_GET_SIZE(statement) + 2 * codes + 4 * count + 2 * results
+        for i in range(count):
+            value = item_of(values, i)
+            if PyBytes_CheckExact(value):
+                size += PyBytes_GET_SIZE(value)
+            elif value is not None:
+                break
+        else:
+            if size <= MAX_MESSAGE_LENGTH:
+                old = PyByteArray_GET_SIZE(out)
+                PyByteArray_Resize(out, old + 1 + size + PyBytes_GET_SIZE(after))
+                to = PyByteArray_AS_STRING(out) + old
+                to[0] = b"B"
+                to = put_uint32(to + 1, size)
+                to = put_bytes(to, portal)
+                to[0] = 0
+                to = put_bytes(to + 1, statement)
+                to[0] = 0
+                to = put_uint16(to + 1, codes)
+                for i in range(codes):
+                    to = put_uint16(to, item_of(formats, i))
+                to = put_uint16(to, count)
+                for i in range(count):
+                    value = item_of(values, i)
+                    if value is None:
+                        to = put_uint32(to, -1)
+                    else:
+                        to = put_uint32(to, PyBytes_GET_SIZE(value))
+                        to = put_bytes(to, <bytes>value)
+                to = put_uint16(to, results)
+                for i in range(results):
+                    to = put_uint16(to, item_of(result_formats, i))
+                put_bytes(to, after)
+                return
+    bind_in_python(out, portal, statement, formats, values, result_formats, after)
+
+
+# -- replies
+
+cdef object notification(const unsigned char *data, Py_ssize_t size):
+    """Return what a NotificationResponse says, None if it is broken."""
+    cdef const unsigned char *end = data + size
+    cdef const unsigned char *channel = data + 4
+    cdef const unsigned char *payload
+    cdef const unsigned char *stop
+    if size < 6:
+        return None
+    payload = <const unsigned char *>memchr(channel, 0, end - channel)
+    if payload == NULL:
+        return None
+    payload += 1
+    stop = <const unsigned char *>memchr(payload, 0, end - payload)
+    if stop != end - 1:
+        return None
+    return new_tuple(
+        Notify,
+        (
+            PyUnicode_DecodeUTF8(<const char *>channel, payload - 1 - channel, "replace"),
+            PyUnicode_DecodeUTF8(<const char *>payload, stop - payload, "replace"),
+            <int32_t>get_uint32(data),
+        ),
+    )
+
+
+def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_t end):
+    """Take the complete messages from `pos` on that successful statements are answered with, and notifications.
+
+    :return: where something else begins, or is not complete.
+    """
+    cdef const unsigned char *data = <const unsigned char *>PyBytes_AS_STRING(run)
+    cdef unsigned char code
+    cdef Py_ssize_t length, stop, limit = session.limit
+    cdef bint at_end
+    if pos < 0 or end > PyBytes_GET_SIZE(run):
+        raise IndexError(f"messages from {pos} to {end} in {PyBytes_GET_SIZE(run)} bytes")
+    while True:
+        request = result = None
+        phase = session.phase
+        if phase is BUSY and pending:
+            request = pending[0]
+            result = request.current
+        elif phase is not IDLE_PHASE:
+            return pos
+        at_end = False
+        while not at_end:
+            if end - pos < 5:
+                return pos
+            code = data[pos]
+            length = get_uint32(data + pos + 1)
+            if length < 4 or length >= end - pos or length > limit:
+                return pos
+            stop = pos + 1 + length
+            if code == b"A":
+                event = notification(data + pos + 5, length - 4)
+                if event is None or session.encoding != "utf-8":
+                    return pos
+                session.events.append(event)
+            elif request is None:
+                return pos
+            elif code == b"D":
+                if result is None:
+                    return pos
+                loads = result.loads
+                if loads is None or result.fields is None:
+                    stop = session.receive_rows(run, pos, end)
+                else:
+                    try:
+                        stop = session.decode_rows(run, pos, end, loads, result.rows)
+                    except RemoteProtocolError:
+                        raise
+                    except Exception as error:
+                        give_up(request, result, error)
+                        stop = session.receive_rows(run, pos, end)
+                if stop <= pos:
+                    return pos
+            elif code == b"2":
+                known = request.known
+                result = Result() if known is None else Result((<tuple?>known)[0], (<tuple?>known)[1])
+                request.current = result
+            elif code == b"C":
+                if result is None or length == 4:
+                    return pos
+                result.tag = PyUnicode_DecodeUTF8(<const char *>data + pos + 5, length - 5, "replace")
+                request.current = None
+                if not request.abandoned:
+                    request.add(result)
+                result = None
+            elif code == b"1":
+                request.parsed += 1
+            elif code == b"Z":
+                if length != 5 or session.resynchronising:
+                    return pos
+                code = data[pos + 5]
+                if code == b"I":
+                    status = IDLE
+                elif code == b"T":
+                    status = IN_TRANSACTION
+                elif code == b"E":
+                    status = IN_ERROR
+                else:
+                    return pos
+                session.end_request(pending, status)
+                at_end = True
+            else:
+                return pos
+            pos = stop
