@@ -134,6 +134,9 @@ class Portal:
 
     async def _run_worker(self, worker: Worker) -> None:
         self._workers.add(worker)
+        if self._failure is not None:
+            # The others were told to end before this one was there.
+            worker.end_now()
         try:
             await worker.run()
         finally:
