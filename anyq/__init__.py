@@ -49,6 +49,7 @@ from .errors import (
 from .listener import AsyncListener, Gap, listen
 from .postgres import adapters
 from .protocol.constants import TransactionStatus
+from .protocol.verifiers import encrypt_password
 from .sync import (
     ClientCursor,
     Connection,
@@ -123,6 +124,7 @@ __all__ = [
     "adapters",
     "apilevel",
     "connect",
+    "encrypt_password",
     "errors",
     "listen",
     "paramstyle",

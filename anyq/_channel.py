@@ -9,12 +9,29 @@ Knows: bytes in, bytes out. Must not know: sockets, event loops, the wire protoc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-__all__ = ["Buffer", "Channel"]
+__all__ = ["Buffer", "Channel", "TlsState"]
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsState:
+    """What was negotiated with the server."""
+
+    attributes: Mapping[str, str]
+    """The facts by the names that libpq's PQsslAttribute() has for them."""
+    certificate: bytes | None
+    """The server's, in DER."""
+    verified: bool
+    """Whether the certificate was checked against trusted ones."""
+    certificate_requested: bool
+    """Whether the server asked for ours, where that is watched."""
+    certificate_sent: bool = False
+    """Whether it was asked for, and there was one."""
 
 
 class Channel(ABC):
@@ -22,6 +39,9 @@ class Channel(ABC):
 
     closes_at_once = True
     """Whether `close_now()` is all there is to do; otherwise `aclose()` must be awaited, sooner or later."""
+
+    tls: TlsState | None = None
+    """What TLS has negotiated; None in clear. Of TLS in a stream of the caller's nothing is known."""
 
     @abstractmethod
     def try_send(self, data: Buffer) -> int:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from .errors import ProgrammingError
 
-__all__ = ["KEYWORDS", "SPACE", "Keyword", "parse_conninfo", "unknown_keyword"]
+__all__ = ["KEYWORDS", "SPACE", "Keyword", "is_encodable", "keyword_hint", "parse_conninfo", "unknown_keyword"]
 
 
 class Keyword(NamedTuple):
@@ -25,16 +25,22 @@ class Keyword(NamedTuple):
 
     envvar: str | None = None
     neutral: tuple[str, ...] = ()
-    """For a keyword that is not implemented yet, the values that mean what happens anyway."""
+    """For a keyword that is not implemented, the values that mean what happens anyway."""
     implemented: bool = False
     secret: bool = False
+    reason: str = "is not supported yet"
+    """For a keyword that is not implemented, why it is refused: the end of a sentence about it."""
 
 
 def _done(envvar: str | None = None, *, secret: bool = False) -> Keyword:
     return Keyword(envvar, implemented=True, secret=secret)
 
 
-# Every keyword of PostgreSQL 18's libpq, in the order of its documentation.
+_GSS = "is about GSSAPI (Kerberos), which anyq does not have"
+_OAUTH = "is about OAuth, which anyq does not have"
+_REPLICATION = "asks for a replication connection, which anyq does not have"
+
+# Every keyword of PostgreSQL 18's libpq, in the order of its documentation, and "servicefile" of 19's.
 KEYWORDS: Mapping[str, Keyword] = {
     "host": _done("PGHOST"),
     "hostaddr": _done("PGHOSTADDR"),
@@ -42,9 +48,9 @@ KEYWORDS: Mapping[str, Keyword] = {
     "dbname": _done("PGDATABASE"),
     "user": _done("PGUSER"),
     "password": _done("PGPASSWORD", secret=True),
-    "passfile": Keyword("PGPASSFILE"),
-    "require_auth": Keyword("PGREQUIREAUTH"),
-    "channel_binding": Keyword("PGCHANNELBINDING", ("prefer", "disable")),
+    "passfile": _done("PGPASSFILE"),
+    "require_auth": _done("PGREQUIREAUTH"),
+    "channel_binding": _done("PGCHANNELBINDING"),
     "connect_timeout": _done("PGCONNECT_TIMEOUT"),
     "client_encoding": _done("PGCLIENTENCODING"),
     "options": _done("PGOPTIONS"),
@@ -55,37 +61,38 @@ KEYWORDS: Mapping[str, Keyword] = {
     "keepalives_interval": _done(),
     "keepalives_count": _done(),
     "tcp_user_timeout": _done(),
-    "replication": Keyword(None, ("false", "off", "no", "0")),
-    "gssencmode": Keyword("PGGSSENCMODE", ("disable", "prefer")),
+    "replication": Keyword(None, ("false", "off", "no", "0"), reason=_REPLICATION),
+    "gssencmode": Keyword("PGGSSENCMODE", ("disable", "prefer"), reason=_GSS),
     "sslmode": _done("PGSSLMODE"),
-    "sslnegotiation": Keyword("PGSSLNEGOTIATION", ("postgres",)),
-    "sslcompression": Keyword("PGSSLCOMPRESSION", ("0",)),
-    "sslcert": Keyword("PGSSLCERT"),
-    "sslkey": Keyword("PGSSLKEY"),
-    "sslkeylogfile": Keyword(),
-    "sslpassword": Keyword(secret=True),
-    "sslcertmode": Keyword("PGSSLCERTMODE", ("allow", "disable")),
-    "sslrootcert": Keyword("PGSSLROOTCERT"),
-    "sslcrl": Keyword("PGSSLCRL"),
-    "sslcrldir": Keyword("PGSSLCRLDIR"),
-    "sslsni": Keyword("PGSSLSNI", ("0", "1")),
-    "requirepeer": Keyword("PGREQUIREPEER"),
-    "ssl_min_protocol_version": Keyword("PGSSLMINPROTOCOLVERSION", ("TLSv1.2",)),
-    "ssl_max_protocol_version": Keyword("PGSSLMAXPROTOCOLVERSION"),
-    "min_protocol_version": Keyword("PGMINPROTOCOLVERSION", ("3.0",)),
-    "max_protocol_version": Keyword("PGMAXPROTOCOLVERSION"),
-    "krbsrvname": Keyword("PGKRBSRVNAME", ("postgres",)),
-    "gsslib": Keyword("PGGSSLIB"),
-    "gssdelegation": Keyword("PGGSSDELEGATION", ("0",)),
-    "scram_client_key": Keyword(secret=True),
-    "scram_server_key": Keyword(secret=True),
-    "service": Keyword("PGSERVICE"),
-    "target_session_attrs": Keyword("PGTARGETSESSIONATTRS", ("any",)),
-    "load_balance_hosts": Keyword("PGLOADBALANCEHOSTS", ("disable",)),
-    "oauth_issuer": Keyword(),
-    "oauth_client_id": Keyword(),
-    "oauth_client_secret": Keyword(secret=True),
-    "oauth_scope": Keyword(),
+    "sslnegotiation": _done("PGSSLNEGOTIATION"),
+    "sslcompression": _done("PGSSLCOMPRESSION"),
+    "sslcert": _done("PGSSLCERT"),
+    "sslkey": _done("PGSSLKEY"),
+    "sslkeylogfile": _done(),
+    "sslpassword": _done(secret=True),
+    "sslcertmode": _done("PGSSLCERTMODE"),
+    "sslrootcert": _done("PGSSLROOTCERT"),
+    "sslcrl": _done("PGSSLCRL"),
+    "sslcrldir": _done("PGSSLCRLDIR"),
+    "sslsni": _done("PGSSLSNI"),
+    "requirepeer": _done("PGREQUIREPEER"),
+    "ssl_min_protocol_version": _done("PGSSLMINPROTOCOLVERSION"),
+    "ssl_max_protocol_version": _done("PGSSLMAXPROTOCOLVERSION"),
+    "min_protocol_version": _done("PGMINPROTOCOLVERSION"),
+    "max_protocol_version": _done("PGMAXPROTOCOLVERSION"),
+    "krbsrvname": Keyword("PGKRBSRVNAME", ("postgres",), reason=_GSS),
+    "gsslib": Keyword("PGGSSLIB", reason=_GSS),
+    "gssdelegation": Keyword("PGGSSDELEGATION", ("0",), reason=_GSS),
+    "scram_client_key": _done(secret=True),
+    "scram_server_key": _done(secret=True),
+    "service": _done("PGSERVICE"),
+    "servicefile": _done("PGSERVICEFILE"),
+    "target_session_attrs": _done("PGTARGETSESSIONATTRS"),
+    "load_balance_hosts": _done("PGLOADBALANCEHOSTS"),
+    "oauth_issuer": Keyword(reason=_OAUTH),
+    "oauth_client_id": Keyword(reason=_OAUTH),
+    "oauth_client_secret": Keyword(secret=True, reason=_OAUTH),
+    "oauth_scope": Keyword(reason=_OAUTH),
 }
 
 # Names that people use for a keyword and that look too different from it to be found by spelling.
@@ -120,14 +127,19 @@ def unknown_keyword(name: str, *, show: bool = True) -> ProgrammingError:
 
     :param show: whether the name is certainly not a piece of a password.
     """
-    similar = _ALIASES.get(name) or next(iter(difflib.get_close_matches(name, KEYWORDS, 1)), None)
-    hint = f"did you mean {similar!r}?" if similar else "the keywords are those of libpq"
+    hint = keyword_hint(name)
     if show:
         return ProgrammingError(f"unknown connection option {name!r}: {hint}")
     return ProgrammingError(
         f"unknown connection option after a password: {hint} (It is not shown, as it may be a part of the "
         "password: quote that in a connection string, percent-encode it in a URI.)"
     )
+
+
+def keyword_hint(name: str) -> str:
+    """Return what to say about a keyword that does not exist, without the name itself."""
+    similar = _ALIASES.get(name) or next(iter(difflib.get_close_matches(name, KEYWORDS, 1)), None)
+    return f"did you mean {similar!r}?" if similar else "the keywords are those of libpq"
 
 
 def _add(options: dict[str, str], keyword: str, value: str) -> None:
@@ -300,8 +312,24 @@ def _percent_decode(text: str, what: str) -> str:
         raise ProgrammingError(
             f"{what} of the connection URI has a %00 in it: NUL characters are not possible"
         )
+    decoded = _decode(raw)
+    if decoded is None:
+        raise ProgrammingError(f"{what} of the connection URI is not UTF-8 after percent-decoding")
+    return decoded
+
+
+# Not where it is needed: an error that is raised in an except block keeps the first one, and so the password.
+def _decode(raw: bytes) -> str | None:
     try:
         return raw.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        # Without the cause: it holds the bytes, which may be a password.
-        raise ProgrammingError(f"{what} of the connection URI is not UTF-8 after percent-decoding") from None
+        return None
+
+
+def is_encodable(text: str) -> bool:
+    """Return whether a text has no lone surrogates, which PostgreSQL would not take."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

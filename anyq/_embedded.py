@@ -100,10 +100,17 @@ class EmbeddedServer:
     :param tcp: also listen on a free port of 127.0.0.1, where the superuser needs its password.
     :param settings: more lines for postgresql.conf.
     :param hba: lines that come before the usual ones in pg_hba.conf.
+    :param bindir: the folder of another PostgreSQL's programs, to run those instead of the package's.
     """
 
     def __init__(
-        self, *, major: int = 18, tcp: bool = False, settings: Mapping[str, str] | None = None, hba: str = ""
+        self,
+        *,
+        major: int = 18,
+        tcp: bool = False,
+        settings: Mapping[str, str] | None = None,
+        hba: str = "",
+        bindir: Path | None = None,
     ) -> None:
         self.user = "postgres"
         self.password = secrets.token_hex(16)
@@ -114,7 +121,7 @@ class EmbeddedServer:
         self._account = _unprivileged_account()
         self._started_before = False
         self._watchdog: subprocess.Popen[bytes] | None = None
-        bindir = find_bindir(major)
+        bindir = bindir or find_bindir(major)
         self._workdir = _make_workdir(private=self._account is None)
         try:
             self.datadir = self._workdir / "data"

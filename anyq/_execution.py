@@ -283,6 +283,20 @@ def went_stale(request: StatementRequest) -> bool:
     return isinstance(error, InvalidSqlStatementName)
 
 
+def with_advice(error: Error, statements: PreparedStatements) -> Error:
+    """Return the server's error, with a hint if it says that a statement is gone which was prepared for us."""
+    if isinstance(error, InvalidSqlStatementName) and statements.prefix.decode() in str(error):
+        return error_from_fields({**error.diag.fields, "H": _LOST_STATEMENT})
+    return error
+
+
+_LOST_STATEMENT = (
+    "The statement was prepared on another server connection, as it happens behind a pooler in transaction mode: "
+    "connect with prepare_threshold=None, or have the pooler keep prepared statements (max_prepared_statements of "
+    "PgBouncer)."
+)
+
+
 def had_own_transaction(request: Request) -> bool:
     """Return whether no transaction was open before the request, so that its failure took nothing else with it."""
     return request.status_before is TransactionStatus.IDLE

@@ -104,7 +104,7 @@ class ConnectionInfo:
 
     @property
     def password(self) -> str:
-        """The password that was given; empty if none was."""
+        """The password that was given; empty if none was, or a function that gives it."""
         return self._options.password or ""
 
     @property
@@ -126,7 +126,7 @@ class ConnectionInfo:
             parameters["options"] = self.options
         if self._options.application_name:
             parameters["application_name"] = self._options.application_name
-        return parameters
+        return {**parameters, **self._options.tls.keywords()}
 
     @property
     def transaction_status(self) -> TransactionStatus:
@@ -163,6 +163,26 @@ class ConnectionInfo:
     def full_protocol_version(self) -> int:
         """The same as :attr:`protocol_version`."""
         return self.protocol_version
+
+    @property
+    def ssl_in_use(self) -> bool:
+        """Whether the connection uses TLS; of a stream of the caller's nothing is known, which counts as no."""
+        return self._conn.wire.channel.tls is not None
+
+    @property
+    def ssl_attribute_names(self) -> list[str]:
+        """The names that :meth:`ssl_attribute` knows of this connection; empty without TLS."""
+        tls = self._conn.wire.channel.tls
+        return [] if tls is None else [*tls.attributes]
+
+    def ssl_attribute(self, name: str) -> str | None:
+        """Return a fact about the TLS in use, by libpq's names (manual, PQsslAttribute); None without TLS.
+
+        ``library`` is "OpenSSL", ``protocol`` such as "TLSv1.3", ``cipher`` OpenSSL's name, ``key_bits`` a number,
+        ``compression`` "on" or "off", ``alpn`` the protocol agreed on, "postgresql" or nothing.
+        """
+        tls = self._conn.wire.channel.tls
+        return None if tls is None else tls.attributes.get(name)
 
     @property
     def encoding(self) -> str:

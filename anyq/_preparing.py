@@ -19,10 +19,14 @@ arrives was parsed after it, and outlives it.
 
 PostgreSQL manual: "PREPARE", "Message Flow / Extended Query". Prepared statements are not transactional: they
 survive a rollback, and nothing needs to be forgotten for one.
+
+Names are unique among connections too: behind a pooler in transaction mode a connection meets statements that others
+have prepared, and one of the same name would be run in place of its own.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections import OrderedDict
 from typing import Any
 
@@ -58,9 +62,11 @@ class Entry:
 class PreparedStatements:
     """The statement cache of one connection."""
 
-    __slots__ = ("_clock", "_counts", "_entries", "_serial", "prepare_threshold", "prepared_max")
+    __slots__ = ("_clock", "_counts", "_entries", "_serial", "prefix", "prepare_threshold", "prepared_max")
 
     def __init__(self, prepare_threshold: int | None = 5, prepared_max: int | None = 100) -> None:
+        #: What the names of this connection's statements begin with.
+        self.prefix = f"_anyq_{secrets.token_hex(4)}_".encode()
         #: How many times a statement is run before it is prepared: 0 prepares the first time, None never
         #: prepares. May be changed at any time.
         self.prepare_threshold = prepare_threshold
@@ -104,7 +110,7 @@ class PreparedStatements:
                 self._count(key, count + 1)
                 return None
             del self._counts[key]
-        entry = Entry(key, b"_anyq_%d" % self._serial)
+        entry = Entry(key, b"%b%d" % (self.prefix, self._serial))
         self._serial += 1
         self._entries[key] = entry
         return entry

@@ -9,7 +9,8 @@ format: the bound `dump`, the oid, the wire format. Where the class does not dec
 magnitude, a list by its items) the plan has a `get_key`, and the plans by key hang on it.
 `Transformer.get_load_function` hands out the bound `load` of a loader, which the decoder of rows then calls
 for each value; so the work of a loader that is one C function (`int`, `bytes.decode`) runs without a Python
-frame. All of it is dropped when the map changes.
+frame. Where the compiled path is in use, it replaces these functions with its own (`anyq._accel`). All of it is
+dropped when the map changes.
 """
 
 from __future__ import annotations

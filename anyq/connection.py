@@ -6,9 +6,12 @@ know messages, sockets or types.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
+import ssl
 from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, cast, overload
 
@@ -17,16 +20,15 @@ import anyio.abc
 import anyio.to_thread
 from typing_extensions import Self, TypeVar
 
-from . import conninfo as _conninfo
 from ._execution import Executor
 from ._info import ConnectionInfo, python_codec
 from ._notifies import AsyncNotifies
-from ._opening import open_session
+from ._opening import Dial, open_session, prepare
 from ._settings import TransactionSettings
 from ._subscription import BUFFER_SIZE, Notify, Overflow
 from .abc import AdaptContext, Params, Query
 from .adapt import AdaptersMap, Transformer
-from .conninfo import ConnectOptions, HostSpec
+from .conninfo import ConnectOptions, HostSpec, PasswordSource
 from .cursor import AsyncCursor, AsyncRawCursor
 from .dbapi20 import ErrorClasses
 from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, ProgrammingError
@@ -36,7 +38,9 @@ from .protocol import frontend
 from .protocol.backend import NoticeResponse
 from .protocol.constants import Format
 from .protocol.session import Request
+from .protocol.verifiers import DEFAULT_SCRAM_ITERATIONS, encrypt_password
 from .rows import AsyncRowFactory, TupleRow, tuple_row
+from .sql import SQL, Identifier, Literal
 from .streams import SocketStream
 from .transaction import AsyncTransaction
 from .wire import Wire, was_victim
@@ -91,8 +95,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
     def __init__(
         self,
         wire: Wire,
-        options: ConnectOptions,
         host: HostSpec,
+        options: ConnectOptions,
         *,
         autocommit: bool,
         prepare_threshold: int | None,
@@ -139,6 +143,9 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        password: str | PasswordSource | None = None,
         **kwargs: str | int | float | None,
     ) -> AsyncConnecting[AsyncConnection[CursorRow]]: ...
 
@@ -155,6 +162,9 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        password: str | PasswordSource | None = None,
         **kwargs: str | int | float | None,
     ) -> AsyncConnecting[AsyncConnection[TupleRow]]: ...
 
@@ -170,6 +180,9 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        password: str | PasswordSource | None = None,
         **kwargs: str | int | float | None,
     ) -> AsyncConnecting[Any]:
         """Connect to a server: ``await`` it for the connection, or use it in ``async with`` to close it at the end.
@@ -184,26 +197,42 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
             connection is closed.
         :param stream: an open anyio byte stream to the server to use instead of dialing. There is no second connection
             then, so a cancelled statement is waited for, within the grace period.
+        :param dial: called with each :class:`HostSpec` to try, awaited, and has to return an open anyio byte stream to
+            that server; takes the place of our own sockets, also for cancelling statements. Where it raises OSError or
+            an OperationalError the next host is tried; whatever else it raises is passed on.
+        :param ssl_context: a context to use TLS with instead of one made from sslrootcert, sslcert and the like. TLS is
+            required then, and the context decides what is verified.
+        :param password: the password, or a function that is given the :class:`HostSpec` of the host and returns it. It
+            is called when a server asks, once for each attempt to log in: a coroutine function in the event loop,
+            any other in a worker thread. What it raises ends ``connect()``.
         :param kwargs: connection keywords, which override those of `conninfo`.
         :raises ProgrammingError: wrong keywords or values.
         :raises OperationalError: no server could be reached, or none let us in; the message has every attempt.
 
-        A cancellation leaves nothing behind.
+        A cancellation leaves nothing behind; reading files or asking the user database goes on in its worker thread,
+        and is forgotten.
         """
 
         async def connect() -> AsyncConnection[Any]:
             try:
-                # Who we are and where sockets lie is asked of the file system, or even of a directory service.
-                options = await anyio.to_thread.run_sync(_conninfo.resolve, conninfo, kwargs, os.environ)
-                wire, host = await open_session(options, grace_period, stream)
+                if ssl_context is not None and (stream is not None or dial is not None):
+                    raise ProgrammingError("ssl_context does nothing with a stream of your own: put TLS on the stream")
+                # Files are read, and a directory service may be asked, by what may hang and changes nothing.
+                given = {**kwargs, "password": None if callable(password) else password}
+                options, encryption = await anyio.to_thread.run_sync(
+                    prepare, conninfo, given, os.environ, ssl_context, abandon_on_cancel=True
+                )
+                if callable(password):
+                    options = dataclasses.replace(
+                        options, password=None, host_passwords=(), password_source=password
+                    )
+                opened = await open_session(options, encryption, grace_period, stream, dial)
             except BaseException:
                 if isinstance(stream, anyio.abc.AsyncResource):
                     await anyio.aclose_forcefully(stream)
                 raise
             return cls(
-                wire,
-                options,
-                host,
+                *opened,
                 autocommit=autocommit,
                 prepare_threshold=prepare_threshold,
                 row_factory=cast(AsyncRowFactory[Any], row_factory or tuple_row),
@@ -386,6 +415,30 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         :param force_rollback: roll the block back however it ends.
         """
         return AsyncTransaction(self, savepoint_name, force_rollback)
+
+    # -- passwords
+
+    async def change_password(self, user: str, password: str) -> None:
+        """Give a role another password, which is hashed here: the server, its log and the network see only the hash.
+
+        By the server's `password_encryption`, with its `scram_iterations`. A statement like others: without
+        autocommit it needs a commit().
+
+        :raises DataError: the password has a character that cannot be.
+        :raises Error: what the server says; only some roles may change the password of another one.
+
+        A cancellation leaves the old password in place, unless the statement was under way: then, as always, it is not
+        known whether it took effect. Manual: "ALTER ROLE", libpq's `PQchangePassword`.
+        """
+        cursor = AsyncRawCursor(self)
+        await cursor.execute("SELECT pg_catalog.current_setting('password_encryption')")
+        row: Any = await cursor.fetchone()
+        iterations = int(self.info.parameter_status("scram_iterations") or DEFAULT_SCRAM_ITERATIONS)
+        hashing = partial(encrypt_password, password, user, row[0], iterations=iterations)
+        hashed = await anyio.to_thread.run_sync(hashing, abandon_on_cancel=True)
+        # A utility statement takes no parameters.
+        statement = SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(user), Literal(hashed))
+        await cursor.execute(statement)
 
     # -- the end
 

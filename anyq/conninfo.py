@@ -1,25 +1,30 @@
 """Connection strings and connection options.
 
 Knows what libpq's keywords mean, its environment variables and defaults (PostgreSQL manual, "Parameter Key
-Words", "Environment Variables"). Must not know sockets, DNS, TLS or the protocol: it opens nothing. Only
-`resolve` looks outside: at the user database for the default user, and at three directories for the default
-socket.
+Words", "Environment Variables"). Must not know sockets, DNS, TLS or the protocol. Only `resolve` looks outside:
+at the user database for the default user, at some directories for the default socket, and into the service file
+and the password file.
 
 A value that may be a password, or by mistake a piece of one, is never in an error message.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import os
 import re
+import ssl
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ._connstrings import KEYWORDS, SPACE, Keyword, parse_conninfo, unknown_keyword
+from ._connstrings import KEYWORDS, SPACE, Keyword, is_encodable, parse_conninfo, unknown_keyword
+from ._hosts import HostSpec, resolve_hosts
+from ._passfile import default_passfile, find_passwords
+from ._service import read_service
+from ._tls_options import TlsOptions, resolve_tls
 from .errors import NotSupportedError, ProgrammingError
 
 __all__ = [
@@ -27,14 +32,13 @@ __all__ = [
     "ConnectOptions",
     "HostSpec",
     "Keyword",
+    "PasswordSource",
+    "TlsOptions",
     "conninfo_to_dict",
     "make_conninfo",
     "parse_conninfo",
     "resolve",
 ]
-
-DEFAULT_PORT = 5432
-
 
 def make_conninfo(conninfo: str = "", **kwargs: Any) -> str:
     """Return a keyword/value connection string from another one (or a URI) with keywords added or replaced.
@@ -85,24 +89,15 @@ def _to_text(keyword: str, value: object) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
-class HostSpec:
-    """Say where one server may be.
+# As the protocol writes them: the major version in the upper 16 bits. There is no 3.1.
+PROTOCOL_VERSIONS = {"3.0": 3 << 16, "3.2": 3 << 16 | 2, "latest": 3 << 16 | 2}
 
-    `host` is a name or an address, or the absolute directory of the server's Unix-domain socket (or "@" and a
-    name: Linux's abstract sockets). `hostaddr` is the address to use instead of looking `host` up.
-    """
+TARGET_SESSION_ATTRS = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
+_LOAD_BALANCE_HOSTS = ("disable", "random")
 
-    host: str
-    hostaddr: str | None
-    port: int
 
-    @property
-    def socket_path(self) -> str | None:
-        """Return the path of the Unix-domain socket (beginning with "@" if abstract), or ``None`` for TCP."""
-        if self.hostaddr is None and _is_socket_dir(self.host):
-            return f"{self.host}/.s.PGSQL.{self.port}"
-        return None
+PasswordSource = Callable[[HostSpec], "str | None | Awaitable[str | None]"]
+"""What gives the password for a host when the server asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +108,22 @@ class ConnectOptions:
     user: str
     dbname: str
     password: str | None = field(default=None, repr=False)
+    password_source: PasswordSource | None = field(default=None, repr=False)
+    """Where to get the password instead."""
+    require_auth: str = ""
+    """The authentication methods that the server may ask for, or with "!" those that it may not; empty for all."""
+    scram_keys: tuple[bytes, bytes] | None = field(default=None, repr=False)
+    """The client key and the server key to use for SCRAM, which need no password."""
+    host_passwords: tuple[str | None, ...] = field(default=(), repr=False)
+    """Passwords from the password file, one for each host; none if there is a password."""
+    passfile: str | None = None
+    """The file that they come from."""
     connect_timeout: float | None = None
     """Seconds for each host, or None to wait for ever."""
     options: str | None = None
     application_name: str | None = None
     client_encoding: str = "UTF8"
-    sslmode: str = "prefer"
+    tls: TlsOptions = TlsOptions()
     keepalives: bool = True
     keepalives_idle: int | None = None
     """Seconds; None for the system's default, as with the next two."""
@@ -126,8 +131,23 @@ class ConnectOptions:
     keepalives_count: int | None = None
     tcp_user_timeout: int | None = None
     """Milliseconds, or None for the system's default."""
+    requirepeer: str | None = None
+    """Name of the user that a server at a Unix-domain socket has to run as."""
+    min_protocol_version: int = PROTOCOL_VERSIONS["3.0"]
+    max_protocol_version: int | None = None
+    """None if it was not given: for the newest, if a server that does not know it can be asked again."""
+    target_session_attrs: str = "any"
+    load_balance_hosts: bool = False
+    """Whether to try hosts, and the addresses of each, in random order."""
     session_settings: tuple[tuple[str, str], ...] = ()
     """Names and values of settings that come from the environment: PGDATESTYLE, PGTZ, PGGEQO."""
+
+    def for_host(self, host: HostSpec) -> ConnectOptions:
+        """Return the options for one of the hosts: with the password that the password file has for it."""
+        if not self.host_passwords:
+            return self
+        password = dict(zip(self.hosts, self.host_passwords, strict=True))[host]
+        return replace(self, password=password or None, host_passwords=())
 
     def startup_parameters(self) -> dict[str, str]:
         """Return the parameters of the StartupMessage (PostgreSQL manual, "Message Formats")."""
@@ -142,39 +162,26 @@ class ConnectOptions:
 # Settings of the session that libpq takes from the environment, which have no keyword.
 _SESSION_VARIABLES = {"PGDATESTYLE": "datestyle", "PGTZ": "timezone", "PGGEQO": "geqo"}
 
-_SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-# "allow" and "prefer" do without TLS if the server does, and so do we for now.
-_SSLMODES_WITHOUT_TLS = ("disable", "allow", "prefer")
 
+def resolve(
+    conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str], ssl_context: ssl.SSLContext | None = None
+) -> ConnectOptions:
+    """Return the options to connect with: keywords, else the string, the service, the environment, defaults.
 
-def resolve(conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str]) -> ConnectOptions:
-    """Return the options to connect with: keywords, else the string, else the environment, else defaults.
-
-    An empty value means the default, not the environment, as in libpq. With no user name it looks up the
-    operating system's user, and with no host it looks for the server's socket, see `default_host`; both can
-    touch files, so call it in a worker thread if that matters.
+    An empty value means the default, not the environment, as in libpq. It may read files: the user database if no
+    user is named, the service file if a service is, the password file if there is no password. With no host it
+    looks for the server's socket, see `default_host`. So call it in a worker thread if that matters.
 
     :param environ: usually `os.environ`.
+    :param ssl_context: the caller's own, instead of one made from files.
     :raises ProgrammingError: the string is badly formed, a keyword is unknown, or a value makes no sense.
-    :raises NotSupportedError: an option asks for something that is not there yet.
+    :raises NotSupportedError: an option asks for something that is not there.
     """
-    given = {
-        keyword: _to_text(keyword, value) for keyword, value in conninfo_to_dict(conninfo, **kwargs).items()
-    }
-    sources = {keyword: f"connection option {keyword!r}" for keyword in given}
-    for keyword, spec in KEYWORDS.items():
-        if spec.envvar and keyword not in given and spec.envvar in environ:
-            given[keyword] = environ[spec.envvar]
-            sources[keyword] = f"environment variable {spec.envvar}"
-    values = {keyword: value for keyword, value in given.items() if value}
-
-    if "password" in values:
-        # A password file is looked into only for want of a password.
-        values.pop("passfile", None)
+    values, sources = _collect(conninfo, kwargs, environ)
     for keyword, value in values.items():
         spec = KEYWORDS[keyword]
         if not spec.implemented and value not in spec.neutral:
-            raise NotSupportedError(f"{sources[keyword]} is not supported yet: leave it out, or unset it")
+            raise NotSupportedError(f"{sources[keyword]} {spec.reason}: leave it out, or unset it")
         _check_encodable(value, sources[keyword])
 
     def integer(keyword: str) -> int | None:
@@ -192,29 +199,119 @@ def resolve(conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str]
         number = integer(keyword)
         return number if number is not None and number > 0 else None
 
-    hosts = _resolve_hosts(values.get("host", ""), values.get("hostaddr", ""), values.get("port", ""))
-    if "sslmode" in values:
-        _check_sslmode(values["sslmode"], sources["sslmode"], hosts)
+    def choice(keyword: str, choices: Collection[str], default: str) -> str:
+        value = values.get(keyword, default)
+        if value not in choices:
+            raise ProgrammingError(f"{sources[keyword]} must be one of {', '.join(choices)}, not {value!r}")
+        return value
+
+    def protocol_version(keyword: str) -> int | None:
+        return PROTOCOL_VERSIONS[choice(keyword, PROTOCOL_VERSIONS, "")] if keyword in values else None
+
+    hosts = resolve_hosts(values.get("host", ""), values.get("hostaddr", ""), values.get("port", ""))
     user = values.get("user") or default_user(environ)
+    dbname = values.get("dbname") or user
     encoding = values.get("client_encoding", "UTF8")
+    min_version = protocol_version("min_protocol_version") or PROTOCOL_VERSIONS["3.0"]
+    max_version = protocol_version("max_protocol_version")
+    if max_version is not None and min_version > max_version:
+        raise ProgrammingError(
+            f"{sources['min_protocol_version']} must not be greater than max_protocol_version"
+        )
+    passfile = None if "password" in values else values.get("passfile") or default_passfile(environ)
+    host_passwords = _host_passwords(passfile, hosts, dbname, user)
     return ConnectOptions(
         hosts=hosts,
         user=user,
         password=values.get("password"),
-        dbname=values.get("dbname") or user,
+        require_auth=values.get("require_auth", ""),
+        scram_keys=_scram_keys(values, sources),
+        host_passwords=host_passwords,
+        passfile=passfile if host_passwords else None,
+        dbname=dbname,
         connect_timeout=_to_timeout(values.get("connect_timeout", "0"), sources.get("connect_timeout", "")),
         options=values.get("options"),
         application_name=values.get("application_name") or values.get("fallback_application_name"),
         # libpq's "auto" is the encoding of the locale. Text in Python has none, so it is UTF-8.
         client_encoding="UTF8" if encoding == "auto" else encoding,
-        sslmode=values.get("sslmode", "prefer"),
+        tls=resolve_tls(values, sources, environ, ssl_context),
         keepalives=integer("keepalives") != 0,
         keepalives_idle=positive("keepalives_idle"),
         keepalives_interval=positive("keepalives_interval"),
         keepalives_count=positive("keepalives_count"),
         tcp_user_timeout=positive("tcp_user_timeout"),
+        requirepeer=values.get("requirepeer"),
+        min_protocol_version=min_version,
+        max_protocol_version=max_version,
+        target_session_attrs=choice("target_session_attrs", TARGET_SESSION_ATTRS, "any"),
+        load_balance_hosts=choice("load_balance_hosts", _LOAD_BALANCE_HOSTS, "disable") == "random",
         session_settings=_session_settings(environ),
     )
+
+
+# Bytes of a key: those of the hash.
+_SCRAM_KEY_LENGTH = 32
+
+
+def _scram_keys(values: Mapping[str, str], sources: Mapping[str, str]) -> tuple[bytes, bytes] | None:
+    keys: list[bytes] = []
+    for keyword in ("scram_client_key", "scram_server_key"):
+        if keyword in values:
+            try:
+                key = b64decode(values[keyword], validate=True)
+            except ValueError:
+                key = b""
+            if len(key) != _SCRAM_KEY_LENGTH:
+                # Without the value and without the cause: who has it can log in.
+                raise ProgrammingError(f"{sources[keyword]} must be {_SCRAM_KEY_LENGTH} bytes in base64") from None
+            keys.append(key)
+    if not keys:
+        return None
+    if len(keys) == 1:
+        raise ProgrammingError(
+            "scram_client_key and scram_server_key must be given together: with one we log in, with the other the "
+            "server proves who it is"
+        )
+    return keys[0], keys[1]
+
+
+def _collect(
+    conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the values that are given, but for empty ones, and for messages where each comes from."""
+    given = {
+        keyword: _to_text(keyword, value) for keyword, value in conninfo_to_dict(conninfo, **kwargs).items()
+    }
+    sources = {keyword: f"connection option {keyword!r}" for keyword in given}
+
+    def add(keyword: str, value: str, source: str) -> None:
+        if keyword not in given:
+            given[keyword] = value
+            sources[keyword] = source
+
+    service = given.get("service", environ.get("PGSERVICE"))
+    if service:
+        file = given.get("servicefile", environ.get("PGSERVICEFILE"))
+        for keyword, value in read_service(service, file or None, environ).items():
+            add(keyword, value, f"option {keyword!r} of the service {service!r}")
+    for keyword, spec in KEYWORDS.items():
+        if spec.envvar and spec.envvar in environ:
+            add(keyword, environ[spec.envvar], f"environment variable {spec.envvar}")
+    if environ.get("PGREQUIRESSL", "").startswith("1"):
+        # The obsolete form of PGSSLMODE, which therefore wins.
+        add("sslmode", "require", "environment variable PGREQUIRESSL")
+    return {keyword: value for keyword, value in given.items() if value}, sources
+
+
+def _host_passwords(
+    passfile: str | None, hosts: tuple[HostSpec, ...], dbname: str, user: str
+) -> tuple[str | None, ...]:
+    found = find_passwords(passfile, hosts, dbname, user) if passfile else ()
+    for password in found:
+        _check_encodable(password or "", f'the password in the file "{passfile}"')
+        if password and "\0" in password:
+            raise ProgrammingError(f'the password in the file "{passfile}" has a NUL character')
+    return found if any(found) else ()
 
 
 def default_user(environ: Mapping[str, str]) -> str:
@@ -239,74 +336,6 @@ def default_user(environ: Mapping[str, str]) -> str:
     return name
 
 
-# libpq has one directory compiled in. This library may meet a server from any package, so it looks at the
-# places that they use: Debian's and Fedora's first, then that of PostgreSQL's own sources.
-SOCKET_DIRECTORIES = ("/run/postgresql", "/var/run/postgresql", "/tmp")
-
-
-def default_host(port: int) -> str:
-    """Return the first of `SOCKET_DIRECTORIES` that has a socket for the port, else ``"localhost"``."""
-    if sys.platform != "win32":
-        for directory in SOCKET_DIRECTORIES:
-            if os.path.exists(f"{directory}/.s.PGSQL.{port}"):
-                return directory
-    return "localhost"
-
-
-def _resolve_hosts(host: str, hostaddr: str, port: str) -> tuple[HostSpec, ...]:
-    """Join the three comma-separated lists (PostgreSQL manual, "Specifying Multiple Hosts")."""
-    hosts = host.split(",")
-    addresses = hostaddr.split(",") if hostaddr else [""] * len(hosts)
-    if not host:
-        hosts = [""] * len(addresses)
-    if len(hosts) != len(addresses):
-        raise ProgrammingError(
-            f"{len(hosts)} host names do not match {len(addresses)} hostaddr values: give one for each host"
-        )
-    ports = [_check_port(text) for text in port.split(",")]
-    if len(ports) == 1:
-        ports *= len(hosts)
-    if len(ports) != len(hosts):
-        raise ProgrammingError(
-            f"{len(ports)} port numbers do not match {len(hosts)} hosts: give one for each, or one for all"
-        )
-    return tuple(
-        HostSpec(name or address or default_host(number), _check_address(address), number)
-        for name, address, number in zip(hosts, addresses, ports, strict=True)
-    )
-
-
-def _check_port(text: str) -> int:
-    text = text.strip(SPACE)
-    if not text:
-        return DEFAULT_PORT
-    port = int(text) if re.fullmatch(r"[+-]?[0-9]{1,10}", text) else None
-    if port is None or not 0 < port < 65536:
-        raise ProgrammingError(
-            "a port is not a number from 1 to 65535 (not shown: in a URI it may be a part of the password, "
-            'where "/" must be written as %2F, and "@" as %40)'
-        )
-    return port
-
-
-def _check_address(text: str) -> str | None:
-    if not text:
-        return None
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        raise ProgrammingError(f"hostaddr {text!r} is not a numeric IP address: use host for names") from None
-    return text
-
-
-def _check_sslmode(value: str, source: str, hosts: tuple[HostSpec, ...]) -> None:
-    if value not in _SSLMODES:
-        raise ProgrammingError(f"{source} must be one of {', '.join(_SSLMODES)}, not {value!r}")
-    # TLS is not used on Unix-domain sockets, whatever the mode.
-    if value not in _SSLMODES_WITHOUT_TLS and any(host.socket_path is None for host in hosts):
-        raise NotSupportedError(
-            f"{source}: TLS comes in a later version, so sslmode {value!r} cannot be kept yet"
-        )
 
 
 def _to_timeout(text: str, source: str) -> float | None:
@@ -320,10 +349,6 @@ def _to_timeout(text: str, source: str) -> float | None:
     return seconds if 0 < seconds < math.inf else None
 
 
-def _is_socket_dir(host: str) -> bool:
-    return host.startswith("@") or (os.path.isabs(host) if sys.platform == "win32" else host.startswith("/"))
-
-
 def _session_settings(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     settings: list[tuple[str, str]] = []
     for variable, setting in _SESSION_VARIABLES.items():
@@ -335,8 +360,5 @@ def _session_settings(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]
 
 
 def _check_encodable(text: str, source: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        # Without the cause: it holds the text, which may be a password.
-        raise ProgrammingError(f"{source} cannot be encoded as UTF-8: it has lone surrogates") from None
+    if not is_encodable(text):
+        raise ProgrammingError(f"{source} cannot be encoded as UTF-8: it has lone surrogates")

@@ -20,6 +20,7 @@ from ._execution import (
     had_own_transaction,
     is_repeatable,
     went_stale,
+    with_advice,
     without_begin,
 )
 from ._queries import QueryPlan
@@ -350,7 +351,7 @@ class AsyncCursor(ResultHolder[Row]):
         if request.error is not None:
             if begin is not None and not request.extended:
                 raise without_begin(request.error, begin)
-            raise request.error
+            raise with_advice(request.error, self._conn.executor.statements)
         raise OperationalError(
             "the server did not run the statement: a COPY that another task began on this connection was in its way"
         )

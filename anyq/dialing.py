@@ -15,6 +15,7 @@ import errno
 import ipaddress
 import math
 import os
+import random
 import socket
 import sys
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,7 @@ from typing import Any
 
 import anyio
 
+from ._peers import check_peer
 from .backends import Backend, current_backend
 from .conninfo import ConnectOptions, HostSpec
 from .errors import ConnectionTimeout, Error, OperationalError
@@ -87,8 +89,11 @@ class DialError(OperationalError):
 
 
 def attempts(options: ConnectOptions) -> list[HostSpec]:
-    """Return the hosts in the order in which to try them."""
-    return list(options.hosts)
+    """Return the hosts in the order in which to try them, which is a random one with load_balance_hosts."""
+    hosts = list(options.hosts)
+    if options.load_balance_hosts:
+        random.shuffle(hosts)
+    return hosts
 
 
 def host_deadline(options: ConnectOptions) -> float:
@@ -259,8 +264,13 @@ class _HostDialer:
             found = await anyio.getaddrinfo(name, self._host.port, type=socket.SOCK_STREAM)
             self._resolving = False
         # Duplicates come from a hosts file with several lines for a name.
-        addresses = dict.fromkeys((int(family), address) for family, _, _, _, address in found)
-        return _interleave(list(addresses))
+        addresses: list[Address] = list(
+            dict.fromkeys((int(family), address) for family, _, _, _, address in found)
+        )
+        if self._options.load_balance_hosts:
+            random.shuffle(addresses)
+            return addresses
+        return _interleave(addresses)
 
     async def _race(self, addresses: list[Address]) -> None:
         """Try one address after the other, without waiting for long: the first that accepts wins."""
@@ -320,6 +330,8 @@ async def _connect(address: Address, options: ConnectOptions | None, backend: Ba
                 raise OSError(code, os.strerror(code))
         else:
             await _connect_unix(sock, target)
+            if options is not None and options.requirepeer is not None:
+                await check_peer(sock, options.requirepeer)
     except BaseException:
         stream.close_now()
         raise
@@ -413,7 +425,7 @@ def _advice(error: Exception, family: int | None) -> str | None:
             return "nobody listens at this socket: check that the server is running"
         if error.errno in (errno.EACCES, errno.EPERM):
             return "check the permissions of the directory, and the server's unix_socket_permissions"
-        if error.errno is None:
+        if error.errno is None and "AF_UNIX" in str(error):
             return "a socket's path has room for about 100 bytes: use a shorter directory, or host=localhost"
         return None
     if error.errno == errno.ECONNREFUSED:

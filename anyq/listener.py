@@ -162,7 +162,7 @@ class AsyncListener:
         finally:
             if self._connection is not None:
                 connection, self._connection = self._connection, None
-                connection.wire.close()
+                await _close(connection)
         if gave_up is not None and exc_val is None:
             raise _copy(gave_up)
 
@@ -268,7 +268,7 @@ class AsyncListener:
             if channels:
                 await connection.notifications.listen(channels)
         except BaseException:
-            connection.wire.close()
+            await _close(connection)
             raise
         self._connection = connection
         self._connected.set()
@@ -281,6 +281,7 @@ class AsyncListener:
             await connection.wait_disconnected()
             lost_at = anyio.current_time()
             reason = str(connection.wire.session.lost_error())
+            await _close(connection)
             if self._connected.is_set():
                 self._connected = anyio.Event()
             self._connection = None
@@ -318,6 +319,12 @@ class AsyncListener:
 
 
 _NOT_ENTERED = "enter the listener first: async with anyq.listen(...) as listener"
+
+
+async def _close(connection: AsyncConnection[Any]) -> None:
+    """Close a connection, cancelled or not: what a caller's dial() has opened can only be closed by awaiting."""
+    with anyio.move_on_after(connection.wire.grace, shield=True):
+        await connection.wire.aclose()
 
 
 def _copy(error: Error) -> OperationalError:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 
 from typing_extensions import TypeVar
 
+from ._accel import dict_maker
 from .errors import InterfaceError, ProgrammingError
 
 T = TypeVar("T")
@@ -98,13 +99,7 @@ def dict_row(cursor: _Described) -> RowMaker[DictRow]:
     Where columns share a name the last one wins: give them aliases.
     """
     names = _names(cursor)
-    if names is None:
-        return no_result
-
-    def make_dict(values: Sequence[Any]) -> DictRow:
-        return dict(zip(names, values))  # noqa: B905 (as long as each other, and strict= costs)
-
-    return make_dict
+    return no_result if names is None else dict_maker(names)
 
 
 def namedtuple_row(cursor: _Described) -> RowMaker[NamedTuple]:

@@ -36,8 +36,7 @@ class SocketStream(Channel, ByteStream):
 
     A cancelled `wait()` or `receive()` loses nothing. A cancelled `send()` may have sent a part of its data.
 
-    TLS belongs into a subclass that puts an SSL object between the `try_` methods and the socket, and whose
-    `wait()` turns "readable" and "writable" into what the SSL object wants. Nothing here looks at the bytes.
+    Nothing here looks at the bytes; `TlsStream` puts OpenSSL between the `try_` methods and the socket.
     """
 
     _closed = True  # until __init__ is through, for __del__
@@ -112,6 +111,16 @@ class SocketStream(Channel, ByteStream):
         return self._duplicate.fileno()
 
     @property
+    def backend(self) -> Backend:
+        """The event loop's library."""
+        return self._backend
+
+    @property
+    def known_peer(self) -> Address | None:
+        """The address that the socket was connected to, if it was told to this stream."""
+        return self._peer
+
+    @property
     def peer(self) -> Address:
         """The address of the server: the one that was dialled, where it was (see `dialing.open_same()`).
 
@@ -121,14 +130,27 @@ class SocketStream(Channel, ByteStream):
             self._peer = (self._sock.family, self._ask(self._sock.getpeername))
         return self._peer
 
+    def detach(self) -> socket.socket:
+        """Return the socket, which is the caller's from then on: this stream is closed, and the socket is not.
+
+        :raises anyio.ClosedResourceError: the stream was closed on this side.
+        """
+        if self._closed:
+            raise anyio.ClosedResourceError
+        self._let_go()
+        return self._sock
+
+    def _let_go(self) -> None:
+        self._closed = True
+        self._waiter.close()
+        if self._send_waiter is not None:
+            self._send_waiter.close()
+        if self._duplicate is not None:
+            self._duplicate.close()
+
     def close_now(self) -> None:
         if not self._closed:
-            self._closed = True
-            self._waiter.close()
-            if self._send_waiter is not None:
-                self._send_waiter.close()
-            if self._duplicate is not None:
-                self._duplicate.close()
+            self._let_go()
             # Some systems report a connection that was reset once more, when it is closed.
             with suppress(OSError):
                 self._sock.close()
@@ -183,7 +205,7 @@ class SocketStream(Channel, ByteStream):
             if self._closed or self._sent_eof:
                 raise anyio.ClosedResourceError
             rest = memoryview(item)
-            while rest:
+            while rest or self._has_backlog():
                 sent = self.try_send(rest)
                 if sent:
                     rest = rest[sent:]
@@ -193,6 +215,10 @@ class SocketStream(Channel, ByteStream):
                 await self._send_waiter.wait(False, True)
         finally:
             self._sending = False
+
+    def _has_backlog(self) -> bool:
+        """Return whether try_send() has taken data that is not on its way yet."""
+        return False
 
     async def send_eof(self) -> None:
         """Tell the peer that no more will be sent; receiving goes on.

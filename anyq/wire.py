@@ -498,7 +498,7 @@ class Wire:
         if self._sender is request:
             # What has been sent of it ends in an error, so that nothing of it takes effect.
             data = bytearray()
-            frontend.execute(data, _NO_PORTAL)
+            frontend.parse(data, b"", _NO_STATEMENT, ())
             frontend.sync(data)
             self.close_request(request, data)
         if self.session.head is request:
@@ -635,7 +635,8 @@ class Wire:
                 attendant.waiter.set()
 
 
-_NO_PORTAL = b"_anyq_cancelled"
+_NO_STATEMENT = b"anyq has given executemany() up"
+"""No SQL, so that it is an error. Not an Execute of a portal that is none: pgpool-II closes the connection for that."""
 
 
 class _StartUp(Request):

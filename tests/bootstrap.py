@@ -57,7 +57,7 @@ def quietly(*command):
 def installed_state(extra):
     """What a finished installation is recorded as: the same value means that nothing is left to do."""
     digest = hashlib.sha256()
-    compiled = sorted(glob(os.path.join(ROOT, "anyq", "_accel", "*.p[yx][xd]")))
+    compiled = sorted(glob(os.path.join(ROOT, "anyq", "_accel", "*.p[yx][xdi]")))
     for path in [os.path.join(ROOT, "pyproject.toml"), os.path.join(ROOT, "setup.py"), *compiled]:
         with open(path, "rb") as file:
             digest.update(file.read())

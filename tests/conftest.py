@@ -11,18 +11,25 @@ import faulthandler
 import importlib.util
 import os
 import secrets
+import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 from hypothesis import HealthCheck, settings
 
+from anyq import _accel
 from anyq._embedded import ServerUnavailable
 from tests.server import Server, external_dsn, open_server
 
 if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
+
     # At run time a fixture imports it: tests of single modules do not need the whole driver to import.
     from anyq import AsyncConnection
+    from tests.certificates import Certificates
+    from tests.tls_server import TlsServer
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile(
@@ -42,11 +49,17 @@ _no_uvloop = pytest.mark.skipif(
 TEARDOWN_TIMEOUT = 20
 
 
+def pytest_report_header() -> str:
+    return f"anyq: the {_accel.implementation} implementation"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # PG* variables that nobody meant for the tests must not change what they connect to, nor how.
     if external_dsn() is None:
         for name in [name for name in os.environ if name.startswith("PG")]:
             del os.environ[name]
+        # Nor may the passwords of whoever runs them: this file does not exist.
+        os.environ["PGPASSFILE"] = os.path.join(os.path.dirname(__file__), "no-password-file")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -127,6 +140,36 @@ def dsn(server: Server) -> str:
     return server.dsn
 
 
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates of all kinds, right and wrong, in files."""
+    from tests.certificates import Certificates
+
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def tls_portal() -> Iterator[BlockingPortal]:
+    """The event loop, in a thread, of proxies that have TLS for the embedded server."""
+    from anyio.from_thread import start_blocking_portal
+
+    with start_blocking_portal("asyncio") as portal:
+        yield portal
+
+
+@pytest.fixture(scope="session")
+def tls_server(certificates: Certificates) -> Iterator[TlsServer]:
+    """A PostgreSQL that has TLS itself, where the machine has one."""
+    from tests.tls_server import TlsServer
+
+    try:
+        server = TlsServer(certificates)
+    except ServerUnavailable as error:
+        pytest.skip(str(error))
+    yield server
+    server.close()
+
+
 @pytest.fixture
 async def conn(anyio_backend: object, dsn: str) -> AsyncIterator[AsyncConnection]:
     """A connection to the server, not in autocommit mode, closed after the test."""
@@ -146,3 +189,11 @@ async def schema(anyio_backend: object, dsn: str) -> AsyncIterator[str]:
         await connection.execute(f"CREATE SCHEMA {name}".encode())
         yield name
         await connection.execute(f"DROP SCHEMA {name} CASCADE".encode())
+
+
+@pytest.fixture
+async def warm_loop(anyio_backend: Any) -> None:
+    """Let anyio start its thread, with sockets of its own, if the loop cannot watch any."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        await anyio.wait_writable(ours)

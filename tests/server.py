@@ -80,6 +80,27 @@ class Server:
     def logfile(self) -> Path:
         return self._own.logfile
 
+    @property
+    def host(self) -> str:
+        """The embedded server's address for TCP."""
+        return self._own.host
+
+    @property
+    def password(self) -> str:
+        """The embedded server's superuser's."""
+        return self._own.password
+
+    @property
+    def socket_dir(self) -> Path:
+        """The directory of the embedded server's Unix socket, where everybody who gets in may be the superuser."""
+        return self._own.datadir.parent
+
+    @property
+    def account(self) -> tuple[int, int] | None:
+        """The user and group that the embedded server runs as; None for those of this process."""
+        owner = self.datadir.stat()
+        return (owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
+
     def role_dsn(self, method: str) -> str:
         """The connection string, over TCP, of the role that logs in by an authentication method."""
         role = self.roles[method]

@@ -1,7 +1,8 @@
-"""The hot loops, whichever implementation runs, against the plainest way to write them."""
+"""The hot loops, in each implementation that is there, against the plainest way to write them."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import struct
 import subprocess
@@ -13,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyq import _accel
 from anyq._accel import python
 from anyq.errors import DataError, LocalProtocolError, RemoteProtocolError
 from anyq.protocol import frontend
@@ -22,7 +22,16 @@ from anyq.protocol.backend import CommandComplete, DataRow, decode
 Decoder = Callable[..., int]
 
 
-@pytest.fixture(params=[python.decode_rows, _accel.decode_rows], ids=["python", "chosen"])
+DECODERS: dict[str, Decoder] = {"python": python.decode_rows}
+if importlib.util.find_spec("anyq._accel.loading") is not None:
+    DECODERS["cython"] = importlib.import_module("anyq._accel.loading").decode_rows
+
+BINDS: dict[str, Callable[..., None]] = {"python": frontend.bind}
+if importlib.util.find_spec("anyq._accel.messages") is not None:
+    BINDS["cython"] = importlib.import_module("anyq._accel.messages").bind
+
+
+@pytest.fixture(params=DECODERS.values(), ids=DECODERS)
 def decode_rows(request: pytest.FixtureRequest) -> Decoder:
     decoder: Decoder = request.param
     return decoder
@@ -78,7 +87,7 @@ def runs(draw: st.DrawFn) -> tuple[int, bytes, int, int]:
 def test_rows_are_decoded_as_by_the_naive_way(run: tuple[int, bytes, int, int]) -> None:
     width, data, pos, end = run
     expected = naive(data, pos, end, tagging(width))
-    for decoder in (python.decode_rows, _accel.decode_rows):
+    for decoder in DECODERS.values():
         rows: list[tuple[Any, ...]] = []
         assert (decoder(data, pos, end, tagging(width), rows), rows) == expected
 
@@ -109,7 +118,7 @@ def test_rows_are_decoded_as_by_the_naive_way(run: tuple[int, bytes, int, int]) 
 def test_hostile_rows(width: int, parts: list[bytes]) -> None:
     """Only RemoteProtocolError is raised, and no row is made of bytes that are not one."""
     data = b"".join(parts)
-    for decoder in (python.decode_rows, _accel.decode_rows):
+    for decoder in DECODERS.values():
         rows: list[tuple[Any, ...]] = []
         try:
             after = decoder(data, 0, len(data), tagging(width), rows)
@@ -185,15 +194,33 @@ def test_null_is_not_loaded(decode_rows: Decoder) -> None:
     assert rows == [(None, 0), (0, None)]
 
 
-def test_an_implementation_that_is_not_there_is_named() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "import anyq._accel"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "ANYQ_IMPL": "fortran"},
-    )
+def start(implementation: str, code: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "ANYQ_IMPL": implementation}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+
+
+def test_an_implementation_that_nobody_knows_is_named() -> None:
+    done = start("fortran", "import anyq._accel")
     assert done.returncode == 1
     assert "ANYQ_IMPL='fortran'" in done.stderr
+
+
+NOT_BUILT = "import sys; sys.modules['anyq._accel.loading'] = None; import anyq; print(anyq.__impl__)"
+
+
+def test_without_the_compiled_path_the_pure_one_runs() -> None:
+    assert start("", NOT_BUILT).stdout == "python\n"
+
+
+def test_who_asks_for_what_is_not_built_is_told_how_to_build_it() -> None:
+    done = start("cython", NOT_BUILT)
+    assert done.returncode == 1
+    assert "ANYQ_BUILD=cython" in done.stderr
+
+
+@pytest.mark.parametrize("implementation", DECODERS)
+def test_the_implementation_is_told(implementation: str) -> None:
+    assert start(implementation, "import anyq; print(anyq.__impl__)").stdout == f"{implementation}\n"
 
 
 lists = st.one_of(st.lists(st.integers(0, 1), max_size=4), st.tuples(st.integers(-1, 2)), st.just(()))
@@ -212,7 +239,7 @@ lists = st.one_of(st.lists(st.integers(0, 1), max_size=4), st.tuples(st.integers
 )
 def test_bind(**arguments: Any) -> None:
     outcomes = []
-    for bind in (frontend.bind, _accel.bind):
+    for bind in BINDS.values():
         out = bytearray(b"before")
         try:
             bind(out, **arguments)
@@ -220,14 +247,15 @@ def test_bind(**arguments: Any) -> None:
             outcomes.append(str(error))
         else:
             outcomes.append(bytes(out))  # type: ignore[arg-type]
-    assert outcomes[0] == outcomes[1]
+    assert all(outcome == outcomes[0] for outcome in outcomes)
 
 
-def test_bind_refuses_what_is_too_much() -> None:
+@pytest.mark.parametrize("bind", BINDS.values(), ids=BINDS)
+def test_bind_refuses_what_is_too_much(bind: Callable[..., None]) -> None:
     with pytest.raises(DataError, match="65536 parameters"):
-        _accel.bind(bytearray(), b"", b"", (), [None] * 65536, ())
+        bind(bytearray(), b"", b"", (), [None] * 65536, ())
     # As many as there may be; more than a signed number of 16 bits holds.
     out = bytearray()
-    _accel.bind(out, b"", b"", (), [None] * 65535, ())
+    bind(out, b"", b"", (), [None] * 65535, ())
     assert out[9:11] == b"\xff\xff"
     assert len(out) == 1 + int.from_bytes(out[1:5], "big") == 13 + 4 * 65535

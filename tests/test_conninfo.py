@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import os
 import pickle
+import re
 import sys
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,11 +16,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from anyq import conninfo as module
+from anyq import _hosts
 from anyq.conninfo import (
     KEYWORDS,
     ConnectOptions,
     HostSpec,
+    TlsOptions,
     conninfo_to_dict,
     make_conninfo,
     parse_conninfo,
@@ -111,6 +113,7 @@ URIS = [
     ("postgresql://h/?application_name=a+b@c", {"host": "h", "application_name": "a+b@c"}),
     ("postgresql://h?sslmode=a&sslmode=b", {"host": "h", "sslmode": "b"}),
     ("postgresql://h?ssl=true", {"host": "h", "sslmode": "require"}),
+    ("postgresql://u@h:1/d?host=x&port=&dbname=e", {"user": "u", "host": "x", "port": "", "dbname": "e"}),
 ]
 
 
@@ -236,6 +239,8 @@ def test_keywords_are_those_of_libpq() -> None:
         pytest.skip("the keywords are those of PostgreSQL 18's libpq")
     defaults = psycopg.pq.Conninfo.get_defaults()
     variables = {option.keyword.decode(): option.envvar and option.envvar.decode() for option in defaults}
+    # This one is of 19.
+    variables["servicefile"] = "PGSERVICEFILE"
     assert {keyword: spec.envvar for keyword, spec in KEYWORDS.items()} == variables
 
 
@@ -263,7 +268,7 @@ def test_keywords_are_those_of_libpq() -> None:
         f"postgresql://u:x@[{SECRET}@h",
         f"password={SECRET}\udcff",
         f"password={SECRET} port=x",
-        f"password={SECRET} sslpassword={SECRET}",
+        f"password={SECRET} sslpassword={SECRET} sslmode=x",
     ],
 )
 def test_password_is_in_no_message(text: str) -> None:
@@ -354,6 +359,14 @@ def test_precedence() -> None:
     assert resolve("", {}, environ).dbname == "environment"
 
 
+def test_the_obsolete_variable_for_tls() -> None:
+    unix = {"user": "u", "host": "@x"}
+    assert resolve("", unix, {"PGREQUIRESSL": "1"}).tls.mode == "require"
+    assert resolve("", unix, {"PGREQUIRESSL": "0"}).tls.mode == "prefer"
+    assert resolve("", unix, {"PGREQUIRESSL": "1", "PGSSLMODE": "disable"}).tls.mode == "disable"
+    assert resolve("sslmode=allow", unix, {"PGREQUIRESSL": "1"}).tls.mode == "allow"
+
+
 def test_every_environment_variable() -> None:
     options = resolve(
         "",
@@ -370,6 +383,11 @@ def test_every_environment_variable() -> None:
             "PGOPTIONS": "-c x.y=z",
             "PGAPPNAME": "app",
             "PGSSLMODE": "allow",
+            "PGREQUIREPEER": "postgres",
+            "PGMINPROTOCOLVERSION": "3.0",
+            "PGMAXPROTOCOLVERSION": "3.2",
+            "PGTARGETSESSIONATTRS": "primary",
+            "PGLOADBALANCEHOSTS": "random",
             "PGTZ": "Europe/Rome",
             "PGDATESTYLE": "default",
             "PGGEQO": "off",
@@ -384,7 +402,12 @@ def test_every_environment_variable() -> None:
         options="-c x.y=z",
         application_name="app",
         client_encoding="LATIN1",
-        sslmode="allow",
+        tls=TlsOptions(mode="allow", folder=options.tls.folder),
+        requirepeer="postgres",
+        min_protocol_version=0x30000,
+        max_protocol_version=0x30002,
+        target_session_attrs="primary",
+        load_balance_hosts=True,
         session_settings=(("timezone", "Europe/Rome"), ("geqo", "off")),
     )
     assert options.startup_parameters() == {
@@ -400,7 +423,9 @@ def test_every_environment_variable() -> None:
 
 def test_defaults() -> None:
     options = resolve("", NOWHERE, {})
-    assert options == ConnectOptions(hosts=(HostSpec("h", None, 5432),), user="me", dbname="me")
+    # Where the default files for TLS are depends on whose home directory it is.
+    tls = TlsOptions(folder=options.tls.folder)
+    assert options == ConnectOptions(hosts=(HostSpec("h", None, 5432),), user="me", dbname="me", tls=tls)
     assert options.connect_timeout is None
     assert options.startup_parameters() == {"user": "me", "database": "me", "client_encoding": "UTF8"}
 
@@ -426,7 +451,7 @@ def test_default_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
-    monkeypatch.setattr(module, "SOCKET_DIRECTORIES", (str(tmp_path / "none"), str(first), str(second)))
+    monkeypatch.setattr(_hosts, "SOCKET_DIRECTORIES", (str(tmp_path / "none"), str(first), str(second)))
     assert resolve("user=u", {}, {}).hosts[0].host == "localhost"
     (second / ".s.PGSQL.5432").touch()
     assert resolve("user=u", {}, {}).hosts[0].host == str(second)
@@ -479,6 +504,11 @@ def test_hosts(text: str, hosts: list[HostSpec]) -> None:
         ("tcp_user_timeout=1.5", "'tcp_user_timeout' must be an integer"),
         ("keepalives_idle=9999999999", "'keepalives_idle' must be an integer of 32 bits"),
         ("sslmode=on", "must be one of disable, allow, prefer, require"),
+        ("target_session_attrs=master", "must be one of any, read-write, read-only, primary, standby, prefer-standby"),
+        ("load_balance_hosts=1", "'load_balance_hosts' must be one of disable, random, not '1'"),
+        ("min_protocol_version=3.1", "'min_protocol_version' must be one of 3.0, 3.2, latest, not '3.1'"),
+        ("max_protocol_version=4", "must be one of 3.0, 3.2, latest"),
+        ("min_protocol_version=latest max_protocol_version=3.0", "'min_protocol_version' must not be greater"),
         ("dbname='\udcff'", "'dbname' cannot be encoded as UTF-8"),
     ],
 )
@@ -527,31 +557,18 @@ def test_client_encoding() -> None:
     assert resolve("client_encoding=SQL_ASCII", NOWHERE, {}).client_encoding == "SQL_ASCII"
 
 
-@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
-def test_sslmode_that_needs_tls(mode: str) -> None:
-    with pytest.raises(NotSupportedError, match="'sslmode': TLS comes in a later version"):
-        resolve(f"sslmode={mode}", NOWHERE, {})
-    with pytest.raises(NotSupportedError, match="PGSSLMODE: TLS"):
-        resolve("", NOWHERE, {"PGSSLMODE": mode})
-    # libpq ignores it for Unix-domain sockets, as they are never encrypted.
-    assert resolve(f"host=@abstract sslmode={mode}", {"user": "u"}, {}).sslmode == mode
-
-
 @pytest.mark.parametrize("keyword", [keyword for keyword, spec in KEYWORDS.items() if not spec.implemented])
 def test_not_implemented_yet(keyword: str) -> None:
-    with pytest.raises(NotSupportedError, match=f"connection option '{keyword}' is not supported yet"):
+    reason = re.escape(KEYWORDS[keyword].reason)
+    with pytest.raises(NotSupportedError, match=f"connection option '{keyword}' {reason}: leave it out"):
         resolve("", {**NOWHERE, keyword: "something"}, {})
     assert resolve("", {**NOWHERE, keyword: ""}, {}) == resolve("", NOWHERE, {})
     for value in KEYWORDS[keyword].neutral:
         assert resolve("", {**NOWHERE, keyword: value}, {}) == resolve("", NOWHERE, {})
     variable = KEYWORDS[keyword].envvar
     if variable:
-        with pytest.raises(NotSupportedError, match=f"environment variable {variable} is not supported yet"):
+        with pytest.raises(NotSupportedError, match=f"environment variable {variable} {reason}: leave it out"):
             resolve("", NOWHERE, {variable: "something"})
-
-
-def test_password_file_does_not_matter_with_a_password() -> None:
-    assert resolve("password=p", NOWHERE, {"PGPASSFILE": "/x"}).password == "p"
 
 
 @pytest.mark.parametrize(

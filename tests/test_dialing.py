@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import errno
 import math
 import os
@@ -21,6 +20,7 @@ from anyq.dialing import DialError, combine_errors, dial, failure_at, open_host,
 from anyq.errors import ConnectionTimeout, InterfaceError, OperationalError
 from anyq.streams import SocketStream
 from tests.loops import ALL_LOOPS
+from tests.sockets import open_sockets
 
 pytestmark = [
     pytest.mark.anyio,
@@ -42,25 +42,6 @@ def options(*hosts: HostSpec, **kwargs: Any) -> ConnectOptions:
 
 def tcp(host: str, port: int, hostaddr: str | None = None) -> HostSpec:
     return HostSpec(host, hostaddr, port)
-
-
-def open_sockets() -> set[str]:
-    """Return the sockets of this process, each by the number that the system gives it."""
-    found = set()
-    for fd in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            name = os.readlink(f"/proc/self/fd/{fd}")
-            if name.startswith("socket:"):
-                found.add(name)
-    return found
-
-
-@pytest.fixture
-async def warm_loop(anyio_backend: Any) -> None:
-    """Let anyio start its thread, with sockets of its own, if the loop cannot watch any."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        await anyio.wait_writable(ours)
 
 
 @pytest.fixture

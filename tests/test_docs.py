@@ -29,6 +29,7 @@ import anyio
 import pytest
 
 import anyq
+from anyq import conninfo
 from anyq.conninfo import KEYWORDS
 from anyq.types import json as json_types
 from anyq.types import numeric
@@ -241,6 +242,13 @@ def test_keywords() -> None:
     documented = {keyword: None if variable == "-" else variable for keyword, variable, _ in rows}
     assert documented == {name: keyword.envvar for name, keyword in KEYWORDS.items() if keyword.implemented}
     rows = table("connecting.md", "Keywords that are not supported yet")
-    assert {(keyword, values) for keyword, values, *_ in rows} == {
-        (name, ", ".join(keyword.neutral) or "-") for name, keyword in KEYWORDS.items() if not keyword.implemented
+    assert {(keyword, values, reason) for keyword, values, reason in rows} == {
+        (name, ", ".join(keyword.neutral) or "-", keyword.reason)
+        for name, keyword in KEYWORDS.items()
+        if not keyword.implemented
     }
+
+
+def test_targets() -> None:
+    documented = [value for value, _ in table("connecting.md", "Sessions that will do")]
+    assert documented == list(conninfo.TARGET_SESSION_ATTRS)

@@ -32,7 +32,7 @@ def test_threshold() -> None:
     entry = statements.lookup(key(1))
     assert entry is not None
     assert not entry.prepared
-    assert entry.name == b"_anyq_0"
+    assert entry.name == statements.prefix + b"0"
     assert len(statements) == 0
     assert statements.executed(entry, True) == []
     assert statements.lookup(key(1)) is entry
@@ -119,10 +119,10 @@ def test_eviction_of_the_least_recently_used() -> None:
     assert prepare(statements, 0)[1] == []
     assert prepare(statements, 1)[1] == []
     assert statements.lookup(key(0)) is not None
-    assert prepare(statements, 2)[1] == [b"_anyq_1"]
+    assert prepare(statements, 2)[1] == [statements.prefix + b"1"]
     assert statements.lookup(key(1)) is None
     assert len(statements) == 2
-    assert prepare(statements, 3)[1] == [b"_anyq_0"]
+    assert prepare(statements, 3)[1] == [statements.prefix + b"0"]
 
 
 def test_eviction_after_the_limit_was_lowered() -> None:
@@ -130,7 +130,7 @@ def test_eviction_after_the_limit_was_lowered() -> None:
     for n in range(10):
         prepare(statements, n)
     statements.prepared_max = 2
-    assert prepare(statements, 10)[1] == [b"_anyq_%d" % n for n in range(9)]
+    assert prepare(statements, 10)[1] == [b"%b%d" % (statements.prefix, n) for n in range(9)]
 
 
 def test_no_limit() -> None:
@@ -145,7 +145,7 @@ def test_pending_ones_are_not_evicted() -> None:
     pending = statements.lookup(key(0), True)
     assert pending is not None
     assert prepare(statements, 1)[1] == []
-    assert statements.executed(pending, True) == [b"_anyq_1"]
+    assert statements.executed(pending, True) == [statements.prefix + b"1"]
 
 
 def test_counts_are_bounded() -> None:
@@ -162,7 +162,7 @@ def test_counts_are_bounded() -> None:
 def test_discard() -> None:
     statements = PreparedStatements()
     prepare(statements, 1)
-    assert statements.discard(key(1)) == [b"_anyq_0"]
+    assert statements.discard(key(1)) == [statements.prefix + b"0"]
     assert statements.discard(key(1)) == []
     assert [statements.lookup(key(1)) for _ in range(5)] == [None] * 5
 
@@ -246,3 +246,10 @@ async def test_on_server(conn: AsyncConnection) -> None:
         assert row is not None
         counts.append(row[0])
     assert counts == [0] * 5 + [1] * 5
+
+
+def test_names_differ_among_connections() -> None:
+    """So that behind a pooler nobody runs what another one has prepared under the same name."""
+    prefixes = {PreparedStatements().prefix for _ in range(10)}
+    assert len(prefixes) == 10
+    assert all(prefix.startswith(b"_anyq_") for prefix in prefixes)

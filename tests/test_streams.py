@@ -6,15 +6,18 @@ import errno
 import gc
 import hashlib
 import io
+import operator
 import os
 import selectors
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 import trio
 import trio.testing
@@ -22,8 +25,11 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.stapled import StapledByteStream
 
+from anyq._tls_stream import TlsStream
 from anyq.streams import Channel, ForeignStream, SocketStream, as_channel
+from tests.certificates import Certificates
 from tests.loops import ALL_LOOPS
+from tests.tlspair import tls_ends
 
 pytestmark = pytest.mark.anyio
 
@@ -42,31 +48,57 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-@pytest.fixture(params=[socket.socketpair, tcp_pair], ids=["unix", "tcp"])
+def over_tls() -> tuple[socket.socket, socket.socket]:
+    """Stands for a connection with TLS on it, see `ends`."""
+    return tcp_pair()
+
+
+@pytest.fixture(params=[socket.socketpair, tcp_pair, over_tls], ids=["unix", "tcp", "tls"])
 def sockets(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, theirs = request.param()
     with ours, theirs:
         yield ours, theirs
 
 
+HALF_CLOSEABLE = pytest.mark.parametrize("sockets", [socket.socketpair, tcp_pair], ids=["unix", "tcp"], indirect=True)
+
+
 @pytest.fixture
-async def stream(anyio_backend: Any, sockets: tuple[socket.socket, socket.socket]) -> AsyncIterator[SocketStream]:
-    stream = SocketStream(sockets[0])
-    yield stream
+async def ends(
+    request: pytest.FixtureRequest, anyio_backend: Any, sockets: tuple[socket.socket, socket.socket]
+) -> AsyncIterator[tuple[SocketStream, socket.socket]]:
+    """Our stream, and the other end of it, blocking but for a while only."""
+    ours, theirs = sockets
+    theirs.settimeout(10)
+    if request.node.callspec.params["sockets"] is over_tls:
+        certificates: Certificates = request.getfixturevalue("certificates")
+        stream, theirs = await tls_ends(ours, theirs, certificates)
+    else:
+        stream = SocketStream(ours)
+    yield stream, theirs
     stream.close_now()
+    theirs.close()
 
 
 @pytest.fixture
-def peer(sockets: tuple[socket.socket, socket.socket]) -> socket.socket:
-    """The other end of `stream`, blocking but for a while only."""
-    sockets[1].settimeout(10)
-    return sockets[1]
+def stream(ends: tuple[SocketStream, socket.socket]) -> SocketStream:
+    return ends[0]
+
+
+@pytest.fixture
+def peer(ends: tuple[SocketStream, socket.socket]) -> socket.socket:
+    return ends[1]
 
 
 def reset(sock: socket.socket) -> None:
     """Close with a reset instead of an end of file (TCP)."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
+
+
+def receive_from(sock: socket.socket, size: int) -> None:
+    while size:
+        size -= len(sock.recv(size))
 
 
 async def send_all(channel: Channel, data: bytes) -> None:
@@ -124,8 +156,8 @@ async def test_full_socket_would_block(stream: SocketStream, peer: socket.socket
     async with anyio.create_task_group() as group:
         group.start_soon(stream.wait, False, True)
         await anyio.wait_all_tasks_blocked()
-        while sent:
-            sent -= len(peer.recv(sent))
+        # In a thread, as what TLS has encrypted is sent while the task waits.
+        await anyio.to_thread.run_sync(receive_from, peer, sent)
     assert stream.try_send(b"x") == 1
 
 
@@ -138,7 +170,7 @@ async def test_end_of_file(stream: SocketStream, peer: socket.socket) -> None:
     assert stream.try_receive_into(memoryview(bytearray(10))) == 0
 
 
-@pytest.mark.parametrize("sockets", [tcp_pair], indirect=True)
+@pytest.mark.parametrize("sockets", [tcp_pair, over_tls], indirect=True)
 @pytest.mark.parametrize("into", [False, True])
 async def test_reset_connection(stream: SocketStream, peer: socket.socket, into: bool) -> None:
     reset(peer)
@@ -178,7 +210,7 @@ async def test_closed(stream: SocketStream, peer: socket.socket) -> None:
         lambda: stream.wait(True, False),
         lambda: stream.send(b"x"),
         stream.receive,
-        stream.send_eof,
+        *([] if isinstance(stream, TlsStream) else [stream.send_eof]),
     ):
         with pytest.raises(anyio.ClosedResourceError):
             await operation()
@@ -300,6 +332,7 @@ async def test_fileno_with_add_reader(stream: SocketStream, peer: socket.socket)
 # --- SocketStream as an anyio ByteStream ---
 
 
+@HALF_CLOSEABLE
 async def test_byte_stream(stream: SocketStream, sockets: tuple[socket.socket, socket.socket]) -> None:
     other = SocketStream(sockets[1])
     data = os.urandom(MEGABYTE)
@@ -339,8 +372,9 @@ async def test_one_receiver_and_one_sender(stream: SocketStream) -> None:
             await stream.receive()
         with pytest.raises(anyio.BusyResourceError):
             await stream.send(b"x")
-        with pytest.raises(anyio.BusyResourceError):
-            await stream.send_eof()
+        if not isinstance(stream, TlsStream):
+            with pytest.raises(anyio.BusyResourceError):
+                await stream.send_eof()
         with pytest.raises(anyio.BusyResourceError):
             await stream.wait(False, True)
         group.cancel_scope.cancel()
@@ -358,7 +392,15 @@ async def test_close_during_receive_and_send(stream: SocketStream) -> None:
         stream.close_now()
 
 
-@pytest.mark.parametrize("name", ["receive", "send", "send_eof", "aclose"])
+@HALF_CLOSEABLE
+async def test_send_eof_is_a_checkpoint(stream: SocketStream) -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await stream.send_eof()
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("name", ["receive", "send", "aclose"])
 async def test_byte_stream_methods_are_checkpoints(stream: SocketStream, peer: socket.socket, name: str) -> None:
     peer.send(b"x")
     with anyio.CancelScope() as scope:
@@ -392,8 +434,8 @@ async def test_works_below_other_streams(stream: SocketStream, peer: socket.sock
 class AsTrio(trio.abc.HalfCloseableStream):
     """Our stream as trio's conformance kit wants it."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.stream = SocketStream(sock)
+    def __init__(self, stream: SocketStream) -> None:
+        self.stream = stream
         # wait_send_all_might_not_block() is of the channel, and those are not to be mixed.
         self.guard = anyio.ResourceGuard("sending on")
 
@@ -431,7 +473,9 @@ class AsTrio(trio.abc.HalfCloseableStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if max_bytes is not None and max_bytes < 1:
             raise ValueError("max_bytes must be positive")
-        received: bytes = await self.translate(lambda: self.stream.receive(max_bytes or 65536))
+        # A socket would refuse what is no integer; TLS need not ask it.
+        size = 65536 if max_bytes is None else operator.index(max_bytes)
+        received: bytes = await self.translate(lambda: self.stream.receive(size))
         return received
 
     async def send_eof(self) -> None:
@@ -442,22 +486,43 @@ class AsTrio(trio.abc.HalfCloseableStream):
         await self.stream.aclose()
 
 
+async def clog(ours: AsTrio, theirs: AsTrio) -> tuple[AsTrio, AsTrio]:
+    for end in (ours, theirs):
+        while end.stream.try_send(bytes(65536)):
+            pass
+    return ours, theirs
+
+
 @pytest.mark.parametrize("anyio_backend", ALL_LOOPS[-1:], indirect=True)
 async def test_trio_conformance_kit(anyio_backend: Any) -> None:
     # Not over TCP: a full TCP connection has room again a moment later, as its buffers grow.
     async def pair() -> tuple[AsTrio, AsTrio]:
         ours, theirs = socket.socketpair()
-        return AsTrio(ours), AsTrio(theirs)
+        return AsTrio(SocketStream(ours)), AsTrio(SocketStream(theirs))
 
     async def clogged_pair() -> tuple[AsTrio, AsTrio]:
-        ours, theirs = await pair()
-        while ours.stream.try_send(bytes(65536)):
-            pass
-        while theirs.stream.try_send(bytes(65536)):
-            pass
-        return ours, theirs
+        return await clog(*await pair())
 
     await trio.testing.check_half_closeable_stream(pair, clogged_pair)
+
+
+@pytest.mark.parametrize("anyio_backend", ALL_LOOPS[-1:], indirect=True)
+async def test_trio_conformance_kit_over_tls(anyio_backend: Any, certificates: Certificates) -> None:
+    server = partial(certificates.server_context("right").wrap_bio, server_side=True)
+    client = partial(certificates.client_context().wrap_bio, server_hostname="localhost")
+
+    async def pair() -> tuple[AsTrio, AsTrio]:
+        ours, theirs = socket.socketpair()
+        ends = [TlsStream(SocketStream(ours), client), TlsStream(SocketStream(theirs), server)]
+        async with anyio.create_task_group() as group:
+            for end in ends:
+                group.start_soon(end.handshake)
+        return AsTrio(ends[0]), AsTrio(ends[1])
+
+    async def clogged_pair() -> tuple[AsTrio, AsTrio]:
+        return await clog(*await pair())
+
+    await trio.testing.check_two_way_stream(pair, clogged_pair)
 
 
 # --- ForeignStream ---

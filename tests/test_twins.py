@@ -356,6 +356,13 @@ def test_rows_of_any_buffer() -> None:
         assert rows == [(1, None)]
 
 
+@given(st.lists(st.sampled_from("abcd")), st.lists(st.integers(), max_size=5))
+def test_dictionaries(names: list[str], values: list[int]) -> None:
+    for row in (tuple(values), values, tuple(range(len(names)))):
+        expected = python.dict_maker(names)(row)
+        assert list(loading.dict_maker(names)(row).items()) == list(expected.items())
+
+
 # Dumping
 
 OBJECTS = st.one_of(
@@ -491,3 +498,9 @@ def test_callables_that_cannot_be_marked() -> None:
     assert loading.compile_load(load) is load
     assert dumping.compile_dump(load) is load
     assert dumping.compile_key(load) is load
+
+
+def test_a_big_value_is_not_copied() -> None:
+    value = bytes(100_000)
+    assert loading.compile_load(bytes)(value) is value
+    assert dumping.compile_dump(bytes)(value) is value

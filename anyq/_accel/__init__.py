@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from ..protocol.frontend import bind
-from .python import compile_dump, compile_key, compile_load, decode_rows, dump_values, take_replies
+from .python import compile_dump, compile_key, compile_load, decode_rows, dict_maker, dump_values, take_replies
 from .twins import twin
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "compile_key",
     "compile_load",
     "decode_rows",
+    "dict_maker",
     "dump_values",
     "implementation",
     "take_replies",
@@ -34,7 +35,7 @@ if _wanted != "python":
     try:
         # Built or not, there are stubs.
         from .dumping import compile_dump, compile_key, dump_values  # pyright: ignore[reportMissingModuleSource]
-        from .loading import compile_load, decode_rows  # pyright: ignore[reportMissingModuleSource]
+        from .loading import compile_load, decode_rows, dict_maker  # pyright: ignore[reportMissingModuleSource]
         from .messages import bind, take_replies  # pyright: ignore[reportMissingModuleSource]
 
         implementation = "cython"

@@ -81,6 +81,15 @@ def _decode_single(
     return pos
 
 
+def dict_maker(names: Sequence[str]) -> Callable[[Sequence[Any]], dict[str, Any]]:
+    """Return what makes a dictionary of a row: the last of columns that share a name wins."""
+
+    def make_dict(values: Sequence[Any]) -> dict[str, Any]:
+        return dict(zip(names, values))  # noqa: B905 (as long as each other, and strict= costs)
+
+    return make_dict
+
+
 def compile_load(load: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     """Return what to call for each value: here, the load function as it is."""
     return load

@@ -17,7 +17,7 @@ import unicodedata
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..errors import DataError, LocalProtocolError, OperationalError, ProgrammingError, RemoteProtocolError
 from .constants import MAX_SCRAM_ITERATIONS, SCRAM_THREAD_ITERATIONS
@@ -28,17 +28,19 @@ __all__ = [
     "SCRAM_SHA_256_PLUS",
     "ScramChallenge",
     "ScramClient",
+    "ScramKeys",
     "md5_password",
     "parse_require_auth",
     "password_bytes",
     "saslprep",
+    "scram_keys",
     "tls_server_end_point",
 ]
 
 SCRAM_SHA_256: Final = "SCRAM-SHA-256"
 SCRAM_SHA_256_PLUS: Final = "SCRAM-SHA-256-PLUS"
 
-AUTH_METHODS: Final = frozenset({"password", "md5", "gss", "sspi", "scram-sha-256", "none"})
+AUTH_METHODS: Final = frozenset({"password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "none"})
 """What `require_auth` may name. "none" is a server that asks for nothing."""
 
 _NONCE_BYTES = 18
@@ -155,6 +157,17 @@ class ScramChallenge:
     iterations: int
 
 
+class ScramKeys(NamedTuple):
+    """What PostgreSQL makes of a password to prove that it is known, without the password (RFC 5802, 3)."""
+
+    client_key: bytes
+    server_key: bytes
+
+    def __repr__(self) -> str:
+        # Who has the client key can log in.
+        return f"{type(self).__name__}(...)"
+
+
 class ScramClient:
     """The client's side of one SCRAM exchange.
 
@@ -165,6 +178,7 @@ class ScramClient:
         SCRAM-SHA-256-PLUS. Given with SCRAM-SHA-256 it says "I could have bound, but you did not offer it",
         so that the server can tell if somebody took the offer away. None: the client cannot or will not bind.
     :param nonce: only for tests.
+    :param keys: what would be computed from the password, instead of the password.
     :raises LocalProtocolError: if the mechanism is not one of the two, or lacks its channel binding.
     """
 
@@ -172,6 +186,7 @@ class ScramClient:
         "_bare",
         "_expected",
         "_gs2_header",
+        "_keys",
         "_nonce",
         "_password",
         "_step",
@@ -185,6 +200,7 @@ class ScramClient:
         mechanism: str = SCRAM_SHA_256,
         channel_binding: bytes | None = None,
         nonce: str | None = None,
+        keys: ScramKeys | None = None,
     ) -> None:
         if mechanism == SCRAM_SHA_256_PLUS:
             if channel_binding is None:
@@ -197,6 +213,7 @@ class ScramClient:
         self.mechanism = mechanism
         self.channel_binding = channel_binding
         self._password = password
+        self._keys = keys
         self._nonce = nonce or b64encode(secrets.token_bytes(_NONCE_BYTES)).decode("ascii")
         # The server takes the user from StartupMessage and ignores this one; libpq sends none either.
         self._bare = f"n=,r={self._nonce}".encode("ascii")
@@ -208,6 +225,11 @@ class ScramClient:
         """Whether the server has proved that it knows the password: AuthenticationOk is worth nothing
         before."""
         return self._step == "verified"
+
+    @property
+    def expected(self) -> str:
+        """The step that the server has to take now: "first" or "final", or "" for none."""
+        return {"first sent": "first", "final sent": "final"}.get(self._step, "")
 
     def first_message(self) -> bytes:
         """Return client-first-message, the data of SASLInitialResponse."""
@@ -241,10 +263,9 @@ class ScramClient:
             )
         return ScramChallenge(nonce, salt, iterations)
 
-    @staticmethod
-    def needs_thread(iterations: int) -> bool:
+    def needs_thread(self, iterations: int) -> bool:
         """Return whether the hash takes so long that it belongs in a worker thread."""
-        return iterations > SCRAM_THREAD_ITERATIONS
+        return self._keys is None and iterations > SCRAM_THREAD_ITERATIONS
 
     @staticmethod
     def salted_password(password: str, salt: bytes, iterations: int) -> bytes:
@@ -264,20 +285,21 @@ class ScramClient:
         """
         self._advance("first sent", "failed")
         challenge = self.parse_first(server_first)
-        salted = (
-            self.salted_password(self._password, challenge.salt, challenge.iterations)
-            if salted_password is None
-            else salted_password
-        )
+        keys = self._keys
+        if keys is None:
+            keys = scram_keys(
+                self.salted_password(self._password, challenge.salt, challenge.iterations)
+                if salted_password is None
+                else salted_password
+            )
         binding = self._gs2_header
         if self.mechanism == SCRAM_SHA_256_PLUS and self.channel_binding is not None:
             binding += self.channel_binding
         final = b"c=" + b64encode(binding) + b",r=" + challenge.nonce.encode("ascii")
         auth_message = b",".join((self._bare, server_first, final))
-        client_key = _hmac(salted, b"Client Key")
-        signature = _hmac(hashlib.sha256(client_key).digest(), auth_message)
-        proof = bytes([a ^ b for a, b in zip(client_key, signature, strict=True)])
-        self._expected = _hmac(_hmac(salted, b"Server Key"), auth_message)
+        signature = _hmac(hashlib.sha256(keys.client_key).digest(), auth_message)
+        proof = bytes([a ^ b for a, b in zip(keys.client_key, signature, strict=True)])
+        self._expected = _hmac(keys.server_key, auth_message)
         self._step = "final sent"
         return final + b",p=" + b64encode(proof)
 
@@ -303,6 +325,11 @@ class ScramClient:
         if self._step != step:
             raise LocalProtocolError(f"SCRAM steps are taken in order and once: this exchange is at {self._step!r}")
         self._step = following
+
+
+def scram_keys(salted_password: bytes) -> ScramKeys:
+    """Return the two keys of a SaltedPassword."""
+    return ScramKeys(_hmac(salted_password, b"Client Key"), _hmac(salted_password, b"Server Key"))
 
 
 def _hmac(key: bytes, message: bytes) -> bytes:
@@ -347,14 +374,24 @@ _HASH_OF_SIGNATURE: dict[bytes, str] = {
     bytes.fromhex("2a864886f70d01010b"): "sha256",  # sha256WithRSAEncryption
     bytes.fromhex("2a864886f70d01010c"): "sha384",  # sha384WithRSAEncryption
     bytes.fromhex("2a864886f70d01010d"): "sha512",  # sha512WithRSAEncryption
+    bytes.fromhex("60864801650304030d"): "sha3_224",  # id-rsassa-pkcs1-v1_5-with-sha3-224
+    bytes.fromhex("60864801650304030e"): "sha3_256",  # id-rsassa-pkcs1-v1_5-with-sha3-256
+    bytes.fromhex("60864801650304030f"): "sha3_384",  # id-rsassa-pkcs1-v1_5-with-sha3-384
+    bytes.fromhex("608648016503040310"): "sha3_512",  # id-rsassa-pkcs1-v1_5-with-sha3-512
     bytes.fromhex("2a8648ce3d0401"): "sha256",  # ecdsa-with-SHA1
     bytes.fromhex("2a8648ce3d040301"): "sha224",  # ecdsa-with-SHA224
     bytes.fromhex("2a8648ce3d040302"): "sha256",  # ecdsa-with-SHA256
     bytes.fromhex("2a8648ce3d040303"): "sha384",  # ecdsa-with-SHA384
     bytes.fromhex("2a8648ce3d040304"): "sha512",  # ecdsa-with-SHA512
+    bytes.fromhex("608648016503040309"): "sha3_224",  # id-ecdsa-with-sha3-224
+    bytes.fromhex("60864801650304030a"): "sha3_256",  # id-ecdsa-with-sha3-256
+    bytes.fromhex("60864801650304030b"): "sha3_384",  # id-ecdsa-with-sha3-384
+    bytes.fromhex("60864801650304030c"): "sha3_512",  # id-ecdsa-with-sha3-512
     bytes.fromhex("2a8648ce380403"): "sha256",  # dsa-with-SHA1
     bytes.fromhex("608648016503040301"): "sha224",  # dsa-with-SHA224
     bytes.fromhex("608648016503040302"): "sha256",  # dsa-with-SHA256
+    bytes.fromhex("608648016503040303"): "sha384",  # dsa-with-SHA384
+    bytes.fromhex("608648016503040304"): "sha512",  # dsa-with-SHA512
 }
 
 _RSASSA_PSS = bytes.fromhex("2a864886f70d01010a")
@@ -366,6 +403,10 @@ _HASHES: dict[bytes, str] = {
     bytes.fromhex("608648016503040201"): "sha256",
     bytes.fromhex("608648016503040202"): "sha384",
     bytes.fromhex("608648016503040203"): "sha512",
+    bytes.fromhex("608648016503040207"): "sha3_224",
+    bytes.fromhex("608648016503040208"): "sha3_256",
+    bytes.fromhex("608648016503040209"): "sha3_384",
+    bytes.fromhex("60864801650304020a"): "sha3_512",
 }
 
 _SEQUENCE, _OBJECT_IDENTIFIER, _CONTEXT_0 = 0x30, 0x06, 0xA0

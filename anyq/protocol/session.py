@@ -49,6 +49,7 @@ _STATUS = {
 _IDLE = Phase.IDLE
 _BUSY = Phase.BUSY
 _NO_STATEMENT = b"_anyq_none"
+_PROTOCOL_OPTION = "_pq_."  # what names of options of the protocol begin with, in the StartupMessage
 _CACHED_DESCRIPTION = 16 * 1024  # bytes; longer row descriptions are decoded anew each time
 
 
@@ -184,7 +185,12 @@ class ProtocolSession:
         self.strays = 0
         """How many CancelRequests were sent that have hit nothing yet, and may hit a request that is at risk."""
         self.protocol_version = PROTOCOL_3_0
+        """What is spoken: the version that was asked for, until the server says that it only knows an older one."""
+        self._asked_for: frozenset[str] = frozenset()  # the options of the protocol that the StartupMessage had
         self.unknown_options: tuple[str, ...] = ()
+        """Which of them the server does not know."""
+        self.engaged = False
+        """Whether the server has taken the StartupMessage: it has asked for authentication, or let us in."""
         self.backend_pid = 0
         self.secret_key = b""
         self.authentications: deque[Authentication] = deque()
@@ -193,6 +199,8 @@ class ProtocolSession:
         self.outgoing = bytearray()
         """What the session itself has to say; the owner of the stream sends it before anything else."""
         self.last_words: Error | None = None
+        self.refused = False
+        """Whether the server's last words came before it had let us in."""
         """The error with which the server announced that it closes the connection."""
         self.pending: deque[Request] = deque()
         """The requests that are not done, the oldest first; for others to look at only."""
@@ -219,6 +227,7 @@ class ProtocolSession:
     def start(self, parameters: dict[str, str], version: int = PROTOCOL_3_0) -> None:
         """Put the StartupMessage into ``outgoing``."""
         self.protocol_version = version
+        self._asked_for = frozenset(name for name in parameters if name.startswith(_PROTOCOL_OPTION))
         frontend.startup(self.outgoing, parameters, version)
 
     def enqueue(self, request: Request) -> None:
@@ -462,12 +471,14 @@ class ProtocolSession:
 
     def on_fatal_error(self, payload: bytes) -> None:
         self.last_words = _error(payload)
+        self.refused = self.phase < Phase.STARTING
 
     # -- handlers of the start-up
 
     def on_authentication(self, payload: bytes) -> None:
         message = backend.decode(B.AUTHENTICATION, payload)
         assert isinstance(message, Authentication)
+        self.engaged = True
         if isinstance(message, backend.AuthenticationOk):
             self.enter(Phase.STARTING)
         elif self.phase is Phase.STARTUP:
@@ -477,7 +488,15 @@ class ProtocolSession:
     def on_negotiate_version(self, payload: bytes) -> None:
         message = backend.decode(B.NEGOTIATE_PROTOCOL_VERSION, payload)
         assert isinstance(message, backend.NegotiateProtocolVersion)
-        self.protocol_version = message.newest
+        # There has never been a 3.1.
+        if not PROTOCOL_3_0 <= message.version <= self.protocol_version or message.version == PROTOCOL_3_0 + 1:
+            raise RemoteProtocolError(
+                f"the server wants to speak version {show_version(message.version)} of the protocol, where "
+                f"{show_version(self.protocol_version)} was asked for"
+            )
+        if not self._asked_for.issuperset(message.unrecognized):
+            raise RemoteProtocolError("the server does not know options of the protocol that were not asked for")
+        self.protocol_version = message.version
         self.unknown_options = message.unrecognized
 
     def on_backend_key(self, payload: bytes) -> None:
@@ -634,6 +653,11 @@ class ProtocolSession:
         request.failure = NotSupportedError(
             f"COPY {direction} cannot be run by execute(): its data would have nowhere to go"
         )
+
+
+def show_version(version: int) -> str:
+    """Return a version of the protocol as people write it."""
+    return f"{version >> 16}.{version & 0xFFFF}"
 
 
 def give_up(request: Request, result: Result, error: Exception) -> None:

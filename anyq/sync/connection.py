@@ -5,6 +5,7 @@ Knows the asynchronous connection and how to call it. Must not know the protocol
 
 from __future__ import annotations
 
+import ssl
 import warnings
 from collections.abc import Callable
 from types import TracebackType
@@ -15,10 +16,12 @@ from anyio.from_thread import BlockingPortal
 from typing_extensions import ParamSpec, Self, TypeVar
 
 from .._info import ConnectionInfo
+from .._opening import Dial
 from .._subscription import BUFFER_SIZE, Notify, Overflow
 from ..abc import AdaptContext, Params, Query
 from ..adapt import AdaptersMap
 from ..connection import GRACE_PERIOD, AsyncConnection, NoticeHandler
+from ..conninfo import PasswordSource
 from ..dbapi20 import ErrorClasses
 from ..protocol.constants import Format
 from ..rows import RowFactory, TupleRow, tuple_row
@@ -73,6 +76,9 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        password: str | PasswordSource | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
     ) -> Connection[CursorRow]: ...
@@ -90,6 +96,9 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        password: str | PasswordSource | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
     ) -> Connection[TupleRow]: ...
@@ -106,6 +115,9 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
         stream: anyio.abc.ByteStream | None = None,
+        dial: Dial | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        password: str | PasswordSource | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
     ) -> Connection[Any]:
@@ -121,7 +133,13 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
             connection is closed.
         :param stream: an open anyio byte stream of the portal's event loop to use instead of dialing; see
             :meth:`AsyncConnection.connect`.
+        :param dial: opens streams to hosts, in the portal's event loop; see :meth:`AsyncConnection.connect`.
+        :param password: the password, or a function that is given the :class:`HostSpec` of the host and returns it. It
+            is called when a server asks, once for each attempt to log in: a coroutine function in the portal's event
+            loop, any other in a worker thread. What it raises ends ``connect()``.
         :param portal: the event loop to work in, by default that of the portal that the process shares.
+        :param ssl_context: a context to use TLS with instead of one made from sslrootcert, sslcert and the like. TLS is
+            required then, and the context decides what is verified.
         :param kwargs: connection keywords, which override those of `conninfo`.
         :raises ProgrammingError: wrong keywords or values.
         :raises OperationalError: no server could be reached, or none let us in; the message has every attempt.
@@ -138,6 +156,9 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
                 context=context,
                 grace_period=grace_period,
                 stream=stream,
+                dial=dial,
+                ssl_context=ssl_context,
+                password=password,
                 **kwargs,
             )
 
@@ -355,6 +376,19 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         :param force_rollback: roll the block back however it ends.
         """
         return Transaction(self, savepoint_name, force_rollback)
+
+    # -- passwords
+
+    def change_password(self, user: str, password: str) -> None:
+        """Give a role another password, which is hashed here: the server, its log and the network see only the hash.
+
+        By the server's `password_encryption`, with its `scram_iterations`. A statement like others: without
+        autocommit it needs a commit().
+
+        :raises DataError: the password has a character that cannot be.
+        :raises Error: what the server says; only some roles may change the password of another one.
+        """
+        self.call(self._async.change_password, user, password)
 
     # -- the end
 

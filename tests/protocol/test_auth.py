@@ -127,8 +127,29 @@ def test_hash_computed_elsewhere() -> None:
 
 
 def test_needs_thread() -> None:
-    assert not ScramClient.needs_thread(SCRAM_THREAD_ITERATIONS)
-    assert ScramClient.needs_thread(SCRAM_THREAD_ITERATIONS + 1)
+    assert not started().needs_thread(SCRAM_THREAD_ITERATIONS)
+    assert started().needs_thread(SCRAM_THREAD_ITERATIONS + 1)
+
+
+def test_keys_instead_of_the_password() -> None:
+    server = FakeScramServer("pencil")
+    keys = auth.scram_keys(ScramClient.salted_password("pencil", b"salt", 7))
+    client = ScramClient("not this one", keys=keys)
+    assert not client.needs_thread(MAX_SCRAM_ITERATIONS)
+    client.verify_final(server.final(client.process_first(server.first(client.first_message()))))
+    assert client.verified
+    assert repr(keys) == "ScramKeys(...)"
+
+
+def test_what_the_server_has_to_do_next() -> None:
+    server, client = FakeScramServer("pencil"), ScramClient("pencil")
+    steps = [client.expected]
+    first = server.first(client.first_message())
+    steps.append(client.expected)
+    final = server.final(client.process_first(first))
+    steps.append(client.expected)
+    client.verify_final(final)
+    assert [*steps, client.expected] == ["", "first", "final", ""]
 
 
 def test_extensions_of_the_server_are_ignored_but_signed() -> None:
@@ -363,6 +384,8 @@ def test_saslprep_takes_any_text(text: str) -> None:
         ("md5, password", {"md5", "password"}),
         ("!password", auth.AUTH_METHODS - {"password"}),
         ("!password,!none", auth.AUTH_METHODS - {"password", "none"}),
+        ("gss,sspi,oauth,none", {"gss", "sspi", "oauth", "none"}),
+        (" ! md5 , !oauth ", auth.AUTH_METHODS - {"md5", "oauth"}),
     ],
 )
 def test_require_auth(value: str, allowed: set[str]) -> None:
@@ -420,6 +443,10 @@ def pss(hash_oid: str) -> bytes:
         (certificate(RSA_PSS, pss("608648016503040203")), "sha512"),
         (certificate(RSA_PSS, pss("2b0e03021a")), "sha256"),
         (certificate(RSA_PSS, der(0x30)), "sha256"),
+        (certificate(RSA_PSS, pss("608648016503040208")), "sha3_256"),
+        (certificate("60864801650304030a"), "sha3_256"),
+        (certificate("608648016503040310", b"\5\0"), "sha3_512"),
+        (certificate("608648016503040304"), "sha512"),
     ],
 )
 def test_tls_server_end_point(cert: bytes, name: str) -> None:
@@ -442,6 +469,28 @@ def test_tls_server_end_point(cert: bytes, name: str) -> None:
 )
 def test_certificates_without_channel_binding(cert: bytes) -> None:
     assert auth.tls_server_end_point(cert) is None
+
+
+def test_the_identifiers_are_those_of_the_hashes() -> None:
+    """Against the ones that the library `cryptography` knows, as far as the Python of the day can hash with them."""
+    oids = pytest.importorskip("cryptography.hazmat._oid")
+    known = 0
+    for name, oid in vars(oids.SignatureAlgorithmOID).items():
+        algorithm = None if name.startswith("_") else oids._SIG_OIDS_TO_HASH.get(oid)
+        if algorithm is None or name in ("RSASSA_PSS",) or not hasattr(oid, "dotted_string"):
+            continue
+        first, second, *rest = map(int, oid.dotted_string.split("."))
+        encoded = bytes([first * 40 + second])
+        for arc in rest:
+            groups = [arc & 0x7F]
+            while arc := arc >> 7:
+                groups.append(arc & 0x7F | 0x80)
+            encoded += bytes(reversed(groups))
+        expected = {"md5": "sha256", "sha1": "sha256"}.get(algorithm.name, algorithm.name.replace("-", "_"))
+        cert = certificate(encoded.hex())
+        assert auth.tls_server_end_point(cert) == hashlib.new(expected, cert).digest(), name
+        known += 1
+    assert known >= 18
 
 
 @given(st.binary(max_size=80) | st.binary(max_size=80).map(lambda data: der(0x30, der(0x30), data)))

@@ -25,7 +25,7 @@ from anyq.errors import (
 from anyq.protocol import backend as be
 from anyq.protocol import buffer, session
 from anyq.protocol.backend import FieldDescription
-from anyq.protocol.constants import PROTOCOL_3_2, BackendCode, Format, TransactionStatus
+from anyq.protocol.constants import PROTOCOL_3_0, PROTOCOL_3_2, BackendCode, Format, TransactionStatus
 from anyq.protocol.session import ProtocolSession, Request, Result
 from anyq.protocol.state import Phase
 from tests.protocol import frontend_messages as fm
@@ -152,13 +152,31 @@ def test_the_start() -> None:
     assert proto.transaction_status is TransactionStatus.IDLE
 
 
-def test_the_version_that_the_server_speaks() -> None:
+@pytest.mark.parametrize("newest", [PROTOCOL_3_0, 0])
+def test_the_version_that_the_server_speaks(newest: int) -> None:
     proto = ProtocolSession(decode_rows, take_replies)
-    proto.start({"user": "me"}, PROTOCOL_3_2)
+    proto.start({"user": "me", "_pq_.new": "1", "_pq_.known": "1"}, PROTOCOL_3_2)
     assert proto.protocol_version == PROTOCOL_3_2
-    feed(proto, wire(be.NegotiateProtocolVersion(196608, ("_pq_.new",)), be.AuthenticationOk(), IDLE))
-    assert proto.protocol_version == 196608
+    feed(proto, wire(be.NegotiateProtocolVersion(newest, ("_pq_.new",)), be.AuthenticationOk(), IDLE))
+    assert proto.protocol_version == PROTOCOL_3_0
     assert proto.unknown_options == ("_pq_.new",)
+
+
+@pytest.mark.parametrize(
+    ("newest", "unknown", "text"),
+    [
+        (PROTOCOL_3_2 + 1, (), "version 3.3 of the protocol, where 3.2 was asked for"),
+        (PROTOCOL_3_0 + 1, (), "version 3.1 of the protocol"),
+        (2 << 16, (), "version 2.0 of the protocol"),
+        (PROTOCOL_3_0, ("_pq_.other",), "options of the protocol that were not asked for"),
+        (PROTOCOL_3_0, ("user",), "options of the protocol that were not asked for"),
+    ],
+)
+def test_a_negotiation_that_makes_no_sense(newest: int, unknown: tuple[str, ...], text: str) -> None:
+    proto = ProtocolSession(decode_rows, take_replies)
+    proto.start({"user": "me", "_pq_.new": "1"}, PROTOCOL_3_2)
+    with pytest.raises(RemoteProtocolError, match=text):
+        feed(proto, wire(be.NegotiateProtocolVersion(newest, unknown)))
 
 
 @pytest.mark.parametrize("before", [(), (be.AuthenticationCleartextPassword(),), (be.AuthenticationOk(),)])

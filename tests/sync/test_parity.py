@@ -44,7 +44,7 @@ ONLY_ASYNC = {
         # For the package, as the comments above them say.
         *("send_command", "carry_out", "transformer", "make_transformer", "turn", "due_begin", "begin_statement"),
     },
-    "AsyncNotifies": {"put", "put_first", *dir(Receiver)},
+    "AsyncNotifies": {"put", "put_first", "take", *dir(Receiver)},
     "NotificationStream": {"subscription", "statistics", "extra", "extra_attributes"},
 }
 ONLY_SYNC = {
