@@ -360,7 +360,8 @@ class Wire:
 
     def _look(self, request: Request) -> bool:
         """Do what can be done for a request without waiting, whoever reads; return whether anything has arrived."""
-        if self.session.head is request:
+        pending = self.session.pending
+        if pending and pending[0] is request:
             return self._receive_now()
         # No reply can have come before that of the head, which is for others to look for.
         if self._unsent and not self.closed:
@@ -377,22 +378,24 @@ class Wire:
         if session.phase >= ENDED:
             return True
         try:
-            target = session.receive_target() if session.large is not None else None
+            target = None if session.large is None else session.receive_target()
             if target is None:
                 data = self.channel.try_receive(CHUNK)
                 if data is None:
                     return False
-                got = len(data)
-                if got:
+                if data:
                     session.receive_data(data)
+                else:
+                    session.receive_eof()
             else:
                 with target:
-                    into = self.channel.try_receive_into(target)
-                if into is None:
+                    count = self.channel.try_receive_into(target)
+                if count is None:
                     return False
-                got = into
-                if got:
-                    session.received(got)
+                if count:
+                    session.received(count)
+                else:
+                    session.receive_eof()
         except RemoteProtocolError as error:
             self._dispatch()  # what came before that
             self.abort(f"the server broke the protocol: {error}", error)
@@ -402,16 +405,13 @@ class Wire:
             return True
         if session.events:
             self._dispatch()
-        if not got:
-            session.receive_eof()
-        if session.phase >= ENDED:
+        if session.pending:
+            # It may be ready without being done, which wakes its task by itself.
+            head = session.pending[0]
+            if head.waiter is not None and head.ready():
+                head.waiter.set()
+        elif session.phase >= ENDED:
             self._release()
-            return True
-        pending = session.pending
-        if pending:
-            waiter = pending[0].waiter
-            if waiter is not None and pending[0].ready():
-                waiter.set()
         return True
 
     def _receive_now(self) -> bool:
