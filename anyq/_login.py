@@ -16,7 +16,7 @@ from ._binding import ChannelBinding
 from .conninfo import ConnectOptions, HostSpec
 from .errors import InterfaceError, NotSupportedError, OperationalError, RemoteProtocolError
 from .protocol import auth, backend, frontend
-from .protocol.session import show_version
+from .protocol.constants import show_version
 from .wire import Wire
 
 _METHODS: dict[type[backend.Authentication], tuple[str, str]] = {

@@ -37,7 +37,7 @@ from .postgres import adapters as global_adapters
 from .protocol import frontend
 from .protocol.backend import NoticeResponse
 from .protocol.constants import Format
-from .protocol.session import Request
+from .protocol.request import Request
 from .protocol.verifiers import DEFAULT_SCRAM_ITERATIONS, encrypt_password
 from .rows import AsyncRowFactory, TupleRow, tuple_row
 from .sql import SQL, Identifier, Literal

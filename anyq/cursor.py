@@ -30,7 +30,7 @@ from .abc import Params, Query
 from .adapt import AdaptersMap, Transformer
 from .errors import InterfaceError, NotSupportedError, OperationalError
 from .protocol.constants import Format
-from .protocol.session import Result
+from .protocol.request import Result
 from .protocol.state import ENDED
 from .rows import AsyncRowFactory, RowMaker, TupleRow
 from .typeinfo import TypesRegistry

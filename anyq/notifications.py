@@ -22,7 +22,7 @@ from ._notifies import Generators
 from ._subscription import NotificationStream, Notify, Overflow, Receiver, Subscription
 from .errors import Error, OperationalError, ProgrammingError
 from .protocol import frontend
-from .protocol.session import Request
+from .protocol.request import Request
 from .sql import Identifier
 from .wire import was_victim
 

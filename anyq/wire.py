@@ -45,8 +45,10 @@ from .errors import Error, OperationalError, QueryCanceled, RemoteProtocolError
 from .protocol import frontend
 from .protocol.backend import Authentication, NoticeResponse
 from .protocol.constants import TransactionStatus
-from .protocol.session import Notify, ProtocolSession, Request
-from .protocol.session import Waiter as WakeUp
+from .protocol.handlers import Notify
+from .protocol.request import Request
+from .protocol.request import Waiter as WakeUp
+from .protocol.session import ProtocolSession
 from .protocol.state import ENDED, Phase
 from .streams import Channel
 

@@ -21,7 +21,8 @@ from anyq.protocol import backend as be
 from anyq.protocol import frontend
 from anyq.protocol.backend import FieldDescription
 from anyq.protocol.constants import Format, TransactionStatus
-from anyq.protocol.session import ProtocolSession, Request
+from anyq.protocol.request import Request
+from anyq.protocol.session import ProtocolSession
 from anyq.streams import as_channel
 from anyq.wire import CANCEL_AGAIN, Wire
 from tests.activity import until_sleeping

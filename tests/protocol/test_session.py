@@ -26,7 +26,9 @@ from anyq.protocol import backend as be
 from anyq.protocol import buffer, session
 from anyq.protocol.backend import FieldDescription
 from anyq.protocol.constants import PROTOCOL_3_0, PROTOCOL_3_2, BackendCode, Format, TransactionStatus
-from anyq.protocol.session import ProtocolSession, Request, Result
+from anyq.protocol.handlers import Notify
+from anyq.protocol.request import Request, Result
+from anyq.protocol.session import ProtocolSession
 from anyq.protocol.state import Phase
 from tests.protocol import frontend_messages as fm
 
@@ -421,7 +423,7 @@ def test_reports_come_at_any_time() -> None:
     proto.enqueue(request)
     feed(proto, wire(columns("x"), notification, be.DataRow((b"1",)), be.ParameterStatus("a", "2"), notice))
     feed(proto, wire(be.DataRow((b"2",)), be.CommandComplete("SELECT 2"), notification, IDLE))
-    notify = session.Notify("chan", "pay", 5)
+    notify = Notify("chan", "pay", 5)
     assert list(proto.events) == [notice, notify, notify, notice, notify]
     assert proto.parameters == {"a": "2"}
     assert proto.parameters_version == version + 2
