@@ -241,7 +241,7 @@ class _Opening:
                 wire = await self._log_in_somehow(host, channel, options)
                 reason = await self._look_at(wire, target)
                 if reason is None:
-                    wire.grace = self._grace
+                    wire.cancelling.grace = self._grace
                     return Opened(wire, host, options)
                 self._unsuitable.append(host)
                 raise OperationalError(f"{reason}, and target_session_attrs={self._options.target_session_attrs}")

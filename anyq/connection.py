@@ -20,6 +20,7 @@ import anyio.abc
 import anyio.to_thread
 from typing_extensions import Self, TypeVar
 
+from ._cancelling import was_victim
 from ._execution import Executor
 from ._info import ConnectionInfo, python_codec
 from ._notifies import AsyncNotifies
@@ -43,7 +44,7 @@ from .rows import AsyncRowFactory, TupleRow, tuple_row
 from .sql import SQL, Identifier, Literal
 from .streams import SocketStream
 from .transaction import AsyncTransaction
-from .wire import Wire, was_victim
+from .wire import Wire
 
 logger = logging.getLogger("anyq")
 
@@ -460,10 +461,10 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         The statement may be at its end before the server looks. Manual: "Canceling Requests in Progress".
         """
         self.check_open()
-        if self.wire.canceller is None:
+        if self.wire.cancelling.canceller is None:
             raise NotSupportedError("a connection on a stream of the caller's cannot send a cancel request")
         with anyio.move_on_after(timeout) as scope:
-            await self.wire.canceller()
+            await self.wire.cancelling.canceller()
         if scope.cancelled_caught:
             raise ConnectionTimeout(f"the server did not take the cancel request within {timeout:g} s")
 
