@@ -1,4 +1,4 @@
-"""When a CancelRequest is sent, by a clock of our own. What it does on a server is in test_wire and test_cancellation."""
+"""When a CancelRequest is sent, by a clock of our own; what it does is in test_wire and test_cancellation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import anyio
-import anyio.lowlevel
+import anyio.abc
 import trio
 import trio.testing
 
@@ -24,7 +24,7 @@ from tests.fakeserver import READY
 
 
 def test_when_a_cancel_request_is_sent_again() -> None:
-    """By a clock of our own: at once, then later and later until the grace time is over."""
+    """At once, then later and later until the grace time is over."""
     attempts: list[float] = []
 
     async def main() -> None:
