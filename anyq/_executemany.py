@@ -16,7 +16,7 @@ from ._accel import bind
 from ._execution import StatementRequest, add_begin, affected_rows, messages
 from .abc import Params, Query
 from .protocol import frontend
-from .protocol.session import Result
+from .protocol.request import Result
 
 if TYPE_CHECKING:
     # This is a method of the cursor that has a module of its own.

@@ -26,7 +26,7 @@ from .errors import (
 )
 from .protocol import frontend
 from .protocol.constants import Format, TransactionStatus
-from .protocol.session import Fields, LoadFunctions, Request, Result
+from .protocol.request import Fields, LoadFunctions, Request, Result
 
 MAX_DESCRIBED = 100
 """How many statements that asked for binary results without being prepared have their description remembered."""

@@ -13,10 +13,13 @@ import anyio
 import anyio.to_thread
 
 from ._binding import ChannelBinding
+from .backends import Waiter
 from .conninfo import ConnectOptions, HostSpec
 from .errors import InterfaceError, NotSupportedError, OperationalError, RemoteProtocolError
 from .protocol import auth, backend, frontend
-from .protocol.session import show_version
+from .protocol.constants import show_version
+from .protocol.session import ProtocolSession
+from .protocol.state import Phase
 from .wire import Wire
 
 _METHODS: dict[type[backend.Authentication], tuple[str, str]] = {
@@ -65,7 +68,7 @@ async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec, version: i
     scram: auth.ScramClient | None = None
     binding = ChannelBinding(wire.channel, options.tls.channel_binding, options.tls.certmode)
     while True:
-        message = await wire.next_authentication()
+        message = await next_authentication(wire)
         if session.protocol_version < options.min_protocol_version:
             raise OperationalError(
                 f"the server speaks version {show_version(session.protocol_version)} of the protocol, which is less "
@@ -107,6 +110,36 @@ async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec, version: i
                 method, name = _METHODS[type(message)]
                 policy.check(method, name)
                 raise NotSupportedError(f"the server asks for authentication by {name}, which anyq does not support")
+
+
+async def next_authentication(wire: Wire) -> backend.Authentication | None:
+    """Send what there is to say, and read until the server asks for something; None when the session is ready.
+
+    :raises OperationalError: the server refused, or went away.
+    """
+    session = wire.session
+    wire.flush()
+    await wire.backend.checkpoint()
+    await wire.attend(_Asked(session))
+    if session.authentications:
+        return session.authentications.popleft()
+    if session.phase is Phase.FAILED or session.last_words is not None:
+        wire.abort("the server refused the connection")
+        raise session.lost()
+    return None
+
+
+class _Asked:
+    """Waits until the server wants something in the start-up or has come to its end."""
+
+    waiter: Waiter | None = None
+
+    def __init__(self, session: ProtocolSession) -> None:
+        self._session = session
+
+    def ready(self) -> bool:
+        session = self._session
+        return session.phase >= Phase.IDLE or bool(session.authentications) or session.last_words is not None
 
 
 class _Policy:

@@ -1,10 +1,12 @@
-"""From connection options to a session that is ready: which host, which stream, and how to cancel over another one.
+"""From what connect() is given to a session that is ready: which host, which stream, and how to cancel over another.
 
 Knows the order in which hosts are tried, and when the next one is. Must not know what a session is used for.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -12,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 
 from . import conninfo as _conninfo
 from ._accel import decode_rows, take_replies
@@ -19,7 +22,7 @@ from ._encryption import Encryption, start_encrypted
 from ._login import check_policy, log_in
 from ._targets import why_unsuitable
 from .backends import Backend, current_backend
-from .conninfo import ConnectOptions, HostSpec
+from .conninfo import ConnectOptions, HostSpec, PasswordSource
 from .dialing import DialError, Failure, attempts, combine_errors, failure_at, host_deadline, open_host, open_same
 from .errors import (
     ConnectionTimeout,
@@ -37,7 +40,7 @@ from .protocol.session import ProtocolSession
 from .streams import Channel, SocketStream, as_channel
 from .wire import Wire
 
-__all__ = ["Dial", "Opened", "open_session", "prepare"]
+__all__ = ["Dial", "Opened", "open_session"]
 
 Dial = Callable[[HostSpec], Awaitable[anyio.abc.ByteStream]]
 """What opens a stream to a host, in place of our own sockets."""
@@ -52,10 +55,59 @@ class Opened(NamedTuple):
     """Those of this host, with its own password."""
 
 
-def prepare(
-    conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str], ssl_context: ssl.SSLContext | None = None
+async def open_session(
+    conninfo: str,
+    kwargs: Mapping[str, Any],
+    password: str | PasswordSource | None,
+    ssl_context: ssl.SSLContext | None,
+    grace: float,
+    stream: anyio.abc.ByteStream | None,
+    dial: Dial | None,
+) -> Opened:
+    """Return a session that is ready and suits, on the first host that lets us in.
+
+    :param ssl_context: for our own sockets, as all options of TLS: in a stream of the caller's it is the caller's
+        business.
+    :param stream: a stream that is open, which takes the place of all hosts.
+    :param dial: what opens streams to hosts.
+    :raises OperationalError: there is none; the message has every attempt.
+    :raises ProgrammingError: what was given makes no sense.
+
+    A cancellation leaves nothing open, not even the caller's stream. For the other parameters see
+    :meth:`AsyncConnection.connect`.
+    """
+    try:
+        if ssl_context is not None and (stream is not None or dial is not None):
+            raise ProgrammingError("ssl_context does nothing with a stream of your own: put TLS on the stream")
+        # Files are read, and a directory service may be asked, by what may hang and changes nothing.
+        given = {**kwargs, "password": None if callable(password) else password}
+        options, encryption = await anyio.to_thread.run_sync(
+            _prepare, conninfo, given, os.environ, ssl_context, abandon_on_cancel=True
+        )
+        if callable(password):
+            options = dataclasses.replace(options, password=None, host_passwords=(), password_source=password)
+        check_policy(options)
+        backend = current_backend()
+        way: _Way
+        if stream is not None:
+            if dial is not None:
+                raise ProgrammingError("stream and dial exclude each other: give the one or the other")
+            way = _OpenStream(stream)
+        elif dial is not None:
+            way = _Dialled(dial)
+        else:
+            way = _Sockets(options, backend, encryption)
+        return await _Opening(options, grace, backend, way).run()
+    except BaseException:
+        if isinstance(stream, anyio.abc.AsyncResource):
+            await anyio.aclose_forcefully(stream)
+        raise
+
+
+def _prepare(
+    conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str], ssl_context: ssl.SSLContext | None
 ) -> tuple[ConnectOptions, Encryption]:
-    """Return what :func:`open_session` needs. Blocks: whatever is to be read from files is read here.
+    """Return the options, and how TLS is used. Blocks: whatever is to be read from files is read here.
 
     :raises ProgrammingError: see :func:`conninfo.resolve`; files that TLS cannot use are told of when it is to be used.
     """
@@ -64,37 +116,6 @@ def prepare(
     if any(encryption.ways(host)[0] for host in options.hosts):
         encryption.prepare()
     return options, encryption
-
-
-async def open_session(
-    options: ConnectOptions,
-    encryption: Encryption,
-    grace: float,
-    stream: anyio.abc.ByteStream | None = None,
-    dial: Dial | None = None,
-) -> Opened:
-    """Return a session that is ready and suits, on the first host that lets us in.
-
-    :param encryption: for our own sockets; TLS in streams of the caller's is the caller's business.
-    :param stream: a stream that is open, which takes the place of all hosts.
-    :param dial: what opens streams to hosts.
-    :raises OperationalError: there is none; the message has every attempt.
-    :raises ProgrammingError: `require_auth` makes no sense.
-
-    A cancellation leaves nothing open, not even the caller's stream.
-    """
-    check_policy(options)
-    backend = current_backend()
-    way: _Way
-    if stream is not None:
-        if dial is not None:
-            raise ProgrammingError("stream and dial exclude each other: give the one or the other")
-        way = _OpenStream(stream)
-    elif dial is not None:
-        way = _Dialled(dial)
-    else:
-        way = _Sockets(options, backend, encryption)
-    return await _Opening(options, grace, backend, way).run()
 
 
 # --- ways to a host ---
@@ -241,7 +262,7 @@ class _Opening:
                 wire = await self._log_in_somehow(host, channel, options)
                 reason = await self._look_at(wire, target)
                 if reason is None:
-                    wire.grace = self._grace
+                    wire.cancelling.grace = self._grace
                     return Opened(wire, host, options)
                 self._unsuitable.append(host)
                 raise OperationalError(f"{reason}, and target_session_attrs={self._options.target_session_attrs}")

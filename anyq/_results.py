@@ -15,7 +15,7 @@ from typing_extensions import TypeVar
 from ._column import Column
 from ._execution import affected_rows, no_rows_message
 from .errors import ProgrammingError
-from .protocol.session import Result
+from .protocol.request import Result
 from .rows import AsyncRowFactory, RowMaker, TupleRow, tuple_row
 from .typeinfo import TypesRegistry
 

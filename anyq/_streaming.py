@@ -12,7 +12,7 @@ from typing_extensions import Self, TypeVar
 
 from ._execution import Statement, StatementRequest
 from .abc import Params, Query
-from .protocol.session import Result
+from .protocol.request import Result
 from .rows import RowMaker, TupleRow
 
 if TYPE_CHECKING:

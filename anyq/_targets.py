@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .errors import OperationalError
 from .protocol import frontend
-from .protocol.session import Request
+from .protocol.request import Request
 from .wire import Wire
 
 __all__ = ["why_unsuitable"]

@@ -6,9 +6,7 @@ know messages, sockets or types.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import os
 import ssl
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
@@ -20,10 +18,11 @@ import anyio.abc
 import anyio.to_thread
 from typing_extensions import Self, TypeVar
 
+from ._cancelling import was_victim
 from ._execution import Executor
 from ._info import ConnectionInfo, python_codec
 from ._notifies import AsyncNotifies
-from ._opening import Dial, open_session, prepare
+from ._opening import Dial, open_session
 from ._settings import TransactionSettings
 from ._subscription import BUFFER_SIZE, Notify, Overflow
 from .abc import AdaptContext, Params, Query
@@ -37,18 +36,19 @@ from .postgres import adapters as global_adapters
 from .protocol import frontend
 from .protocol.backend import NoticeResponse
 from .protocol.constants import Format
-from .protocol.session import Request
+from .protocol.request import Request
 from .protocol.verifiers import DEFAULT_SCRAM_ITERATIONS, encrypt_password
 from .rows import AsyncRowFactory, TupleRow, tuple_row
 from .sql import SQL, Identifier, Literal
 from .streams import SocketStream
 from .transaction import AsyncTransaction
-from .wire import Wire, was_victim
+from .wire import Wire
 
 logger = logging.getLogger("anyq")
 
 Row = TypeVar("Row", default=TupleRow)
 CursorRow = TypeVar("CursorRow")
+NewRow = TypeVar("NewRow", default=TupleRow)
 ConnectionT = TypeVar("ConnectionT", bound="AsyncConnection[Any]")
 
 NoticeHandler = Callable[[Diagnostic], None]
@@ -130,7 +130,6 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
 
     # -- making one
 
-    @overload
     @classmethod
     def connect(
         cls,
@@ -138,7 +137,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         *,
         autocommit: bool = False,
         prepare_threshold: int | None = 5,
-        row_factory: AsyncRowFactory[CursorRow],
+        row_factory: AsyncRowFactory[NewRow] | None = None,
         cursor_factory: type[AsyncCursor[Any]] | None = None,
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
@@ -147,44 +146,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         ssl_context: ssl.SSLContext | None = None,
         password: str | PasswordSource | None = None,
         **kwargs: str | int | float | None,
-    ) -> AsyncConnecting[AsyncConnection[CursorRow]]: ...
-
-    @overload
-    @classmethod
-    def connect(
-        cls,
-        conninfo: str = "",
-        *,
-        autocommit: bool = False,
-        prepare_threshold: int | None = 5,
-        row_factory: None = None,
-        cursor_factory: type[AsyncCursor[Any]] | None = None,
-        context: AdaptContext | None = None,
-        grace_period: float = GRACE_PERIOD,
-        stream: anyio.abc.ByteStream | None = None,
-        dial: Dial | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        password: str | PasswordSource | None = None,
-        **kwargs: str | int | float | None,
-    ) -> AsyncConnecting[AsyncConnection[TupleRow]]: ...
-
-    @classmethod
-    def connect(
-        cls,
-        conninfo: str = "",
-        *,
-        autocommit: bool = False,
-        prepare_threshold: int | None = 5,
-        row_factory: AsyncRowFactory[Any] | None = None,
-        cursor_factory: type[AsyncCursor[Any]] | None = None,
-        context: AdaptContext | None = None,
-        grace_period: float = GRACE_PERIOD,
-        stream: anyio.abc.ByteStream | None = None,
-        dial: Dial | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        password: str | PasswordSource | None = None,
-        **kwargs: str | int | float | None,
-    ) -> AsyncConnecting[Any]:
+    ) -> AsyncConnecting[AsyncConnection[NewRow]]:
         """Connect to a server: ``await`` it for the connection, or use it in ``async with`` to close it at the end.
 
         :param conninfo: a connection string or URI (manual, "Connection Strings").
@@ -214,25 +176,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         """
 
         async def connect() -> AsyncConnection[Any]:
-            try:
-                if ssl_context is not None and (stream is not None or dial is not None):
-                    raise ProgrammingError("ssl_context does nothing with a stream of your own: put TLS on the stream")
-                # Files are read, and a directory service may be asked, by what may hang and changes nothing.
-                given = {**kwargs, "password": None if callable(password) else password}
-                options, encryption = await anyio.to_thread.run_sync(
-                    prepare, conninfo, given, os.environ, ssl_context, abandon_on_cancel=True
-                )
-                if callable(password):
-                    options = dataclasses.replace(
-                        options, password=None, host_passwords=(), password_source=password
-                    )
-                opened = await open_session(options, encryption, grace_period, stream, dial)
-            except BaseException:
-                if isinstance(stream, anyio.abc.AsyncResource):
-                    await anyio.aclose_forcefully(stream)
-                raise
             return cls(
-                *opened,
+                *await open_session(conninfo, kwargs, password, ssl_context, grace_period, stream, dial),
                 autocommit=autocommit,
                 prepare_threshold=prepare_threshold,
                 row_factory=cast(AsyncRowFactory[Any], row_factory or tuple_row),
@@ -460,10 +405,10 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         The statement may be at its end before the server looks. Manual: "Canceling Requests in Progress".
         """
         self.check_open()
-        if self.wire.canceller is None:
+        if self.wire.cancelling.canceller is None:
             raise NotSupportedError("a connection on a stream of the caller's cannot send a cancel request")
         with anyio.move_on_after(timeout) as scope:
-            await self.wire.canceller()
+            await self.wire.cancelling.canceller()
         if scope.cancelled_caught:
             raise ConnectionTimeout(f"the server did not take the cancel request within {timeout:g} s")
 

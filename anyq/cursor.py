@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Self, TypeVar
 
 from . import _queries
+from ._cancelling import was_victim
 from ._executemany import executemany
 from ._execution import (
     Statement,
@@ -30,11 +31,10 @@ from .abc import Params, Query
 from .adapt import AdaptersMap, Transformer
 from .errors import InterfaceError, NotSupportedError, OperationalError
 from .protocol.constants import Format
-from .protocol.session import Result
+from .protocol.request import Result
 from .protocol.state import ENDED
 from .rows import AsyncRowFactory, RowMaker, TupleRow
 from .typeinfo import TypesRegistry
-from .wire import was_victim
 
 if TYPE_CHECKING:
     # The connection makes cursors, so it imports this module; a cursor only holds the connection that made it.

@@ -323,7 +323,7 @@ _NOT_ENTERED = "enter the listener first: async with anyq.listen(...) as listene
 
 async def _close(connection: AsyncConnection[Any]) -> None:
     """Close a connection, cancelled or not: what a caller's dial() has opened can only be closed by awaiting."""
-    with anyio.move_on_after(connection.wire.grace, shield=True):
+    with anyio.move_on_after(connection.wire.cancelling.grace, shield=True):
         await connection.wire.aclose()
 
 

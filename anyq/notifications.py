@@ -17,14 +17,14 @@ from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ._cancelling import was_victim
 from ._info import python_codec
 from ._notifies import Generators
 from ._subscription import NotificationStream, Notify, Overflow, Receiver, Subscription
 from .errors import Error, OperationalError, ProgrammingError
 from .protocol import frontend
-from .protocol.session import Request
+from .protocol.request import Request
 from .sql import Identifier
-from .wire import was_victim
 
 if TYPE_CHECKING:
     # A connection has subscriptions, so it imports this module.

@@ -22,17 +22,14 @@ for it too.
 If it is at the head, the task itself asks the server to cancel it and drains its reply, shielded, within the grace
 time. If it is not, the task leaves at once, and whoever reads when its turn comes does the same on its behalf: a
 CancelRequest hits whatever the server runs at that moment, so it is never sent for a request that waits its turn.
-A server forgets a CancelRequest that comes before it has begun with the query, or between two messages of it, so it is
-sent again while there is no reply. While a CancelRequest is under way nothing new is sent. If the reply was already on
-its way, the CancelRequest may hit the next request that had been sent before: `was_victim` tells, and the statement's
-owner sends it again where that is safe. Past the grace time the connection is closed. Nothing in between.
+While one is under way nothing new is sent. When it is sent, and what it may hit, is in `_cancelling`. Past the grace
+time the connection is closed. Nothing in between.
 
 Knows requests and bytes. Must not know SQL, Python types, addresses or how to open a connection.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -40,17 +37,17 @@ from typing import Protocol
 
 import anyio
 
+from ._cancelling import Cancelling
 from .backends import Backend, Waiter
-from .errors import Error, OperationalError, QueryCanceled, RemoteProtocolError
+from .errors import OperationalError, RemoteProtocolError
 from .protocol import frontend
-from .protocol.backend import Authentication, NoticeResponse
-from .protocol.constants import TransactionStatus
-from .protocol.session import Notify, ProtocolSession, Request
-from .protocol.session import Waiter as WakeUp
+from .protocol.backend import NoticeResponse
+from .protocol.handlers import Notify
+from .protocol.request import Request
+from .protocol.request import Waiter as WakeUp
+from .protocol.session import ProtocolSession
 from .protocol.state import ENDED, Phase
 from .streams import Channel
-
-logger = logging.getLogger("anyq")
 
 CHUNK = 64 * 1024
 """Bytes asked for in one receive."""
@@ -60,9 +57,6 @@ CHUNKS_PER_CHECKPOINT = 16
 
 MOST_SKIPS = 31
 """How many requests, at most, wait for their reply at once before one looks again whether it is there already."""
-
-CANCEL_AGAIN = 0.05
-"""Seconds after a CancelRequest until the next one is sent, if there is no reply; then twice as long each time."""
 
 
 class Attendant(Protocol):
@@ -78,9 +72,7 @@ class Attendant(Protocol):
 class Wire:
     """One connection's traffic.
 
-    :param canceller: opens a second connection, sends the CancelRequest and returns when the server has closed it;
-        None where no second connection can be made.
-    :param grace: seconds that a cancelled operation may take to leave the connection clean.
+    :param canceller: see :class:`Cancelling`; so for `grace`.
     """
 
     def __init__(
@@ -95,8 +87,7 @@ class Wire:
         self.channel = channel
         self.session = session
         self.backend = backend
-        self.canceller = canceller
-        self.grace = grace
+        self.cancelling = Cancelling(session, canceller, grace)
         self.on_event: Callable[[NoticeResponse | Notify], None] | None = None
         self.on_end: Callable[[], None] | None = None
         """Called once when the connection is closed, whoever closed it."""
@@ -107,10 +98,6 @@ class Wire:
         self._reader: Request | Attendant | None = None  # for whom the reader reads first of all
         self._gated = False  # a CancelRequest is under way: nothing is sent meanwhile
         self._abandoned = False  # there may be abandoned requests that are not done
-        self._seen_to: Request | None = None  # the abandoned request that the following times are about
-        self._give_up_at = math.inf
-        self._cancel_at = math.inf
-        self._cancel_delay = CANCEL_AGAIN
         self._sender: Request | None = None  # a request that is sent piece by piece
         self._senders: deque[Waiter] = deque()  # those that wait until it is complete
         self._attendants: list[Attendant] = []
@@ -191,7 +178,7 @@ class Wire:
             except self.backend.cancelled_exc_class as error:
                 cancelled, wait = error, False
         if self.sending:
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.grace):
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.cancelling.grace):
                 try:
                     while self.sending:
                         await self._wait_for_turn()
@@ -205,7 +192,7 @@ class Wire:
             return
         self.session.enqueue(request)
         self.send(data)
-        self._flush()
+        self.flush()
         await self._abandon(request)
         if cancelled is not None:
             raise cancelled
@@ -249,6 +236,25 @@ class Wire:
             if self._reader is not None:
                 # It sleeps until there is something to read; it must watch for room to send as well.
                 self.channel.wake()
+
+    def flush(self) -> None:
+        """Send what the socket takes of what is not sent yet, which includes what the session itself has to say."""
+        if self.session.outgoing:
+            self._take_outgoing()
+        if self._gated or self._send_failed is not None:
+            return
+        try:
+            sent = self.channel.try_send(self._unsent)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            self._send_failed = error
+            self._unsent.clear()
+            return
+        del self._unsent[:sent]
+
+    def _take_outgoing(self) -> None:
+        # After all the rest, and not before: what is unsent may begin in the middle of a message.
+        self._unsent += self.session.outgoing
+        self.session.outgoing.clear()
 
     async def wait(self, request: Request) -> None:
         """Return when `request` is ready (see :meth:`Request.ready`), reading for everyone if nobody does."""
@@ -365,7 +371,7 @@ class Wire:
             return self._receive_now()
         # No reply can have come before that of the head, which is for others to look for.
         if self._unsent and not self.closed:
-            self._flush()
+            self.flush()
             if self._unsent and self._reader is not None:
                 self.channel.wake()
         return False
@@ -374,7 +380,7 @@ class Wire:
         """Send and receive what can be without waiting; return whether anything has arrived, which includes the end."""
         session = self.session
         if self._unsent or session.outgoing:
-            self._flush()
+            self.flush()
         if session.phase >= ENDED:
             return True
         try:
@@ -421,31 +427,13 @@ class Wire:
             if self.brake is None:
                 arrived = self._receive()
             else:
-                self._flush()
+                self.flush()
         if self._reader is not None and (self._abandoned or self._unsent or self._reader.ready()):
             self.channel.wake()
         return arrived
 
     def _lose(self, error: Exception) -> None:
         self.abort(f"the connection was lost: {error.__cause__ or error}", error)
-
-    def _flush(self) -> None:
-        if self.session.outgoing:
-            self._take_outgoing()
-        if self._gated or self._send_failed is not None:
-            return
-        try:
-            sent = self.channel.try_send(self._unsent)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            self._send_failed = error
-            self._unsent.clear()
-            return
-        del self._unsent[:sent]
-
-    def _take_outgoing(self) -> None:
-        # After all the rest, and not before: what is unsent may begin in the middle of a message.
-        self._unsent += self.session.outgoing
-        self.session.outgoing.clear()
 
     def _dispatch(self) -> None:
         events, on_event = self.session.events, self.on_event
@@ -467,26 +455,6 @@ class Wire:
         for attendant in self._attendants:
             if attendant.waiter is not None:
                 return attendant.waiter
-        return None
-
-    # -- the start-up
-
-    async def next_authentication(self) -> Authentication | None:
-        """Read until the server asks for something in the start-up; None when the session is ready.
-
-        :raises OperationalError: the server refused, or went away.
-        """
-        session = self.session
-        request = _StartUp(session)
-        self._flush()
-        await self.backend.checkpoint()
-        if not request.ready():
-            await self._read(request)
-        if session.authentications:
-            return session.authentications.popleft()
-        if session.phase is Phase.FAILED or session.last_words is not None:
-            self.abort("the server refused the connection")
-            raise session.lost()
         return None
 
     # -- cancelling
@@ -551,42 +519,22 @@ class Wire:
         head = self.session.head
         if head is None or not head.abandoned:
             return math.inf
+        cancelling = self.cancelling
+        cancelling.turn_to(head)
         now = anyio.current_time()
-        if head is not self._seen_to:
-            self._seen_to = head
-            self._give_up_at = now + self.grace
-            self._cancel_at = now if head.cancellable and self.canceller is not None else math.inf
-            self._cancel_delay = CANCEL_AGAIN
-        if now >= self._give_up_at:
+        if now >= cancelling.give_up_at:
             self._abort_after_grace()
-        elif now >= self._cancel_at:
-            with anyio.CancelScope(shield=True, deadline=self._give_up_at):
-                await self._cancel(head)
-            self._cancel_at = anyio.current_time() + self._cancel_delay
-            self._cancel_delay *= 2
-        return min(self._cancel_at, self._give_up_at)
-
-    async def _cancel(self, request: Request) -> None:
-        """Send a CancelRequest for the request at the head; nothing else is sent until it is over."""
-        assert self.canceller is not None
-        request.cancel_sent = True
-        self.session.strays += 1
-        for other in self.session.pending:
-            if other is not request:
-                other.at_risk = True
-        self._gated = True
-        try:
-            await self.canceller()
-        except (OSError, Error) as error:
-            # The reply is drained all the same; only the query runs to its end, or the grace time.
-            logger.warning("a running query could not be cancelled: %s", error)
-        finally:
-            self._gated = False
+        elif now >= cancelling.cancel_at:
+            self._gated = True
+            try:
+                await cancelling.cancel()
+            finally:
+                self._gated = False
+        return min(cancelling.cancel_at, cancelling.give_up_at)
 
     def _abort_after_grace(self) -> None:
-        self.abort(
-            f"the connection was closed: a cancelled operation did not end within the grace time of {self.grace:g} s"
-        )
+        grace = self.cancelling.grace
+        self.abort(f"the connection was closed: a cancelled operation did not end within the grace time of {grace:g} s")
 
     # -- the end
 
@@ -637,27 +585,3 @@ class Wire:
 
 _NO_STATEMENT = b"anyq has given executemany() up"
 """No SQL, so that it is an error. Not an Execute of a portal that is none: pgpool-II closes the connection for that."""
-
-
-class _StartUp(Request):
-    """Stands for the start-up in :meth:`Wire._read`: ready when the server wants something or has come to an end."""
-
-    def __init__(self, session: ProtocolSession) -> None:
-        super().__init__()
-        self._session = session
-
-    def ready(self) -> bool:
-        session = self._session
-        if session.phase >= Phase.IDLE:
-            return True
-        return bool(session.authentications) or session.last_words is not None
-
-
-def was_victim(request: Request) -> bool:
-    """Return whether a CancelRequest meant for the request before hit this one, which had a transaction of its own."""
-    return (
-        request.victim
-        and isinstance(request.error, QueryCanceled)
-        and request.status_before is TransactionStatus.IDLE
-        and (not request.results or request.streaming > 0)
-    )

@@ -817,7 +817,7 @@ def connect_to(server: FakeServer) -> Any:
 
 async def test_a_statement_is_begun_again_with_its_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
     """A victim of somebody else's CancelRequest: what had been begun is rolled back first."""
-    monkeypatch.setattr("anyq.wire.CANCEL_AGAIN", 1000.0)
+    monkeypatch.setattr("anyq._cancelling.CANCEL_AGAIN", 1000.0)
     sent, cancelled = anyio.Event(), anyio.Event()
     canceled = be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceled"})
     begun = (be.ParseComplete(), be.BindComplete(), be.CommandComplete("BEGIN"))

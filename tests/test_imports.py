@@ -31,7 +31,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "backends": ("backends",),
     "streams": ("streams", "_channel", "_foreign", "_tls_stream", "_tls_errors"),
     "dialing": ("dialing", "_peers", "_tls_context"),
-    "wire": ("wire",),
+    "wire": ("wire", "_cancelling"),
     "objects": (
         *("cursor", "server_cursor", "transaction", "pipeline", "copy", "notifications"),
         *("_execution", "_executemany", "_info", "_notifies", "_results", "_settings", "_streaming"),

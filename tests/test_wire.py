@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import select
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,19 +10,11 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-import trio
-import trio.testing
 
 from anyq import AsyncConnection, errors
-from anyq._accel import decode_rows, take_replies
-from anyq.backends import current_backend
 from anyq.protocol import backend as be
-from anyq.protocol import frontend
 from anyq.protocol.backend import FieldDescription
 from anyq.protocol.constants import Format, TransactionStatus
-from anyq.protocol.session import ProtocolSession, Request
-from anyq.streams import as_channel
-from anyq.wire import CANCEL_AGAIN, Wire
 from tests.activity import until_sleeping
 from tests.fakeserver import READY, FakeClient, fake_server
 from tests.protocol import frontend_messages as fm
@@ -65,7 +56,7 @@ async def ask(conn: AsyncConnection, query: str, replies: dict[str, Any] | None 
 @pytest.fixture
 def one_cancel_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """A script that is slow to follow on a busy machine must not be sent another one."""
-    monkeypatch.setattr("anyq.wire.CANCEL_AGAIN", 1000.0)
+    monkeypatch.setattr("anyq._cancelling.CANCEL_AGAIN", 1000.0)
 
 
 def ask_in_order(group: Any, conn: AsyncConnection, queries: list[str], replies: dict[str, Any]) -> None:
@@ -459,7 +450,7 @@ async def test_a_second_connection_that_is_refused(caplog: pytest.LogCaptureFixt
             go_on.set()
             raise ConnectionRefusedError("no more connections")
 
-        conn.wire.canceller = refuse
+        conn.wire.cancelling.canceller = refuse
         with anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as group:
                 group.start_soon(ask, conn, "slow")
@@ -829,40 +820,6 @@ async def test_closing_fails_what_is_under_way_in_other_tasks(dsn: str) -> None:
     assert not conn.broken
 
 
-# -- the clock
-
-
-def test_when_a_cancel_request_is_sent_again() -> None:
-    """By a clock of our own: at once, then later and later until the grace time is over."""
-    attempts: list[float] = []
-
-    async def main() -> None:
-        start = trio.current_time()
-        ours, theirs = trio.testing.memory_stream_pair()
-
-        async def canceller() -> None:
-            attempts.append(round(trio.current_time() - start, 6))
-
-        channel = as_channel(_AnyioStream(ours))
-        wire = Wire(channel, ProtocolSession(decode_rows, take_replies), current_backend(), canceller=canceller)
-        wire.session.start({"user": "test"})
-        await theirs.send_all(be.AuthenticationOk().encode() + READY.encode())
-        while await wire.next_authentication() is not None:
-            pass
-        data = bytearray()
-        frontend.query(data, b"SELECT pg_sleep(1000)")
-        with trio.move_on_after(0):
-            await wire.run(Request(extended=False), data)
-        assert wire.broken
-        assert math.isclose(trio.current_time() - start, 5, abs_tol=1e-3)
-
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-    expected = [0.0]
-    while expected[-1] + CANCEL_AGAIN * 2 ** (len(expected) - 1) < 5:
-        expected.append(round(expected[-1] + CANCEL_AGAIN * 2 ** (len(expected) - 1), 6))
-    assert attempts == expected
-
-
 class _Looking:
     """A channel that counts how often somebody looks for a reply before having waited for it."""
 
@@ -914,25 +871,3 @@ async def test_how_often_a_reply_is_looked_for_before_it_is_waited_for(conn: Asy
     assert await looks(7) == "00" + "11111"
     channel.late = True
     assert await looks(4) == "1" + "01" + "0"
-
-
-class _AnyioStream(anyio.abc.ByteStream):
-    """A trio stream for anyio."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    async def send(self, item: bytes) -> None:
-        await self._stream.send_all(item)
-
-    async def receive(self, max_bytes: int = 65536) -> bytes:
-        data = await self._stream.receive_some(max_bytes)
-        if not data:
-            raise anyio.EndOfStream
-        return bytes(data)
-
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()

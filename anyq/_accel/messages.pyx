@@ -13,20 +13,20 @@ from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memchr, memcpy
 
 from ..errors import RemoteProtocolError
-from ..protocol import constants, frontend, session
+from ..protocol import constants, frontend, handlers, request, state
 
-cdef object Result = session.Result
+cdef object Result = request.Result
 cdef object bind_in_python = frontend.bind
 cdef Py_ssize_t MAX_MESSAGE_LENGTH = constants.MAX_MESSAGE_LENGTH
 cdef Py_ssize_t MAX_PARAMETERS = constants.MAX_PARAMETERS
 cdef Py_ssize_t MAX_COLUMNS = constants.MAX_COLUMNS
-cdef object BUSY = session.Phase.BUSY
+cdef object BUSY = state.Phase.BUSY
 cdef object IDLE = constants.TransactionStatus.IDLE
 cdef object IN_TRANSACTION = constants.TransactionStatus.INTRANS
 cdef object IN_ERROR = constants.TransactionStatus.INERROR
-cdef object IDLE_PHASE = session.Phase.IDLE
-cdef object give_up = session.give_up
-cdef object Notify = session.Notify
+cdef object IDLE_PHASE = state.Phase.IDLE
+cdef object give_up = request.give_up
+cdef object Notify = handlers.Notify
 cdef object new_tuple = tuple.__new__
 
 

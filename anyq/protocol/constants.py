@@ -29,6 +29,7 @@ __all__ = [
     "Format",
     "FrontendCode",
     "TransactionStatus",
+    "show_version",
 ]
 
 
@@ -129,6 +130,12 @@ PROTOCOL_3_0: Final = 3 << 16
 
 PROTOCOL_3_2: Final = 3 << 16 | 2
 """PostgreSQL 18: cancellation keys longer than 4 bytes. 3.1 is reserved and was never a protocol."""
+
+
+def show_version(version: int) -> str:
+    """Return a version of the protocol as people write it."""
+    return f"{version >> 16}.{version & 0xFFFF}"
+
 
 CANCEL_REQUEST_CODE: Final = 1234 << 16 | 5678
 SSL_REQUEST_CODE: Final = 1234 << 16 | 5679

@@ -51,7 +51,7 @@ _ANYTIME: Final[dict[int, str]] = {
     B.NOTIFICATION_RESPONSE: "on_notification",
 }
 
-#: Which method of the session handles a message in a phase. The methods change the phase; what they change it to is in
+#: Which function of ``handlers`` handles a message in a phase. They change the phase; what they change it to is in
 #: TRANSITIONS, and :meth:`ProtocolSession.enter` refuses anything else.
 ACCEPTS: Final[dict[Phase, dict[int, str]]] = {
     Phase.STARTUP: {

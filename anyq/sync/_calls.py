@@ -31,7 +31,7 @@ class Calls:
         self._async = async_connection
         self._portal = portal
         self._user = user
-        self._grace = async_connection.wire.grace
+        self._grace = async_connection.wire.cancelling.grace
         self._ended = False
         self._feeding: int | None = None  # the thread that makes parameters for executemany()
         self._barred = False  # either of the two

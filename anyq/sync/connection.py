@@ -35,6 +35,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Row = TypeVar("Row", default=TupleRow)
 CursorRow = TypeVar("CursorRow")
+NewRow = TypeVar("NewRow", default=TupleRow)
 
 
 class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
@@ -63,7 +64,6 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
 
     # -- making one
 
-    @overload
     @classmethod
     def connect(
         cls,
@@ -71,7 +71,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         *,
         autocommit: bool = False,
         prepare_threshold: int | None = 5,
-        row_factory: RowFactory[CursorRow],
+        row_factory: RowFactory[NewRow] | None = None,
         cursor_factory: type[Cursor[Any]] | None = None,
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
@@ -81,46 +81,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         password: str | PasswordSource | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
-    ) -> Connection[CursorRow]: ...
-
-    @overload
-    @classmethod
-    def connect(
-        cls,
-        conninfo: str = "",
-        *,
-        autocommit: bool = False,
-        prepare_threshold: int | None = 5,
-        row_factory: None = None,
-        cursor_factory: type[Cursor[Any]] | None = None,
-        context: AdaptContext | None = None,
-        grace_period: float = GRACE_PERIOD,
-        stream: anyio.abc.ByteStream | None = None,
-        dial: Dial | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        password: str | PasswordSource | None = None,
-        portal: BlockingPortal | None = None,
-        **kwargs: str | int | float | None,
-    ) -> Connection[TupleRow]: ...
-
-    @classmethod
-    def connect(
-        cls,
-        conninfo: str = "",
-        *,
-        autocommit: bool = False,
-        prepare_threshold: int | None = 5,
-        row_factory: RowFactory[Any] | None = None,
-        cursor_factory: type[Cursor[Any]] | None = None,
-        context: AdaptContext | None = None,
-        grace_period: float = GRACE_PERIOD,
-        stream: anyio.abc.ByteStream | None = None,
-        dial: Dial | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        password: str | PasswordSource | None = None,
-        portal: BlockingPortal | None = None,
-        **kwargs: str | int | float | None,
-    ) -> Connection[Any]:
+    ) -> Connection[NewRow]:
         """Connect to a server; use the connection in ``with`` to close it at the end.
 
         :param conninfo: a connection string or URI (manual, "Connection Strings").
@@ -165,7 +126,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         user = object()
         way = open_portal(portal, user)
         try:
-            return cls(
+            connection = cls(
                 way.call(grace_period, connect),
                 way,
                 user,
@@ -173,6 +134,8 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
                 row_factory=cast(RowFactory[Any], row_factory or tuple_row),
                 cursor_factory=cursor_factory or Cursor,
             )
+            # Of the rows that its factory makes, whatever this class was parametrised with.
+            return cast("Connection[NewRow]", connection)
         except BaseException:
             way.release(user)
             raise

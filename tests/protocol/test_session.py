@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import struct
 import tracemalloc
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -17,179 +16,37 @@ from anyq.errors import (
     AdminShutdown,
     Error,
     LocalProtocolError,
-    NotSupportedError,
     OperationalError,
     RemoteProtocolError,
     UndefinedTable,
 )
 from anyq.protocol import backend as be
 from anyq.protocol import buffer, session
-from anyq.protocol.backend import FieldDescription
-from anyq.protocol.constants import PROTOCOL_3_0, PROTOCOL_3_2, BackendCode, Format, TransactionStatus
-from anyq.protocol.session import ProtocolSession, Request, Result
+from anyq.protocol.constants import BackendCode, Format, TransactionStatus
+from anyq.protocol.request import Request, Result
+from anyq.protocol.session import ProtocolSession
 from anyq.protocol.state import Phase
-from tests.protocol import frontend_messages as fm
-
-IDLE = be.ReadyForQuery(TransactionStatus.IDLE)
-INTRANS = be.ReadyForQuery(TransactionStatus.INTRANS)
-INERROR = be.ReadyForQuery(TransactionStatus.INERROR)
-WRONG = {"S": "ERROR", "V": "ERROR", "C": "42P01", "M": "no such table"}
-SHUTDOWN = {"S": "FATAL", "V": "FATAL", "C": "57P01", "M": "going down"}
-MB = 1024 * 1024
-
-
-def columns(*names: str) -> be.RowDescription:
-    return be.RowDescription(tuple(FieldDescription(name, 0, 0, 25, -1, -1, 0) for name in names))
-
-
-def load_as_bytes(fields: Sequence[FieldDescription]) -> list[Callable[[bytes], Any]]:
-    return [bytes for _ in fields]
-
-
-def rows_request(**settings: Any) -> Request:
-    request = Request(load_as_bytes)
-    for name, value in settings.items():
-        setattr(request, name, value)
-    return request
-
-
-def wire(*messages: be.BackendMessage) -> bytes:
-    return b"".join([message.encode() for message in messages])
-
-
-def started(**kwargs: Any) -> ProtocolSession:
-    """A session that is ready for requests."""
-    proto = ProtocolSession(decode_rows, take_replies, **kwargs)
-    proto.start({"user": "test"})
-    proto.outgoing.clear()
-    proto.receive_data(wire(be.AuthenticationOk(), be.BackendKeyData(7, b"1234"), IDLE))
-    proto.authentications.clear()
-    return proto
-
-
-def busy(*requests: Request, **kwargs: Any) -> ProtocolSession:
-    proto = started(**kwargs)
-    for request in requests:
-        proto.enqueue(request)
-    return proto
-
-
-def sent(proto: ProtocolSession, started: bool = True) -> list[fm.FrontendMessage]:
-    """What the session has to say itself."""
-    stream = fm.FrontendStream()
-    stream.started = started
-    stream.feed(bytes(proto.outgoing))
-    messages: list[fm.FrontendMessage] = []
-    while (message := stream.next_message()) is not None:
-        messages.append(message)
-    assert not stream.buffer
-    return messages
-
-
-def feed(proto: ProtocolSession, data: bytes, sizes: Sequence[int] = (10**9,), directly: bool = True) -> None:
-    """Give `data` to a session in pieces of `sizes`, by turns, as a wire does that gets no more at a time."""
-    pos = turn = 0
-    while pos < len(data):
-        size = sizes[turn % len(sizes)]
-        turn += 1
-        target = proto.receive_target() if directly else None
-        if target is None:
-            piece = data[pos : pos + size]
-            proto.receive_data(piece)
-            pos += len(piece)
-        else:
-            with target:
-                piece = data[pos : pos + min(size, len(target))]
-                target[: len(piece)] = piece
-            proto.received(len(piece))
-            pos += len(piece)
-
-
-def outcome(request: Request) -> Any:
-    """All there is to know of a request in a form that can be compared."""
-    results = [
-        (None if r.fields is None else [f.name for f in r.fields], r.rows, r.tag, r.suspended) for r in request.results
-    ]
-    problems = [None if e is None else (type(e), str(e)) for e in (request.error, request.failure)]
-    return results, problems, request.parsed, request.done, request.status_before
-
-
-def picture(proto: ProtocolSession, requests: Sequence[Request]) -> Any:
-    return (
-        [outcome(request) for request in requests],
-        list(proto.events),
-        proto.parameters,
-        proto.phase,
-        proto.transaction_status,
-        bytes(proto.outgoing),
-    )
-
-
-class Bell:
-    rung = 0
-
-    def set(self) -> None:
-        self.rung += 1
-
+from tests.protocol.sessions import (
+    IDLE,
+    INERROR,
+    INTRANS,
+    MB,
+    SHUTDOWN,
+    WRONG,
+    Bell,
+    busy,
+    columns,
+    feed,
+    load_as_bytes,
+    message,
+    outcome,
+    picture,
+    rows_request,
+    started,
+    wire,
+)
 
 # -- start-up
-
-
-def test_the_start() -> None:
-    proto = ProtocolSession(decode_rows, take_replies)
-    assert proto.phase is Phase.STARTUP
-    proto.start({"user": "me", "database": "db"})
-    assert sent(proto, started=False) == [fm.Startup(196608, {"user": "me", "database": "db"})]
-    feed(proto, wire(be.AuthenticationMD5Password(b"salt")))
-    assert proto.phase is Phase.AUTHENTICATING
-    feed(proto, wire(be.AuthenticationOk()))
-    assert proto.phase is Phase.STARTING
-    assert list(proto.authentications) == [be.AuthenticationMD5Password(b"salt"), be.AuthenticationOk()]
-    feed(proto, wire(be.ParameterStatus("TimeZone", "UTC"), be.BackendKeyData(77, b"abcd")))
-    assert (proto.parameters, proto.backend_pid, proto.secret_key) == ({"TimeZone": "UTC"}, 77, b"abcd")
-    feed(proto, IDLE.encode())
-    assert proto.phase is Phase.IDLE
-    assert proto.transaction_status is TransactionStatus.IDLE
-
-
-@pytest.mark.parametrize("newest", [PROTOCOL_3_0, 0])
-def test_the_version_that_the_server_speaks(newest: int) -> None:
-    proto = ProtocolSession(decode_rows, take_replies)
-    proto.start({"user": "me", "_pq_.new": "1", "_pq_.known": "1"}, PROTOCOL_3_2)
-    assert proto.protocol_version == PROTOCOL_3_2
-    feed(proto, wire(be.NegotiateProtocolVersion(newest, ("_pq_.new",)), be.AuthenticationOk(), IDLE))
-    assert proto.protocol_version == PROTOCOL_3_0
-    assert proto.unknown_options == ("_pq_.new",)
-
-
-@pytest.mark.parametrize(
-    ("newest", "unknown", "text"),
-    [
-        (PROTOCOL_3_2 + 1, (), "version 3.3 of the protocol, where 3.2 was asked for"),
-        (PROTOCOL_3_0 + 1, (), "version 3.1 of the protocol"),
-        (2 << 16, (), "version 2.0 of the protocol"),
-        (PROTOCOL_3_0, ("_pq_.other",), "options of the protocol that were not asked for"),
-        (PROTOCOL_3_0, ("user",), "options of the protocol that were not asked for"),
-    ],
-)
-def test_a_negotiation_that_makes_no_sense(newest: int, unknown: tuple[str, ...], text: str) -> None:
-    proto = ProtocolSession(decode_rows, take_replies)
-    proto.start({"user": "me", "_pq_.new": "1"}, PROTOCOL_3_2)
-    with pytest.raises(RemoteProtocolError, match=text):
-        feed(proto, wire(be.NegotiateProtocolVersion(newest, unknown)))
-
-
-@pytest.mark.parametrize("before", [(), (be.AuthenticationCleartextPassword(),), (be.AuthenticationOk(),)])
-def test_a_refusal_is_the_last_word(before: tuple[be.BackendMessage, ...]) -> None:
-    proto = ProtocolSession(decode_rows, take_replies)
-    proto.start({"user": "me"})
-    feed(proto, wire(*before, be.ErrorResponse({**SHUTDOWN, "C": "28P01", "M": "wrong password"})))
-    assert proto.last_words is not None
-    proto.receive_eof()
-    assert proto.phase is Phase.FAILED
-    assert str(proto.lost()) == "wrong password"
-    assert proto.lost() is not proto.lost()
-    assert "wrong password" in proto.epitaph()
 
 
 def test_a_server_that_closes_at_once() -> None:
@@ -281,48 +138,6 @@ def test_several_statements_in_one_query() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("reply", "result"),
-    [
-        ((be.NoData(), be.CommandComplete("INSERT 0 1")), (None, [], "INSERT 0 1", False)),
-        ((be.NoData(), be.EmptyQueryResponse()), (None, [], None, False)),
-        ((be.EmptyQueryResponse(),), (None, [], None, False)),
-        ((columns("a"), be.PortalSuspended()), (["a"], [], None, True)),
-        ((columns(), *[be.DataRow(())] * 2, be.CommandComplete("SELECT 2")), ([], [(), ()], "SELECT 2", False)),
-        ((be.ParameterDescription((23,)), columns("a"), be.CommandComplete("SHOW")), (["a"], [], "SHOW", False)),
-        ((be.CloseComplete(), be.NoData(), be.CommandComplete("SET")), (None, [], "SET", False)),
-    ],
-)
-def test_the_forms_of_a_reply(reply: tuple[be.BackendMessage, ...], result: Any) -> None:
-    request = rows_request()
-    feed(busy(request), wire(be.ParseComplete(), be.BindComplete(), *reply, IDLE))
-    assert outcome(request)[0] == [result]
-
-
-def test_a_description_that_is_known_is_used_for_each_execution() -> None:
-    fields = columns("a").fields
-    request = Request()
-    request.known = fields, [int]
-    one = wire(be.BindComplete(), be.DataRow((b"12",)), be.CommandComplete("SELECT 1"))
-    feed(busy(request), one + one + IDLE.encode())
-    assert [result.rows for result in request.results] == [[(12,)], [(12,)]]
-    assert request.results[0].fields is fields
-
-
-def test_a_description_from_the_server_counts_from_then_on() -> None:
-    request = rows_request()
-    bound = wire(be.BindComplete(), be.DataRow((b"x",)), be.CommandComplete("SELECT 1"))
-    described = wire(be.BindComplete(), columns("a"), be.DataRow((b"w",)), be.CommandComplete("SELECT 1"))
-    undescribed = wire(be.BindComplete(), be.NoData(), be.CommandComplete("SET"), be.BindComplete())
-    feed(busy(request), described + bound + undescribed + wire(be.CommandComplete("SET"), IDLE))
-    assert [(r.fields is not None, r.rows) for r in request.results] == [
-        (True, [(b"w",)]),
-        (True, [(b"x",)]),
-        (False, []),
-        (False, []),
-    ]
-
-
 def test_replies_go_to_requests_in_order_and_wake_them() -> None:
     requests = [rows_request() for _ in range(3)]
     bells = [Bell() for _ in requests]
@@ -361,12 +176,6 @@ def test_an_error_belongs_to_one_request() -> None:
     assert [requests[i].results[0].rows for i in (0, 2)] == [[(b"1",)], [(b"3",)]]
 
 
-def test_the_first_of_two_errors_counts() -> None:
-    request = rows_request()
-    feed(busy(request), wire(be.ErrorResponse(WRONG), be.ErrorResponse({**WRONG, "M": "another"}), IDLE))
-    assert str(request.error) == "no such table"
-
-
 def test_the_servers_last_words_are_told_to_everyone() -> None:
     requests = [rows_request() for _ in range(3)]
     proto = busy(*requests)
@@ -380,15 +189,6 @@ def test_the_servers_last_words_are_told_to_everyone() -> None:
         assert isinstance(request.error, AdminShutdown)
     assert requests[1].error is not requests[2].error
     assert proto.head is None
-
-
-def test_last_words_outside_a_request() -> None:
-    proto = started()
-    feed(proto, wire(be.ErrorResponse(SHUTDOWN)))
-    request = Request()
-    proto.enqueue(request)
-    proto.receive_eof()
-    assert isinstance(request.error, AdminShutdown)
 
 
 def test_the_end_of_the_stream_in_the_middle() -> None:
@@ -410,22 +210,6 @@ def test_closing_fails_what_is_under_way() -> None:
     proto.close()
     proto.fail("too late")
     assert proto.epitaph() == "the connection is closed"
-
-
-def test_reports_come_at_any_time() -> None:
-    notice, notification = be.NoticeResponse({"M": "hint"}), be.NotificationResponse(5, "chan", "pay")
-    request = rows_request()
-    proto = started()
-    version = proto.parameters_version
-    feed(proto, wire(notice, be.ParameterStatus("a", "1"), notification))
-    proto.enqueue(request)
-    feed(proto, wire(columns("x"), notification, be.DataRow((b"1",)), be.ParameterStatus("a", "2"), notice))
-    feed(proto, wire(be.DataRow((b"2",)), be.CommandComplete("SELECT 2"), notification, IDLE))
-    notify = session.Notify("chan", "pay", 5)
-    assert list(proto.events) == [notice, notify, notify, notice, notify]
-    assert proto.parameters == {"a": "2"}
-    assert proto.parameters_version == version + 2
-    assert request.results[0].rows == [(b"1",), (b"2",)]
 
 
 def test_whether_a_transaction_is_to_be_expected() -> None:
@@ -456,38 +240,6 @@ def test_whether_a_transaction_is_to_be_expected() -> None:
     assert proto.expects_transaction()
 
 
-@pytest.mark.parametrize("first_is_hit", [False, True])
-def test_which_request_was_hit_by_a_cancel_request(first_is_hit: bool) -> None:
-    """The second one is a victim if nothing else can have been hit, and if it was on its way at that time."""
-    canceled = be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceled"})
-    requests = [rows_request() for _ in range(3)]
-    proto = busy(*requests)
-    requests[0].cancel_sent = True
-    requests[1].at_risk = True
-    proto.strays = 1
-    feed(proto, wire(*([canceled] if first_is_hit else [be.CommandComplete("SET")]), IDLE))
-    assert proto.strays == (0 if first_is_hit else 1)
-    feed(proto, wire(canceled, IDLE, canceled))
-    assert [request.victim for request in requests] == [False, not first_is_hit, False]
-    feed(proto, IDLE.encode())
-    # A server that is idle forgets those that come.
-    assert proto.strays == 0
-
-
-def test_cancel_requests_that_hit_later_ones() -> None:
-    """The first one comes too late and hits the second request, whose own then hits the third."""
-    canceled = be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceled"})
-    requests = [rows_request() for _ in range(3)]
-    proto = busy(*requests)
-    requests[0].cancel_sent = requests[1].at_risk = True
-    proto.strays += 1
-    feed(proto, wire(be.CommandComplete("SET"), IDLE))
-    requests[1].cancel_sent = requests[2].at_risk = True
-    proto.strays += 1
-    feed(proto, wire(canceled, IDLE, canceled, IDLE))
-    assert [request.victim for request in requests] == [False, False, True]
-
-
 # -- failures on this side
 
 
@@ -502,130 +254,6 @@ def test_a_value_that_cannot_be_loaded_does_not_lose_the_place() -> None:
     assert str(first.failure) == "no b'1'"
     assert second.failure is None
     assert second.results[0].rows == [(b"1",), (b"2",)]
-    assert proto.phase is Phase.IDLE
-
-
-def test_a_description_that_cannot_be_planned_does_not_lose_the_place() -> None:
-    def fail(fields: object) -> Any:
-        raise KeyError("no loader")
-
-    first, second = Request(fail), rows_request()
-    reply = wire(columns("a"), be.DataRow((b"1",)), be.CommandComplete("SELECT 1"), IDLE)
-    feed(busy(first, second), reply + reply)
-    assert isinstance(first.failure, KeyError)
-    assert second.results[0].rows == [(b"1",)]
-
-
-@pytest.mark.parametrize("cut", range(6))
-def test_an_abandoned_request_keeps_nothing(cut: int) -> None:
-    messages = (
-        be.ParseComplete(),
-        be.BindComplete(),
-        columns("a"),
-        be.DataRow((b"1",)),
-        be.DataRow((b"2",)),
-        be.CommandComplete("SELECT 2"),
-    )
-    request, other = rows_request(), rows_request()
-    proto = busy(request, other)
-    feed(proto, wire(*messages[:cut]))
-    request.abandon()
-    feed(proto, wire(*messages[cut:], IDLE))
-    assert request.done
-    assert request.results == []
-    feed(proto, wire(*messages, IDLE))
-    assert other.results[0].rows == [(b"1",), (b"2",)]
-
-
-def test_a_streaming_request_is_ready_when_there_are_enough_rows() -> None:
-    request = rows_request(streaming=2)
-    proto = busy(request)
-    feed(proto, wire(columns("a"), be.DataRow((b"1",))))
-    assert not request.ready()
-    feed(proto, wire(be.DataRow((b"2",))))
-    assert request.ready()
-    assert request.current is not None
-    request.current.rows.clear()
-    assert not request.ready()
-    feed(proto, wire(be.CommandComplete("SELECT 2"), IDLE))
-    assert request.ready()
-
-
-# -- COPY
-
-
-def test_copy_in_is_refused() -> None:
-    request = rows_request(extended=False)
-    proto = busy(request)
-    feed(proto, wire(be.CopyInResponse(Format.TEXT, (Format.TEXT,))))
-    assert proto.phase is Phase.COPY_IN
-    (answer,) = sent(proto)
-    assert isinstance(answer, fm.CopyFail)
-    feed(proto, wire(be.ErrorResponse({**WRONG, "C": "57014"}), IDLE))
-    assert isinstance(request.failure, NotSupportedError)
-    assert "FROM STDIN" in str(request.failure)
-    assert proto.phase is Phase.IDLE
-
-
-@pytest.mark.parametrize("times", [1, 2])
-def test_copy_in_by_the_extended_protocol_needs_another_sync(times: int) -> None:
-    """The manual, "COPY Operations": Sync is ignored in COPY mode, and an error then waits for one.
-
-    But not if the error was there first: then there is a ReadyForQuery for each.
-    """
-    request, other = rows_request(), rows_request()
-    proto = busy(request)
-    feed(proto, wire(be.CloseComplete(), be.ParseComplete(), be.BindComplete(), be.CopyInResponse(Format.TEXT, ())))
-    assert [type(message) for message in sent(proto)] == [fm.CopyFail, fm.Sync, fm.Close, fm.Sync]
-    proto.enqueue(other)
-    feed(proto, wire(be.ErrorResponse({**WRONG, "C": "57014"}), *[IDLE] * times))
-    assert not request.done
-    feed(proto, wire(be.CloseComplete(), IDLE))
-    assert request.done
-    assert not other.done
-    feed(proto, wire(be.CloseComplete(), be.CommandComplete("SET"), IDLE))
-    assert other.results[0].tag == "SET"
-
-
-def test_copy_in_before_other_requests_ends_the_session() -> None:
-    """The server takes the next request for data; by later versions it has lost its place in the stream then."""
-    requests = [rows_request(extended=False) for _ in range(3)]
-    proto = busy(*requests)
-    feed(proto, wire(be.CopyInResponse(Format.TEXT, ()), be.ErrorResponse(WRONG), IDLE))
-    assert proto.phase is Phase.FAILED
-    assert all(request.done for request in requests)
-    assert isinstance(requests[0].failure, NotSupportedError)
-    assert "COPY FROM STDIN" in str(requests[2].error)
-    assert not proto.outgoing
-
-
-def test_copy_out_is_drained() -> None:
-    request, other = rows_request(), rows_request()
-    proto = busy(request, other)
-    feed(proto, wire(be.CopyOutResponse(Format.TEXT, (Format.TEXT,)), be.CopyData(b"1\n")))
-    assert proto.phase is Phase.COPY_OUT
-    feed(proto, wire(be.CopyData(b"2\n"), be.CopyDone(), be.CommandComplete("COPY 2"), IDLE))
-    assert isinstance(request.failure, NotSupportedError)
-    assert not proto.outgoing
-    feed(proto, wire(be.CommandComplete("SET"), IDLE))
-    assert other.failure is None
-    assert other.results[0].tag == "SET"
-
-
-def test_copy_both_is_ended() -> None:
-    request = rows_request(extended=False)
-    proto = busy(request)
-    feed(proto, wire(be.CopyBothResponse(Format.TEXT, ()), be.CopyData(b"w")))
-    assert [type(message) for message in sent(proto)] == [fm.CopyDone]
-    feed(proto, wire(be.CopyData(b"w"), be.CopyDone(), be.CommandComplete("COPY 0"), IDLE))
-    assert isinstance(request.failure, NotSupportedError)
-    assert proto.phase is Phase.IDLE
-
-
-@pytest.mark.parametrize("reply", [be.CopyInResponse, be.CopyOutResponse, be.CopyBothResponse])
-def test_an_error_ends_every_kind_of_copy(reply: Any) -> None:
-    proto = busy(rows_request(extended=False))
-    feed(proto, wire(reply(Format.TEXT, ()), be.ErrorResponse(WRONG), IDLE))
     assert proto.phase is Phase.IDLE
 
 
@@ -872,10 +500,6 @@ def test_a_row_of_another_width_than_its_description(width: int, size: int) -> N
 # -- hostile servers
 
 
-def message(code: int, payload: bytes = b"", length: int | None = None) -> bytes:
-    return struct.pack("!BI", code, len(payload) + 4 if length is None else length & 0xFFFFFFFF) + payload
-
-
 def in_phase(phase: Phase) -> ProtocolSession:
     if phase in (Phase.STARTUP, Phase.AUTHENTICATING, Phase.STARTING):
         proto = ProtocolSession(decode_rows, take_replies)
@@ -941,17 +565,6 @@ def test_the_cap_of_a_message() -> None:
 def test_a_server_that_does_not_know_us_has_nothing_large_to_say(phase: Phase) -> None:
     with pytest.raises(RemoteProtocolError, match="65535"):
         in_phase(phase).receive_data(message(ord("E"), bytes(10), 65_536))
-
-
-def test_a_transaction_status_that_is_unknown() -> None:
-    for payload in (b"", b"X", b"II"):
-        with pytest.raises(RemoteProtocolError, match="transaction status"):
-            busy(rows_request()).receive_data(message(ord("Z"), payload))
-
-
-def test_a_function_call_that_nobody_made() -> None:
-    with pytest.raises(RemoteProtocolError, match="function call"):
-        busy(rows_request()).receive_data(wire(be.FunctionCallResponse(b"1")))
 
 
 @pytest.mark.parametrize("code", [ord("D"), ord("d"), ord("T"), ord("E"), ord("A"), ord("S")])

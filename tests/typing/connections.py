@@ -51,5 +51,5 @@ async def annotated(plain: AsyncConnection, dicts: AsyncConnection[DictRow], any
     assert_type(await (await dicts.execute("SELECT 1")).fetchone(), dict[str, Any] | None)
     wanted: AsyncConnection[DictRow] = await AsyncConnection.connect(row_factory=dict_row)
     assert_type(wanted.row_factory(anything.cursor())([1]), DictRow)
-    await AsyncConnection.connect(autocommit="yes")  # type: ignore[call-overload]
+    await AsyncConnection.connect(autocommit="yes")  # type: ignore[arg-type]
     await AsyncConnection.connect(row_factory=Person)  # type: ignore[arg-type]
