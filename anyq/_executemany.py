@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ._accel import bind
+from ._accel import bind, bind_sets
 from ._execution import StatementRequest, add_begin, affected_rows, messages
+from ._queries import QueryPlan
 from .abc import Params, Query
 from .protocol import frontend
 from .protocol.request import Result
@@ -35,6 +36,7 @@ class _ManyRequest(StatementRequest):
         tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]
         super().__init__(conn.executor, tx if keep else None)
         self.keep = keep
+        self.counting = not keep
         if not keep:
             # Nothing is described, and a statement that returns rows is welcome: they are passed over.
             self.known = ((), None)
@@ -47,17 +49,22 @@ class _ManyRequest(StatementRequest):
         """How many sets must be complete before the next batch may be sent."""
 
     def add(self, result: Result) -> None:
+        before = self.completed
+        self.count(result.tag, 1)
+        if self.keep and self.completed > before:
+            self.results.append(result)
+
+    def count(self, tag: str | None, count: int) -> None:
         if self.begins and not self._begun:
             self._begun = True
-            return
-        self.completed += 1
-        tag = result.tag
+            count -= 1
+            if not count:
+                return
+        self.completed += count
         if tag != self.tag:
             self.tag = tag
             self._affected = affected_rows(tag, 0)
-        self.rowcount += self._affected
-        if self.keep:
-            self.results.append(result)
+        self.rowcount += self._affected * count
 
     def last(self) -> Result | None:
         """Return the last result, None if there was none."""
@@ -177,6 +184,7 @@ class _Sets:
         self._sets: Iterator[Any] = iter(())
         self._request = request
         self._tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]
+        self._plan: QueryPlan | None = None
         self._sql: bytes | None = None  # the statement that was parsed last, and the types of its parameters
         self._oids: tuple[int, ...] = ()
         self._count = 0
@@ -193,27 +201,29 @@ class _Sets:
         data = bytearray()
         self.previous = self._last
         self._last = self._count
-        stop = self._count + BATCH_SETS
-        query = self._query
-        tx = self._tx
-        plan = self._cursor._plan(query, tx)  # pyright: ignore[reportPrivateUsage]
-        for params in self._sets:
-            if plan is None:
-                sql, values, oids, formats, *_ = self._cursor._bind(  # pyright: ignore[reportPrivateUsage]
-                    query, params, tx
-                )
-            else:
-                sql = plan.sql
-                values, oids, formats = tx.dump_sequence(plan.bind_params(params), plan.formats)
-            if sql != self._sql or oids != self._oids:
-                # Other types are another statement; the description must be that of this one.
-                frontend.parse(data, b"", sql, oids)
-                bind(data, b"", b"", formats, values, (), _DESCRIBE_EXECUTE if self._request.keep else _EXECUTE)
-                self._sql, self._oids = sql, oids
-            else:
-                bind(data, b"", b"", formats, values, (), _EXECUTE)
-            self._count += 1
-            if len(data) >= BATCH_BYTES or self._count == stop:
-                return data, True
-        return data, False
+        self._plan = self._cursor._plan(self._query, self._tx)  # pyright: ignore[reportPrivateUsage]
+        count = bind_sets(data, self._sets, BATCH_SETS, BATCH_BYTES, self._add)
+        self._count += count
+        return data, count == BATCH_SETS or len(data) >= BATCH_BYTES
 
+    def _add(self, data: bytearray, params: Any) -> tuple[Any, ...] | None:
+        """Append the messages of one set; for what it returns see :func:`bind_sets`."""
+        tx = self._tx
+        plan = self._plan
+        if plan is None:
+            sql, values, oids, formats, *_ = self._cursor._bind(  # pyright: ignore[reportPrivateUsage]
+                self._query, params, tx
+            )
+        else:
+            sql = plan.sql
+            values, oids, formats = tx.dump_sequence(plan.bind_params(params), plan.formats)
+        if sql != self._sql or oids != self._oids:
+            # Other types are another statement; the description must be that of this one.
+            frontend.parse(data, b"", sql, oids)
+            bind(data, b"", b"", formats, values, (), _DESCRIBE_EXECUTE if self._request.keep else _EXECUTE)
+            self._sql, self._oids = sql, oids
+        else:
+            bind(data, b"", b"", formats, values, (), _EXECUTE)
+        if plan is None or plan.names is not None:
+            return None
+        return tx, plan.formats, oids, formats, _EXECUTE

@@ -89,6 +89,9 @@ class Generators:
 class AsyncNotifies(Receiver):
     """The notifications of a connection as they come; made by :meth:`AsyncConnection.notifies`."""
 
+    # There already if what makes one is interrupted by Ctrl-C, for the finalizer.
+    _state: Literal["new", "running", "closed"] = "new"
+
     def __init__(
         self, connection: AsyncConnection[Any], timeout: float | None, stop_after: int | None
     ) -> None:
@@ -97,7 +100,6 @@ class AsyncNotifies(Receiver):
         self._timeout = timeout
         self._left = math.inf if stop_after is None else stop_after
         self._deadline = math.inf
-        self._state: Literal["new", "running", "closed"] = "new"
         self._items: deque[Notify] = deque()
         self._yielded = 0
         self._waits = False
@@ -217,4 +219,5 @@ class AsyncNotifies(Receiver):
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        if self._state == "running":
+            self.close()

@@ -25,6 +25,7 @@ from .errors import Error, OperationalError, ProgrammingError
 from .protocol import frontend
 from .protocol.request import Request
 from .sql import Identifier
+from .wire import SMALL_CHUNK
 
 if TYPE_CHECKING:
     # A connection has subscriptions, so it imports this module.
@@ -242,6 +243,7 @@ class NotificationHub:
 
     def add(self, sink: Sink) -> None:
         """Deliver to a subscription from now on; the server is to be told by :meth:`listen`."""
+        self._connection.wire.chunk = SMALL_CHUNK
         for name in sink.channels:
             self._channels.setdefault(name, _Channel()).sinks.append(sink)
 

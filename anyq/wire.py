@@ -49,11 +49,14 @@ from .protocol.session import ProtocolSession
 from .protocol.state import ENDED, Phase
 from .streams import Channel
 
-CHUNK = 64 * 1024
-"""Bytes asked for in one receive."""
+CHUNK = 127 * 1024
+"""Bytes asked for in one receive; a little more, and malloc() would get each one from the system and give it back."""
+
+SMALL_CHUNK = 64 * 1024
+"""The same where there are subscribers, for whose buffers all that comes at once must not be too much."""
 
 CHUNKS_PER_CHECKPOINT = 16
-"""After so many chunks without having waited the reader lets others run (about a megabyte, a few milliseconds)."""
+"""After so many chunks without having waited the reader lets others run (two megabytes at most, a few milliseconds)."""
 
 MOST_SKIPS = 31
 """How many requests, at most, wait for their reply at once before one looks again whether it is there already."""
@@ -93,6 +96,8 @@ class Wire:
         """Called once when the connection is closed, whoever closed it."""
         self.brake: Callable[[], Awaitable[None]] | None = None
         """What to await before more is read, while those whom events were given to cannot keep up; mostly None."""
+        self.chunk = CHUNK
+        """Bytes asked for in one receive."""
         self._unsent = bytearray()
         self._send_failed: BaseException | None = None
         self._reader: Request | Attendant | None = None  # for whom the reader reads first of all
@@ -386,7 +391,7 @@ class Wire:
         try:
             target = None if session.large is None else session.receive_target()
             if target is None:
-                data = self.channel.try_receive(CHUNK)
+                data = self.channel.try_receive(self.chunk)
                 if data is None:
                     return False
                 if data:

@@ -20,6 +20,7 @@ import trio
 import anyq
 from anyq import AsyncConnection, Notify, TransactionStatus
 from anyq import errors as e
+from anyq._subscription import BUFFER_SIZE
 from anyq.protocol import backend as be
 from anyq.sql import Identifier
 from tests.activity import PATIENCE
@@ -1017,3 +1018,11 @@ async def test_an_idle_second_wakes_nobody(auto: AsyncConnection, other: AsyncCo
                 await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
     assert got == ["at once"] * 3
+
+
+async def test_all_that_one_receive_may_bring_fits_into_a_buffer(auto: AsyncConnection) -> None:
+    shortest = be.NotificationResponse(1, "a", "").encode()
+    before = auto.wire.chunk
+    async with auto.listen("a"):
+        assert auto.wire.chunk < before
+        assert auto.wire.chunk / len(shortest) < BUFFER_SIZE - BUFFER_SIZE / 4

@@ -349,3 +349,9 @@ async def test_the_handler_of_the_manual(
     lines = capsys.readouterr().out.splitlines()
     expected = [f"got this: Notify(channel='mychan', payload='hey', pid={pid})", "(1,)"]
     assert lines in (expected, expected[1:], expected[::-1])
+
+
+async def test_one_that_was_not_made_to_its_end_is_finalized_without_an_error() -> None:
+    """Ctrl-C may come in the middle of ``__init__``."""
+    generator = _notifies.AsyncNotifies.__new__(_notifies.AsyncNotifies)
+    generator.__del__()

@@ -12,8 +12,9 @@ import math
 import pickle
 import struct
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -21,13 +22,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from anyq import adapt
+from anyq import _executemany, _queries, adapt
 from anyq._accel import python
 from anyq.adapt import AdaptersMap, Format, Loader, PyFormat, Transformer
 from anyq.postgres import adapters, types
 from anyq.protocol.backend import DataRow
 from anyq.types.json import set_json_loads
 from anyq.types.numeric import Float4, Int2, Int4, Int8, IntNumeric, Oid
+from anyq.types.text import StrDumper
 
 loading = pytest.importorskip("anyq._accel.loading", reason="the compiled path is not built")
 dumping = pytest.importorskip("anyq._accel.dumping", reason="the compiled path is not built")
@@ -426,6 +428,90 @@ def dumped(implementation: Any, params: Sequence[object], formats: Sequence[PyFo
 def test_parameters(params: list[tuple[object, PyFormat]]) -> None:
     objects, formats = [one for one, _ in params], [other for _, other in params]
     assert dumped(dumping, objects, formats) == dumped(python, objects, formats)
+
+
+COLUMNS = [OBJECTS, LISTS, st.integers(0, 100_000), st.one_of(st.none(), st.text(max_size=5)), st.floats(), st.dates()]
+
+
+@st.composite
+def many_sets(draw: st.DrawFn) -> tuple[str, list[Any]]:
+    """A query and sets of parameters for it, most of which are like each other."""
+    columns = draw(st.lists(st.sampled_from(COLUMNS), max_size=3))
+    query = ", ".join([draw(st.sampled_from(["%s", "%b", "%t"])) for _ in columns])
+    usual = st.one_of(st.tuples(*columns), st.tuples(*columns).map(list))
+    sets = draw(st.lists(usual, max_size=8))
+    if draw(st.booleans()):
+        sets.insert(draw(st.integers(0, len(sets))), draw(st.sampled_from([(), (1,), [2, "x"], {"a": 1}, "ab", 5])))
+    return query, sets
+
+
+class Binder:
+    """What executemany() wants of a cursor."""
+
+    def __init__(self) -> None:
+        self.tx = Transformer(Context())
+
+    def _transformer(self) -> Transformer:
+        return self.tx
+
+    def _plan(self, query: str, tx: Transformer) -> Any:
+        return _queries.plan_query(query, (), tx, "utf-8")
+
+
+def bound(implementation: Any, query: str, sets: Sequence[Any], meddle: Callable[[Binder], None]) -> Any:
+    """Return the batches that these sets make; `meddle` is called in the middle."""
+    batches: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("compile_dump", "compile_key", "dump_values"):
+            patch.setattr(adapt, name, getattr(implementation, name))
+        patch.setattr(_executemany, "bind_sets", implementation.bind_sets)
+        patch.setattr(_executemany, "BATCH_SETS", 3)
+        patch.setattr(_executemany, "BATCH_BYTES", 150)
+        binder = Binder()
+
+        def feed() -> Iterator[Any]:
+            for index, params in enumerate(sets):
+                if index == len(sets) // 2:
+                    meddle(binder)
+                yield params
+
+        many: Any = _executemany._Sets(binder, query, SimpleNamespace(keep=False))  # type: ignore[arg-type]
+        many.refill(feed())
+        more = True
+        while more:
+            result = outcome(many.batch)
+            batches.append((result, many.previous))
+            more = result[0] is tuple and result[1][1] == (bool, "True")
+    return batches
+
+
+@given(many_sets())
+@example(("%s, %s", [(1, None), (2, None), (3, "a"), (None, "b"), (40_000, "c")] * 3))
+def test_sets_of_parameters(case: tuple[str, list[Any]]) -> None:
+    assert bound(dumping, *case, lambda binder: None) == bound(python, *case, lambda binder: None)
+
+
+def test_a_dumper_that_is_registered_between_two_sets_counts() -> None:
+    class Louder(StrDumper):
+        def dump(self, obj: str) -> bytes:
+            return obj.upper().encode()
+
+    def register(binder: Binder) -> None:
+        binder.tx.adapters.register_dumper(str, Louder)
+
+    case = "%s", [("a",), ("b",), ("c",), ("d",)]
+    batches = bound(dumping, *case, register)
+    assert batches == bound(python, *case, register)
+    assert b"b" in eval(batches[0][0][1][0][1])
+    assert b"C" in eval(batches[0][0][1][0][1])
+
+
+def test_sets_of_parameters_that_end_in_an_error() -> None:
+    def fail(binder: Binder) -> None:
+        raise LookupError("the generator's own")
+
+    case = "%s", [(1,), (2,), (3,), (4,)]
+    assert bound(dumping, *case, fail) == [((LookupError, "the generator's own"), 0)]
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "shift_jis"])

@@ -8,11 +8,21 @@ from __future__ import annotations
 import os
 
 from ..protocol.frontend import bind
-from .python import compile_dump, compile_key, compile_load, decode_rows, dict_maker, dump_values, take_replies
+from .python import (
+    bind_sets,
+    compile_dump,
+    compile_key,
+    compile_load,
+    decode_rows,
+    dict_maker,
+    dump_values,
+    take_replies,
+)
 from .twins import twin
 
 __all__ = [
     "bind",
+    "bind_sets",
     "compile_dump",
     "compile_key",
     "compile_load",
@@ -34,7 +44,12 @@ if _wanted not in ("", "python", "cython"):
 if _wanted != "python":
     try:
         # Built or not, there are stubs.
-        from .dumping import compile_dump, compile_key, dump_values  # pyright: ignore[reportMissingModuleSource]
+        from .dumping import (  # pyright: ignore[reportMissingModuleSource]
+            bind_sets,
+            compile_dump,
+            compile_key,
+            dump_values,
+        )
         from .loading import compile_load, decode_rows, dict_maker  # pyright: ignore[reportMissingModuleSource]
         from .messages import bind, take_replies  # pyright: ignore[reportMissingModuleSource]
 

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 def compile_dump(dump: Callable[[Any], Any]) -> Callable[[Any], Any]: ...
@@ -13,3 +13,6 @@ def dump_values(
     oids: list[int],
     wire: list[int],
 ) -> None: ...
+def bind_sets(
+    out: bytearray, sets: Iterator[Any], most: int, size: int, add: Callable[[bytearray, Any], tuple[Any, ...] | None]
+) -> int: ...

@@ -9,6 +9,7 @@ calls their C functions.
 """
 
 cimport cython
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport (
     PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
 )
@@ -24,6 +25,8 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcpy
 
 from .calendar cimport days_from_civil
+
+from ..protocol.constants import MAX_MESSAGE_LENGTH
 
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -549,3 +552,126 @@ def compile_key(get_key):
     else:
         twin.keys = (owner._item_format,)
     return twin
+
+
+# -- sets of parameters
+
+cdef Py_ssize_t LIMIT = MAX_MESSAGE_LENGTH
+
+
+@cython.final
+cdef class _Alike:
+    """What a set of parameters must be like to be dumped here, and what is around its values."""
+
+    cdef object tx
+    cdef tuple formats
+    cdef tuple oids
+    cdef list wire
+    cdef bytes head
+    """The Bind from behind its length up to the number of values."""
+    cdef bytes tail
+    cdef dict plans
+    cdef list tables
+    """The plans for classes, of each parameter's format."""
+
+    @staticmethod
+    cdef _Alike of(tuple known):
+        cdef _Alike alike = _Alike.__new__(_Alike)
+        alike.tx, alike.formats, alike.oids, alike.wire, after = known
+        count = len(alike.formats)
+        numbers = [count, *alike.wire, count]
+        alike.head = b"\0\0" + b"".join([number.to_bytes(2, "big") for number in numbers])
+        alike.tail = b"\0\0" + after
+        return alike
+
+    cdef bint take(self, bytearray out, object params) except -1:
+        """Append the messages of a set; return whether it was like the others, nothing is appended otherwise."""
+        cdef Py_ssize_t old = PyByteArray_GET_SIZE(out)
+        cdef bint taken = False
+        if type(params) is not tuple and type(params) is not list:
+            return False
+        if self.tx._version != self.tx._adapters.version:
+            return False
+        if self.tx._plans is not self.plans:
+            self.plans = self.tx._plans
+            self.tables = [self.plans[format] for format in self.formats]
+        try:
+            taken = self.append(out, params, old)
+        except Exception:
+            # It comes again from the function in Python, with a better message.
+            pass
+        if not taken:
+            PyByteArray_Resize(out, old)
+        return taken
+
+    cdef bint append(self, bytearray out, object params, Py_ssize_t old) except -1:
+        cdef Py_ssize_t i, count = len(self.formats), used = old + 5 + len(self.head)
+        cdef Py_ssize_t size
+        cdef object obj, plan, get_key, key, value
+        cdef PyObject *found
+        cdef char *to
+        if PySequence_Fast_GET_SIZE(params) != count:
+            return False
+        PyByteArray_Resize(out, used)
+        to = PyByteArray_AS_STRING(out) + old
+        to[0] = b"B"
+        memcpy(to + 5, PyBytes_AS_STRING(self.head), PyBytes_GET_SIZE(self.head))
+        for i in range(count):
+            # A dumper may change the sequence, if it is mad enough.
+            if i >= PySequence_Fast_GET_SIZE(params):
+                return False
+            obj = <object>PySequence_Fast_GET_ITEM(params, i)
+            if obj is None:
+                if self.oids[i] != 0 or self.wire[i] != 0:
+                    return False
+                PyByteArray_Resize(out, used + 4)
+                put_uint32(<unsigned char *>PyByteArray_AS_STRING(out) + used, <uint32_t>-1)
+                used += 4
+                continue
+            found = PyDict_GetItemWithError(self.tables[i], type(obj))
+            if found == NULL:
+                return False
+            plan = <object>found
+            get_key = <object>PyTuple_GET_ITEM(plan, 0)
+            if get_key is not None:
+                if type(get_key) is not KeyTwin:
+                    return False
+                key = (<KeyTwin>get_key).run(<KeyTwin>get_key, obj, self.formats[i])
+                found = PyDict_GetItemWithError(<object>PyTuple_GET_ITEM(plan, 1), key)
+                if found == NULL:
+                    return False
+                plan = <object>found
+            if <object>PyTuple_GET_ITEM(plan, 3) != self.oids[i] or <object>PyTuple_GET_ITEM(plan, 4) != self.wire[i]:
+                return False
+            value = dump_item(<object>PyTuple_GET_ITEM(plan, 2), obj)
+            if not PyBytes_CheckExact(value):
+                return False
+            size = PyBytes_GET_SIZE(value)
+            if size > LIMIT - (used - old) - 6:
+                return False
+            PyByteArray_Resize(out, used + 4 + size)
+            to = PyByteArray_AS_STRING(out) + used
+            put_uint32(<unsigned char *>to, <uint32_t>size)
+            memcpy(to + 4, PyBytes_AS_STRING(value), size)
+            used += 4 + size
+        size = used + 2 - old - 1
+        if size > LIMIT:
+            return False
+        PyByteArray_Resize(out, used + PyBytes_GET_SIZE(self.tail))
+        to = PyByteArray_AS_STRING(out)
+        put_uint32(<unsigned char *>to + old + 1, <uint32_t>size)
+        memcpy(to + used, PyBytes_AS_STRING(self.tail), PyBytes_GET_SIZE(self.tail))
+        return True
+
+
+def bind_sets(bytearray out not None, sets, Py_ssize_t most, Py_ssize_t size, add):
+    cdef Py_ssize_t count = 0
+    cdef _Alike alike = None
+    for params in sets:
+        if alike is None or not alike.take(out, params):
+            known = add(out, params)
+            alike = None if known is None else _Alike.of(known)
+        count += 1
+        if count == most or PyByteArray_GET_SIZE(out) >= size:
+            break
+    return count

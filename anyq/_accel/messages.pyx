@@ -10,7 +10,7 @@ from cpython.list cimport PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, uint32_t
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from ..errors import RemoteProtocolError
 from ..protocol import constants, frontend, handlers, request, state
@@ -160,6 +160,15 @@ cdef object notification(const unsigned char *data, Py_ssize_t size):
     )
 
 
+cdef inline Py_ssize_t size_of_pair(const unsigned char *data, Py_ssize_t left) noexcept nogil:
+    """Return the size of a BindComplete and the CommandComplete behind it, 0 if that is not what is there."""
+    cdef Py_ssize_t length
+    if left < 10 or data[0] != b"2" or get_uint32(data + 1) != 4 or data[5] != b"C":
+        return 0
+    length = get_uint32(data + 6)
+    return 6 + length if 4 < length < left - 5 else 0
+
+
 def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_t end):
     """Take the complete messages from `pos` on that successful statements are answered with, and notifications.
 
@@ -168,7 +177,8 @@ def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_
     cdef const unsigned char *data = <const unsigned char *>PyBytes_AS_STRING(run)
     cdef unsigned char code
     cdef Py_ssize_t length, stop, limit = session.limit
-    cdef bint at_end
+    cdef Py_ssize_t pair, count
+    cdef bint at_end, counting = False
     if pos < 0 or end > PyBytes_GET_SIZE(run):
         raise IndexError(f"messages from {pos} to {end} in {PyBytes_GET_SIZE(run)} bytes")
     while True:
@@ -177,6 +187,7 @@ def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_
         if phase is BUSY and pending:
             request = pending[0]
             result = request.current
+            counting = request.counting
         elif phase is not IDLE_PHASE:
             return pos
         at_end = False
@@ -212,6 +223,19 @@ def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_
                 if stop <= pos:
                     return pos
             elif code == b"2":
+                pair = size_of_pair(data + pos, end - pos) if counting else 0
+                if 0 < pair <= limit:
+                    # One set of parameters like the other: mostly all that has arrived.
+                    stop, count = pos + pair, 1
+                    while end - stop >= pair and memcmp(data + stop, data + pos, pair) == 0:
+                        stop += pair
+                        count += 1
+                    request.current = result = None
+                    if not request.abandoned:
+                        # Behind the tag there is a zero.
+                        request.count(PyUnicode_DecodeUTF8(<const char *>data + pos + 10, pair - 11, "replace"), count)
+                    pos = stop
+                    continue
                 known = request.known
                 result = Result() if known is None else Result((<tuple?>known)[0], (<tuple?>known)[1])
                 request.current = result

@@ -6,7 +6,7 @@ types, requests or sockets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from struct import Struct
 from typing import Any
 
@@ -138,6 +138,25 @@ def dump_values(
         values.append(plan[2](obj))
         oids.append(plan[3])
         wire.append(plan[4])
+
+
+def bind_sets(
+    out: bytearray, sets: Iterator[Any], most: int, size: int, add: Callable[[bytearray, Any], tuple[Any, ...] | None]
+) -> int:
+    """Append the messages of sets of parameters to `out`, until it has `size` bytes or there are `most` sets.
+
+    :param add: appends those of one set. It returns what the sets that follow it have to have in common with it to be
+        dumped without it: the `Transformer`, the formats asked for, the oids, the wire formats, and the bytes behind
+        each Bind. All of them are bound to the unnamed statement. None if there is no telling.
+    :return: how many sets there were.
+    """
+    count = 0
+    for params in sets:
+        add(out, params)
+        count += 1
+        if count == most or len(out) >= size:
+            break
+    return count
 
 
 def _torn_row() -> RemoteProtocolError:

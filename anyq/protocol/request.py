@@ -68,6 +68,8 @@ class Request:
     abandoned = False
     cancellable = True
     """False for what is over in no time and should happen in any case: abandoned or not, it is not cancelled."""
+    counting = False
+    """Whether only the tags of results matter, and how many there are of each: :meth:`count` may be called instead."""
     cancel_sent = False
     """Whether a CancelRequest was sent for it."""
     at_risk = False
@@ -87,6 +89,10 @@ class Request:
     def add(self, result: Result) -> None:
         """Take a complete result."""
         self.results.append(result)
+
+    def count(self, tag: str, count: int) -> None:
+        """Take so many complete results without rows and with this tag, if it is ``counting``."""
+        raise NotImplementedError
 
     def abandon(self) -> None:
         """Nobody wants the replies any more: they are dropped as they come."""

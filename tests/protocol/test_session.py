@@ -426,6 +426,73 @@ def test_both_implementations_understand_alike(
     assert pictures[0] == pictures[1]
 
 
+class Tally(Request):
+    """A request that only counts."""
+
+    counting = True
+    known = ((), None)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str | None] = []
+
+    def add(self, result: Result) -> None:
+        self.tags.append(result.tag)
+
+    def count(self, tag: str, count: int) -> None:
+        self.tags += [tag] * count
+
+
+executions = st.lists(
+    st.one_of(
+        st.builds(
+            lambda tag, count: [be.BindComplete(), be.CommandComplete(tag)] * count,
+            st.sampled_from(["INSERT 0 1", "INSERT 0 2", "", "\xe9"]),
+            st.integers(1, 9),
+        ),
+        st.just([be.BindComplete(), be.DataRow((b"a",)), be.CommandComplete("SELECT 1")]),
+        st.just([be.ParseComplete()]),
+        st.just([be.NoticeResponse({"M": "n"})]),
+        st.just([be.BindComplete()]),
+        st.just([be.CommandComplete("ROLLBACK")]),
+        st.just([be.ErrorResponse(WRONG)]),
+    ),
+    max_size=6,
+).map(lambda groups: [message for group in groups for message in group])
+
+
+@pytest.mark.skipif(take_replies is None, reason="there is only one implementation")
+@settings(deadline=None)
+@given(
+    replies=st.lists(executions, min_size=1, max_size=2),
+    damage=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=2),
+    sizes=st.lists(st.integers(1, 80), min_size=1, max_size=6),
+    abandoned=st.booleans(),
+)
+def test_both_implementations_count_alike(
+    replies: list[list[be.BackendMessage]], damage: list[tuple[int, int]], sizes: list[int], abandoned: bool
+) -> None:
+    data = bytearray(wire(*[message for reply in replies for message in [*reply, IDLE]]))
+    for where, value in damage:
+        data[where % len(data)] = value
+    pictures = []
+    for implementation in ((python.decode_rows, None), (decode_rows, take_replies)):
+        requests = [Tally() for _ in replies]
+        proto = ProtocolSession(*implementation)
+        proto.start({"user": "test"})
+        proto.receive_data(wire(be.AuthenticationOk(), IDLE))
+        for request in requests:
+            proto.enqueue(request)
+        if abandoned:
+            requests[-1].abandon()
+        error = None
+        try:
+            feed(proto, bytes(data), sizes)
+        except (RemoteProtocolError, LocalProtocolError) as raised:
+            error = type(raised), str(raised)
+        pictures.append((error, [request.tags for request in requests], picture(proto, requests)))
+    assert pictures[0] == pictures[1]
+
 
 # -- large rows as they are
 
