@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import os
 import ssl
+import warnings
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from types import TracebackType
@@ -267,8 +268,6 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
     def __del__(self) -> None:
         wire: Wire | None = getattr(self, "wire", None)
         if wire is not None and not wire.closed:
-            import warnings
-
             warnings.warn(
                 f"{self!r} was never closed; use 'async with' or await its close()",
                 ResourceWarning,
