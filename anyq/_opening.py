@@ -19,7 +19,7 @@ from ._encryption import Encryption, start_encrypted
 from ._login import check_policy, log_in
 from ._targets import why_unsuitable
 from .backends import Backend, current_backend
-from .conninfo import ConnectOptions, HostSpec
+from .conninfo import ConnectOptions, HostSpec, PasswordSource
 from .dialing import DialError, Failure, attempts, combine_errors, failure_at, host_deadline, open_host, open_same
 from .errors import (
     ConnectionTimeout,
@@ -53,13 +53,17 @@ class Opened(NamedTuple):
 
 
 def prepare(
-    conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str], ssl_context: ssl.SSLContext | None = None
+    conninfo: str,
+    kwargs: Mapping[str, Any],
+    environ: Mapping[str, str],
+    ssl_context: ssl.SSLContext | None = None,
+    password_source: PasswordSource | None = None,
 ) -> tuple[ConnectOptions, Encryption]:
     """Return what :func:`open_session` needs. Blocks: whatever is to be read from files is read here.
 
     :raises ProgrammingError: see :func:`conninfo.resolve`; files that TLS cannot use are told of when it is to be used.
     """
-    options = _conninfo.resolve(conninfo, kwargs, environ, ssl_context)
+    options = _conninfo.resolve(conninfo, kwargs, environ, ssl_context, password_source)
     encryption = Encryption(options.tls)
     if any(encryption.ways(host)[0] for host in options.hosts):
         encryption.prepare()

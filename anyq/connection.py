@@ -6,7 +6,6 @@ know messages, sockets or types.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import ssl
@@ -219,14 +218,11 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
                 if ssl_context is not None and (stream is not None or dial is not None):
                     raise ProgrammingError("ssl_context does nothing with a stream of your own: put TLS on the stream")
                 # Files are read, and a directory service may be asked, by what may hang and changes nothing.
-                given = {**kwargs, "password": None if callable(password) else password}
+                text, source = (None, password) if callable(password) else (password, None)
+                given = {**kwargs, "password": text}
                 options, encryption = await anyio.to_thread.run_sync(
-                    prepare, conninfo, given, os.environ, ssl_context, abandon_on_cancel=True
+                    prepare, conninfo, given, os.environ, ssl_context, source, abandon_on_cancel=True
                 )
-                if callable(password):
-                    options = dataclasses.replace(
-                        options, password=None, host_passwords=(), password_source=password
-                    )
                 opened = await open_session(options, encryption, grace_period, stream, dial)
             except BaseException:
                 if isinstance(stream, anyio.abc.AsyncResource):
