@@ -452,7 +452,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         :raises ConnectionTimeout: the server did not take it in time.
         :raises OperationalError: the server could not be reached.
 
-        The statement may be at its end before the server looks. Manual: "Canceling Requests in Progress".
+        The statement may be at its end before the server looks. After a cancellation, or a timeout, the request may be
+        on its way nevertheless, and hit a later statement. Manual: "Canceling Requests in Progress".
         """
         self.check_open()
         if self.wire.canceller is None:
