@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import inspect
 import os
 import pickle
 import re
@@ -16,7 +17,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from anyq import _hosts
+import anyq
+from anyq import _connstrings, _hosts
 from anyq.conninfo import (
     KEYWORDS,
     ConnectOptions,
@@ -312,6 +314,24 @@ def test_make_conninfo(text: str, kwargs: dict[str, Any], expected: str) -> None
 def test_unknown_keyword_argument(function: Any, value: str | None) -> None:
     with pytest.raises(ProgrammingError, match="'pasword': did you mean 'password'"):
         function(pasword=value)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("autocomit=1", "did you mean 'autocommit'"),
+        ("autocommit=1", "it is a parameter of connect"),
+        ("sslcontext=x", "did you mean 'ssl_context'"),
+    ],
+)
+def test_a_parameter_of_connect_for_a_keyword(text: str, hint: str) -> None:
+    with pytest.raises(ProgrammingError, match=hint):
+        conninfo_to_dict(text)
+
+
+def test_parameters_of_connect() -> None:
+    parameters = inspect.signature(anyq.Connection.connect).parameters
+    assert set(_connstrings.PARAMETERS) == set(parameters) - {"conninfo", "password", "kwargs"}
 
 
 def test_make_conninfo_refuses_bytes() -> None:
