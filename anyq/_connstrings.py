@@ -122,6 +122,13 @@ def parse_conninfo(conninfo: str) -> dict[str, str]:
     return _parse_pairs(conninfo)
 
 
+# What connect() takes besides keywords, as those are mistyped too.
+PARAMETERS = (
+    *("autocommit", "prepare_threshold", "row_factory", "cursor_factory", "context", "grace_period"),
+    *("stream", "dial", "ssl_context", "portal"),
+)
+
+
 def unknown_keyword(name: str, *, show: bool = True) -> ProgrammingError:
     """Return the error for a keyword that does not exist.
 
@@ -138,7 +145,9 @@ def unknown_keyword(name: str, *, show: bool = True) -> ProgrammingError:
 
 def keyword_hint(name: str) -> str:
     """Return what to say about a keyword that does not exist, without the name itself."""
-    similar = _ALIASES.get(name) or next(iter(difflib.get_close_matches(name, KEYWORDS, 1)), None)
+    if name in PARAMETERS:
+        return "it is a parameter of connect() and no part of a connection string"
+    similar = _ALIASES.get(name) or next(iter(difflib.get_close_matches(name, (*KEYWORDS, *PARAMETERS), 1)), None)
     return f"did you mean {similar!r}?" if similar else "the keywords are those of libpq"
 
 

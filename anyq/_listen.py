@@ -6,6 +6,7 @@ Knows the listener and its events. Must not know how it connects again.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -20,10 +21,11 @@ def main(channels: Sequence[str], dsn: str, backend: str) -> int:
     """Print the notifications of channels; return the exit code: 0 interrupted, 2 bad arguments or no connection."""
     try:
         anyio.run(_listen, channels, dsn, backend=backend)
-    except (anyq.Error, BrokenPipeError) as error:
-        if isinstance(error, BrokenPipeError):
-            # Whoever read the lines has enough, as `head` has.
-            return 0
+    except BrokenPipeError:
+        # Whoever read the lines has enough, as `head` has. The interpreter must not try once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except anyq.Error as error:
         print(f"anyq listen: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -32,7 +34,7 @@ def main(channels: Sequence[str], dsn: str, backend: str) -> int:
 
 
 async def _listen(channels: Sequence[str], dsn: str) -> None:
-    failed: anyq.Error | None = None
+    failed: anyq.Error | BrokenPipeError | None = None
     async with anyio.create_task_group() as group:
         group.start_soon(_until_interrupted, group.cancel_scope)
         try:
@@ -40,7 +42,7 @@ async def _listen(channels: Sequence[str], dsn: str) -> None:
                 print(f"listening to {', '.join(channels)}", file=sys.stderr, flush=True)
                 async for event in listener:
                     print(json.dumps(_as_dict(event), ensure_ascii=False), flush=True)
-        except anyq.Error as error:
+        except (anyq.Error, BrokenPipeError) as error:
             failed = error
         group.cancel_scope.cancel()
     if failed is not None:

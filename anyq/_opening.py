@@ -5,7 +5,6 @@ Knows the order in which hosts are tried, and when the next one is. Must not kno
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -80,12 +79,11 @@ async def open_session(
         if ssl_context is not None and (stream is not None or dial is not None):
             raise ProgrammingError("ssl_context does nothing with a stream of your own: put TLS on the stream")
         # Files are read, and a directory service may be asked, by what may hang and changes nothing.
-        given = {**kwargs, "password": None if callable(password) else password}
+        text, source = (None, password) if callable(password) else (password, None)
+        given = {**kwargs, "password": text}
         options, encryption = await anyio.to_thread.run_sync(
-            _prepare, conninfo, given, os.environ, ssl_context, abandon_on_cancel=True
+            _prepare, conninfo, given, os.environ, ssl_context, source, abandon_on_cancel=True
         )
-        if callable(password):
-            options = dataclasses.replace(options, password=None, host_passwords=(), password_source=password)
         check_policy(options)
         backend = current_backend()
         way: _Way
@@ -105,13 +103,17 @@ async def open_session(
 
 
 def _prepare(
-    conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str], ssl_context: ssl.SSLContext | None
+    conninfo: str,
+    kwargs: Mapping[str, Any],
+    environ: Mapping[str, str],
+    ssl_context: ssl.SSLContext | None,
+    password_source: PasswordSource | None,
 ) -> tuple[ConnectOptions, Encryption]:
     """Return the options, and how TLS is used. Blocks: whatever is to be read from files is read here.
 
     :raises ProgrammingError: see :func:`conninfo.resolve`; files that TLS cannot use are told of when it is to be used.
     """
-    options = _conninfo.resolve(conninfo, kwargs, environ, ssl_context)
+    options = _conninfo.resolve(conninfo, kwargs, environ, ssl_context, password_source)
     encryption = Encryption(options.tls)
     if any(encryption.ways(host)[0] for host in options.hosts):
         encryption.prepare()

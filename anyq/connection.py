@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import warnings
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from types import TracebackType
@@ -212,8 +213,6 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
     def __del__(self) -> None:
         wire: Wire | None = getattr(self, "wire", None)
         if wire is not None and not wire.closed:
-            import warnings
-
             warnings.warn(
                 f"{self!r} was never closed; use 'async with' or await its close()",
                 ResourceWarning,
@@ -402,7 +401,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         :raises ConnectionTimeout: the server did not take it in time.
         :raises OperationalError: the server could not be reached.
 
-        The statement may be at its end before the server looks. Manual: "Canceling Requests in Progress".
+        The statement may be at its end before the server looks. After a cancellation, or a timeout, the request may be
+        on its way nevertheless, and hit a later statement. Manual: "Canceling Requests in Progress".
         """
         self.check_open()
         if self.wire.cancelling.canceller is None:

@@ -164,7 +164,11 @@ _SESSION_VARIABLES = {"PGDATESTYLE": "datestyle", "PGTZ": "timezone", "PGGEQO": 
 
 
 def resolve(
-    conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str], ssl_context: ssl.SSLContext | None = None
+    conninfo: str,
+    kwargs: Mapping[str, Any],
+    environ: Mapping[str, str],
+    ssl_context: ssl.SSLContext | None = None,
+    password_source: PasswordSource | None = None,
 ) -> ConnectOptions:
     """Return the options to connect with: keywords, else the string, the service, the environment, defaults.
 
@@ -174,6 +178,7 @@ def resolve(
 
     :param environ: usually `os.environ`.
     :param ssl_context: the caller's own, instead of one made from files.
+    :param password_source: the caller's own function, instead of a password from anywhere else.
     :raises ProgrammingError: the string is badly formed, a keyword is unknown, or a value makes no sense.
     :raises NotSupportedError: an option asks for something that is not there.
     """
@@ -218,12 +223,16 @@ def resolve(
         raise ProgrammingError(
             f"{sources['min_protocol_version']} must not be greater than max_protocol_version"
         )
-    passfile = None if "password" in values else values.get("passfile") or default_passfile(environ)
+    if password_source is not None:
+        values.pop("password", None)
+    needs_file = password_source is None and "password" not in values
+    passfile = values.get("passfile") or default_passfile(environ) if needs_file else None
     host_passwords = _host_passwords(passfile, hosts, dbname, user)
     return ConnectOptions(
         hosts=hosts,
         user=user,
         password=values.get("password"),
+        password_source=password_source,
         require_auth=values.get("require_auth", ""),
         scram_keys=_scram_keys(values, sources),
         host_passwords=host_passwords,

@@ -49,6 +49,12 @@ _no_uvloop = pytest.mark.skipif(
 TEARDOWN_TIMEOUT = 20
 
 
+@pytest.fixture(scope="session")
+def psycopg() -> Any:
+    """libpq to compare with. Skips: in a property test's body that would look like a failing example."""
+    return pytest.importorskip("psycopg")
+
+
 def pytest_report_header() -> str:
     return f"anyq: the {_accel.implementation} implementation"
 

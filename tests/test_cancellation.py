@@ -20,6 +20,7 @@ import pytest
 
 from anyq import AsyncConnection, TransactionStatus
 from anyq import errors as e
+from anyq.types import TypeInfo
 from tests.activity import SCALE
 
 pytestmark = pytest.mark.anyio
@@ -266,6 +267,20 @@ async def copying(conn: AsyncConnection) -> None:
         await conn.rollback()
 
 
+async def notifying(conn: AsyncConnection) -> None:
+    await conn.notify("anyq_test_cancellation", "x")
+    await conn.commit()
+
+
+async def looking_up_a_type(conn: AsyncConnection) -> None:
+    assert await TypeInfo.fetch(conn, "int4") is not None
+
+
+async def changing_a_password(conn: AsyncConnection) -> None:
+    with pytest.raises(e.UndefinedObject):
+        await conn.change_password("nosuch", "secret")
+
+
 async def several_tasks(conn: AsyncConnection) -> None:
     async def one_of_them() -> None:
         # A cancelled statement fails the transaction that all of them share; a CancelRequest that comes too late hits
@@ -299,6 +314,9 @@ OPERATIONS: list[Operation] = [
     rolling_back,
     settings,
     copying,
+    notifying,
+    looking_up_a_type,
+    changing_a_password,
     several_tasks,
 ]
 
@@ -416,6 +434,21 @@ async def test_waiting_for_the_end(native: bool, dsn: str) -> None:
             await check_ready(conn, n)
 
 
+async def test_having_the_server_cancel(native: bool, dsn: str, observer: AsyncConnection) -> None:
+    """A request that is on its way may still arrive, and then hits whatever runs; the connection is fine."""
+    async with connected(dsn, autocommit=True) as conn:
+        before = sockets()
+        n = 1
+        while await cancelled_at(conn.cancel_safe(), n, native):
+            assert sockets() == before
+            with suppress(e.QueryCanceled):
+                await check_ready(conn, n)
+            n += 1
+        assert n > 1
+        assert not conn.closed
+    await until_none_is_left(observer)
+
+
 async def test_everything_is_a_checkpoint(dsn: str) -> None:
     """Each coroutine waits at least once, and notices there that it is cancelled."""
 
@@ -433,7 +466,16 @@ async def test_everything_is_a_checkpoint(dsn: str) -> None:
             conn.commit(),
             conn.rollback(),
             conn.set_autocommit(False),
+            conn.set_isolation_level(None),
+            conn.set_read_only(None),
+            conn.set_deferrable(None),
             conn.transaction().__aenter__(),
+            conn.notify("a"),
+            conn.listen("a").__aenter__(),
+            conn.notifies(timeout=0).__anext__(),
+            conn.change_password("nosuch", "secret"),
+            conn.cancel_safe(),
+            TypeInfo.fetch(conn, "int4"),
             conn.wait_disconnected(),
             cursor.fetchone(),
             cursor.fetchmany(),

@@ -6,6 +6,7 @@ import gc
 import os
 import selectors
 import socket
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -413,6 +414,23 @@ async def test_a_connection_that_is_forgotten(dsn: str) -> None:
     assert [str(warning.message) for warning in caught if "was never closed; use 'async with'" in str(warning.message)]
     assert {warning.category for warning in caught} == {ResourceWarning}
     assert sockets() == before
+
+
+async def test_a_connection_that_is_open_at_the_end_of_the_program(
+    dsn: str, anyio_backend: tuple[str, dict[str, Any]]
+) -> None:
+    """The interpreter takes apart what its finalizer needs, such as imports."""
+    program = """
+import sys, anyio, anyq
+async def main():
+    anyq.kept = await anyq.AsyncConnection.connect(sys.argv[1])
+anyio.run(main, backend=sys.argv[2], backend_options=eval(sys.argv[3]))
+"""
+    done = await anyio.run_process(
+        [sys.executable, "-W", "always", "-c", program, dsn, anyio_backend[0], repr(anyio_backend[1])]
+    )
+    assert b"was never closed; use 'async with'" in done.stderr
+    assert b"Exception ignored" not in done.stderr
 
 
 async def test_a_connection_that_is_closed_and_forgotten(dsn: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import inspect
 import os
 import pickle
 import re
@@ -16,7 +17,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from anyq import _hosts
+import anyq
+from anyq import _connstrings, _hosts
 from anyq.conninfo import (
     KEYWORDS,
     ConnectOptions,
@@ -212,17 +214,21 @@ def test_parse_raises_only_programming_error(text: str) -> None:
     assert set(options) <= set(KEYWORDS)
 
 
+@pytest.fixture(scope="module")
+def libpq_18(psycopg: Any) -> Any:
+    """The keywords and the grammar are those of PostgreSQL 18's libpq."""
+    if psycopg.pq.version() // 10000 != 18:
+        pytest.skip("libpq is not that of PostgreSQL 18")
+    return psycopg
+
+
 @given(STRINGS)
-def test_parse_like_libpq(text: str) -> None:
-    psycopg = pytest.importorskip("psycopg")
-    oracle = pytest.importorskip("psycopg.conninfo")
-    if psycopg.pq.version() < 180000:
-        pytest.skip("the grammar is that of PostgreSQL 18's libpq")
+def test_parse_like_libpq(libpq_18: Any, text: str) -> None:
     if "\0" in text:
         return
     try:
-        expected: dict[str, str] | None = oracle.conninfo_to_dict(text)
-    except (psycopg.ProgrammingError, UnicodeError):
+        expected: dict[str, str] | None = libpq_18.conninfo.conninfo_to_dict(text)
+    except (libpq_18.ProgrammingError, UnicodeError):
         expected = None
     try:
         options = parse_conninfo(text)
@@ -233,11 +239,8 @@ def test_parse_like_libpq(text: str) -> None:
         assert options == expected
 
 
-def test_keywords_are_those_of_libpq() -> None:
-    psycopg = pytest.importorskip("psycopg")
-    if psycopg.pq.version() // 10000 != 18:
-        pytest.skip("the keywords are those of PostgreSQL 18's libpq")
-    defaults = psycopg.pq.Conninfo.get_defaults()
+def test_keywords_are_those_of_libpq(libpq_18: Any) -> None:
+    defaults = libpq_18.pq.Conninfo.get_defaults()
     variables = {option.keyword.decode(): option.envvar and option.envvar.decode() for option in defaults}
     # This one is of 19.
     variables["servicefile"] = "PGSERVICEFILE"
@@ -311,6 +314,24 @@ def test_make_conninfo(text: str, kwargs: dict[str, Any], expected: str) -> None
 def test_unknown_keyword_argument(function: Any, value: str | None) -> None:
     with pytest.raises(ProgrammingError, match="'pasword': did you mean 'password'"):
         function(pasword=value)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("autocomit=1", "did you mean 'autocommit'"),
+        ("autocommit=1", "it is a parameter of connect"),
+        ("sslcontext=x", "did you mean 'ssl_context'"),
+    ],
+)
+def test_a_parameter_of_connect_for_a_keyword(text: str, hint: str) -> None:
+    with pytest.raises(ProgrammingError, match=hint):
+        conninfo_to_dict(text)
+
+
+def test_parameters_of_connect() -> None:
+    parameters = inspect.signature(anyq.Connection.connect).parameters
+    assert set(_connstrings.PARAMETERS) == set(parameters) - {"conninfo", "password", "kwargs"}
 
 
 def test_make_conninfo_refuses_bytes() -> None:

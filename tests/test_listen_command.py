@@ -74,6 +74,24 @@ def test_listen(dsn: str, execute: Callable[..., None], backend: str) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes end in another way")
+def test_whoever_reads_the_lines_has_enough(dsn: str, execute: Callable[..., None], backend: str) -> None:
+    channel = f"Listen enough {os.getpid()}"
+    program = start(channel, "--dsn", dsn, "--backend", backend)
+    assert program.stdout is not None and program.stderr is not None
+    try:
+        assert "listening to" in program.stderr.readline()
+        program.stdout.close()
+        execute("SELECT pg_notify(%s, 'x')", channel)
+        assert program.wait(20) == 0
+        assert program.stderr.read() == ""
+    finally:
+        program.kill()
+        program.wait()
+        program.stderr.close()
+
+
 def test_no_server() -> None:
     program = start("a", "--dsn", "host=/nonexistent")
     out, err = program.communicate(timeout=20)

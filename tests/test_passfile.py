@@ -103,8 +103,10 @@ ENTRIES = st.lists(
 @given(ENTRIES, st.sampled_from(["\n", "\r\n", "\r\r\n"]))
 @example(["*:*:*:*:\\\\\\"], "\n")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_same_as_libpq(tmp_path_factory: pytest.TempPathFactory, lines: list[str], newline: str) -> None:
-    pq = pytest.importorskip("psycopg").pq
+def test_same_as_libpq(
+    psycopg: Any, tmp_path_factory: pytest.TempPathFactory, lines: list[str], newline: str
+) -> None:
+    pq = psycopg.pq
     # Half of the random lines would match nothing at all.
     text = newline.join(f"h:1:d:u:{line}" if number % 2 else line for number, line in enumerate(lines))
     file = write(tmp_path_factory.mktemp("pass") / "pass", text)

@@ -9,6 +9,7 @@ import threading
 import traceback
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -90,6 +91,21 @@ async def test_a_function_comes_before_the_string(method: str, embedded_server: 
     async with AsyncConnection.connect(f"{dsn_of(embedded_server, role)} password=wrong", password=vault.sync):
         pass
     assert len(vault.asked) == 1
+
+
+async def test_a_function_comes_before_the_password_file(
+    embedded_server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The file is not even read: that would give a warning about this one."""
+    role = embedded_server.roles["scram-sha-256"]
+    vault = Vault(role.password)
+    async with AsyncConnection.connect(dsn_of(embedded_server, role), passfile=str(tmp_path), password=vault.sync):
+        pass
+    assert len(vault.asked) == 1
+    assert not [record.getMessage() for record in caplog.records if "password file" in record.getMessage()]
+    with pytest.raises(e.OperationalError, match="none was given"):
+        await AsyncConnection.connect(dsn_of(embedded_server, role), passfile=str(tmp_path))
+    assert "is not a plain file" in caplog.text
 
 
 async def test_it_is_not_asked_where_the_server_does_not_ask(embedded_server: Server) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -190,9 +191,9 @@ LINES = st.lists(
 @example(["[x]", "host=a", "[x]", "port=1"], "x", "\n")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_same_as_libpq(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[str], name: str, newline: str
+    psycopg: Any, tmp_path_factory: pytest.TempPathFactory, lines: list[str], name: str, newline: str
 ) -> None:
-    pq = pytest.importorskip("psycopg").pq
+    pq = psycopg.pq
     folder = tmp_path_factory.mktemp("services")
     file = write(folder / "services", newline.join(lines))
     before = dict(os.environ)
