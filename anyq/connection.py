@@ -394,6 +394,10 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         await self.wire.aclose()
         await self.wire.backend.checkpoint()
 
+    async def cancel(self) -> None:
+        """Do what :meth:`cancel_safe` does, with its default timeout."""
+        await self.cancel_safe()
+
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:
         """Ask the server to cancel the statement that it runs now, for whichever task that is.
 

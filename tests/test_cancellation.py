@@ -475,6 +475,7 @@ async def test_everything_is_a_checkpoint(dsn: str) -> None:
             conn.notifies(timeout=0).__anext__(),
             conn.change_password("nosuch", "secret"),
             conn.cancel_safe(),
+            conn.cancel(),
             TypeInfo.fetch(conn, "int4"),
             conn.wait_disconnected(),
             cursor.fetchone(),

@@ -798,7 +798,8 @@ async def test_a_notice_handler_that_fails(conn: AsyncConnection, caplog: pytest
 # -- cancelling from outside
 
 
-async def test_cancel_safe(conn: AsyncConnection) -> None:
+@pytest.mark.parametrize("method", ["cancel_safe", "cancel"])
+async def test_cancel_safe(conn: AsyncConnection, method: str) -> None:
     done = anyio.Event()
 
     async def sleep() -> None:
@@ -811,7 +812,7 @@ async def test_cancel_safe(conn: AsyncConnection) -> None:
             group.start_soon(sleep)
             while not done.is_set():
                 # It may come before the server has begun.
-                await conn.cancel_safe()
+                await getattr(conn, method)()
     await conn.rollback()
     assert await one(conn, "SELECT 1") == 1
 

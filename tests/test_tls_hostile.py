@@ -19,7 +19,7 @@ from tests.fakeserver import READY, FakeClient, FakeServer, fake_server
 from tests.protocol import frontend_messages as fm
 from tests.protocol.test_auth import FakeScramServer
 
-pytestmark = [pytest.mark.anyio, pytest.mark.once]
+pytestmark = pytest.mark.anyio
 
 PATIENCE = 20.0
 SECRET = "s3cr3t"

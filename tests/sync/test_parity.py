@@ -48,8 +48,8 @@ ONLY_ASYNC = {
     "NotificationStream": {"subscription", "statistics", "extra", "extra_attributes"},
 }
 ONLY_SYNC = {
-    # cancel() does not block an event loop here; portals are not for event loops.
-    "Connection": {"cancel", "from_async", "async_connection"},
+    # Portals are not for event loops.
+    "Connection": {"from_async", "async_connection"},
 }
 #: Parameters that only the synchronous one has.
 EXTRA_PARAMETERS = {"portal"}
