@@ -221,6 +221,8 @@ async def _show_fan_out(conn: anyq.AsyncConnection, step: Callable[[str], None])
             async for order in orders:
                 # A query on the connection that the orders come from.
                 await conn.execute("SELECT %s::int * 2", (order.payload,))
+                # The rest of the work; without any, one worker may have done it all before another has woken up.
+                await anyio.sleep(0.002)
                 taken[number] += 1
 
     # The listen() blocks are left first, which ends their streams: the workers finish what they have and end too.
