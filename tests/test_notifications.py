@@ -929,6 +929,40 @@ async def test_one_who_takes_nothing_holds_up_nobody(auto: AsyncConnection, othe
         assert await receive(idle, 10_000) == [str(x) for x in range(10_000)]
 
 
+async def test_cancelled_while_others_catch_up(
+    auto: AsyncConnection, other: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task that reads is cancelled where it gives subscribers time: whoever reads next goes on."""
+    hub = auto.notifications
+    let_catch_up = hub._let_catch_up
+    interrupted = 0
+
+    async def watched() -> None:
+        nonlocal interrupted
+        try:
+            await let_catch_up()
+        except BaseException:
+            interrupted += 1
+            raise
+
+    monkeypatch.setattr(hub, "_let_catch_up", watched)
+
+    async def query() -> None:
+        await send(other, "a", "again")
+        await auto.execute("SELECT FROM pg_sleep(0.01)")
+
+    async def check() -> None:
+        assert await one(auto, "SELECT 7") == 7
+
+    with anyio.fail_after(PATIENCE):
+        async with auto.listen("a", max_buffer_size=8, overflow="drop_newest") as idle:
+            await send(other, "a", *range(20))
+            await check()
+            await cancel_at_each_wait(query, check)
+            assert interrupted > 0
+            assert await receive(idle, 8) == [str(x) for x in range(8)]
+
+
 # -- no task, no timer
 
 
