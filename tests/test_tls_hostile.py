@@ -257,7 +257,9 @@ async def test_both_ways_refused(context: ssl.SSLContext) -> None:
     assert "without TLS: wrong password" in str(caught.value)
 
 
-async def test_two_reasons(context: ssl.SSLContext) -> None:
+def refusing_for_two_reasons(context: ssl.SSLContext) -> tuple[Script, Script]:
+    """Return what a server does that refuses with TLS for one reason, and without for another."""
+
     async def with_tls(client: FakeClient) -> None:
         await client.start_tls(context)
         await client.expect(fm.Startup)
@@ -267,21 +269,16 @@ async def test_two_reasons(context: ssl.SSLContext) -> None:
         await client.expect(fm.Startup)
         await client.send(refusal("28000", "no entry"))
 
-    message = await refused(with_tls, in_clear, sslmode="prefer")
+    return with_tls, in_clear
+
+
+async def test_two_reasons(context: ssl.SSLContext) -> None:
+    message = await refused(*refusing_for_two_reasons(context), sslmode="prefer")
     assert "with TLS: wrong password\n- " in message and "without TLS: no entry" in message
 
 
 async def test_no_other_host_after_two_refusals(context: ssl.SSLContext) -> None:
-    async def with_tls(client: FakeClient) -> None:
-        await client.start_tls(context)
-        await client.expect(fm.Startup)
-        await client.send(refusal("28P01", "wrong password"))
-
-    async def in_clear(client: FakeClient) -> None:
-        await client.expect(fm.Startup)
-        await client.send(refusal("28000", "no entry"))
-
-    async with fake_server(with_tls, in_clear) as first, fake_server() as second:
+    async with fake_server(*refusing_for_two_reasons(context)) as first, fake_server() as second:
         hosts = {"host": f"{first.host},{second.host}", "port": f"{first.port},{second.port}"}
         with pytest.raises(e.OperationalError, match="with TLS: wrong password\n- .*without TLS: no entry"):
             await connect(first, sslmode="prefer", **hosts)
