@@ -69,6 +69,13 @@ class Channel(ABC):
         :raises anyio.ClosedResourceError: the channel was closed on this side.
         """
 
+    def linger(self, nanoseconds: int) -> bool:
+        """Return whether something can be received by then, keeping this thread busy meanwhile.
+
+        To be called when `try_receive()` has just returned None. A channel that cannot tell returns False at once.
+        """
+        return False
+
     # Not a coroutine function, so that an implementation may just hand on the coroutine to await.
     @abstractmethod
     def wait(self, readable: bool, writable: bool) -> Coroutine[Any, Any, None]:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
+from ._accel import readable_within
 from ._channel import Buffer, Channel
 from ._foreign import ForeignStream
 from .backends import Backend, SocketWaiter, current_backend
@@ -87,6 +88,9 @@ class SocketStream(Channel, ByteStream):
             return None
         except OSError as error:
             raise self._lost(error) from error
+
+    def linger(self, nanoseconds: int) -> bool:
+        return readable_within(self._sock.fileno(), nanoseconds)
 
     def _lost(self, error: OSError) -> Exception:
         if self._closed:

@@ -31,8 +31,10 @@ Knows requests and bytes. Must not know SQL, Python types, addresses or how to o
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
+from time import perf_counter_ns
 from typing import Protocol
 
 import anyio
@@ -60,6 +62,16 @@ CHUNKS_PER_CHECKPOINT = 16
 
 MOST_SKIPS = 31
 """How many requests, at most, wait for their reply at once before one looks again whether it is there already."""
+
+
+class _Traffic(threading.local):
+    """What one thread, and so one event loop, is waiting for."""
+
+    under_way = 0
+    """Requests, on whatever connection."""
+
+
+_traffic = _Traffic()
 
 
 class Attendant(Protocol):
@@ -94,6 +106,7 @@ class Wire:
         self.on_event: Callable[[NoticeResponse | Notify], None] | None = None
         self.on_end: Callable[[], None] | None = None
         """Called once when the connection is closed, whoever closed it."""
+        self.busy_wait = 50_000
         self.brake: Callable[[], Awaitable[None]] | None = None
         """What to await before more is read, while those whom events were given to cannot keep up; mostly None."""
         self.chunk = CHUNK
@@ -145,14 +158,18 @@ class Wire:
 
         A cancellation abandons it: within the grace time the connection is ready for the next request or closed.
         """
+        traffic = _traffic
+        traffic.under_way += 1
         self.submit(request, data)
         try:
             if self.skip and self._reader is None and self.session.head is request:
                 self.skip -= 1
                 await self._wait(request, dry=True)
             else:
+                sent = perf_counter_ns()
                 await self.backend.checkpoint()
-                arrived = request.done or self._look(request)
+                linger = self.busy_wait - (perf_counter_ns() - sent) if traffic.under_way == 1 else 0
+                arrived = request.done or self._look(request, linger)
                 if request.ready():
                     self._skips = 0
                 else:
@@ -165,6 +182,8 @@ class Wire:
             if not request.done:
                 await self._abandon(request)
             raise
+        finally:
+            traffic.under_way -= 1
 
     async def carry_out(self, request: Request, data: bytes | bytearray, *, wait: bool) -> None:
         """Send a request that has to happen, whether the task is cancelled already or not.
@@ -349,7 +368,7 @@ class Wire:
                 if self.brake is not None:
                     await self.brake()
                 look_again = await self._see_to_abandoned() if self._abandoned else math.inf
-                if dry or not self._receive():
+                if dry or not self._receive(self.busy_wait if _traffic.under_way == 1 and chunks else 0):
                     dry = False
                     if request.ready():
                         return
@@ -369,11 +388,11 @@ class Wire:
         finally:
             self._reader = None
 
-    def _look(self, request: Request) -> bool:
+    def _look(self, request: Request, linger: int = 0) -> bool:
         """Do what can be done for a request without waiting, whoever reads; return whether anything has arrived."""
         pending = self.session.pending
         if pending and pending[0] is request:
-            return self._receive_now()
+            return self._receive_now(linger)
         # No reply can have come before that of the head, which is for others to look for.
         if self._unsent and not self.closed:
             self.flush()
@@ -381,7 +400,7 @@ class Wire:
                 self.channel.wake()
         return False
 
-    def _receive(self) -> bool:
+    def _receive(self, linger: int = 0) -> bool:
         """Send and receive what can be without waiting; return whether anything has arrived, which includes the end."""
         session = self.session
         if self._unsent or session.outgoing:
@@ -392,6 +411,8 @@ class Wire:
             target = None if session.large is None else session.receive_target()
             if target is None:
                 data = self.channel.try_receive(self.chunk)
+                if data is None and linger > 0 and self.channel.linger(linger):
+                    data = self.channel.try_receive(self.chunk)
                 if data is None:
                     return False
                 if data:
@@ -425,12 +446,12 @@ class Wire:
             self._release()
         return True
 
-    def _receive_now(self) -> bool:
+    def _receive_now(self, linger: int = 0) -> bool:
         """Take a chunk that has arrived already; beside the reader, if there is one, which waits at this moment."""
         arrived = False
         if self.session.phase < ENDED:
             if self.brake is None:
-                arrived = self._receive()
+                arrived = self._receive(linger)
             else:
                 self.flush()
         if self._reader is not None and (self._abandoned or self._unsent or self._reader.ready()):

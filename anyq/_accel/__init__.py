@@ -16,6 +16,7 @@ from .python import (
     decode_rows,
     dict_maker,
     dump_values,
+    readable_within,
     take_replies,
 )
 from .twins import twin
@@ -30,6 +31,7 @@ __all__ = [
     "dict_maker",
     "dump_values",
     "implementation",
+    "readable_within",
     "take_replies",
     "twin",
 ]
@@ -52,6 +54,7 @@ if _wanted != "python":
         )
         from .loading import compile_load, decode_rows, dict_maker  # pyright: ignore[reportMissingModuleSource]
         from .messages import bind, take_replies  # pyright: ignore[reportMissingModuleSource]
+        from .polling import readable_within  # pyright: ignore[reportMissingModuleSource]
 
         implementation = "cython"
     except ModuleNotFoundError as ex:

@@ -6,6 +6,8 @@ types, requests or sockets.
 
 from __future__ import annotations
 
+import select
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from struct import Struct
 from typing import Any
@@ -157,6 +159,22 @@ def bind_sets(
         if count == most or len(out) >= size:
             break
     return count
+
+
+def readable_within(fd: int, nanoseconds: int) -> bool:
+    """Return whether a socket is readable by then, keeping the processor busy until it is. Not on Windows: always False.
+
+    Other threads may run meanwhile.
+    """
+    if not hasattr(select, "poll"):
+        return False
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    end = time.perf_counter_ns() + nanoseconds
+    while not poller.poll(0):
+        if time.perf_counter_ns() >= end:
+            return False
+    return True
 
 
 def _torn_row() -> RemoteProtocolError:
