@@ -226,4 +226,4 @@ class _Sets:
             bind(data, b"", b"", formats, values, (), _EXECUTE)
         if plan is None or plan.names is not None:
             return None
-        return tx, plan.formats, oids, formats, _EXECUTE
+        return tx, plan.formats, oids, formats, b"", (), _EXECUTE

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from ._accel import bind
+from ._accel import Alike, bind
 from ._preparing import Entry, PreparedStatements
-from .abc import Buffer
+from ._queries import QueryPlan
+from .abc import Buffer, Params
 from .adapt import Transformer
 from .errors import (
     DataError,
@@ -45,6 +46,8 @@ class Statement(NamedTuple):
     """It may hold several statements, so it goes by the simple protocol unless it is prepared."""
     only_simple: bool = False
     """It must go by the simple protocol."""
+    plan: QueryPlan | None = None
+    """What its parameters were brought into order by; None where that is not known."""
 
 
 def messages(append: Callable[[bytearray], None]) -> bytes:
@@ -117,6 +120,34 @@ def load_functions(tx: Transformer, fields: Fields) -> LoadFunctions:
     return [tx.get_load_function(field.type_oid, field.format) for field in fields]
 
 
+RepeatKey = tuple[str, bool]
+"""The query as the user wrote it, and whether it came without parameters."""
+
+MAX_REPEATS = 512
+"""How many queries are known by their text at most."""
+
+MISSES = 16
+"""How often a query comes with other kinds of parameters before these are taken for those that it mostly has."""
+
+
+class Repeat:
+    """How a statement was bound that is prepared: enough to bind it again to parameters that are alike."""
+
+    __slots__ = ("alike", "entry", "known", "missed", "plan", "version")
+
+    def __init__(self, statement: Statement, plan: QueryPlan, entry: Entry, layout: Layout, version: int) -> None:
+        self.plan = plan
+        self.entry = entry
+        self.known = layout.known
+        self.version = version
+        self.alike = Alike(
+            *(layout.tx, plan.formats, statement.oids, statement.formats, entry.name, layout.result_formats),
+            _EXECUTE_SYNC,
+        )
+        self.missed = 0
+        """How often it could not be used."""
+
+
 _FORGETTING = frozenset(("DEALLOCATE ALL", "DISCARD ALL"))
 """Tags of what makes the server forget all prepared statements."""
 
@@ -161,6 +192,17 @@ class StatementRequest(Request):
         Request.finish(self)
 
 
+class RepeatRequest(Request):
+    """A request of a statement that is prepared already, with nothing before it: there is no account to settle."""
+
+    foreseen = False
+
+    def __init__(self, known: tuple[Fields, LoadFunctions | None] | None) -> None:
+        # As Request has it, which is not called: a call takes longer than all of this.
+        self.results = []
+        self.known = known
+
+
 def add_begin(request: Request, data: bytearray, begin: bytes) -> None:
     """Append a BEGIN, to be run before what follows up to the Sync; if it fails, nothing of that is run."""
     request.begins = True
@@ -175,6 +217,7 @@ class Executor:
     def __init__(self, prepare_threshold: int | None) -> None:
         self.statements = PreparedStatements(prepare_threshold)
         self.closing: list[bytes] = []  # names of statements to close with the next request
+        self.repeats: dict[RepeatKey, Repeat] = {}
         self._described: OrderedDict[tuple[bytes, tuple[int, ...]], Layouts] = OrderedDict()
 
     def compose(
@@ -184,14 +227,18 @@ class Executor:
         begin: bytes | None,
         prepare: bool | None,
         binary: bool | None,
+        key: RepeatKey | None = None,
+        version: int = 0,
     ) -> tuple[StatementRequest, bytearray]:
         """Return a request and its bytes, to be sent without another one in between.
 
         :param begin: the BEGIN to run first, if one is due.
         :param prepare: as for ``execute()``: None leaves it to the threshold.
         :param binary: True or False for all results in that format; None for binary where the statement is prepared.
+        :param key: what to remember it by in ``repeats``.
+        :param version: that of the connection's parameters.
         """
-        sql, values, oids, formats, simple, only_simple = statement
+        sql, values, oids, formats, simple, only_simple, plan = statement
         entry: Entry | None = None
         if not simple or prepare or b";" not in sql:
             entry = self.statements.lookup((sql, oids), prepare)
@@ -204,6 +251,8 @@ class Executor:
             request.known = layout.known
             if ends_transaction(sql):
                 request.ends = True
+            elif key is not None and plan is not None:
+                self._remember(key, Repeat(statement, plan, entry, layout, version))
             if begin is not None:
                 add_begin(request, data, begin)
             bind(data, b"", entry.name, formats, values, layout.result_formats, _EXECUTE_SYNC)
@@ -236,6 +285,43 @@ class Executor:
         if entry is not None and not entry.prepared:
             request.entry = entry
         return request, data
+
+    def compose_again(
+        self, repeat: Repeat, params: Params | None, version: int, begin: bytes | None
+    ) -> tuple[StatementRequest | RepeatRequest, bytearray] | None:
+        """Do what :meth:`compose` does for a query that is prepared, None if it has to be called.
+
+        The shortest way from a query to its bytes, for parameters of the same kinds as last time.
+
+        :param version: that of the connection's parameters.
+        """
+        if version != repeat.version or not repeat.entry.prepared:
+            repeat.missed = 0
+            return None
+        if params is None:
+            params = ()
+        elif repeat.plan.names is not None:
+            params = repeat.plan.bind_params(params)
+        data = bytearray()
+        request: StatementRequest | RepeatRequest
+        if begin is None:
+            request = RepeatRequest(repeat.known)
+        else:
+            request = StatementRequest(self)
+            request.known = repeat.known
+            add_begin(request, data, begin)
+        if not repeat.alike.bind(data, params):
+            repeat.missed += 1
+            return None
+        self.statements.use(repeat.entry)
+        return request, data
+
+    def _remember(self, key: RepeatKey, repeat: Repeat) -> None:
+        known = self.repeats.get(key)
+        if known is None or known.missed % MISSES == 0:
+            if len(self.repeats) >= MAX_REPEATS:
+                self.repeats.clear()
+            self.repeats[key] = repeat
 
     def compose_describe(
         self, statement: Statement, tx: Transformer, begin: bytes | None
@@ -272,7 +358,7 @@ class Executor:
         self.closing.clear()
 
 
-def went_stale(request: StatementRequest) -> bool:
+def went_stale(request: StatementRequest | RepeatRequest) -> bool:
     """Return whether a statement's plan or description went stale, or the statement itself is gone from the server."""
     error = request.error
     if request.foreseen and (request.failure is not None or isinstance(error, ProtocolViolation)):

@@ -97,7 +97,7 @@ class PreparedStatements:
         """
         entry = self._entries.get(key)
         if entry is not None and entry.prepared and prepare is not False:
-            self._clock = entry.used = self._clock + 1
+            self.use(entry)
             return entry
         threshold = self.prepare_threshold
         if entry is not None or prepare is False or threshold is None or self.prepared_max == 0:
@@ -114,6 +114,10 @@ class PreparedStatements:
         self._serial += 1
         self._entries[key] = entry
         return entry
+
+    def use(self, entry: Entry) -> None:
+        """Take note that a prepared statement is run."""
+        self._clock = entry.used = self._clock + 1
 
     def executed(self, entry: Entry, parsed: bool) -> list[bytes]:
         """Tell what became of the Parse of an entry; to be called in the order of the replies.
@@ -133,7 +137,7 @@ class PreparedStatements:
                 self._count(entry.key, self.prepare_threshold)
             return []
         entry.prepared = True
-        self._clock = entry.used = self._clock + 1
+        self.use(entry)
         return self._evict()
 
     def discard(self, key: StatementKey) -> list[bytes]:
@@ -143,12 +147,14 @@ class PreparedStatements:
         """
         entry = self._entries.pop(key, None)
         # The name of a pending one is returned by `executed`.
-        return [entry.name] if entry is not None and entry.prepared else []
+        return self._gone([entry]) if entry is not None and entry.prepared else []
 
     def clear(self) -> None:
         """Forget every statement: the server did (DEALLOCATE ALL, DISCARD ALL). Nothing is left to close."""
+        prepared = [entry for entry in self._entries.values() if entry.prepared]
         self._entries = {key: entry for key, entry in self._entries.items() if not entry.prepared}
         self._counts.clear()
+        self._gone(prepared)
 
     def _count(self, key: StatementKey, count: int) -> None:
         self._counts[key] = count
@@ -166,4 +172,11 @@ class PreparedStatements:
         prepared.sort(key=lambda entry: entry.used)
         for entry in prepared[:surplus]:
             del self._entries[entry.key]
-        return [entry.name for entry in prepared[:surplus]]
+        return self._gone(prepared[:surplus])
+
+    @staticmethod
+    def _gone(entries: list[Entry]) -> list[bytes]:
+        """Tell whoever holds on to entries that they are forgotten; return their names."""
+        for entry in entries:
+            entry.prepared = False
+        return [entry.name for entry in entries]

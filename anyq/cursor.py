@@ -16,6 +16,8 @@ from ._cancelling import was_victim
 from ._executemany import executemany
 from ._execution import (
     Statement,
+    RepeatKey,
+    RepeatRequest,
     StatementRequest,
     affected_rows,
     had_own_transaction,
@@ -59,8 +61,9 @@ class AsyncCursor(ResultHolder[Row]):
     :param row_factory: makes rows from values; by default the connection's.
     """
 
-    format: Format = Format.TEXT
-    """BINARY to ask for binary results always, as ``cursor(binary=True)`` does."""
+    _format = Format.TEXT
+    _repeats = True
+    """Whether what was learned from a query that has the same text holds for this cursor."""
     _adapters: AdaptersMap | None = None
     _tx: Transformer | None = None
     _tx_version = -1
@@ -85,7 +88,19 @@ class AsyncCursor(ResultHolder[Row]):
         """The adapters of this cursor: what is registered here changes neither the connection's nor the global ones."""
         if self._adapters is None:
             self._adapters = AdaptersMap(self._conn.adapters)
+            self._repeats = False
         return self._adapters
+
+    @property
+    def format(self) -> Format:
+        """BINARY to ask for binary results always, as ``cursor(binary=True)`` does."""
+        return self._format
+
+    @format.setter
+    def format(self, format: Format) -> None:
+        self._format = format
+        if format:
+            self._repeats = False
 
     @property
     def closed(self) -> bool:
@@ -118,13 +133,44 @@ class AsyncCursor(ResultHolder[Row]):
         Manual: "Extended Query" (protocol-flow).
         """
         conn = self._conn
-        if self._closed or conn.wire.session.phase >= ENDED:
+        wire = conn.wire
+        if self._closed or wire.session.phase >= ENDED:
             self._check_open()
         if self._result is not None or self._rowcount >= 0:
             self._reset()
+        key: RepeatKey | None = None
+        if self._repeats and prepare is None and binary is None and type(query) is str:
+            key = query, params is None
+            repeat = conn.executor.repeats.get(key)
+            if repeat is not None:
+                begin = await conn.turn()
+                composed = conn.executor.compose_again(repeat, params, wire.session.parameters_version, begin)
+                if composed is not None:
+                    request, data = composed
+                    await wire.run(request, data)
+                    if request.error is None and request.failure is None and request.results:
+                        self._take(request.results)
+                        if conn.notifications.unsettled:
+                            await conn.notifications.settle()
+                        return self
+                    if not await self._may_repeat(request, self._bind(query, params, self._transformer())):
+                        self._raise(request, begin)
+        await self._execute(query, params, prepare, binary, key)
+        return self
+
+    async def _execute(
+        self, query: Query, params: Params | None, prepare: bool | None, binary: bool | None, key: RepeatKey | None
+    ) -> None:
+        """Execute a statement of which nothing is known.
+
+        :param key: what to remember it by; None if it is special.
+        """
+        conn = self._conn
+        wire = conn.wire
         tx = self._transformer()
+        version = wire.session.parameters_version
         statement = self._bind(query, params, tx)
-        if binary is None and self.format:
+        if binary is None and self._format:
             binary = True
         if not self._extended:
             if binary:
@@ -133,21 +179,17 @@ class AsyncCursor(ResultHolder[Row]):
         if binary:
             await self._describe(statement, tx)
         while True:
-            wire = conn.wire
             begin = await conn.turn()
-            request, data = conn.executor.compose(statement, tx, begin, prepare, binary)
+            request, data = conn.executor.compose(statement, tx, begin, prepare, binary, key, version)
             await wire.run(request, data)
-            results = request.results
-            if request.error is not None or request.failure is not None or not results:
+            if request.error is not None or request.failure is not None or not request.results:
                 if await self._may_repeat(request, statement):
                     continue
                 self._raise(request, begin)
             break
-        self._results = results
-        self._select(results[0], 0)
+        self._take(request.results)
         if conn.notifications.unsettled:
             await conn.notifications.settle()
-        return self
 
     async def executemany(
         self, query: Query, params_seq: Iterable[Params], *, returning: bool = False
@@ -186,7 +228,7 @@ class AsyncCursor(ResultHolder[Row]):
         if size < 1:
             raise ValueError(f"size must be at least 1 row, not {size}")
         self._reset()
-        if binary is None and self.format:
+        if binary is None and self._format:
             binary = True
         if binary and not self._extended:
             raise NotSupportedError(_ONLY_TEXT)
@@ -302,11 +344,11 @@ class AsyncCursor(ResultHolder[Row]):
         """Return the statement with its parameters adapted."""
         plan = _queries.plan_query(query, params, tx, tx.encoding)
         if params is None:
-            return Statement(plan.sql, (), (), (), True)
+            return Statement(plan.sql, (), (), (), True, False, plan)
         values, oids, formats = tx.dump_sequence(plan.bind_params(params), plan.formats)
         # Not by its name: a named tuple's own constructor is written in Python.
         return tuple.__new__(  # pyright: ignore[reportUnknownMemberType]
-            Statement, (plan.sql, values, oids, formats, not values, False)
+            Statement, (plan.sql, values, oids, formats, not values, False, plan)
         )
 
     def _plan(self, query: Query, tx: Transformer) -> QueryPlan | None:
@@ -331,7 +373,7 @@ class AsyncCursor(ResultHolder[Row]):
             self._raise(request, None)
         conn.executor.described(statement, request.known[0] if request.known else None)
 
-    async def _may_repeat(self, request: StatementRequest, statement: Statement) -> bool:
+    async def _may_repeat(self, request: StatementRequest | RepeatRequest, statement: Statement) -> bool:
         """Return whether a statement that failed for a reason of the driver's own is to be sent again."""
         if went_stale(request):
             self._conn.executor.forget(statement)
@@ -345,7 +387,7 @@ class AsyncCursor(ResultHolder[Row]):
             await self._conn.rollback()
         return True
 
-    def _raise(self, request: StatementRequest, begin: bytes | None) -> None:
+    def _raise(self, request: StatementRequest | RepeatRequest, begin: bytes | None) -> None:
         if request.failure is not None:
             raise request.failure
         if request.error is not None:
@@ -421,6 +463,7 @@ class AsyncClientCursor(AsyncCursor[Row]):
     """
 
     _extended = False
+    _repeats = False
 
     def mogrify(self, query: Query, params: Params | None = None) -> str:
         """Return the statement with its parameters as it would be sent."""
@@ -439,6 +482,8 @@ class AsyncClientCursor(AsyncCursor[Row]):
 
 class AsyncRawCursor(AsyncCursor[Row]):
     """A cursor whose statements are written with PostgreSQL's own placeholders, ``$1``, ``$2``, ..."""
+
+    _repeats = False
 
     def _bind(self, query: Query, params: Params | None, tx: Transformer) -> Statement:
         plan = _queries.convert_raw(_queries.query_text(query, tx, tx.encoding), params)

@@ -166,11 +166,13 @@ class Wire:
                 self.skip -= 1
                 await self._wait(request, dry=True)
             else:
+                arrived = True
                 sent = perf_counter_ns()
                 await self.backend.checkpoint()
-                linger = self.busy_wait - (perf_counter_ns() - sent) if traffic.under_way == 1 else 0
-                arrived = request.done or self._look(request, linger)
-                if request.ready():
+                if not request.done:
+                    linger = self.busy_wait - (perf_counter_ns() - sent) if traffic.under_way == 1 else 0
+                    arrived = self._look(request, linger)
+                if request.done or request.ready():
                     self._skips = 0
                 else:
                     if not arrived:
@@ -392,6 +394,8 @@ class Wire:
         """Do what can be done for a request without waiting, whoever reads; return whether anything has arrived."""
         pending = self.session.pending
         if pending and pending[0] is request:
+            if self._reader is None and self.brake is None:
+                return self._receive(linger)
             return self._receive_now(linger)
         # No reply can have come before that of the head, which is for others to look for.
         if self._unsent and not self.closed:

@@ -62,7 +62,8 @@ ALLOWED: dict[str, set[str]] = {
     # Of the protocol the constants and the description of a column, see PROTOCOL_FOR_ADAPTATION.
     "adaptation": {"errors", "abc", "protocol", "accel"},
     "backends": {"errors"},
-    "streams": {"errors", "backends"},
+    # Of the accelerated loops the one that looks whether a socket is readable.
+    "streams": {"errors", "accel", "backends"},
     "dialing": {"errors", "options", "backends", "streams"},
     # The wire joins protocol and streams, and knows no values.
     "wire": {"errors", "protocol", "accel", "backends", "streams"},

@@ -9,6 +9,7 @@ import os
 
 from ..protocol.frontend import bind
 from .python import (
+    Alike,
     bind_sets,
     compile_dump,
     compile_key,
@@ -22,6 +23,7 @@ from .python import (
 from .twins import twin
 
 __all__ = [
+    "Alike",
     "bind",
     "bind_sets",
     "compile_dump",
@@ -46,7 +48,8 @@ if _wanted not in ("", "python", "cython"):
 if _wanted != "python":
     try:
         # Built or not, there are stubs.
-        from .dumping import (  # pyright: ignore[reportMissingModuleSource]
+        from .dumping import (  # type: ignore[assignment]  # pyright: ignore[reportMissingModuleSource]
+            Alike,
             bind_sets,
             compile_dump,
             compile_key,

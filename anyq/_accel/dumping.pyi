@@ -16,3 +16,16 @@ def dump_values(
 def bind_sets(
     out: bytearray, sets: Iterator[Any], most: int, size: int, add: Callable[[bytearray, Any], tuple[Any, ...] | None]
 ) -> int: ...
+
+class Alike:
+    def __init__(
+        self,
+        tx: Any,
+        formats: tuple[Any, ...],
+        oids: tuple[int, ...],
+        wire: Sequence[int],
+        statement: bytes,
+        results: Sequence[int],
+        after: bytes,
+    ) -> None: ...
+    def bind(self, out: bytearray, params: Any) -> bool: ...

@@ -560,41 +560,47 @@ cdef Py_ssize_t LIMIT = MAX_MESSAGE_LENGTH
 
 
 @cython.final
-cdef class _Alike:
-    """What a set of parameters must be like to be dumped here, and what is around its values."""
+cdef class Alike:
+    """What sets of parameters must be like to be bound to one statement alike, and what is around their values."""
 
-    cdef object tx
+    cdef object adapters
+    cdef object version
     cdef tuple formats
     cdef tuple oids
     cdef list wire
     cdef bytes head
     """The Bind from behind its length up to the number of values."""
     cdef bytes tail
-    cdef dict plans
+    """The rest of the Bind, and what goes behind it."""
+    cdef Py_ssize_t rest
+    """How many bytes of that are the Bind's."""
     cdef list tables
     """The plans for classes, of each parameter's format."""
 
-    @staticmethod
-    cdef _Alike of(tuple known):
-        cdef _Alike alike = _Alike.__new__(_Alike)
-        alike.tx, alike.formats, alike.oids, alike.wire, after = known
-        count = len(alike.formats)
-        numbers = [count, *alike.wire, count]
-        alike.head = b"\0\0" + b"".join([number.to_bytes(2, "big") for number in numbers])
-        alike.tail = b"\0\0" + after
-        return alike
+    def __init__(self, tx, tuple formats not None, tuple oids not None, wire, bytes statement not None, results, after):
+        count = len(formats)
+        numbers = [count, *wire, count]
+        self.adapters = tx._adapters
+        self.version = self.adapters.version
+        self.formats = formats
+        self.oids = oids
+        self.wire = list(wire)
+        self.head = b"\0" + statement + b"\0" + b"".join([number.to_bytes(2, "big") for number in numbers])
+        self.tail = b"".join([number.to_bytes(2, "big") for number in (len(results), *results)]) + after
+        self.rest = 2 + 2 * len(results)
+        self.tables = [tx._plans[format] for format in formats]
+
+    def bind(self, bytearray out not None, params):
+        """Append the Bind of a set and what goes behind it; return whether it was like the others, else append nothing."""
+        return self.take(out, params)
 
     cdef bint take(self, bytearray out, object params) except -1:
-        """Append the messages of a set; return whether it was like the others, nothing is appended otherwise."""
         cdef Py_ssize_t old = PyByteArray_GET_SIZE(out)
         cdef bint taken = False
         if type(params) is not tuple and type(params) is not list:
             return False
-        if self.tx._version != self.tx._adapters.version:
+        if self.adapters.version != self.version:
             return False
-        if self.tx._plans is not self.plans:
-            self.plans = self.tx._plans
-            self.tables = [self.plans[format] for format in self.formats]
         try:
             taken = self.append(out, params, old)
         except Exception:
@@ -647,14 +653,14 @@ cdef class _Alike:
             if not PyBytes_CheckExact(value):
                 return False
             size = PyBytes_GET_SIZE(value)
-            if size > LIMIT - (used - old) - 6:
+            if size > LIMIT - (used - old) - 4 - self.rest:
                 return False
             PyByteArray_Resize(out, used + 4 + size)
             to = PyByteArray_AS_STRING(out) + used
             put_uint32(<unsigned char *>to, <uint32_t>size)
             memcpy(to + 4, PyBytes_AS_STRING(value), size)
             used += 4 + size
-        size = used + 2 - old - 1
+        size = used + self.rest - old - 1
         if size > LIMIT:
             return False
         PyByteArray_Resize(out, used + PyBytes_GET_SIZE(self.tail))
@@ -666,11 +672,11 @@ cdef class _Alike:
 
 def bind_sets(bytearray out not None, sets, Py_ssize_t most, Py_ssize_t size, add):
     cdef Py_ssize_t count = 0
-    cdef _Alike alike = None
+    cdef Alike alike = None
     for params in sets:
         if alike is None or not alike.take(out, params):
             known = add(out, params)
-            alike = None if known is None else _Alike.of(known)
+            alike = None if known is None else Alike(*known)
         count += 1
         if count == most or PyByteArray_GET_SIZE(out) >= size:
             break

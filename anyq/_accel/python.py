@@ -13,6 +13,7 @@ from struct import Struct
 from typing import Any
 
 from ..errors import RemoteProtocolError
+from ..protocol.frontend import bind
 
 _HEADER = Struct("!BIH").unpack_from  # code, length, number of columns
 _SINGLE = Struct("!BIHi").unpack_from  # the same and the first column's length
@@ -142,14 +143,55 @@ def dump_values(
         wire.append(plan[4])
 
 
+class Alike:
+    """Binds sets of parameters to one statement, if they are like one that was bound to it before.
+
+    :param tx: the `Transformer` that has dumped that one.
+    :param formats: those asked for each parameter.
+    :param oids: the types that the parameters had.
+    :param wire: the formats that they had.
+    :param after: bytes that go behind each Bind.
+    """
+
+    __slots__ = ("_after", "_formats", "_oids", "_results", "_statement", "_tx", "_version", "_wire")
+
+    def __init__(
+        self,
+        tx: Any,
+        formats: tuple[Any, ...],
+        oids: tuple[int, ...],
+        wire: Sequence[int],
+        statement: bytes,
+        results: Sequence[int],
+        after: bytes,
+    ) -> None:
+        self._tx = tx
+        self._version = tx.adapters.version
+        self._formats = formats
+        self._oids = oids
+        self._wire = wire
+        self._statement = statement
+        self._results = results
+        self._after = after
+
+    def bind(self, out: bytearray, params: Sequence[Any]) -> bool:
+        """Append the messages of a set; if it is not like the other append nothing, and return False."""
+        if len(params) != len(self._formats) or self._version != self._tx.adapters.version:
+            return False
+        values, oids, wire = self._tx.dump_sequence(params, self._formats)
+        if oids != self._oids or wire != self._wire:
+            return False
+        bind(out, b"", self._statement, wire, values, self._results, self._after)
+        return True
+
+
 def bind_sets(
     out: bytearray, sets: Iterator[Any], most: int, size: int, add: Callable[[bytearray, Any], tuple[Any, ...] | None]
 ) -> int:
     """Append the messages of sets of parameters to `out`, until it has `size` bytes or there are `most` sets.
 
-    :param add: appends those of one set. It returns what the sets that follow it have to have in common with it to be
-        dumped without it: the `Transformer`, the formats asked for, the oids, the wire formats, and the bytes behind
-        each Bind. All of them are bound to the unnamed statement. None if there is no telling.
+    :param add: appends those of one set. It returns the arguments of the `Alike` for the sets that follow it, None if
+        each of them is to be given to it as well.
     :return: how many sets there were.
     """
     count = 0

@@ -222,11 +222,11 @@ class ProtocolSession:
             return
         end = len(run)
         take_replies = self._take_replies
+        if take_replies is not None:
+            pos = take_replies(self, self.pending, run, pos, end)
+            if pos == end:
+                return
         while end - pos >= HEADER:
-            if take_replies is not None:
-                pos = take_replies(self, self.pending, run, pos, end)
-                if end - pos < HEADER:
-                    break
             code, length = _HEADER(run, pos)
             if code == _DATA_ROW and self.pending:
                 after = self.receive_rows(run, pos, end)
@@ -246,7 +246,7 @@ class ProtocolSession:
                 self._keep(run, pos, end, code, length)
                 return
             handler(self, run[pos + HEADER : stop])
-            pos = stop
+            pos = stop if take_replies is None else take_replies(self, self.pending, run, stop, end)
         if pos < end:
             self._buffer.keep(run, pos, HEADER)
 
