@@ -9,7 +9,7 @@ Knows: bytes in, bytes out. Must not know: sockets, event loops, the wire protoc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -69,16 +69,17 @@ class Channel(ABC):
         :raises anyio.ClosedResourceError: the channel was closed on this side.
         """
 
-    def linger(self, nanoseconds: int) -> bool:
-        """Return whether something can be received by then, keeping this thread busy meanwhile.
+    def linger(self, seconds: float) -> bool:
+        """Return whether something has arrived within that time, which this thread spends looking for it.
 
-        To be called when `try_receive()` has just returned None. A channel that cannot tell returns False at once.
+        To be called when `try_receive()` has just returned None; that may do so once more, for half a record of TLS.
+        A channel that cannot tell returns False at once.
         """
         return False
 
-    # Not a coroutine function, so that an implementation may just hand on the coroutine to await.
+    # Not a coroutine function, so that an implementation may just hand on what is to be awaited at once.
     @abstractmethod
-    def wait(self, readable: bool, writable: bool) -> Coroutine[Any, Any, None]:
+    def wait(self, readable: bool, writable: bool) -> Awaitable[None]:
         """Wait until the channel is in any of the states asked for.
 
         May also return for no reason: try the operation, and wait again if it would still block. A lost

@@ -296,7 +296,9 @@ class Executor:
         :param version: that of the connection's parameters.
         """
         if version != repeat.version or not repeat.entry.prepared:
-            repeat.missed = 0
+            repeat.missed = 0  # there will be another one
+            return None
+        if self.closing:
             return None
         if params is None:
             params = ()

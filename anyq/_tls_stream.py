@@ -16,7 +16,7 @@ Knows: sockets and OpenSSL. Must not know: the wire protocol, files, connection 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -151,7 +151,7 @@ class TlsStream(SocketStream):
             return 0 if self._ended else None
         return filled
 
-    def wait(self, readable: bool, writable: bool) -> Coroutine[Any, Any, None]:
+    def wait(self, readable: bool, writable: bool) -> Awaitable[None]:
         if self._backlog is None and not self._more and not self._needs_input:
             return super().wait(readable, writable)
         return self._wait(readable, writable)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import warnings
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeAlias, TypeVar
 
@@ -89,17 +89,16 @@ class SocketStream(Channel, ByteStream):
         except OSError as error:
             raise self._lost(error) from error
 
-    def linger(self, nanoseconds: int) -> bool:
-        return readable_within(self._sock.fileno(), nanoseconds)
+    def linger(self, seconds: float) -> bool:
+        return seconds > 0 and readable_within(self._sock.fileno(), seconds)
 
     def _lost(self, error: OSError) -> Exception:
         if self._closed:
             return anyio.ClosedResourceError()
         return anyio.BrokenResourceError(error.strerror or str(error))
 
-    # Not a coroutine function, but what it returns is the coroutine to await: one frame less in the hottest
-    # path.
-    def wait(self, readable: bool, writable: bool) -> Coroutine[Any, Any, None]:
+    # Not a coroutine function, but what it returns is to be awaited: one frame less in the hottest path.
+    def wait(self, readable: bool, writable: bool) -> Awaitable[None]:
         if writable and self._sending:
             raise anyio.BusyResourceError("writing to")
         return self._waiter.wait(readable, writable)

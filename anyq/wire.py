@@ -9,10 +9,11 @@ sent by whoever reads. So tasks that use one connection at the same time are pip
 request at the head of the FIFO whoever that belongs to. A task whose reply is complete stops reading and wakes the
 oldest one that waits, which reads on.
 
-*Waiting.* The reply to a short query from a server nearby is mostly there when the event loop comes back to a task
-that has yielded once, and to receive it then is less work than to wait for it; so that is tried first. Where it was not
-there the next request waits at once, and so do twice as many each time that it was tried in vain. Either way there is
-a checkpoint between sending and receiving.
+*Waiting.* The reply to a short query from a server nearby comes within the time that it takes to go to sleep and to be
+woken, and whoever has slept finds the processor's caches used by others. So a task that has sent a request yields once
+and looks for the reply, and if nothing else is under way in its thread, keeps looking until `busy_wait` has passed since
+it was sent. Where it did not come, the next request waits at once, and so do twice as many each time that it was tried
+in vain. Either way there is a checkpoint between sending and receiving. The same within a reply that comes in pieces.
 
 *Attending.* Who waits for something that is no reply, a notification or the end of the connection, is an attendant: it
 reads as well while nobody else does, without any traffic or timer, and steps back from nothing: whoever reads, reads
@@ -31,10 +32,11 @@ Knows requests and bytes. Must not know SQL, Python types, addresses or how to o
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from time import perf_counter_ns
+from time import perf_counter
 from typing import Protocol
 
 import anyio
@@ -60,8 +62,17 @@ SMALL_CHUNK = 64 * 1024
 CHUNKS_PER_CHECKPOINT = 16
 """After so many chunks without having waited the reader lets others run (two megabytes at most, a few milliseconds)."""
 
-MOST_SKIPS = 31
-"""How many requests, at most, wait for their reply at once before one looks again whether it is there already."""
+MOST_SKIPS = 63
+"""How many requests, at most, wait for their reply at once before one looks again whether it comes soon."""
+
+
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+BUSY_WAIT = 50e-6 if _processors() > 1 else 0.0
+"""Seconds, by default, that a thread may look for a reply without sleeping; not where a server could need its processor."""
 
 
 class _Traffic(threading.local):
@@ -88,6 +99,7 @@ class Wire:
     """One connection's traffic.
 
     :param canceller: see :class:`Cancelling`; so for `grace`.
+    :param busy_wait: seconds to look for a reply without sleeping.
     """
 
     def __init__(
@@ -98,6 +110,7 @@ class Wire:
         *,
         canceller: Callable[[], Awaitable[None]] | None = None,
         grace: float = 5.0,
+        busy_wait: float = BUSY_WAIT,
     ) -> None:
         self.channel = channel
         self.session = session
@@ -106,11 +119,11 @@ class Wire:
         self.on_event: Callable[[NoticeResponse | Notify], None] | None = None
         self.on_end: Callable[[], None] | None = None
         """Called once when the connection is closed, whoever closed it."""
-        self.busy_wait = 50_000
         self.brake: Callable[[], Awaitable[None]] | None = None
         """What to await before more is read, while those whom events were given to cannot keep up; mostly None."""
         self.chunk = CHUNK
         """Bytes asked for in one receive."""
+        self.busy_wait = busy_wait
         self._unsent = bytearray()
         self._send_failed: BaseException | None = None
         self._reader: Request | Attendant | None = None  # for whom the reader reads first of all
@@ -159,20 +172,17 @@ class Wire:
         A cancellation abandons it: within the grace time the connection is ready for the next request or closed.
         """
         traffic = _traffic
-        traffic.under_way += 1
         self.submit(request, data)
+        traffic.under_way += 1
         try:
             if self.skip and self._reader is None and self.session.head is request:
                 self.skip -= 1
                 await self._wait(request, dry=True)
             else:
-                arrived = True
-                sent = perf_counter_ns()
+                deadline = perf_counter() + self.busy_wait
                 await self.backend.checkpoint()
-                if not request.done:
-                    linger = self.busy_wait - (perf_counter_ns() - sent) if traffic.under_way == 1 else 0
-                    arrived = self._look(request, linger)
-                if request.done or request.ready():
+                arrived = request.done or self._look(request, deadline if traffic.under_way == 1 else 0.0)
+                if request.ready():
                     self._skips = 0
                 else:
                     if not arrived:
@@ -370,7 +380,9 @@ class Wire:
                 if self.brake is not None:
                     await self.brake()
                 look_again = await self._see_to_abandoned() if self._abandoned else math.inf
-                if dry or not self._receive(self.busy_wait if _traffic.under_way == 1 and chunks else 0):
+                # What there is more of a reply mostly follows at once.
+                linger = chunks and _traffic.under_way == 1
+                if dry or not self._receive(perf_counter() + self.busy_wait if linger else 0.0):
                     dry = False
                     if request.ready():
                         return
@@ -390,13 +402,13 @@ class Wire:
         finally:
             self._reader = None
 
-    def _look(self, request: Request, linger: int = 0) -> bool:
-        """Do what can be done for a request without waiting, whoever reads; return whether anything has arrived."""
+    def _look(self, request: Request, deadline: float = 0.0) -> bool:
+        """Do what can be done for a request without sleeping, whoever reads; return whether anything has arrived."""
         pending = self.session.pending
         if pending and pending[0] is request:
             if self._reader is None and self.brake is None:
-                return self._receive(linger)
-            return self._receive_now(linger)
+                return self._receive(deadline)
+            return self._receive_now(deadline)
         # No reply can have come before that of the head, which is for others to look for.
         if self._unsent and not self.closed:
             self.flush()
@@ -404,8 +416,11 @@ class Wire:
                 self.channel.wake()
         return False
 
-    def _receive(self, linger: int = 0) -> bool:
-        """Send and receive what can be without waiting; return whether anything has arrived, which includes the end."""
+    def _receive(self, deadline: float = 0.0) -> bool:
+        """Send and receive what can be without sleeping; return whether anything has arrived, which includes the end.
+
+        :param deadline: on perf_counter()'s clock, until when to look for it.
+        """
         session = self.session
         if self._unsent or session.outgoing:
             self.flush()
@@ -415,10 +430,12 @@ class Wire:
             target = None if session.large is None else session.receive_target()
             if target is None:
                 data = self.channel.try_receive(self.chunk)
-                if data is None and linger > 0 and self.channel.linger(linger):
-                    data = self.channel.try_receive(self.chunk)
                 if data is None:
-                    return False
+                    if not deadline or not self.channel.linger(deadline - perf_counter()):
+                        return False
+                    data = self.channel.try_receive(self.chunk)
+                    if data is None:
+                        return False
                 if data:
                     session.receive_data(data)
                 else:
@@ -450,12 +467,12 @@ class Wire:
             self._release()
         return True
 
-    def _receive_now(self, linger: int = 0) -> bool:
+    def _receive_now(self, deadline: float = 0.0) -> bool:
         """Take a chunk that has arrived already; beside the reader, if there is one, which waits at this moment."""
         arrived = False
         if self.session.phase < ENDED:
             if self.brake is None:
-                arrived = self._receive(linger)
+                arrived = self._receive(deadline)
             else:
                 self.flush()
         if self._reader is not None and (self._abandoned or self._unsent or self._reader.ready()):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, Protocol
 
 import pytest
 
@@ -31,3 +32,14 @@ ALL_LOOPS = [
     pytest.param(("asyncio", {"loop_factory": BlindLoop}), id="blind"),
     pytest.param(("trio", {}), id="trio"),
 ]
+
+
+class Waits(Protocol):
+    """A channel, or what waits for a socket."""
+
+    def wait(self, readable: bool, writable: bool) -> Awaitable[None]: ...
+
+
+async def waits(for_what: Waits, readable: bool, writable: bool) -> None:
+    """Wait; a coroutine function, to be started in a task."""
+    await for_what.wait(readable, writable)

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from anyq.backends import Backend, SocketWaiter, current_backend
-from tests.loops import ALL_LOOPS, BlindLoop
+from tests.loops import ALL_LOOPS, BlindLoop, waits
 
 pytestmark = pytest.mark.anyio
 
@@ -200,7 +200,7 @@ async def test_waits_for_data(waiter: SocketWaiter, pair: Pair) -> None:
     ours, theirs = pair
     for _ in range(5):
         async with anyio.create_task_group() as group:
-            group.start_soon(waiter.wait, True, False)
+            group.start_soon(waits, waiter, True, False)
             await anyio.wait_all_tasks_blocked()
             theirs.send(b"x")
         # Waiting again at once: the event loop may still have a report of the byte that is read here.
@@ -223,7 +223,7 @@ async def test_waits_for_room(waiter: SocketWaiter, pair: Pair) -> None:
     await waiter.wait(False, True)
     fill(ours)
     async with anyio.create_task_group() as group:
-        group.start_soon(waiter.wait, False, True)
+        group.start_soon(waits, waiter, False, True)
         await anyio.wait_all_tasks_blocked()
         # Data is not what it waits for.
         theirs.send(b"x")
@@ -240,7 +240,7 @@ async def test_waits_for_both(waiter: SocketWaiter, pair: Pair, what: str) -> No
     fill(ours)
     for _ in range(2):
         async with anyio.create_task_group() as group:
-            group.start_soon(waiter.wait, True, True)
+            group.start_soon(waits, waiter, True, True)
             await anyio.wait_all_tasks_blocked()
             if what == "data":
                 theirs.send(b"x")
@@ -264,7 +264,7 @@ async def test_wake(waiter: SocketWaiter, pair: Pair, readable: bool, writable: 
     fill(pair[0])
     for _ in range(2):
         async with anyio.create_task_group() as group:
-            group.start_soon(waiter.wait, readable, writable)
+            group.start_soon(waits, waiter, readable, writable)
             await anyio.wait_all_tasks_blocked()
             waiter.wake()
             waiter.wake()
@@ -329,7 +329,7 @@ async def test_close_at_the_first_moment_of_a_wait(backend: Backend, pair: Pair)
 
 async def test_one_task_at_a_time(waiter: SocketWaiter) -> None:
     async with anyio.create_task_group() as group:
-        group.start_soon(waiter.wait, True, False)
+        group.start_soon(waits, waiter, True, False)
         await anyio.wait_all_tasks_blocked()
         with pytest.raises(anyio.BusyResourceError):
             await waiter.wait(False, True)
@@ -480,7 +480,7 @@ def test_writability_does_not_wake_for_data_nor_spin(loop: Any, pair: Pair) -> N
         fill(ours)
         async with anyio.create_task_group() as group:
             loop.calls.clear()
-            group.start_soon(waiter.wait, False, True)
+            group.start_soon(waits, waiter, False, True)
             for _ in range(10):
                 await current_backend().checkpoint()
             assert loop.calls == ["remove_reader"]

@@ -28,7 +28,7 @@ from anyio.streams.stapled import StapledByteStream
 from anyq._tls_stream import TlsStream
 from anyq.streams import Channel, ForeignStream, SocketStream, as_channel
 from tests.certificates import Certificates
-from tests.loops import ALL_LOOPS
+from tests.loops import ALL_LOOPS, waits
 from tests.tlspair import tls_ends
 
 pytestmark = pytest.mark.anyio
@@ -154,7 +154,7 @@ async def test_full_socket_would_block(stream: SocketStream, peer: socket.socket
     while taken := stream.try_send(bytes(65536)):
         sent += taken
     async with anyio.create_task_group() as group:
-        group.start_soon(stream.wait, False, True)
+        group.start_soon(waits, stream, False, True)
         await anyio.wait_all_tasks_blocked()
         # In a thread, as what TLS has encrypted is sent while the task waits.
         await anyio.to_thread.run_sync(receive_from, peer, sent)
@@ -244,7 +244,7 @@ async def test_cancelled_wait_loses_nothing(stream: SocketStream, peer: socket.s
         while stream.try_send(bytes(65536)):
             pass
         async with anyio.create_task_group() as group:
-            group.start_soon(stream.wait, *mode)
+            group.start_soon(waits, stream, *mode)
             await anyio.wait_all_tasks_blocked()
             peer.send(b"data")
             group.cancel_scope.cancel()
@@ -306,7 +306,7 @@ async def test_fileno_with_selectors(stream: SocketStream, peer: socket.socket) 
 async def test_fileno_beside_our_own_registration(stream: SocketStream, peer: socket.socket) -> None:
     for _ in range(2):
         async with anyio.create_task_group() as group:
-            group.start_soon(stream.wait, True, False)
+            group.start_soon(waits, stream, True, False)
             group.start_soon(anyio.wait_readable, stream.fileno())
             await anyio.wait_all_tasks_blocked()
             peer.send(b"x")
@@ -321,7 +321,7 @@ async def test_fileno_with_add_reader(stream: SocketStream, peer: socket.socket)
     for _ in range(2):
         event.clear()
         async with anyio.create_task_group() as group:
-            group.start_soon(stream.wait, True, False)
+            group.start_soon(waits, stream, True, False)
             group.start_soon(event.wait)
             await anyio.wait_all_tasks_blocked()
             peer.send(b"x")
@@ -660,7 +660,7 @@ async def test_foreign_receives_while_sending(scripted: ScriptedStream) -> None:
     channel = ForeignStream(scripted)
     channel.try_send(b"x")
     async with anyio.create_task_group() as group:
-        group.start_soon(channel.wait, True, False)
+        group.start_soon(waits, channel, True, False)
         await anyio.wait_all_tasks_blocked()
         for number in range(3):
             scripted.feed.send_nowait(bytes([number]))
@@ -677,7 +677,7 @@ async def test_foreign_returns_between_pieces(scripted: ScriptedStream) -> None:
     channel.try_send(bytes(4 * 65536))
     scripted.feed.send_nowait(b"early")
     async with anyio.create_task_group() as group:
-        group.start_soon(channel.wait, True, True)
+        group.start_soon(waits, channel, True, True)
         await anyio.wait_all_tasks_blocked()
         scripted.may_send.release()
     assert channel.try_receive(10) == b"early"
@@ -698,7 +698,7 @@ async def test_foreign_cancelled_send_breaks_the_channel(scripted: ScriptedStrea
     channel = ForeignStream(scripted)
     channel.try_send(b"x")
     async with anyio.create_task_group() as group:
-        group.start_soon(channel.wait, True, False)
+        group.start_soon(waits, channel, True, False)
         await anyio.wait_all_tasks_blocked()
         group.cancel_scope.cancel()
     for use in (
@@ -718,7 +718,7 @@ async def test_foreign_cancelled_receive_loses_nothing(scripted: ScriptedStream)
     channel = ForeignStream(scripted)
     for _ in range(2):
         async with anyio.create_task_group() as group:
-            group.start_soon(channel.wait, True, False)
+            group.start_soon(waits, channel, True, False)
             await anyio.wait_all_tasks_blocked()
             scripted.feed.send_nowait(b"data")
             group.cancel_scope.cancel()
@@ -743,7 +743,7 @@ async def test_foreign_wake(scripted: ScriptedStream) -> None:
     channel.wake()
     for _ in range(2):
         async with anyio.create_task_group() as group:
-            group.start_soon(channel.wait, True, False)
+            group.start_soon(waits, channel, True, False)
             await anyio.wait_all_tasks_blocked()
             channel.wake()
     scripted.feed.send_nowait(b"data")
@@ -754,7 +754,7 @@ async def test_foreign_wake_while_sending(scripted: ScriptedStream) -> None:
     channel = ForeignStream(scripted)
     channel.try_send(bytes(3 * 65536))
     async with anyio.create_task_group() as group:
-        group.start_soon(channel.wait, True, True)
+        group.start_soon(waits, channel, True, True)
         await anyio.wait_all_tasks_blocked()
         channel.wake()
         await anyio.wait_all_tasks_blocked()
@@ -771,7 +771,7 @@ async def test_foreign_wake_after_sending(scripted: ScriptedStream) -> None:
     channel = ForeignStream(scripted)
     channel.try_send(b"x")
     async with anyio.create_task_group() as group:
-        group.start_soon(channel.wait, True, False)
+        group.start_soon(waits, channel, True, False)
         await anyio.wait_all_tasks_blocked()
         scripted.may_send.release()
         await anyio.wait_all_tasks_blocked()
@@ -793,7 +793,7 @@ async def test_foreign_end_of_file_ends_a_blocked_send(scripted: ScriptedStream)
     channel = ForeignStream(scripted)
     channel.try_send(b"x")
     async with anyio.create_task_group() as group:
-        group.start_soon(channel.wait, False, True)
+        group.start_soon(waits, channel, False, True)
         await anyio.wait_all_tasks_blocked()
         scripted.feed.send_nowait(b"last words")
         await anyio.wait_all_tasks_blocked()
@@ -833,7 +833,7 @@ async def test_foreign_send_error_leaves_the_rest_to_read(scripted: ScriptedStre
 async def test_foreign_one_task_at_a_time(scripted: ScriptedStream) -> None:
     channel = ForeignStream(scripted)
     async with anyio.create_task_group() as group:
-        group.start_soon(channel.wait, True, False)
+        group.start_soon(waits, channel, True, False)
         await anyio.wait_all_tasks_blocked()
         with pytest.raises(anyio.BusyResourceError):
             await channel.wait(True, False)

@@ -21,7 +21,7 @@ from anyio.abc import SocketAttribute
 from anyq._tls_stream import TlsStream
 from anyq.streams import SocketStream
 from tests.certificates import Certificates
-from tests.loops import ALL_LOOPS
+from tests.loops import ALL_LOOPS, waits
 from tests.stepping import cancel_at_each_wait
 from tests.tlspair import tls_ends
 
@@ -325,7 +325,7 @@ async def test_sending_that_needs_input(sockets: Any, certificates: Certificates
     stream._ssl = Stubborn(stream)  # type: ignore[assignment]
     assert stream.try_send(b"hello") == 0
     async with anyio.create_task_group() as group:
-        group.start_soon(stream.wait, False, True)
+        group.start_soon(waits, stream, False, True)
         await anyio.wait_all_tasks_blocked()
         # There is room all the time, and this is no busy loop.
         assert len(anyio.get_running_tasks()) > 1

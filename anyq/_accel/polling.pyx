@@ -34,7 +34,8 @@ cdef extern from *:
     bint anyq_readable_within(int fd, long long nanoseconds) nogil
 
 
-def readable_within(int fd, long long nanoseconds):
+def readable_within(int fd, double seconds):
+    cdef long long nanoseconds = <long long>(seconds * 1e9)
     cdef bint found
     with nogil:
         found = anyq_readable_within(fd, nanoseconds)

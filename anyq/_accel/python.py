@@ -174,9 +174,11 @@ class Alike:
         self._results = results
         self._after = after
 
-    def bind(self, out: bytearray, params: Sequence[Any]) -> bool:
+    def bind(self, out: bytearray, params: Any) -> bool:
         """Append the messages of a set; if it is not like the other append nothing, and return False."""
-        if len(params) != len(self._formats) or self._version != self._tx.adapters.version:
+        if type(params) is not tuple and type(params) is not list or len(params) != len(self._formats):  # pyright: ignore
+            return False
+        if self._version != self._tx.adapters.version:
             return False
         values, oids, wire = self._tx.dump_sequence(params, self._formats)
         if oids != self._oids or wire != self._wire:
@@ -203,18 +205,18 @@ def bind_sets(
     return count
 
 
-def readable_within(fd: int, nanoseconds: int) -> bool:
-    """Return whether a socket is readable by then, keeping the processor busy until it is. Not on Windows: always False.
+def readable_within(fd: int, seconds: float) -> bool:
+    """Return whether a socket is readable by then, asking again and again. Other threads may run meanwhile.
 
-    Other threads may run meanwhile.
+    On Windows, where a socket cannot be asked in this way, always False.
     """
     if not hasattr(select, "poll"):
         return False
     poller = select.poll()
     poller.register(fd, select.POLLIN)
-    end = time.perf_counter_ns() + nanoseconds
+    end = time.perf_counter() + seconds
     while not poller.poll(0):
-        if time.perf_counter_ns() >= end:
+        if time.perf_counter() >= end:
             return False
     return True
 

@@ -163,14 +163,18 @@ class _Gate:
     one can run it in the turn that hears of the event, where nothing else is running.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_loop", "_wakeup")
+    __slots__ = ("_asyncio_future_blocking", "_context", "_error", "_loop", "_wakeup")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._cancelled: asyncio.CancelledError | None = None
+        self._error: BaseException | None = None
         self._wakeup: Callable[[object], object] | None = None
         self._context: Context
         self._asyncio_future_blocking = False
+
+    def awaited(self) -> bool:
+        """Return whether a task waits."""
+        return self._wakeup is not None
 
     def open_now(self) -> None:
         """Run the task that waits, if one does; to be called by the event loop, not by another task."""
@@ -183,6 +187,12 @@ class _Gate:
         wakeup, self._wakeup = self._wakeup, None
         if wakeup is not None:
             self._loop.call_soon(wakeup, self, context=self._context)
+
+    def fail(self, error: BaseException) -> None:
+        """Raise in the task that waits, if one does, in the loop's next turn."""
+        if self._wakeup is not None:
+            self._error = error
+            self.open_soon()
 
     # -- what a task expects of a future
 
@@ -201,16 +211,15 @@ class _Gate:
         self._context = context
 
     def result(self) -> None:
-        if self._cancelled is not None:
-            error, self._cancelled = self._cancelled, None
+        if self._error is not None:
+            error, self._error = self._error, None
             raise error
 
     def cancel(self, msg: object = None) -> bool:
         if self._wakeup is None:
             return False
         # anyio tells its own cancellations by their message.
-        self._cancelled = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
-        self.open_soon()
+        self.fail(asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg))
         return True
 
 
@@ -278,21 +287,27 @@ class _WatchingSocketWaiter(SocketWaiter):
         "_loop",
         "_reading",
         "_registered",
-        "_waiting",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self._fd = sock.fileno()
         self._loop = loop
         self._gate = _Gate(loop)
-        self._waiting = False
         self._reading = False
         """The current wait is (also) for readability."""
         self._registered = False
         self._closed = False
 
-    async def wait(self, readable: bool, writable: bool) -> None:
-        if self._waiting:
+    def wait(self, readable: bool, writable: bool) -> Awaitable[None]:
+        gate = self._gate
+        if self._registered and readable and not writable and not gate.awaited() and asyncio.get_running_loop() is self._loop:
+            # Nearly always so, and then there is nothing to do before the wait, or behind it.
+            self._reading = True
+            return gate
+        return self._wait(readable, writable)
+
+    async def _wait(self, readable: bool, writable: bool) -> None:
+        if self._gate.awaited():
             raise anyio.BusyResourceError("waiting for")
         if self._closed:
             raise anyio.ClosedResourceError
@@ -301,7 +316,6 @@ class _WatchingSocketWaiter(SocketWaiter):
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._move_to(loop)
-        self._waiting = True
         self._reading = readable
         try:
             if readable and not self._registered:
@@ -311,15 +325,12 @@ class _WatchingSocketWaiter(SocketWaiter):
                 loop.add_writer(self._fd, self._gate.open_now)
             await self._gate
         finally:
-            self._waiting = False
             # After close() the number may belong to another socket.
             if writable and not self._closed:
                 loop.remove_writer(self._fd)
-        if self._closed:
-            raise anyio.ClosedResourceError
 
     def _on_readable(self) -> None:
-        if self._waiting and self._reading:
+        if self._reading and self._gate.awaited():
             self._gate.open_now()
         else:
             self._unregister()
@@ -350,9 +361,9 @@ class _WatchingSocketWaiter(SocketWaiter):
         if not self._closed:
             self._closed = True
             self._unregister()
-            if self._waiting:
+            if self._gate.awaited():
                 self._loop.remove_writer(self._fd)
-                self.wake()
+                self._gate.fail(anyio.ClosedResourceError())
 
     def abandon(self, sock: socket.socket) -> None:
         loop = self._loop

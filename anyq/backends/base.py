@@ -68,8 +68,9 @@ class SocketWaiter(ABC):
 
     __slots__ = ()
 
+    # Not a coroutine function, so that the fastest form will do; what it returns is to be awaited at once.
     @abstractmethod
-    async def wait(self, readable: bool, writable: bool) -> None:
+    def wait(self, readable: bool, writable: bool) -> Awaitable[None]:
         """Wait until the socket is in any of the states asked for.
 
         May also return for no reason: try the operation, and wait again if it would still block. Always a
