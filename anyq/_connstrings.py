@@ -125,7 +125,7 @@ def parse_conninfo(conninfo: str) -> dict[str, str]:
 # What connect() takes besides keywords, as those are mistyped too.
 PARAMETERS = (
     *("autocommit", "prepare_threshold", "row_factory", "cursor_factory", "context", "grace_period"),
-    *("stream", "dial", "ssl_context", "portal"),
+    *("busy_wait", "stream", "dial", "ssl_context", "portal"),
 )
 
 

@@ -186,7 +186,9 @@ class StatementRequest(Request):
         if self.entry is not None:
             parsed = self.parsed > self.begins
             if parsed and self.error is None and not self.abandoned and self.entry.fields is None:
-                self.entry.fields = Layouts(self.results[-1].fields if self.results else None)
+                result = self.results[-1] if self.results else Result()
+                self.entry.fields = Layouts(result.fields)
+                self.entry.forgets = result.tag in _FORGETTING
             self._executor.closing += self._executor.statements.executed(self.entry, parsed)
             self.entry = None
         Request.finish(self)
@@ -251,7 +253,7 @@ class Executor:
             request.known = layout.known
             if ends_transaction(sql):
                 request.ends = True
-            elif key is not None and plan is not None:
+            elif key is not None and plan is not None and not entry.forgets:
                 self._remember(key, Repeat(statement, plan, entry, layout, version))
             if begin is not None:
                 add_begin(request, data, begin)

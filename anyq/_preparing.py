@@ -42,7 +42,7 @@ MIN_COUNTED = 100
 class Entry:
     """A statement that has a name: to be prepared now, or held by the server."""
 
-    __slots__ = ("fields", "key", "name", "prepared", "used")
+    __slots__ = ("fields", "forgets", "key", "name", "prepared", "used")
 
     def __init__(self, key: StatementKey, name: bytes) -> None:
         self.key = key
@@ -54,6 +54,8 @@ class Entry:
         self.used = 0
         #: What the caller wants to remember with the statement: the description of its result. None at first.
         self.fields: Any = None
+        #: Whether it is a statement that makes the server forget all prepared ones.
+        self.forgets = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name.decode()} {'prepared' if self.prepared else 'pending'}>"

@@ -43,7 +43,7 @@ from .rows import AsyncRowFactory, TupleRow, tuple_row
 from .sql import SQL, Identifier, Literal
 from .streams import SocketStream
 from .transaction import AsyncTransaction
-from .wire import Wire
+from .wire import BUSY_WAIT, LONGEST_BUSY_WAIT, Wire
 
 logger = logging.getLogger("anyq")
 
@@ -104,8 +104,10 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         row_factory: AsyncRowFactory[Row],
         cursor_factory: type[AsyncCursor[Any]],
         context: AdaptContext | None,
+        busy_wait: float,
     ) -> None:
         super().__init__(autocommit)
+        wire.busy_wait = busy_wait
         self.wire = wire
         """For this package: the traffic of this connection."""
         self.executor = Executor(prepare_threshold)
@@ -142,6 +144,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         cursor_factory: type[AsyncCursor[Any]] | None = None,
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
+        busy_wait: float = BUSY_WAIT,
         stream: anyio.abc.ByteStream | None = None,
         dial: Dial | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -158,6 +161,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         :param context: where adapters are taken from, by default ``anyq.adapters``.
         :param grace_period: seconds that a cancelled operation may take to leave the connection clean; past them the
             connection is closed.
+        :param busy_wait: seconds, 0.005 at most, that a query may keep its thread busy with looking for the reply before
+            it sleeps; by default 50 microseconds, or 0 where there is a single processor.
         :param stream: an open anyio byte stream to the server to use instead of dialing. There is no second connection
             then, so a cancelled statement is waited for, within the grace period.
         :param dial: called with each :class:`HostSpec` to try, awaited, and has to return an open anyio byte stream to
@@ -177,6 +182,11 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         """
 
         async def connect() -> AsyncConnection[Any]:
+            if not 0 <= busy_wait <= LONGEST_BUSY_WAIT:
+                raise ProgrammingError(
+                    f"busy_wait must be from 0 to {LONGEST_BUSY_WAIT:g} seconds, not {busy_wait!r}: nothing else runs "
+                    "in the event loop meanwhile"
+                )
             return cls(
                 *await open_session(conninfo, kwargs, password, ssl_context, grace_period, stream, dial),
                 autocommit=autocommit,
@@ -184,6 +194,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
                 row_factory=cast(AsyncRowFactory[Any], row_factory or tuple_row),
                 cursor_factory=cursor_factory or AsyncCursor,
                 context=context,
+                busy_wait=busy_wait,
             )
 
         return AsyncConnecting(connect)

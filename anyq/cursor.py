@@ -15,9 +15,9 @@ from . import _queries
 from ._cancelling import was_victim
 from ._executemany import executemany
 from ._execution import (
-    Statement,
     RepeatKey,
     RepeatRequest,
+    Statement,
     StatementRequest,
     affected_rows,
     had_own_transaction,

@@ -10,10 +10,10 @@ request at the head of the FIFO whoever that belongs to. A task whose reply is c
 oldest one that waits, which reads on.
 
 *Waiting.* The reply to a short query from a server nearby comes within the time that it takes to go to sleep and to be
-woken, and whoever has slept finds the processor's caches used by others. So a task that has sent a request yields once
-and looks for the reply, and if nothing else is under way in its thread, keeps looking until `busy_wait` has passed since
-it was sent. Where it did not come, the next request waits at once, and so do twice as many each time that it was tried
-in vain. Either way there is a checkpoint between sending and receiving. The same within a reply that comes in pieces.
+woken, and whoever has slept finds the processor's caches used by others. So a task that has sent a request yields once,
+looks for the reply, and if nothing else is under way in its thread keeps looking until `busy_wait` has passed since it
+was sent. Where it did not come, the next request waits at once, and so do twice as many each time that it was tried in
+vain. Either way there is a checkpoint between sending and receiving. The pieces of a long reply are looked for alike.
 
 *Attending.* Who waits for something that is no reply, a notification or the end of the connection, is an attendant: it
 reads as well while nobody else does, without any traffic or timer, and steps back from nothing: whoever reads, reads
@@ -72,7 +72,10 @@ def _processors() -> int:
 
 
 BUSY_WAIT = 50e-6 if _processors() > 1 else 0.0
-"""Seconds, by default, that a thread may look for a reply without sleeping; not where a server could need its processor."""
+"""Seconds, by default, that a thread may look for a reply without sleeping; 0 where a server may need its processor."""
+
+LONGEST_BUSY_WAIT = 0.005
+"""Seconds; nothing that the driver does in an event loop should keep it from all else for longer."""
 
 
 class _Traffic(threading.local):
@@ -99,7 +102,6 @@ class Wire:
     """One connection's traffic.
 
     :param canceller: see :class:`Cancelling`; so for `grace`.
-    :param busy_wait: seconds to look for a reply without sleeping.
     """
 
     def __init__(
@@ -110,7 +112,6 @@ class Wire:
         *,
         canceller: Callable[[], Awaitable[None]] | None = None,
         grace: float = 5.0,
-        busy_wait: float = BUSY_WAIT,
     ) -> None:
         self.channel = channel
         self.session = session
@@ -123,7 +124,8 @@ class Wire:
         """What to await before more is read, while those whom events were given to cannot keep up; mostly None."""
         self.chunk = CHUNK
         """Bytes asked for in one receive."""
-        self.busy_wait = busy_wait
+        self.busy_wait = 0.0
+        """Seconds that the thread may look for a reply without sleeping."""
         self._unsent = bytearray()
         self._send_failed: BaseException | None = None
         self._reader: Request | Attendant | None = None  # for whom the reader reads first of all

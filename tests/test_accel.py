@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import struct
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +32,11 @@ if importlib.util.find_spec("anyq._accel.loading") is not None:
 BINDS: dict[str, Callable[..., None]] = {"python": frontend.bind}
 if importlib.util.find_spec("anyq._accel.messages") is not None:
     BINDS["cython"] = importlib.import_module("anyq._accel.messages").bind
+
+
+READABLE: dict[str, Callable[[int, float], bool]] = {"python": python.readable_within}
+if importlib.util.find_spec("anyq._accel.polling") is not None:
+    READABLE["cython"] = importlib.import_module("anyq._accel.polling").readable_within
 
 
 @pytest.fixture(params=DECODERS.values(), ids=DECODERS)
@@ -259,3 +267,24 @@ def test_bind_refuses_what_is_too_much(bind: Callable[..., None]) -> None:
     bind(out, b"", b"", (), [None] * 65535, ())
     assert out[9:11] == b"\xff\xff"
     assert len(out) == 1 + int.from_bytes(out[1:5], "big") == 13 + 4 * 65535
+
+
+@pytest.mark.parametrize("readable_within", READABLE.values(), ids=READABLE)
+def test_whether_a_socket_is_readable_soon(readable_within: Callable[[int, float], bool]) -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            start = time.perf_counter()
+            assert not readable_within(ours.fileno(), 0.01)
+            assert time.perf_counter() - start >= 0.01
+            # Other threads run meanwhile, so this one is not waited for in vain.
+            sending = threading.Thread(target=theirs.send, args=(b"x",))
+            sending.start()
+            assert readable_within(ours.fileno(), 20)
+            sending.join()
+            # There already, and whatever the time is.
+            assert readable_within(ours.fileno(), 0)
+            assert ours.recv(10) == b"x"
+            assert not readable_within(ours.fileno(), 0)
+        # Its end is something to read.
+        assert readable_within(ours.fileno(), 20)

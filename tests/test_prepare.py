@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from anyq import AsyncConnection, TransactionStatus
+from anyq import AsyncClientCursor, AsyncConnection, AsyncRawCursor, TransactionStatus, _execution
 from anyq import errors as e
 
 pytestmark = pytest.mark.anyio
@@ -178,6 +178,155 @@ async def test_adapters_changed_after_it_was_prepared(conn: AsyncConnection) -> 
     conn.adapters.register_loader("int4", Doubled)
     conn.adapters.register_loader("int4", DoubledBinary)
     assert await (await conn.execute("SELECT %s::int", [4])).fetchone() == (8,)
+
+
+# -- what is remembered of a query's text
+
+
+async def check(conn: AsyncConnection, value: Any, query: str = "SELECT %s") -> None:
+    assert await (await conn.execute(query, (value,))).fetchall() == [(value,)]
+
+
+async def test_parameters_of_other_kinds_between_others(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    for _ in range(3):
+        for value in (1, 2, 40_000, 2**40, None, "x", 3, 1.5, [1, 2], [None, 3], True, 2**70):
+            await check(conn, value)
+            await check(conn, value)
+
+
+async def test_other_kinds_from_some_time_on(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    for value in ("x", "y", *range(40), "z"):
+        await check(conn, value)
+    assert sorted(await on_server(conn)) == ["SELECT $1"] * 2
+
+
+async def test_named_parameters(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    for number in range(5):
+        cur = await conn.execute("SELECT %(b)s::int, %(a)s, %(b)s::int", {"a": "x", "b": number})
+        assert await cur.fetchall() == [(number, "x", number)]
+    with pytest.raises(e.ProgrammingError, match="missing: b"):
+        await conn.execute("SELECT %(b)s::int, %(a)s, %(b)s::int", {"a": "x"})
+    with pytest.raises(TypeError, match="require a mapping"):
+        await conn.execute("SELECT %(b)s::int, %(a)s, %(b)s::int", ("x", 1))
+    cur = await conn.execute("SELECT %(b)s::int, %(a)s, %(b)s::int", {"a": "y", "b": 6})
+    assert await cur.fetchall() == [(6, "y", 6)]
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        ((), e.ProgrammingError, "1 placeholders but 0 parameters"),
+        ((1, 2), e.ProgrammingError, "1 placeholders but 2 parameters"),
+        ("x", TypeError, "should be a sequence or a mapping, got str"),
+        (5, TypeError, "should be a sequence or a mapping, got int"),
+        ({"a": 1}, TypeError, "require a sequence of parameters"),
+        ((object(),), e.ProgrammingError, "object"),
+        (("\0",), e.DataError, "NUL"),
+    ],
+)
+async def test_wrong_parameters_of_a_known_query(
+    conn: AsyncConnection, params: Any, error: type[Exception], message: str
+) -> None:
+    conn.prepare_threshold = 0
+    await check(conn, "x")
+    await check(conn, "y")
+    with pytest.raises(error, match=message):
+        await conn.execute("SELECT %s", params)
+    await check(conn, "z")
+    assert await on_server(conn) == ["SELECT $1"]
+
+
+async def test_a_percent_sign_with_and_without_parameters(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    for _ in range(3):
+        assert await (await conn.execute("SELECT '50%%'")).fetchall() == [("50%%",)]
+        assert await (await conn.execute("SELECT '50%%'", ())).fetchall() == [("50%",)]
+
+
+async def test_whichever_cursor_asks(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    for _ in range(3):
+        for cursor in (conn.cursor(), conn.cursor(binary=True), AsyncClientCursor(conn)):
+            await cursor.execute("SELECT %s, 1", ["x"])
+            assert await cursor.fetchall() == [("x", 1)]
+            assert cursor.description is not None
+        raw = AsyncRawCursor(conn)
+        await raw.execute("SELECT '%s'", ())
+        assert await raw.fetchall() == [("%s",)]
+
+
+async def test_an_encoding_that_is_set_later(auto: AsyncConnection) -> None:
+    auto.prepare_threshold = 0
+    query = "SELECT 'é', %s"
+    for encoding in ("latin1", "utf8", "latin1"):
+        await auto.execute(f"SET client_encoding TO {encoding}")
+        for value in ("ä", "ö"):
+            cur = await auto.execute(query, (value,))
+            assert await cur.fetchall() == [("é", value)]
+
+
+async def test_a_dumper_that_is_registered_later(conn: AsyncConnection) -> None:
+    from anyq.types.text import StrDumper
+
+    class Louder(StrDumper):
+        def dump(self, obj: str) -> bytes:
+            return obj.upper().encode()
+
+    conn.prepare_threshold = 0
+    await check(conn, "x")
+    await check(conn, "x")
+    cur = conn.cursor()
+    cur.adapters.register_dumper(str, Louder)
+    for _ in range(2):
+        assert await (await cur.execute("SELECT %s", ("x",))).fetchall() == [("X",)]
+        await check(conn, "x")
+    conn.adapters.register_dumper(str, Louder)
+    for _ in range(2):
+        assert await (await conn.execute("SELECT %s", ("x",))).fetchall() == [("X",)]
+
+
+@pytest.mark.parametrize("command", ["DEALLOCATE ALL", "/* all */ DISCARD ALL"])
+async def test_a_command_that_forgets_all_again_and_again(auto: AsyncConnection, command: Any) -> None:
+    auto.prepare_threshold = 0
+    for number in range(4):
+        await check(auto, number)
+        await check(auto, number)
+        await auto.execute(command)
+    await check(auto, 5)
+
+
+async def test_the_end_of_a_transaction_again_and_again(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    for number in range(4):
+        await check(conn, number)
+        assert conn.info.transaction_status is TransactionStatus.INTRANS
+        await conn.execute("COMMIT")
+        assert conn.info.transaction_status is TransactionStatus.IDLE
+        # In a transaction of its own, with a BEGIN before it.
+        await check(conn, number)
+        await conn.rollback()
+
+
+async def test_evicted_between_two_executions(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    conn.prepared_max = 1
+    for number in range(4):
+        await check(conn, number)
+        await check(conn, number)
+        await check(conn, f"{number}", "SELECT %s::text")
+    assert len(conn.executor.statements) == 1
+
+
+async def test_many_queries(conn: AsyncConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_execution, "MAX_REPEATS", 3)
+    conn.prepare_threshold = 0
+    for _ in range(3):
+        for number in range(5):
+            assert await (await conn.execute(f"SELECT {number}, %s", (number,))).fetchall() == [(number, number)]
+            assert len(conn.executor.repeats) <= 3
 
 
 # -- many tasks

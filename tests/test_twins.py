@@ -19,7 +19,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from anyq import _executemany, _queries, adapt
@@ -27,6 +27,7 @@ from anyq._accel import python
 from anyq.adapt import AdaptersMap, Format, Loader, PyFormat, Transformer
 from anyq.postgres import adapters, types
 from anyq.protocol.backend import DataRow
+from anyq.protocol.frontend import bind
 from anyq.types.json import set_json_loads
 from anyq.types.numeric import Float4, Int2, Int4, Int8, IntNumeric, Oid
 from anyq.types.text import StrDumper
@@ -489,6 +490,55 @@ def bound(implementation: Any, query: str, sets: Sequence[Any], meddle: Callable
 @example(("%s, %s", [(1, None), (2, None), (3, "a"), (None, "b"), (40_000, "c")] * 3))
 def test_sets_of_parameters(case: tuple[str, list[Any]]) -> None:
     assert bound(dumping, *case, lambda binder: None) == bound(python, *case, lambda binder: None)
+
+
+def bound_alike(implementation: Any, formats: Any, like: Any, params: Any) -> Any:
+    """What comes of binding parameters to a statement that was prepared for others."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("compile_dump", "compile_key", "dump_values"):
+            patch.setattr(adapt, name, getattr(implementation, name))
+        tx = Transformer(Context())
+        try:
+            _, oids, wire = tx.dump_sequence(like, formats)
+        except Exception:
+            assume(False)
+        alike = implementation.Alike(tx, formats, oids, wire, b"a_name", (1, 0, 1), b"behind")
+        out = bytearray(b"before")
+        try:
+            taken = alike.bind(out, params)
+        except Exception:
+            # Who executes gets it from the dumpers, which are tried next.
+            taken = False
+        return taken, bytes(out)
+
+
+@given(st.data())
+def test_one_set_bound_like_another(data: st.DataObject) -> None:
+    columns = st.tuples(*data.draw(st.lists(st.sampled_from(COLUMNS), max_size=3)))
+    like, params = data.draw(columns), data.draw(columns | st.sampled_from([(), [1], "ab", 5, {"a": 1}]))
+    formats = tuple(data.draw(st.sampled_from(PyFormat)) for _ in like)
+    taken, out = bound_alike(dumping, formats, like, params)
+    # It may leave what is not usual to others, of which there is nothing to be seen then.
+    assert out == b"before" if not taken else (taken, out) == bound_alike(python, formats, like, params)
+
+
+def test_a_set_bound_like_another_is_what_bind_makes_of_it() -> None:
+    tx = Transformer(Context())
+    formats = (PyFormat.AUTO, PyFormat.TEXT)
+    values, oids, wire = tx.dump_sequence((7, "x"), formats)
+    plain = bytearray()
+    bind(plain, b"", b"a_name", wire, values, (1,), b"behind")
+    for implementation in (python, dumping):
+        out = bytearray()
+        alike = implementation.Alike(tx, formats, oids, wire, b"a_name", (1,), b"behind")
+        assert alike.bind(out, [7, "x"])
+        assert out == plain
+        assert alike.bind(bytearray(), (8, ""))
+        assert not alike.bind(out, [70_000, "x"])
+        assert not alike.bind(out, [None, "x"])
+        tx.adapters.register_dumper(str, StrDumper)
+        assert not alike.bind(out, [7, "x"])
+        assert out == plain
 
 
 def test_a_dumper_that_is_registered_between_two_sets_counts() -> None:

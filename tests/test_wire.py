@@ -827,6 +827,8 @@ class _Looking:
         self._channel = channel
         self._waited = True
         self.looked = 0
+        self.lingered = 0
+        """How often somebody would have looked for longer than a moment."""
         self.late = True
         """Whether replies are not there when somebody looks; otherwise they always are."""
 
@@ -841,6 +843,10 @@ class _Looking:
                 return None
             select.select([self._channel.fileno()], [], [], PATIENCE)
         return self._channel.try_receive(max_bytes)
+
+    def linger(self, seconds: float) -> bool:
+        self.lingered += seconds > 0
+        return False
 
     async def wait(self, readable: bool, writable: bool) -> None:
         await self._channel.wait(readable, writable)
@@ -865,9 +871,79 @@ async def test_how_often_a_reply_is_looked_for_before_it_is_waited_for(conn: Asy
 
     # Each time in vain, so ever less often,
     assert await looks(12) == "1" + "01" + "0001" + "00000"
-    assert await looks(80) == "001" + "0" * 15 + "1" + "0" * 31 + "1" + "0" * 29
+    assert await looks(120) == "001" + "0" * 15 + "1" + "0" * 31 + "1" + "0" * 63 + "1" + "0" * 5
     channel.late = False
     # but as soon as one is there for all of them.
-    assert await looks(7) == "00" + "11111"
+    assert await looks(63) == "0" * 58 + "11111"
     channel.late = True
     assert await looks(4) == "1" + "01" + "0"
+
+
+async def test_a_lone_query_keeps_looking_for_its_reply(dsn: str, anyio_backend: Any) -> None:
+    # Half a second, which nobody may ask for, so that the reply comes in time on any machine.
+    async with AsyncConnection.connect(dsn, autocommit=True) as conn:
+        conn.wire.busy_wait = 0.5
+        conn.wire.channel = channel = _Counting(conn.wire.channel)  # type: ignore[assignment]
+        for number in range(5):
+            assert await ask(conn, f"SELECT {number}") == number
+        assert channel.waits == 0
+        # The pieces of a reply, too.
+        cur = await conn.execute("SELECT repeat('x', 1000) FROM generate_series(1, 500)")
+        assert len(await cur.fetchall()) == 500
+        assert channel.waits == 0
+
+
+class _Counting:
+    """A channel that counts waits."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self.waits = 0
+
+    def wait(self, readable: bool, writable: bool) -> Any:
+        self.waits += 1
+        return self._channel.wait(readable, writable)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+
+async def test_a_reply_that_does_not_come_soon_is_waited_for(dsn: str, anyio_backend: Any) -> None:
+    async with AsyncConnection.connect(dsn, autocommit=True, busy_wait=0.001) as conn:
+        conn.wire.channel = channel = _Counting(conn.wire.channel)  # type: ignore[assignment]
+        conn.wire.skip = 0
+        await conn.execute("SELECT pg_sleep(0.05)")
+        assert channel.waits
+        assert conn.wire.skip == 1
+
+
+async def test_where_nothing_is_looked_for_for_longer_than_a_moment(dsn: str, anyio_backend: Any) -> None:
+    async def lingered(conn: AsyncConnection) -> int:
+        channel = conn.wire.channel = _Looking(conn.wire.channel)  # type: ignore[assignment]
+        conn.wire.skip = 0
+        await conn.execute("SELECT 1")
+        conn.wire.channel = channel._channel
+        return channel.lingered
+
+    async with (
+        AsyncConnection.connect(dsn, autocommit=True) as conn,
+        AsyncConnection.connect(dsn, autocommit=True) as other,
+    ):
+        conn.wire.busy_wait = 0.5
+        assert await lingered(conn) == 1
+        # While something else is under way in this thread,
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(other.execute, "SELECT pg_sleep(60)")
+            await until_sleeping(dsn, other.info.backend_pid)
+            assert await lingered(conn) == 0
+            tasks.cancel_scope.cancel()
+        assert await lingered(conn) == 1
+        # and where it was asked not to.
+        conn.wire.busy_wait = 0
+        assert await lingered(conn) == 0
+
+
+@pytest.mark.parametrize("seconds", [-1e-6, 0.006, float("nan")])
+async def test_a_busy_wait_has_a_limit(dsn: str, anyio_backend: Any, seconds: float) -> None:
+    with pytest.raises(errors.ProgrammingError, match=r"busy_wait must be from 0 to 0\.005 seconds"):
+        await AsyncConnection.connect(dsn, busy_wait=seconds)

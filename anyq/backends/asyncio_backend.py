@@ -300,11 +300,13 @@ class _WatchingSocketWaiter(SocketWaiter):
 
     def wait(self, readable: bool, writable: bool) -> Awaitable[None]:
         gate = self._gate
-        if self._registered and readable and not writable and not gate.awaited() and asyncio.get_running_loop() is self._loop:
-            # Nearly always so, and then there is nothing to do before the wait, or behind it.
-            self._reading = True
-            return gate
-        return self._wait(readable, writable)
+        if not (self._registered and readable and not writable) or gate.awaited():
+            return self._wait(readable, writable)
+        if asyncio.get_running_loop() is not self._loop:
+            return self._wait(readable, writable)
+        # Nearly always so, and then there is nothing to do before the wait, or behind it.
+        self._reading = True
+        return gate
 
     async def _wait(self, readable: bool, writable: bool) -> None:
         if self._gate.awaited():

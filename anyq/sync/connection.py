@@ -25,6 +25,7 @@ from ..conninfo import PasswordSource
 from ..dbapi20 import ErrorClasses
 from ..protocol.constants import Format
 from ..rows import RowFactory, TupleRow, tuple_row
+from ..wire import BUSY_WAIT
 from ._portal import Portal, open_portal
 from ._settings import TransactionSettings
 from .cursor import Cursor
@@ -75,6 +76,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         cursor_factory: type[Cursor[Any]] | None = None,
         context: AdaptContext | None = None,
         grace_period: float = GRACE_PERIOD,
+        busy_wait: float = BUSY_WAIT,
         stream: anyio.abc.ByteStream | None = None,
         dial: Dial | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -92,6 +94,8 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         :param context: where adapters are taken from, by default ``anyq.adapters``.
         :param grace_period: seconds that a cancelled operation may take to leave the connection clean; past them the
             connection is closed.
+        :param busy_wait: seconds that the portal's thread may be kept busy with looking for a reply; see
+            :meth:`AsyncConnection.connect`.
         :param stream: an open anyio byte stream of the portal's event loop to use instead of dialing; see
             :meth:`AsyncConnection.connect`.
         :param dial: opens streams to hosts, in the portal's event loop; see :meth:`AsyncConnection.connect`.
@@ -116,6 +120,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
                 cursor_factory=None,
                 context=context,
                 grace_period=grace_period,
+                busy_wait=busy_wait,
                 stream=stream,
                 dial=dial,
                 ssl_context=ssl_context,
