@@ -161,8 +161,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         :param context: where adapters are taken from, by default ``anyq.adapters``.
         :param grace_period: seconds that a cancelled operation may take to leave the connection clean; past them the
             connection is closed.
-        :param busy_wait: seconds, 0.005 at most, that a query may keep its thread busy with looking for the reply before
-            it sleeps; by default 50 microseconds, or 0 where there is a single processor.
+        :param busy_wait: seconds, 0.005 at most, that a query may keep its thread busy looking for the reply, before it
+            sleeps; by default 50 microseconds, or 0 where there is a single processor.
         :param stream: an open anyio byte stream to the server to use instead of dialing. There is no second connection
             then, so a cancelled statement is waited for, within the grace period.
         :param dial: called with each :class:`HostSpec` to try, awaited, and has to return an open anyio byte stream to

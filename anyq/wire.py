@@ -177,7 +177,7 @@ class Wire:
         self.submit(request, data)
         traffic.under_way += 1
         try:
-            if self.skip and self._reader is None and self.session.head is request:
+            if self.skip and self._reader is None and self.session.pending[0] is request:
                 self.skip -= 1
                 await self._wait(request, dry=True)
             else:
@@ -333,7 +333,7 @@ class Wire:
                 dry = False
         finally:
             request.waiter = None
-            if self._reader is None:
+            if self._reader is None and (self.session.pending or self._attendants):
                 self._wake_next()
 
     # -- a request that is sent piece by piece
@@ -381,24 +381,24 @@ class Wire:
             while True:
                 if self.brake is not None:
                     await self.brake()
-                look_again = await self._see_to_abandoned() if self._abandoned else math.inf
-                # What there is more of a reply mostly follows at once.
-                linger = chunks and _traffic.under_way == 1
-                if dry or not self._receive(perf_counter() + self.busy_wait if linger else 0.0):
+                look_again = await self._see_to_abandoned() if self._abandoned else None
+                if dry:
                     dry = False
+                # What there is more of a reply mostly follows at once.
+                elif self._receive(perf_counter() + self.busy_wait if chunks and _traffic.under_way == 1 else 0.0):
                     if request.ready():
                         return
-                    if look_again == math.inf:
-                        await self.channel.wait(True, bool(self._unsent))
-                    else:
-                        with anyio.CancelScope(deadline=look_again):
-                            await self.channel.wait(True, bool(self._unsent))
+                    chunks += 1
+                    if chunks % CHUNKS_PER_CHECKPOINT == 0:
+                        await self.backend.checkpoint()
                     continue
                 if request.ready():
                     return
-                chunks += 1
-                if chunks % CHUNKS_PER_CHECKPOINT == 0:
-                    await self.backend.checkpoint()
+                if look_again is None:
+                    await self.channel.wait(True, bool(self._unsent))
+                else:
+                    with anyio.CancelScope(deadline=look_again):
+                        await self.channel.wait(True, bool(self._unsent))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream) as error:
             self._lose(error)
         finally:

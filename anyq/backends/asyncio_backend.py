@@ -163,34 +163,31 @@ class _Gate:
     one can run it in the turn that hears of the event, where nothing else is running.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_context", "_error", "_loop", "_wakeup")
+    __slots__ = ("_asyncio_future_blocking", "_context", "_error", "_loop", "wakeup")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._error: BaseException | None = None
-        self._wakeup: Callable[[object], object] | None = None
+        self.wakeup: Callable[[object], object] | None = None
+        """What runs the task that waits; None if none does."""
         self._context: Context
         self._asyncio_future_blocking = False
 
-    def awaited(self) -> bool:
-        """Return whether a task waits."""
-        return self._wakeup is not None
-
     def open_now(self) -> None:
         """Run the task that waits, if one does; to be called by the event loop, not by another task."""
-        wakeup, self._wakeup = self._wakeup, None
+        wakeup, self.wakeup = self.wakeup, None
         if wakeup is not None:
             self._context.run(wakeup, self)
 
     def open_soon(self) -> None:
         """Run the task that waits, if one does, in the loop's next turn."""
-        wakeup, self._wakeup = self._wakeup, None
+        wakeup, self.wakeup = self.wakeup, None
         if wakeup is not None:
             self._loop.call_soon(wakeup, self, context=self._context)
 
     def fail(self, error: BaseException) -> None:
         """Raise in the task that waits, if one does, in the loop's next turn."""
-        if self._wakeup is not None:
+        if self.wakeup is not None:
             self._error = error
             self.open_soon()
 
@@ -204,10 +201,10 @@ class _Gate:
         return self._loop
 
     def done(self) -> bool:
-        return self._wakeup is None
+        return self.wakeup is None
 
     def add_done_callback(self, callback: Callable[[object], object], *, context: Context) -> None:
-        self._wakeup = callback
+        self.wakeup = callback
         self._context = context
 
     def result(self) -> None:
@@ -216,7 +213,7 @@ class _Gate:
             raise error
 
     def cancel(self, msg: object = None) -> bool:
-        if self._wakeup is None:
+        if self.wakeup is None:
             return False
         # anyio tells its own cancellations by their message.
         self.fail(asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg))
@@ -300,7 +297,7 @@ class _WatchingSocketWaiter(SocketWaiter):
 
     def wait(self, readable: bool, writable: bool) -> Awaitable[None]:
         gate = self._gate
-        if not (self._registered and readable and not writable) or gate.awaited():
+        if not (self._registered and readable) or writable or gate.wakeup is not None:
             return self._wait(readable, writable)
         if asyncio.get_running_loop() is not self._loop:
             return self._wait(readable, writable)
@@ -309,7 +306,7 @@ class _WatchingSocketWaiter(SocketWaiter):
         return gate
 
     async def _wait(self, readable: bool, writable: bool) -> None:
-        if self._gate.awaited():
+        if self._gate.wakeup is not None:
             raise anyio.BusyResourceError("waiting for")
         if self._closed:
             raise anyio.ClosedResourceError
@@ -332,7 +329,7 @@ class _WatchingSocketWaiter(SocketWaiter):
                 loop.remove_writer(self._fd)
 
     def _on_readable(self) -> None:
-        if self._reading and self._gate.awaited():
+        if self._reading and self._gate.wakeup is not None:
             self._gate.open_now()
         else:
             self._unregister()
@@ -363,7 +360,7 @@ class _WatchingSocketWaiter(SocketWaiter):
         if not self._closed:
             self._closed = True
             self._unregister()
-            if self._gate.awaited():
+            if self._gate.wakeup is not None:
                 self._loop.remove_writer(self._fd)
                 self._gate.fail(anyio.ClosedResourceError())
 
