@@ -35,12 +35,18 @@ _PATIENCE = 120
 _PACKAGES = ("anyq", "asyncpg", "psycopg", "psycopg2-binary", "pg8000", "psqlpy", "anyio", "trio", "uvloop")
 
 
+# As glibc's malloc() sets them by itself once a process has given back a block of 32 MB. Until something like that
+# happens, what is received into a big buffer may cost a driver two system calls and fresh pages each time, or may not,
+# by what was allocated before, and no two runs would agree.
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024), "MALLOC_TRIM_THRESHOLD_": str(64 * 1024 * 1024)}
+
+
 class Process:
     """A driver in a process of its own that runs workloads when it is told to."""
 
     def __init__(self, driver: str) -> None:
         self.driver = driver
-        env = {name: value for name, value in os.environ.items() if name != "ANYQ_IMPL"}
+        env = {name: value for name, value in os.environ.items() if name != "ANYQ_IMPL"} | _MALLOC
         implementation = DRIVERS[driver].implementation
         if implementation is not None:
             env["ANYQ_IMPL"] = implementation
