@@ -522,23 +522,27 @@ def test_one_set_bound_like_another(data: st.DataObject) -> None:
     assert out == b"before" if not taken else (taken, out) == bound_alike(python, formats, like, params)
 
 
-def test_a_set_bound_like_another_is_what_bind_makes_of_it() -> None:
+@pytest.mark.parametrize("implementation", [python, dumping], ids=["python", "cython"])
+def test_a_set_bound_like_another_is_what_bind_makes_of_it(
+    implementation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("compile_dump", "compile_key", "dump_values"):
+        monkeypatch.setattr(adapt, name, getattr(implementation, name))
     tx = Transformer(Context())
     formats = (PyFormat.AUTO, PyFormat.TEXT)
     values, oids, wire = tx.dump_sequence((7, "x"), formats)
     plain = bytearray()
     bind(plain, b"", b"a_name", wire, values, (1,), b"behind")
-    for implementation in (python, dumping):
-        out = bytearray()
-        alike = implementation.Alike(tx, formats, oids, wire, b"a_name", (1,), b"behind")
-        assert alike.bind(out, [7, "x"])
-        assert out == plain
-        assert alike.bind(bytearray(), (8, ""))
-        assert not alike.bind(out, [70_000, "x"])
-        assert not alike.bind(out, [None, "x"])
-        tx.adapters.register_dumper(str, StrDumper)
-        assert not alike.bind(out, [7, "x"])
-        assert out == plain
+    alike = implementation.Alike(tx, formats, oids, wire, b"a_name", (1,), b"behind")
+    out = bytearray()
+    assert alike.bind(out, [7, "x"])
+    assert out == plain
+    assert alike.bind(bytearray(), (8, ""))
+    assert not alike.bind(out, [70_000, "x"])
+    assert not alike.bind(out, [None, "x"])
+    tx.adapters.register_dumper(str, StrDumper)
+    assert not alike.bind(out, [7, "x"])
+    assert out == plain
 
 
 def test_a_dumper_that_is_registered_between_two_sets_counts() -> None:
