@@ -324,6 +324,7 @@ def test_text_arrays(name: str) -> None:
     st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), max_size=2),
     st.integers(0, 300),
 )
+@example(([("date", 1)], [(b"\0\0\0\0",)]), [(10, 0)], 0)
 def test_rows(
     columns_and_rows: tuple[list[tuple[str, int]], list[tuple[bytes | None, ...]]],
     changes: list[tuple[int, int]],

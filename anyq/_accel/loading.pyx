@@ -177,7 +177,8 @@ cdef decode_run(Bytes run, Py_ssize_t start, Py_ssize_t end, tuple functions, li
             size = <int32_t>get_uint32(data)
             data += 4
             if size >= 0:
-                if size > stop - data:
+                # As the one in Python, which looks at a single value when it knows that the row ends with it.
+                if size > stop - data or columns == 1 and size != stop - data:
                     raise torn_row()
                 value = load_item(<object>functions[column], data, size)
                 data += size
