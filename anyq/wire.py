@@ -78,14 +78,22 @@ LONGEST_BUSY_WAIT = 0.005
 """Seconds; nothing that the driver does in an event loop should keep it from all else for longer."""
 
 
-class _Traffic(threading.local):
+class _Traffic:
     """What one thread, and so one event loop, is waiting for."""
 
-    under_way = 0
-    """Requests, on whatever connection."""
+    __slots__ = ("under_way",)
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        """Requests, on whatever connection."""
 
 
-_traffic = _Traffic()
+class _Thread(threading.local):
+    def __init__(self) -> None:
+        self.traffic = _Traffic()
+
+
+_thread = _Thread()
 
 
 class Attendant(Protocol):
@@ -173,7 +181,7 @@ class Wire:
 
         A cancellation abandons it: within the grace time the connection is ready for the next request or closed.
         """
-        traffic = _traffic
+        traffic = _thread.traffic  # not looked up again: a coroutine that is dropped may be closed by another thread
         self.submit(request, data)
         traffic.under_way += 1
         try:
@@ -376,6 +384,7 @@ class Wire:
     async def _read(self, request: Request | Attendant, dry: bool = False) -> None:
         """Read for everyone until `request` is ready or the connection is lost; for `dry` see :meth:`_wait`."""
         chunks = 0
+        traffic = _thread.traffic
         self._reader = request
         try:
             while True:
@@ -385,7 +394,7 @@ class Wire:
                 if dry:
                     dry = False
                 # What there is more of a reply mostly follows at once.
-                elif self._receive(perf_counter() + self.busy_wait if chunks and _traffic.under_way == 1 else 0.0):
+                elif self._receive(perf_counter() + self.busy_wait if chunks and traffic.under_way == 1 else 0.0):
                     if request.ready():
                         return
                     chunks += 1
