@@ -254,7 +254,11 @@ class Executor:
             if ends_transaction(sql):
                 request.ends = True
             elif key is not None and plan is not None and not entry.forgets:
-                self._remember(key, Repeat(statement, plan, entry, layout, version))
+                known = self.repeats.get(key)
+                if known is None or known.missed % MISSES == 0:
+                    if len(self.repeats) >= MAX_REPEATS:
+                        self.repeats.clear()
+                    self.repeats[key] = Repeat(statement, plan, entry, layout, version)
             if begin is not None:
                 add_begin(request, data, begin)
             bind(data, b"", entry.name, formats, values, layout.result_formats, _EXECUTE_SYNC)
@@ -319,13 +323,6 @@ class Executor:
             return None
         self.statements.use(repeat.entry)
         return request, data
-
-    def _remember(self, key: RepeatKey, repeat: Repeat) -> None:
-        known = self.repeats.get(key)
-        if known is None or known.missed % MISSES == 0:
-            if len(self.repeats) >= MAX_REPEATS:
-                self.repeats.clear()
-            self.repeats[key] = repeat
 
     def compose_describe(
         self, statement: Statement, tx: Transformer, begin: bytes | None
