@@ -7,11 +7,6 @@ from __future__ import annotations
 
 from . import adapt, errors, rows, sql, sync, types
 from ._accel import implementation as __impl__
-from ._column import Column
-from ._info import ConnectionInfo
-from ._settings import IsolationLevel
-from ._streaming import AsyncRowStream
-from ._subscription import NotificationStream, Notify
 from .adapt import AdaptersMap, Dumper, Loader, PyFormat, Transformer
 from .connection import AsyncConnecting, AsyncConnection
 from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
@@ -47,9 +42,14 @@ from .errors import (
     Warning,
 )
 from .listener import AsyncListener, Gap, listen
+from .notifications.subscription import NotificationStream, Notify
 from .postgres import adapters
 from .protocol.constants import TransactionStatus
 from .protocol.verifiers import encrypt_password
+from .row_stream import AsyncRowStream
+from .session.info import ConnectionInfo
+from .session.transactions import IsolationLevel
+from .statements.column import Column
 from .sync import (
     ClientCursor,
     Connection,

@@ -14,9 +14,7 @@ from . import __version__
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, return the exit code: 0 done, 1 failed, 2 bad arguments or no connection."""
-    parser = argparse.ArgumentParser(
-        prog="anyq", description="anyq, a PostgreSQL driver for structured concurrency."
-    )
+    parser = argparse.ArgumentParser(prog="anyq", description="anyq, a PostgreSQL driver for structured concurrency.")
     parser.add_argument("--version", action="version", version=f"anyq {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser(
@@ -42,11 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     if arguments.command == "listen":
-        from . import _listen
+        from .cli import listen as _listen
 
         return _listen.main(arguments.channels, arguments.dsn, arguments.backend)
 
-    from . import _demo
+    from .cli import demo as _demo
 
     return _demo.main(arguments.dsn)
 

@@ -19,20 +19,15 @@ import anyio.abc
 import anyio.to_thread
 from typing_extensions import Self, TypeVar
 
-from ._cancelling import was_victim
-from ._execution import Executor
-from ._info import ConnectionInfo, python_codec
-from ._notifies import AsyncNotifies
-from ._opening import Dial, open_session
-from ._settings import TransactionSettings
-from ._subscription import BUFFER_SIZE, Notify, Overflow
 from .abc import AdaptContext, Params, Query
 from .adapt import AdaptersMap, Transformer
 from .conninfo import ConnectOptions, HostSpec, PasswordSource
 from .cursor import AsyncCursor, AsyncRawCursor
 from .dbapi20 import ErrorClasses
 from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, ProgrammingError
-from .notifications import AsyncListen, Disconnection, NotificationHub, check_channel, check_payload
+from .notifications.hub import AsyncListen, Disconnection, NotificationHub, check_channel, check_payload
+from .notifications.notifies import AsyncNotifies
+from .notifications.subscription import BUFFER_SIZE, Notify, Overflow
 from .postgres import adapters as global_adapters
 from .protocol import frontend
 from .protocol.backend import NoticeResponse
@@ -40,10 +35,15 @@ from .protocol.constants import Format
 from .protocol.request import Request
 from .protocol.verifiers import DEFAULT_SCRAM_ITERATIONS, encrypt_password
 from .rows import AsyncRowFactory, TupleRow, tuple_row
+from .session.cancelling import was_victim
+from .session.info import ConnectionInfo, python_codec
+from .session.transactions import TransactionSettings
+from .session.wire import BUSY_WAIT, LONGEST_BUSY_WAIT, Wire
 from .sql import SQL, Identifier, Literal
-from .streams import SocketStream
+from .startup.opening import Dial, open_session
+from .statements.composer import Executor
 from .transaction import AsyncTransaction
-from .wire import BUSY_WAIT, LONGEST_BUSY_WAIT, Wire
+from .transport.socket import SocketStream
 
 logger = logging.getLogger("anyq")
 
@@ -299,13 +299,9 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
     def cursor(self, *, binary: bool = False) -> AsyncCursor[Row]: ...
 
     @overload
-    def cursor(
-        self, *, binary: bool = False, row_factory: AsyncRowFactory[CursorRow]
-    ) -> AsyncCursor[CursorRow]: ...
+    def cursor(self, *, binary: bool = False, row_factory: AsyncRowFactory[CursorRow]) -> AsyncCursor[CursorRow]: ...
 
-    def cursor(
-        self, *, binary: bool = False, row_factory: AsyncRowFactory[Any] | None = None
-    ) -> AsyncCursor[Any]:
+    def cursor(self, *, binary: bool = False, row_factory: AsyncRowFactory[Any] | None = None) -> AsyncCursor[Any]:
         """Return a new cursor; it does not wait for anything.
 
         :param binary: True to ask for results in binary format always.
@@ -456,9 +452,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
 
     # -- notifications
 
-    def listen(
-        self, *channels: str, max_buffer_size: float = BUFFER_SIZE, overflow: Overflow = "error"
-    ) -> AsyncListen:
+    def listen(self, *channels: str, max_buffer_size: float = BUFFER_SIZE, overflow: Overflow = "error") -> AsyncListen:
         """Listen to channels for as long as a block lasts: ``async with conn.listen("a") as stream:``.
 
         The block gives a :class:`NotificationStream`, an anyio memory object stream of :class:`Notify`. The connection

@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self, TypeVar
 
-from . import _queries
-from ._cancelling import was_victim
-from ._executemany import executemany
-from ._execution import (
+from .abc import Params, Query
+from .adapt import AdaptersMap, Transformer
+from .adapt.typeinfo import TypesRegistry
+from .errors import InterfaceError, NotSupportedError, OperationalError
+from .protocol.constants import Format
+from .protocol.request import Result
+from .protocol.state import ENDED
+from .row_stream import AsyncRowStream
+from .rows import AsyncRowFactory, RowMaker, TupleRow
+from .session.cancelling import was_victim
+from .session.executemany import executemany
+from .statements import placeholders as _queries
+from .statements.composer import (
     RepeatKey,
     RepeatRequest,
     Statement,
@@ -26,17 +35,8 @@ from ._execution import (
     with_advice,
     without_begin,
 )
-from ._queries import QueryPlan
-from ._results import ResultHolder
-from ._streaming import AsyncRowStream
-from .abc import Params, Query
-from .adapt import AdaptersMap, Transformer
-from .errors import InterfaceError, NotSupportedError, OperationalError
-from .protocol.constants import Format
-from .protocol.request import Result
-from .protocol.state import ENDED
-from .rows import AsyncRowFactory, RowMaker, TupleRow
-from .typeinfo import TypesRegistry
+from .statements.placeholders import QueryPlan
+from .statements.results import ResultHolder
 
 if TYPE_CHECKING:
     # The connection makes cursors, so it imports this module; a cursor only holds the connection that made it.
@@ -191,9 +191,7 @@ class AsyncCursor(ResultHolder[Row]):
         if conn.notifications.unsettled:
             await conn.notifications.settle()
 
-    async def executemany(
-        self, query: Query, params_seq: Iterable[Params], *, returning: bool = False
-    ) -> None:
+    async def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
         """Execute a statement once for each set of parameters, pipelined: a batch costs one round trip.
 
         :param params_seq: the sets of parameters; consumed as they are sent, so it may be a generator.

@@ -18,11 +18,11 @@ import anyio
 import anyio.abc
 from typing_extensions import Self
 
-from ._subscription import BUFFER_SIZE, NotificationStream, Notify, Overflow, Receiver, Subscription
 from .backends import Backend, current_backend
 from .connection import AsyncConnection
 from .errors import Error, InterfaceError, OperationalError
-from .notifications import NotificationHub, check_options
+from .notifications.hub import NotificationHub, check_options
+from .notifications.subscription import BUFFER_SIZE, NotificationStream, Notify, Overflow, Receiver, Subscription
 
 logger = logging.getLogger("anyq")
 

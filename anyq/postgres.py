@@ -7,7 +7,8 @@ works.
 from __future__ import annotations
 
 from .adapt import global_adapters as adapters
-from .types import array, bool, datetime, json, none, numeric, text, uuid
+from .types import array, bool, datetime, json, none, numeric, uuid
+from .types import string as text
 
 __all__ = ["adapters", "types"]
 

@@ -26,7 +26,7 @@ from typing_extensions import LiteralString
 from .abc import AdaptContext
 from .adapt import PyFormat, Transformer
 from .errors import DataError
-from .types.text import encode_text, text_encoding
+from .types.string import encode_text, text_encoding
 
 __all__ = [
     "DEFAULT",

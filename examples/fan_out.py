@@ -17,7 +17,7 @@ import anyio
 import anyio.abc
 
 import anyq
-from anyq._embedded import EmbeddedServer, ServerUnavailable
+from anyq.cli.embedded import EmbeddedServer, ServerUnavailable
 
 WORKERS = 3
 

@@ -96,10 +96,7 @@ def make_environment():
 def set_up(extra):
     found = recorded_state()
     # Everything of `demo` is in `test` as well.
-    if (
-        found in (installed_state(extra), installed_state("test"))
-        and quietly(PYTHON, "-c", "import anyio") == 0
-    ):
+    if found in (installed_state(extra), installed_state("test")) and quietly(PYTHON, "-c", "import anyio") == 0:
         return
     if found.get("root") != ROOT or not has_pip():
         make_environment()

@@ -20,16 +20,16 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from anyq import _accel
-from anyq._embedded import ServerUnavailable
-from tests.server import Server, external_dsn, open_server
+from anyq.cli.embedded import ServerUnavailable
+from tests.support.server import Server, external_dsn, open_server
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     # At run time a fixture imports it: tests of single modules do not need the whole driver to import.
     from anyq import AsyncConnection
-    from tests.certificates import Certificates
-    from tests.tls_server import TlsServer
+    from tests.support.certificates import Certificates
+    from tests.support.tls_server import TlsServer
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile(
@@ -149,7 +149,7 @@ def dsn(server: Server) -> str:
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Certificates of all kinds, right and wrong, in files."""
-    from tests.certificates import Certificates
+    from tests.support.certificates import Certificates
 
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
@@ -166,7 +166,7 @@ def tls_portal() -> Iterator[BlockingPortal]:
 @pytest.fixture(scope="session")
 def tls_server(certificates: Certificates) -> Iterator[TlsServer]:
     """A PostgreSQL that has TLS itself, where the machine has one."""
-    from tests.tls_server import TlsServer
+    from tests.support.tls_server import TlsServer
 
     try:
         server = TlsServer(certificates)

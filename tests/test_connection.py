@@ -20,9 +20,9 @@ from anyq import AsyncConnection, IsolationLevel, TransactionStatus
 from anyq import errors as e
 from anyq.protocol import backend as be
 from anyq.rows import dict_row
-from tests.fakeserver import FAILED, IN_TRANSACTION, READY, FakeClient, FakeServer, fake_server
-from tests.protocol import frontend_messages as fm
-from tests.server import Server
+from tests.support import frontend_messages as fm
+from tests.support.fakeserver import FAILED, IN_TRANSACTION, READY, FakeClient, FakeServer, fake_server
+from tests.support.server import Server
 
 pytestmark = pytest.mark.anyio
 
@@ -289,9 +289,7 @@ async def test_several_hosts_none_of_which_lets_us_in(embedded_server: Server, c
     async with fake_server(script) as server:
         ports = f"5432,{closed_port},{server.port},{embedded_server.port}"
         hosts = "/no/such/dir,127.0.0.1,127.0.0.1,127.0.0.1"
-        error = await refused(
-            f"{embedded_server.tcp_dsn} host={hosts} port={ports} password=nope", count=False
-        )
+        error = await refused(f"{embedded_server.tcp_dsn} host={hosts} port={ports} password=nope", count=False)
     assert type(error) is e.OperationalError
     lines = str(error).splitlines()
     assert "all 4 attempts" in lines[0]
@@ -836,7 +834,7 @@ def connect_to(server: FakeServer) -> Any:
 
 async def test_a_statement_is_begun_again_with_its_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
     """A victim of somebody else's CancelRequest: what had been begun is rolled back first."""
-    monkeypatch.setattr("anyq._cancelling.CANCEL_AGAIN", 1000.0)
+    monkeypatch.setattr("anyq.session.cancelling.CANCEL_AGAIN", 1000.0)
     sent, cancelled = anyio.Event(), anyio.Event()
     canceled = be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceled"})
     begun = (be.ParseComplete(), be.BindComplete(), be.CommandComplete("BEGIN"))

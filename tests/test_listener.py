@@ -12,14 +12,14 @@ import pytest
 import anyq
 from anyq import AsyncConnection, Gap, Notify
 from anyq import errors as e
-from anyq._embedded import EmbeddedServer
+from anyq.cli.embedded import EmbeddedServer
 from anyq.protocol import backend as be
-from tests.activity import PATIENCE
-from tests.fakeserver import READY, FakeClient, fake_server
-from tests.notifying import listened_to, one, send, terminate
-from tests.protocol import frontend_messages as fm
-from tests.server import Server
-from tests.stepping import cancel_at_each_wait
+from tests.support import frontend_messages as fm
+from tests.support.activity import PATIENCE
+from tests.support.fakeserver import READY, FakeClient, fake_server
+from tests.support.notifying import listened_to, one, send, terminate
+from tests.support.server import Server
+from tests.support.stepping import cancel_at_each_wait
 
 pytestmark = pytest.mark.anyio
 

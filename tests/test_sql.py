@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from anyq import sql
 from anyq.adapt import AdaptersMap, PyFormat
+from anyq.adapt.typeinfo import builtin_types
 from anyq.errors import DataError, ProgrammingError
-from anyq.typeinfo import builtin_types
-from anyq.types import none, numeric, text
+from anyq.types import none, numeric
+from anyq.types import string as text
 
 if TYPE_CHECKING:
     from anyq import AsyncConnection

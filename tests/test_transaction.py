@@ -11,8 +11,8 @@ import pytest
 
 from anyq import AsyncConnection, AsyncTransaction, OutOfOrderTransactionNesting, Rollback, TransactionStatus
 from anyq import errors as e
-from tests.activity import until_sleeping
-from tests.server import Server
+from tests.support.activity import until_sleeping
+from tests.support.server import Server
 
 pytestmark = pytest.mark.anyio
 
@@ -135,7 +135,7 @@ async def test_the_connection_is_not_committed_inside(name: str, conn: AsyncConn
 
 async def test_repr(conn: AsyncConnection) -> None:
     block = conn.transaction("it's")
-    assert "\"it's\" (inactive)" in repr(block)
+    assert '"it\'s" (inactive)' in repr(block)
     async with block:
         assert "(active)" in repr(block)
     assert "(committed)" in repr(block)
@@ -305,9 +305,7 @@ async def test_a_connection_that_is_lost_inside(force_rollback: bool, conn: Asyn
             pass
 
 
-async def test_the_first_error_counts(
-    conn: AsyncConnection, server: Server, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_the_first_error_counts(conn: AsyncConnection, server: Server, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(Oops):
         async with conn.transaction():
             server.psql(f"SELECT pg_terminate_backend({conn.info.backend_pid})")

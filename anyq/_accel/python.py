@@ -64,9 +64,7 @@ def decode_rows(
     return pos
 
 
-def _decode_single(
-    run: bytes, pos: int, end: int, load: Callable[[bytes], Any], rows: list[tuple[Any, ...]]
-) -> int:
+def _decode_single(run: bytes, pos: int, end: int, load: Callable[[bytes], Any], rows: list[tuple[Any, ...]]) -> int:
     while end - pos >= 11:
         code, length, count, size = _SINGLE(run, pos)
         stop = pos + 1 + length

@@ -317,9 +317,7 @@ class ProtocolSession:
         if loads is None:
             return
         if len(loads) != len(values):
-            raise RemoteProtocolError(
-                f"a DataRow message has {len(values)} columns, its description has {len(loads)}"
-            )
+            raise RemoteProtocolError(f"a DataRow message has {len(values)} columns, its description has {len(loads)}")
         try:
             row = tuple(None if v is None else load(v) for load, v in zip(loads, values, strict=True))
         except Exception as error:

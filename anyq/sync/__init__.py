@@ -6,11 +6,11 @@ hop for each call that has to wait for the server and none for what has arrived.
 
 from __future__ import annotations
 
-from ._portal import set_portal_backend, timeout
 from .connection import Connection
 from .cursor import ClientCursor, Cursor, RawCursor, RowStream
 from .listener import Listener, listen
 from .notifications import Listen, NotificationStream, Notifies
+from .portal import set_portal_backend, timeout
 from .transaction import Transaction
 
 connect = Connection.connect

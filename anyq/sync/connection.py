@@ -15,22 +15,22 @@ import anyio.abc
 from anyio.from_thread import BlockingPortal
 from typing_extensions import ParamSpec, Self, TypeVar
 
-from .._info import ConnectionInfo
-from .._opening import Dial
-from .._subscription import BUFFER_SIZE, Notify, Overflow
 from ..abc import AdaptContext, Params, Query
 from ..adapt import AdaptersMap
 from ..connection import GRACE_PERIOD, AsyncConnection, NoticeHandler
 from ..conninfo import PasswordSource
 from ..dbapi20 import ErrorClasses
+from ..notifications.subscription import BUFFER_SIZE, Notify, Overflow
 from ..protocol.constants import Format
 from ..rows import RowFactory, TupleRow, tuple_row
-from ..wire import BUSY_WAIT
-from ._portal import Portal, open_portal
-from ._settings import TransactionSettings
+from ..session.info import ConnectionInfo
+from ..session.wire import BUSY_WAIT
+from ..startup.opening import Dial
 from .cursor import Cursor
 from .notifications import Listen, Notifies
+from .portal import Portal, open_portal
 from .transaction import Transaction
+from .transactions import TransactionSettings
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import Self, TypeVar
 
-from .._column import Column
-from .._executemany import BATCH_SETS, ManyExecutions
-from .._streaming import AsyncRowStream
 from ..abc import Params, Query
 from ..adapt import AdaptersMap
 from ..cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
 from ..protocol.constants import Format
+from ..row_stream import AsyncRowStream
 from ..rows import RowFactory, RowMaker, TupleRow, tuple_row
+from ..session.executemany import BATCH_SETS, ManyExecutions
+from ..statements.column import Column
 
 if TYPE_CHECKING:
     # The connection makes cursors, so it imports this module; a cursor only holds the connection that made it.

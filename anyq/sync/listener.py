@@ -15,15 +15,15 @@ import anyio
 from anyio.from_thread import BlockingPortal
 from typing_extensions import ParamSpec, Self, TypeVar
 
-from .._subscription import BUFFER_SIZE, ITEMS_PER_CHECKPOINT, Overflow
 from ..connection import GRACE_PERIOD
 from ..errors import InterfaceError
 from ..listener import MAX_DELAY, AsyncListener, Event
 from ..listener import listen as async_listen
+from ..notifications.subscription import BUFFER_SIZE, ITEMS_PER_CHECKPOINT, Overflow
 from ..rows import TupleRow
-from ._portal import Portal, open_portal
 from .connection import Connection
 from .notifications import NotificationStream
+from .portal import Portal, open_portal
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 import anyio
 from typing_extensions import ParamSpec, Self, TypeVar
 
-from .._notifies import AsyncNotifies
-from .._subscription import ITEMS_PER_CHECKPOINT, Notify
-from .._subscription import NotificationStream as AsyncNotificationStream
 from ..errors import Error
-from ..notifications import AsyncListen
+from ..notifications.hub import AsyncListen
+from ..notifications.notifies import AsyncNotifies
+from ..notifications.subscription import ITEMS_PER_CHECKPOINT, Notify
+from ..notifications.subscription import NotificationStream as AsyncNotificationStream
 
 if TYPE_CHECKING:
     # A connection makes all of these, so it imports this module.

@@ -7,6 +7,6 @@ that.
 
 from __future__ import annotations
 
-from ..typeinfo import TypeInfo, TypesRegistry
+from ..adapt.typeinfo import TypeInfo, TypesRegistry
 
 __all__ = ["TypeInfo", "TypesRegistry"]

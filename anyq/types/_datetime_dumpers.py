@@ -14,9 +14,9 @@ from .. import abc
 from .._accel import twin
 from ..abc import DumperKey
 from ..adapt import Dumper, PyFormat
+from ..adapt.typeinfo import builtin_types
 from ..errors import DataError
 from ..protocol.constants import Format
-from ..typeinfo import builtin_types
 from ._datestyle import USECS_PER_SECOND
 
 _pack_date = Struct("!i").pack  # days

@@ -20,19 +20,10 @@ from typing import Any
 from .. import abc
 from .._accel import implementation, twin
 from ..abc import AdaptContext, DumperKey, LoadFunc
-from ..adapt import (
-    TEXT_OID,
-    Format,
-    PyFormat,
-    RecursiveDumper,
-    RecursiveLoader,
-    Transformer,
-    adapters_of,
-    encoding_of,
-    is_ascii_safe,
-)
+from ..adapt import Format, PyFormat, RecursiveDumper, RecursiveLoader, Transformer, adapters_of
+from ..adapt.transformer import TEXT_OID, encoding_of, is_ascii_safe
+from ..adapt.typeinfo import TypeInfo, builtin_types
 from ..errors import DataError
-from ..typeinfo import TypeInfo, builtin_types
 
 # src/include/utils/array.h: MAXDIM
 _MAX_DIMENSIONS = 6

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from .._accel import twin
 from ..abc import AdaptContext
-from ..adapt import Dumper, Format, Loader, plain
-from ..typeinfo import builtin_types
+from ..adapt import Dumper, Format, Loader
+from ..adapt.transformer import plain
+from ..adapt.typeinfo import builtin_types
 
 _BOOL = builtin_types["bool"].oid
 

@@ -12,10 +12,11 @@ from typing import Any, TypeAlias
 
 from .._accel import twin
 from ..abc import AdaptContext
-from ..adapt import AdaptersMap, Dumper, Format, Loader, plain
+from ..adapt import AdaptersMap, Dumper, Format, Loader
+from ..adapt.transformer import plain
+from ..adapt.typeinfo import builtin_types
 from ..errors import DataError
-from ..typeinfo import builtin_types
-from .text import encode_text, text_encoding
+from .string import encode_text, text_encoding
 
 __all__ = ["Json", "Jsonb", "set_json_dumps", "set_json_loads"]
 

@@ -17,8 +17,9 @@ from struct import Struct
 
 from .._accel import twin
 from ..abc import AdaptContext, DumperKey
-from ..adapt import Dumper, Format, Loader, PyFormat, plain, quote_bytes
-from ..typeinfo import builtin_types
+from ..adapt import Dumper, Format, Loader, PyFormat
+from ..adapt.transformer import plain, quote_bytes
+from ..adapt.typeinfo import builtin_types
 from ._numeric_binary import pack_numeric, unpack_numeric
 
 __all__ = ["Float4", "Float8", "Int2", "Int4", "Int8", "IntNumeric", "Oid"]

@@ -10,7 +10,7 @@ from uuid import UUID, SafeUUID
 from .._accel import twin
 from ..abc import AdaptContext
 from ..adapt import Dumper, Format, Loader
-from ..typeinfo import builtin_types
+from ..adapt.typeinfo import builtin_types
 
 _UUID = builtin_types["uuid"].oid
 

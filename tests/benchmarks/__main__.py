@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
-from anyq._embedded import EmbeddedServer
+from anyq.cli.embedded import EmbeddedServer
 
 from .drivers import DRIVERS
 from .results import show
@@ -153,9 +153,7 @@ class Comparison:
                 self.failures += 1
                 print(f"FAILED: {name} with {process.driver}: {answer['error']}")
             return None
-        return Figures(
-            wall=answer["wall"], cpu=answer["cpu"], operations=answer["operations"], memory=answer["memory"]
-        )
+        return Figures(wall=answer["wall"], cpu=answer["cpu"], operations=answer["operations"], memory=answer["memory"])
 
 
 @contextlib.contextmanager

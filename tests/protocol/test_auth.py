@@ -11,13 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyq.errors import (
-    DataError,
-    LocalProtocolError,
-    OperationalError,
-    ProgrammingError,
-    RemoteProtocolError,
-)
+from anyq.errors import DataError, LocalProtocolError, OperationalError, ProgrammingError, RemoteProtocolError
 from anyq.protocol import auth
 from anyq.protocol.auth import ScramClient
 from anyq.protocol.constants import MAX_SCRAM_ITERATIONS, SCRAM_THREAD_ITERATIONS

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from anyq.errors import DataError, LocalProtocolError
 from anyq.protocol import constants, frontend
-from tests.protocol import frontend_messages as fm
+from tests.support import frontend_messages as fm
 
 names = st.binary(max_size=70).map(lambda name: name.replace(b"\0", b"x"))
 values = st.lists(st.none() | st.binary(max_size=40), max_size=8)

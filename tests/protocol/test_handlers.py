@@ -14,8 +14,8 @@ from anyq.protocol.handlers import Notify
 from anyq.protocol.request import Request
 from anyq.protocol.session import ProtocolSession
 from anyq.protocol.state import Phase
-from tests.protocol import frontend_messages as fm
-from tests.protocol.sessions import (
+from tests.support import frontend_messages as fm
+from tests.support.sessions import (
     IDLE,
     SHUTDOWN,
     WRONG,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anyq.protocol import backend as be
-from tests.protocol.sessions import IDLE, busy, columns, feed, rows_request, wire
+from tests.support.sessions import IDLE, busy, columns, feed, rows_request, wire
 
 
 @pytest.mark.parametrize("cut", range(6))

@@ -26,7 +26,7 @@ from anyq.protocol.constants import BackendCode, Format, TransactionStatus
 from anyq.protocol.request import Request, Result
 from anyq.protocol.session import ProtocolSession
 from anyq.protocol.state import Phase
-from tests.protocol.sessions import (
+from tests.support.sessions import (
     IDLE,
     INERROR,
     INTRANS,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import anyq
-from anyq.sync import _portal
-from tests.activity import SCALE
+from anyq.sync import portal as _portal
+from tests.support.activity import SCALE
 
 _BACKENDS = [
     pytest.param(("asyncio", {}), id="asyncio"),

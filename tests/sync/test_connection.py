@@ -15,8 +15,8 @@ from anyio.from_thread import start_blocking_portal
 
 import anyq
 from anyq import errors as e
+from anyq.adapt.typeinfo import TypeInfo
 from anyq.rows import dict_row
-from anyq.typeinfo import TypeInfo
 
 
 def test_a_block_commits_and_closes(portal_backend: object, dsn: str) -> None:
@@ -152,9 +152,7 @@ def test_fileno_can_be_waited_on(conn: anyq.Connection, observer: anyq.Connectio
     assert conn.closed and conn.broken
 
 
-def test_wait_disconnected(
-    conn: anyq.Connection, observer: anyq.Connection, background: Callable[..., Any]
-) -> None:
+def test_wait_disconnected(conn: anyq.Connection, observer: anyq.Connection, background: Callable[..., Any]) -> None:
     waiting = background(conn.wait_disconnected)
     assert conn.execute("SELECT 1").fetchone() == (1,)
     observer.execute("SELECT pg_terminate_backend(%s)", [conn.info.backend_pid])
@@ -257,9 +255,7 @@ def test_threads_of_an_application_share_its_connection(backend: str, dsn: str) 
             assert sorted(row["n"] for row in results) == list(range(10))
             with pytest.raises(anyq.InterfaceError, match="its own portal's event loop"):
                 anyq.Connection.from_async(aconn, portal=portal)
-            conn = await anyio.to_thread.run_sync(
-                lambda: anyq.Connection.from_async(aconn, portal=portal)
-            )
+            conn = await anyio.to_thread.run_sync(lambda: anyq.Connection.from_async(aconn, portal=portal))
             with pytest.raises(anyq.InterfaceError, match="its own portal's event loop"):
                 conn.execute("SELECT 1")
             with pytest.raises(anyq.InterfaceError, match="its own portal's event loop"):

@@ -10,9 +10,9 @@ import pytest
 
 import anyq
 from anyq import sync
-from anyq._notifies import AsyncNotifies
-from anyq._subscription import Receiver
-from anyq.notifications import AsyncListen
+from anyq.notifications.hub import AsyncListen
+from anyq.notifications.notifies import AsyncNotifies
+from anyq.notifications.subscription import Receiver
 
 PAIRS: list[tuple[type[Any], type[Any]]] = [
     (anyq.AsyncConnection, sync.Connection),

@@ -11,7 +11,7 @@ import pytest
 
 import anyq
 from anyq.conninfo import HostSpec, make_conninfo
-from tests.server import Role, Server
+from tests.support.server import Role, Server
 
 
 @pytest.mark.parametrize("kind", ["sync", "asynchronous"])

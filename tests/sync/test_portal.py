@@ -12,7 +12,7 @@ import pytest
 from anyio.from_thread import BlockingPortal
 
 from anyq.errors import InterfaceError
-from anyq.sync import _portal
+from anyq.sync import portal as _portal
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import anyq
-from tests.activity import SCALE
+from tests.support.activity import SCALE
 
 THREADS = 32
 QUERIES = 40 * SCALE  # a thread

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyq.adapt import AdaptersMap, Dumper, Format, Loader, PyFormat, Transformer
+from anyq.adapt.typeinfo import TypeInfo
 from anyq.errors import DataError, ProgrammingError
 from anyq.postgres import adapters, types
-from anyq.typeinfo import TypeInfo
 from anyq.types.array import parse_array, register_array
 from anyq.types.json import Jsonb
 from anyq.types.numeric import Int4, Int8
-from tests.types.support import FORMATS, PYFORMATS, dump, load, transformer
+from tests.support.values import FORMATS, PYFORMATS, dump, load, transformer
 
 
 class Colour(enum.IntEnum):

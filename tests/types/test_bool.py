@@ -6,7 +6,7 @@ import pytest
 
 from anyq.adapt import PyFormat
 from anyq.postgres import types
-from tests.types.support import PYFORMATS, dump, there_and_back, transformer
+from tests.support.values import PYFORMATS, dump, there_and_back, transformer
 
 
 @pytest.mark.parametrize("format", PYFORMATS)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyq.adapt import AdaptersMap, Format, PyFormat, Transformer
+from anyq.adapt.typeinfo import builtin_types
 from anyq.errors import DataError
-from anyq.typeinfo import builtin_types
 from anyq.types import _datestyle
 from anyq.types.datetime import DateLoader, connection_timezone, register_default_adapters
 

@@ -15,7 +15,7 @@ from anyq.adapt import Format, PyFormat, Transformer
 from anyq.errors import DataError, ProgrammingError
 from anyq.postgres import types
 from anyq.types.json import Json, Jsonb, set_json_dumps, set_json_loads
-from tests.types.support import FORMATS, PYFORMATS, FakeConnection, dump, load, there_and_back, transformer
+from tests.support.values import FORMATS, PYFORMATS, FakeConnection, dump, load, there_and_back, transformer
 
 documents = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anyq.adapt import PyFormat
-from tests.types.support import PYFORMATS, dump, transformer
+from tests.support.values import PYFORMATS, dump, transformer
 
 
 @pytest.mark.parametrize("format", PYFORMATS)

@@ -16,7 +16,7 @@ from anyq.adapt import Format, PyFormat
 from anyq.errors import DataError
 from anyq.postgres import types
 from anyq.types.numeric import Float4, Float8, Int2, Int4, Int8, IntNumeric, Oid
-from tests.types.support import FORMATS, PYFORMATS, dump, load, there_and_back, transformer
+from tests.support.values import FORMATS, PYFORMATS, dump, load, there_and_back, transformer
 
 
 class Colour(enum.IntEnum):

@@ -8,8 +8,8 @@ from anyio.from_thread import BlockingPortal
 from typing_extensions import assert_type
 
 import anyq
+from anyq.adapt.typeinfo import TypeInfo
 from anyq.rows import DictRow, TupleRow, class_row, dict_row
-from anyq.typeinfo import TypeInfo
 
 
 class Point:

@@ -1,0 +1,166 @@
+"""The map that says which dumper serves a Python class, and which loader a PostgreSQL type.
+
+Knows the formats that a placeholder can ask for, and classes of dumpers and loaders. Must not know how one of
+them is made or run: that is `anyq.adapt`, where these names are public.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from .. import abc
+from ..abc import AdaptContext
+from ..errors import ProgrammingError
+from ..protocol.constants import Format
+from .typeinfo import TypesRegistry, builtin_types
+
+
+class PyFormat(str, Enum):
+    """How the query asks for a parameter to be sent: the letter of its placeholder."""
+
+    AUTO = "s"
+    TEXT = "t"
+    BINARY = "b"
+
+    # Enum's own is a Python function, and these are keys that are looked up for every parameter.
+    __hash__ = str.__hash__
+
+    @classmethod
+    def from_pq(cls, format: int) -> PyFormat:
+        """Return the placeholder format that asks for the wire format."""
+        return cls.BINARY if format == Format.BINARY else cls.TEXT
+
+    @classmethod
+    def as_pq(cls, format: PyFormat) -> Format:
+        """Return the wire format that the placeholder format asks for, text for AUTO."""
+        return Format.BINARY if format is cls.BINARY else Format.TEXT
+
+
+class AdaptersMap:
+    """Say which dumper serves a Python class, and which loader a PostgreSQL type.
+
+    A map starts as a copy of its template and shares the template's tables until either is written to. It is
+    a context itself, so that everything that registers something takes a map, a connection or a cursor alike.
+
+    :param template: the map to start from; what is registered there later is not seen here.
+    :param types: the types that are known by name; by default a copy of the template's.
+    """
+
+    def __init__(self, template: AdaptersMap | None = None, types: TypesRegistry | None = None):
+        if types is None:
+            types = TypesRegistry(template.types if template is not None else None)
+        self.types: TypesRegistry = types
+        self.version = 0
+        """Changes with every registration: what was looked up in the map before may be out of date."""
+        self._own_dumpers = self._own_loaders = template is None
+        if template is None:
+            self._dumpers: dict[PyFormat, dict[type | str, type[abc.Dumper]]] = {f: {} for f in PyFormat}
+            self._dumpers_by_oid: list[dict[int, type[abc.Dumper]]] = [{}, {}]
+            self._loaders: list[dict[int, type[abc.Loader]]] = [{}, {}]
+            self._result_formats: dict[int, Format] = {}
+        else:
+            template._own_dumpers = template._own_loaders = False
+            self._dumpers = template._dumpers
+            self._dumpers_by_oid = template._dumpers_by_oid
+            self._loaders = template._loaders
+            self._result_formats = template._result_formats
+
+    @property
+    def adapters(self) -> AdaptersMap:
+        """Return the map itself: it is a context."""
+        return self
+
+    @property
+    def connection(self) -> None:
+        """Return None: a map belongs to no connection."""
+        return None
+
+    def register_dumper(self, cls: type | str | None, dumper: type[abc.Dumper]) -> None:
+        """Make a dumper serve a class and its subclasses, for AUTO and for the dumper's own format.
+
+        Whichever dumper was registered last serves AUTO, so register the preferred one last.
+
+        :param cls: the class, or its full name (`package.module.Class`) so that it need not be imported, or
+            None for a dumper that is only found by its oid.
+        """
+        if cls is not None and not isinstance(cls, (type, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"a dumper serves a class or the name of one, not {cls!r}")
+        if not self._own_dumpers:
+            self._dumpers = {format: table.copy() for format, table in self._dumpers.items()}
+            self._dumpers_by_oid = [table.copy() for table in self._dumpers_by_oid]
+            self._own_dumpers = True
+        if cls is not None:
+            for format in (PyFormat.AUTO, PyFormat.from_pq(dumper.format)):
+                self._dumpers[format][cls] = dumper
+        if dumper.oid:
+            self._dumpers_by_oid[dumper.format][dumper.oid] = dumper
+        self.version += 1
+
+    def register_loader(self, oid: int | str, loader: type[abc.Loader]) -> None:
+        """Make a loader serve a type, in the loader's format.
+
+        Where the choice of the format is free, values are asked for in that of the loader registered last.
+
+        :param oid: the oid of the type, or its name if the registry `types` knows it (`int4`, `int4[]`).
+        :raises KeyError: `types` knows no type of this name.
+        """
+        if isinstance(oid, str):
+            oid = self.types.get_oid(oid)
+        if not isinstance(oid, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"a loader serves an oid or the name of a type, not {oid!r}")
+        if not self._own_loaders:
+            self._loaders = [table.copy() for table in self._loaders]
+            self._result_formats = self._result_formats.copy()
+            self._own_loaders = True
+        self._loaders[loader.format][oid] = loader
+        self._result_formats[oid] = loader.format
+        self.version += 1
+
+    def get_dumper(self, cls: type, format: PyFormat) -> type[abc.Dumper]:
+        """Return the dumper of a class or of the nearest base class that has one.
+
+        :raises ProgrammingError: there is none.
+        """
+        table = self._dumpers[format]
+        for base in cls.__mro__:
+            dumper = table.get(base) or table.get(f"{base.__module__}.{base.__qualname__}")
+            if dumper is not None:
+                return dumper
+        message = (
+            f"cannot adapt type '{cls.__name__}' using placeholder '%{format.value}' (format: {format.name}):"
+            " convert the value or register a dumper"
+        )
+        if issubclass(cls, dict):
+            message += "; to store a dict, wrap it in Json() or Jsonb()"
+        elif any(cls in other for other in self._dumpers.values()):
+            message += "; another format of placeholder works"
+        raise ProgrammingError(message)
+
+    def get_dumper_by_oid(self, oid: int, format: int) -> type[abc.Dumper]:
+        """Return the dumper that writes a PostgreSQL type.
+
+        :raises ProgrammingError: there is none.
+        """
+        dumper = self._dumpers_by_oid[format].get(oid)
+        if dumper is None:
+            info = self.types.get(oid)
+            name = f"type {info.name} (oid {oid})" if info is not None else f"the unknown type of oid {oid}"
+            raise ProgrammingError(f"there is no dumper for {name} in format {Format(format).name}: register one")
+        return dumper
+
+    def get_result_format(self, oid: int) -> Format:
+        """Return the format to ask for a type's values where the choice is free."""
+        return self._result_formats.get(oid, Format.TEXT)
+
+    def get_loader(self, oid: int, format: int) -> type[abc.Loader] | None:
+        """Return the loader of a type, None if it has none in this format."""
+        return self._loaders[format].get(oid)
+
+
+global_adapters = AdaptersMap(types=builtin_types)
+"""The map that every connection starts from; `anyq.postgres` fills it."""
+
+
+def adapters_of(context: AdaptContext | None) -> AdaptersMap:
+    """Return the map to register in: the context's, or the global one for None."""
+    return context.adapters if context is not None else global_adapters

@@ -1,0 +1,429 @@
+"""Notifications: who listens to which channel, and how each notification gets to every one of them.
+
+Knows channels, LISTEN and UNLISTEN, and what transactions do to them. It reads from the connection only through
+``Wire.attend``, so that there is no task behind it: a subscriber that waits reads for everyone. Must not know how a
+subscriber takes what it is given.
+
+Manual: "LISTEN", "NOTIFY", "Asynchronous Operations" (protocol-flow).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from enum import Enum
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import Error, OperationalError, ProgrammingError
+from ..protocol import frontend
+from ..protocol.request import Request
+from ..session.cancelling import was_victim
+from ..session.info import python_codec
+from ..session.wire import SMALL_CHUNK
+from ..sql import Identifier
+from .notifies import Generators
+from .subscription import NotificationStream, Notify, Overflow, Receiver, Subscription
+
+if TYPE_CHECKING:
+    # A connection has subscriptions, so it imports this module.
+    from ..connection import AsyncConnection
+
+logger = logging.getLogger("anyq")
+
+MAX_CHANNEL = 63
+"""Bytes of a channel's name (NAMEDATALEN - 1); the server would cut a longer one without an error."""
+
+MAX_PAYLOAD = 7999
+"""Bytes of a payload: it must be shorter than 8000 (manual, "NOTIFY")."""
+
+CATCH_UP_PATIENCE = 4
+"""Turns of the event loop without a notification taken after which a subscriber is not waited for."""
+
+
+class AsyncListen:
+    """A block that listens; made by :meth:`AsyncConnection.listen`."""
+
+    def __init__(
+        self, connection: AsyncConnection[Any], channels: Sequence[str], max_buffer_size: float, overflow: Overflow
+    ) -> None:
+        check_options(channels, max_buffer_size, overflow, *connection.notifications.encodings())
+        self._connection = connection
+        self._channels = channels
+        self._max_buffer_size = max_buffer_size
+        self._overflow: Overflow = overflow
+        self._subscription: Subscription[Notify] | None = None
+
+    async def __aenter__(self) -> NotificationStream[Notify]:
+        if self._subscription is not None:
+            raise ProgrammingError("a listen() block can be entered once; call listen() again")
+        self._connection.check_open()
+        hub = self._connection.notifications
+        wire = self._connection.wire
+        self._subscription = Subscription(
+            self._channels, self._max_buffer_size, self._overflow, wire.backend, hub.attend, wire.channel.wake
+        )
+        hub.add(self._subscription)
+        try:
+            await hub.listen(self._subscription.channels)
+        except BaseException:
+            await self._leave(wait=False)
+            raise
+        return self._subscription.stream
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self._leave(wait=exc_val is None)
+
+    async def _leave(self, *, wait: bool) -> None:
+        assert self._subscription is not None
+        self._subscription.leave()
+        await self._connection.notifications.leave(self._subscription, wait=wait)
+
+
+class Disconnection(Receiver):
+    """One who waits for the end of the connection, which is an interruption to everyone else."""
+
+    __slots__ = ()
+
+    def is_satisfied(self) -> bool:
+        return False
+
+
+class Sink(Protocol):
+    """What takes the notifications of channels: a subscription."""
+
+    channels: Sequence[str]
+
+    @property
+    def surplus(self) -> int: ...
+
+    def put(self, event: Notify, /) -> bool: ...
+
+    def end(self, error: Callable[[], Exception] | None, /) -> None: ...
+
+
+class _Listening(Enum):
+    NOT_YET = "LISTEN has not been run, or its reply has not come"
+    TENTATIVE = "LISTEN was run in a transaction, and is undone if that is rolled back"
+    CERTAIN = "nothing but UNLISTEN ends it"
+
+
+class _Channel:
+    """A channel that somebody subscribes to."""
+
+    __slots__ = ("listening", "sinks")
+
+    def __init__(self) -> None:
+        self.sinks: list[Sink] = []
+        self.listening = _Listening.NOT_YET
+
+
+class _ChannelRequest(Request):
+    """LISTEN and UNLISTEN; keeps the account of channels whoever reads the reply."""
+
+    __slots__ = ("_hub", "in_transaction", "listens", "settles", "unlistens")
+
+    def __init__(
+        self, hub: NotificationHub, listens: dict[str, _Channel], unlistens: list[str], *, settles: bool
+    ) -> None:
+        super().__init__(extended=False)
+        # They take no time, so there is nothing to gain by cancelling them.
+        self.cancellable = False
+        self._hub = hub
+        self.listens = listens
+        self.unlistens = unlistens
+        self.settles = settles
+        """Whether it is on behalf of subscribers that do not wait for it, so that they are to be told of an error."""
+        self.in_transaction = False
+
+    def finish(self) -> None:
+        super().finish()
+        self._hub.answered(self)
+
+    def fresh_error(self) -> Error:
+        """Return a new error like the server's: tasks must not share one and its traceback."""
+        assert self.error is not None
+        return type(self.error)(*self.error.args, fields=self.error.diag.fields)
+
+
+class NotificationHub:
+    """All that listens on one connection.
+
+    LISTEN and UNLISTEN are part of the transaction that they are run in. So a channel that was listened to in one is
+    listened to once more when it has ended, whichever way: there is no telling whether it was rolled back, to a
+    savepoint or as a whole, and it costs one round trip. And a channel that nobody subscribes to any more is *stale*
+    until no transaction is open, when UNLISTEN is run. Both is settled by whoever comes by: the task that ends the
+    transaction, one that executes a statement, or one that waits for notifications.
+    """
+
+    def __init__(self, connection: AsyncConnection[Any]) -> None:
+        self._connection = connection
+        self._channels: dict[str, _Channel] = {}
+        self._stale: set[str] = set()
+        self.generators = Generators()
+        self.handlers: list[Callable[[Notify], None]] = []
+        self.unsettled = False
+        """Whether there is something to do when no transaction is open."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the connection is closed."""
+        return self._connection.closed
+
+    # -- delivering
+
+    def deliver(self, notify: Notify) -> None:
+        """Give a notification to everyone who should have it."""
+        channel = self._channels.get(notify.channel)
+        if channel is not None:
+            for sink in channel.sinks:
+                if sink.put(notify):
+                    self._connection.wire.brake = self._let_catch_up
+        if self.handlers:
+            for handler in tuple(self.handlers):
+                try:
+                    handler(notify)
+                except Exception:
+                    logger.exception("a notify handler failed: %r", handler)
+        elif channel is None and notify.channel not in self._stale:
+            # Only what nobody else takes is kept for a later notifies(), and nothing of what was left just now.
+            self.generators.keep(notify)
+        if self.generators.running:
+            self.generators.put(notify)
+
+    async def _let_catch_up(self) -> None:
+        """Give subscribers that are taking the time to take their surplus before more is read.
+
+        One that has taken nothing for some turns of the event loop does something else, and is not waited for: it must
+        not hold up the others, nor the reply that the task that reads is waiting for.
+        """
+        wire = self._connection.wire
+        idle = 0
+        surplus = self._surplus()
+        while surplus and idle < CATCH_UP_PATIENCE and not wire.closed:
+            await wire.backend.checkpoint()
+            before, surplus = surplus, self._surplus()
+            idle = 0 if surplus < before else idle + 1
+        wire.brake = None
+
+    def _surplus(self) -> int:
+        sinks = {id(sink): sink for channel in self._channels.values() for sink in channel.sinks}
+        return sum(max(0, sink.surplus) for sink in sinks.values())
+
+    def end(self) -> None:
+        """Tell everyone that the connection is closed."""
+        session = self._connection.wire.session
+        for channel in self._channels.values():
+            for sink in channel.sinks:
+                sink.end(session.lost_error)
+        self.unsettled = False
+
+    async def attend(self, receiver: Receiver) -> None:
+        """Wait until a receiver has what it waits for or the connection is closed; settle channels meanwhile."""
+        wire = self._connection.wire
+        receiver.is_interrupted = self._is_interrupted
+        while True:
+            if self._is_due():
+                await self.settle()
+            await wire.attend(receiver)
+            if receiver.is_satisfied() or wire.closed:
+                return
+
+    def _is_interrupted(self) -> bool:
+        return self.over or self._is_due()
+
+    # -- subscriptions
+
+    def add(self, sink: Sink) -> None:
+        """Deliver to a subscription from now on; the server is to be told by :meth:`listen`."""
+        self._connection.wire.chunk = SMALL_CHUNK
+        for name in sink.channels:
+            self._channels.setdefault(name, _Channel()).sinks.append(sink)
+
+    async def listen(self, names: Sequence[str]) -> None:
+        """Have the server send the notifications of these channels, in the transaction that is open if one is."""
+        conn = self._connection
+        while True:
+            await conn.wire.turn()
+            self._stale.difference_update(names)
+            listens = {
+                name: channel
+                for name, channel in self._channels.items()
+                if name in names and channel.listening is not _Listening.CERTAIN
+            }
+            if not listens:
+                await conn.wire.backend.checkpoint()
+                return
+            request = _ChannelRequest(self, listens, [], settles=False)
+            request.in_transaction = conn.wire.session.expects_transaction()
+            await conn.wire.run(request, self._message(request))
+            if request.error is None:
+                return
+            if not was_victim(request):
+                raise request.error
+
+    async def leave(self, sink: Sink, *, wait: bool) -> None:
+        """Deliver to a subscription no longer, and leave the channels that it was the last one of.
+
+        :param wait: False on the way out of an error or a cancellation: then it waits no longer than a cancelled
+            statement would, within the grace time.
+        """
+        for name in sink.channels:
+            sinks = self._channels[name].sinks
+            sinks.remove(sink)
+            if not sinks:
+                del self._channels[name]
+                self._stale.add(name)
+                self.unsettled = True
+        wire = self._connection.wire
+        try:
+            if wait:
+                if self._is_due():
+                    await self.settle()
+                else:
+                    await wire.backend.checkpoint()
+        finally:
+            # Where others are sending piece by piece, it is left to who comes by after that.
+            if self._is_due() and not wire.sending:
+                request = self._settlement()
+                await wire.carry_out(request, self._message(request), wait=False)
+
+    def _is_due(self) -> bool:
+        wire = self._connection.wire
+        return self.unsettled and not wire.closed and not wire.session.expects_transaction()
+
+    async def settle(self) -> None:
+        """Make the server listen to what is subscribed to and nothing else, if no transaction is open.
+
+        Raises no error: a subscription that the server does not listen for any more is told.
+        """
+        wire = self._connection.wire
+        # A closed connection is the end of it, and everybody has been told.
+        with suppress(OperationalError):
+            while self._is_due():
+                await wire.turn()
+                if self._is_due():
+                    request = self._settlement()
+                    await wire.run(request, self._message(request))
+
+    def _settlement(self) -> _ChannelRequest:
+        tentative = {n: c for n, c in self._channels.items() if c.listening is _Listening.TENTATIVE}
+        for channel in tentative.values():
+            channel.listening = _Listening.NOT_YET
+        stale = sorted(self._stale)
+        self._stale.clear()
+        self.unsettled = False
+        return _ChannelRequest(self, tentative, stale, settles=True)
+
+    def _message(self, request: _ChannelRequest) -> bytearray:
+        statements = [
+            command + Identifier(name).as_bytes(self._connection)
+            for command, names in ((b"LISTEN ", request.listens), (b"UNLISTEN ", request.unlistens))
+            for name in names
+        ]
+        data = bytearray()
+        frontend.query(data, b";".join(statements))
+        return data
+
+    def answered(self, request: _ChannelRequest) -> None:
+        """Take note of the server's answer to LISTEN and UNLISTEN."""
+        if request.error is None:
+            in_transaction = request.in_transaction or self._connection.wire.session.expects_transaction()
+            for channel in request.listens.values():
+                if not in_transaction:
+                    channel.listening = _Listening.CERTAIN
+                elif channel.listening is not _Listening.CERTAIN:
+                    channel.listening = _Listening.TENTATIVE
+                    self.unsettled = True
+        elif request.settles and not self._connection.closed:
+            victim = was_victim(request)
+            for name, channel in request.listens.items():
+                if self._channels.get(name) is not channel:
+                    continue
+                if victim:
+                    channel.listening = _Listening.TENTATIVE
+                else:
+                    for sink in channel.sinks:
+                        sink.end(request.fresh_error)
+            self._stale.update(name for name in request.unlistens if name not in self._channels)
+            self.unsettled = self.unsettled or victim
+
+    # -- what can be sent
+
+    def encodings(self) -> tuple[str, str]:
+        """Return the Python codecs of the client's and of the server's encoding; limits count in the latter."""
+        server = self._connection.wire.session.parameters.get("server_encoding", "UTF8")
+        return self._connection.encoding, python_codec(server)
+
+
+def check_channel(channel: str, client: str, server: str) -> None:
+    """Check the name of a channel.
+
+    :param client: Python codec of the client encoding.
+    :param server: that of the server encoding, in which the name's length counts.
+    :raises ProgrammingError: it is no name that a channel can have.
+    """
+    if not isinstance(channel, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"the name of a channel is a str, not {type(channel).__name__}")
+    if not channel:
+        raise ProgrammingError("the name of a channel cannot be empty")
+    if "\0" in channel:
+        raise ProgrammingError("the name of a channel cannot contain NUL characters")
+    size = _size("the name of a channel", channel, client, server)
+    if size > MAX_CHANNEL:
+        raise ProgrammingError(
+            f"the name of a channel has {MAX_CHANNEL} bytes at most, and {channel!r} has {size}: the server would "
+            "cut it"
+        )
+
+
+def check_payload(payload: str, client: str, server: str) -> None:
+    """Check that a payload can be sent; parameters as for :func:`check_channel`.
+
+    :raises ProgrammingError: it is too long, or has characters that no text has.
+    """
+    if not isinstance(payload, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"the payload of a notification is a str, not {type(payload).__name__}; json.dumps() makes one")
+    if "\0" in payload:
+        raise ProgrammingError("the payload of a notification cannot contain NUL characters")
+    size = _size("the payload of a notification", payload, client, server)
+    if size > MAX_PAYLOAD:
+        raise ProgrammingError(
+            f"the payload of a notification has {MAX_PAYLOAD} bytes at most, and this one has {size}: store the data "
+            "in a table and send its key"
+        )
+
+
+def _size(what: str, text: str, client: str, server: str) -> int:
+    """Return how many bytes a text has on the server."""
+    try:
+        size = len(text.encode(client))
+    except UnicodeEncodeError as error:
+        raise ProgrammingError(f"{what} cannot be sent in the client encoding: {error}") from error
+    try:
+        return len(text.encode(server))
+    except UnicodeEncodeError:
+        # The server has no encoding of its own (SQL_ASCII), or will refuse it.
+        return size
+
+
+def check_options(channels: Sequence[str], max_buffer_size: float, overflow: str, client: str, server: str) -> None:
+    """Check what a subscription is asked for.
+
+    :raises ProgrammingError: a name that no channel can have.
+    """
+    if overflow not in ("error", "drop_oldest", "drop_newest"):
+        raise ValueError(f"overflow must be 'error', 'drop_oldest' or 'drop_newest', not {overflow!r}")
+    if not (isinstance(max_buffer_size, int) or max_buffer_size == math.inf) or max_buffer_size < 1:
+        raise ValueError(f"max_buffer_size must be a positive int or math.inf, not {max_buffer_size!r}")
+    if not channels:
+        raise TypeError("the name of at least one channel is needed")
+    for channel in channels:
+        check_channel(channel, client, server)

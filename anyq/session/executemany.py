@@ -1,0 +1,227 @@
+"""executemany: one statement, many sets of parameters, pipelined in batches within one request.
+
+Knows how a request is sent piece by piece. Must not know sockets, or how a row is made.
+
+The sets are sent as Bind and Execute messages without a Sync in between, so that all of them are one implicit
+transaction in autocommit mode. Each batch ends with a Flush; the next one is sent while the server works on it, and
+no further: what is under way is bounded, whatever the number of sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from .._accel import bind, bind_sets
+from ..abc import Params, Query
+from ..protocol import frontend
+from ..protocol.request import Result
+from ..statements.composer import StatementRequest, add_begin, affected_rows, messages
+from ..statements.placeholders import QueryPlan
+
+if TYPE_CHECKING:
+    # This is a method of the cursor that has a module of its own.
+    from ..cursor import AsyncCursor
+
+BATCH_BYTES = 64 * 1024
+BATCH_SETS = 1000
+"""A batch ends when it has so many bytes or so many sets of parameters, whichever comes first."""
+
+
+class _ManyRequest(StatementRequest):
+    """Counts rows and, if they are wanted, keeps results; ready when a batch is complete."""
+
+    def __init__(self, cursor: AsyncCursor[Any], keep: bool) -> None:
+        conn = cursor.connection
+        tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]
+        super().__init__(conn.executor, tx if keep else None)
+        self.keep = keep
+        self.counting = not keep
+        if not keep:
+            # Nothing is described, and a statement that returns rows is welcome: they are passed over.
+            self.known = ((), None)
+        self.rowcount = 0
+        self.tag: str | None = None
+        """The command tag of the last result."""
+        self._affected = 0
+        self.completed = 0
+        self.wanted = 0
+        """How many sets must be complete before the next batch may be sent."""
+
+    def add(self, result: Result) -> None:
+        before = self.completed
+        self.count(result.tag, 1)
+        if self.keep and self.completed > before:
+            self.results.append(result)
+
+    def count(self, tag: str | None, count: int) -> None:
+        if self.begins and not self._begun:
+            self._begun = True
+            count -= 1
+            if not count:
+                return
+        self.completed += count
+        if tag != self.tag:
+            self.tag = tag
+            self._affected = affected_rows(tag, 0)
+        self.rowcount += self._affected * count
+
+    def last(self) -> Result | None:
+        """Return the last result, None if there was none."""
+        if not self.completed:
+            return None
+        # Of its tag only, so that rows that nobody asked for cannot be fetched.
+        result = Result()
+        result.tag = self.tag
+        return result
+
+    def ready(self) -> bool:
+        return self.done or self.wanted > 0 and (self.error is not None or self.wanted <= self.completed)
+
+
+async def executemany(cursor: AsyncCursor[Any], query: Query, params_seq: Iterable[Params], returning: bool) -> None:
+    """Do what :meth:`AsyncCursor.executemany` says."""
+    await ManyExecutions(cursor, query, returning).feed(params_seq, last=True)
+
+
+class ManyExecutions:
+    """One executemany() under way. The sets of parameters may come in several portions.
+
+    Between two portions the connection is in use: other statements wait.
+    """
+
+    def __init__(self, cursor: AsyncCursor[Any], query: Query, returning: bool) -> None:
+        self._cursor = cursor
+        self._request = _ManyRequest(cursor, returning)
+        self._sets = _Sets(cursor, query, self._request)
+        self._opened = False
+
+    async def feed(self, params_seq: Iterable[Params], *, last: bool) -> bool:
+        """Execute for the sets of one portion; return whether another one is wanted.
+
+        :param last: whether this one is the last.
+        """
+        wire = self._cursor.connection.wire
+        self._sets.refill(iter(params_seq))
+        try:
+            # The first batch is made before anything is sent: what is wrong with it stays between the caller and us.
+            batch, more = self._sets.batch()
+            if not self._opened:
+                if not batch:
+                    await wire.backend.checkpoint()
+                    if last:
+                        self._cursor._end_of_many((), 0, None)  # pyright: ignore[reportPrivateUsage]
+                    return not last
+                await self._open()
+            return await self._send(batch, more, last)
+        except BaseException:
+            await self.abandon()
+            raise
+
+    async def abandon(self) -> None:
+        """Undo what was sent, unless it has come to its end; shielded, within the grace time."""
+        if self._opened:
+            await self._cursor.connection.wire.abandon(self._request)
+
+    async def _open(self) -> None:
+        conn = self._cursor.connection
+        await conn.turn()
+        await conn.wire.open(self._request)
+        self._opened = True
+        begin = conn.due_begin()
+        if begin is not None:
+            head = bytearray()
+            add_begin(self._request, head, begin)
+            conn.wire.send(head)
+
+    async def _send(self, batch: bytearray, more: bool, last: bool) -> bool:
+        """Send a batch and those that follow it; return whether another portion is wanted."""
+        wire = self._cursor.connection.wire
+        request = self._request
+        while more or not last:
+            if not batch:
+                return True
+            wire.send(batch + _FLUSH)
+            request.wanted = self._sets.previous
+            await wire.backend.checkpoint()
+            if request.wanted:
+                await wire.wait(request)
+            if request.error is not None or request.done:
+                batch.clear()
+                break
+            if not more:
+                return True
+            batch, more = self._sets.batch()
+        # With the Sync it all takes effect.
+        await wire.backend.checkpoint_if_cancelled()
+        request.wanted = 0
+        wire.close_request(request, batch + _SYNC)
+        await wire.backend.checkpoint()
+        await wire.wait(request)
+        if request.error is not None or request.failure is not None:
+            self._cursor._raise(request, None)  # pyright: ignore[reportPrivateUsage]
+        self._cursor._end_of_many(  # pyright: ignore[reportPrivateUsage]
+            request.results, request.rowcount, None if request.keep else request.last()
+        )
+        return False
+
+
+_FLUSH = messages(frontend.flush)
+_SYNC = messages(frontend.sync)
+_EXECUTE = messages(lambda out: frontend.execute(out, b""))
+_DESCRIBE_EXECUTE = messages(lambda out: frontend.describe(out, b"P", b"")) + _EXECUTE
+
+
+class _Sets:
+    """Turns sets of parameters into messages, a batch at a time."""
+
+    def __init__(self, cursor: AsyncCursor[Any], query: Query, request: _ManyRequest) -> None:
+        self._cursor = cursor
+        # A LiteralString is narrowed to str by an assignment; what was checked at the call stays what it is.
+        self._query: Any = query
+        self._sets: Iterator[Any] = iter(())
+        self._request = request
+        self._tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]
+        self._plan: QueryPlan | None = None
+        self._sql: bytes | None = None  # the statement that was parsed last, and the types of its parameters
+        self._oids: tuple[int, ...] = ()
+        self._count = 0
+        self._last = 0
+        self.previous = 0
+        """How many sets had been sent before the batch that was made last."""
+
+    def refill(self, params_seq: Iterator[Any]) -> None:
+        """Take the next sets from here."""
+        self._sets = params_seq
+
+    def batch(self) -> tuple[bytearray, bool]:
+        """Return the messages of the next sets, and whether there may be more."""
+        data = bytearray()
+        self.previous = self._last
+        self._last = self._count
+        self._plan = self._cursor._plan(self._query, self._tx)  # pyright: ignore[reportPrivateUsage]
+        count = bind_sets(data, self._sets, BATCH_SETS, BATCH_BYTES, self._add)
+        self._count += count
+        return data, count == BATCH_SETS or len(data) >= BATCH_BYTES
+
+    def _add(self, data: bytearray, params: Any) -> tuple[Any, ...] | None:
+        """Append the messages of one set; for what it returns see :func:`bind_sets`."""
+        tx = self._tx
+        plan = self._plan
+        if plan is None:
+            sql, values, oids, formats, *_ = self._cursor._bind(  # pyright: ignore[reportPrivateUsage]
+                self._query, params, tx
+            )
+        else:
+            sql = plan.sql
+            values, oids, formats = tx.dump_sequence(plan.bind_params(params), plan.formats)
+        if sql != self._sql or oids != self._oids:
+            # Other types are another statement; the description must be that of this one.
+            frontend.parse(data, b"", sql, oids)
+            bind(data, b"", b"", formats, values, (), _DESCRIBE_EXECUTE if self._request.keep else _EXECUTE)
+            self._sql, self._oids = sql, oids
+        else:
+            bind(data, b"", b"", formats, values, (), _EXECUTE)
+        if plan is None or plan.names is not None:
+            return None
+        return tx, plan.formats, oids, formats, b"", (), _EXECUTE

@@ -1,0 +1,206 @@
+"""ConnectionInfo: what is known about a connection without asking the server.
+
+Knows the session's state and the options it was made with. Must not change either, and shows no password but in
+``password``.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import TYPE_CHECKING, Any
+
+from ..conninfo import ConnectOptions, HostSpec, make_conninfo
+from ..protocol.constants import TransactionStatus
+
+if TYPE_CHECKING:
+    # The information is about a connection, which hands it out.
+    from ..connection import AsyncConnection
+
+#: PostgreSQL's names of client encodings whose Python codec has another one (manual, "Character Set Support").
+_CODECS = {
+    "EUCJIS2004": "euc_jis_2004",
+    "EUCCN": "gb2312",
+    "EUCJP": "euc_jp",
+    "EUCKR": "euc_kr",
+    "ISO88595": "iso8859-5",
+    "ISO88596": "iso8859-6",
+    "ISO88597": "iso8859-7",
+    "ISO88598": "iso8859-8",
+    "KOI8R": "koi8-r",
+    "KOI8U": "koi8-u",
+    "LATIN1": "iso8859-1",
+    "LATIN2": "iso8859-2",
+    "LATIN3": "iso8859-3",
+    "LATIN4": "iso8859-4",
+    "LATIN5": "iso8859-9",
+    "LATIN6": "iso8859-10",
+    "LATIN7": "iso8859-13",
+    "LATIN8": "iso8859-14",
+    "LATIN9": "iso8859-15",
+    "LATIN10": "iso8859-16",
+    "SHIFTJIS2004": "shift_jis_2004",
+    "SJIS": "shift_jis",
+    "SQLASCII": "ascii",
+    "UHC": "cp949",
+    "UNICODE": "utf-8",
+    "UTF8": "utf-8",
+    "WIN": "cp1251",
+    "WIN866": "cp866",
+    "WIN874": "cp874",
+    "WIN1250": "cp1250",
+    "WIN1251": "cp1251",
+    "WIN1252": "cp1252",
+    "WIN1253": "cp1253",
+    "WIN1254": "cp1254",
+    "WIN1255": "cp1255",
+    "WIN1256": "cp1256",
+    "WIN1257": "cp1257",
+    "WIN1258": "cp1258",
+}
+
+
+def python_codec(client_encoding: str) -> str:
+    """Return the Python codec of a client encoding; utf-8 for one that is not known."""
+    name = "".join(c for c in client_encoding.upper() if c.isalnum())
+    try:
+        return codecs.lookup(_CODECS.get(name, client_encoding)).name
+    except LookupError:
+        return "utf-8"
+
+
+class ConnectionInfo:
+    """What is known about a connection; ``conn.info``. Nothing in it waits for the server."""
+
+    def __init__(self, connection: AsyncConnection[Any], options: ConnectOptions, host: HostSpec) -> None:
+        self._conn = connection
+        self._options = options
+        self._host = host
+
+    @property
+    def host(self) -> str:
+        """The server's host name, address, or directory of its Unix socket."""
+        return self._host.host
+
+    @property
+    def hostaddr(self) -> str:
+        """The server's IP address; empty on a Unix socket."""
+        peer = self._conn.peer_address
+        return "" if peer is None else peer
+
+    @property
+    def port(self) -> int:
+        """The server's port."""
+        return self._host.port
+
+    @property
+    def dbname(self) -> str:
+        """The name of the database."""
+        return self._options.dbname
+
+    @property
+    def user(self) -> str:
+        """The user's name."""
+        return self._options.user
+
+    @property
+    def password(self) -> str:
+        """The password that was given; empty if none was, or a function that gives it."""
+        return self._options.password or ""
+
+    @property
+    def options(self) -> str:
+        """The command-line options sent with the connection request."""
+        return self._options.options or ""
+
+    @property
+    def dsn(self) -> str:
+        """A connection string for the same database, without the password."""
+        return make_conninfo("", **self.get_parameters())
+
+    def get_parameters(self) -> dict[str, str]:
+        """Return the connection's parameters as keywords, without the password."""
+        parameters = {"user": self.user, "dbname": self.dbname, "host": self.host, "port": str(self.port)}
+        if self._host.hostaddr:
+            parameters["hostaddr"] = self._host.hostaddr
+        if self.options:
+            parameters["options"] = self.options
+        if self._options.application_name:
+            parameters["application_name"] = self._options.application_name
+        return {**parameters, **self._options.tls.keywords()}
+
+    @property
+    def transaction_status(self) -> TransactionStatus:
+        """IDLE, INTRANS, INERROR; ACTIVE while a statement is under way; UNKNOWN on a closed connection."""
+        wire = self._conn.wire
+        if wire.closed:
+            return TransactionStatus.UNKNOWN
+        if wire.session.pending:
+            return TransactionStatus.ACTIVE
+        return wire.session.transaction_status
+
+    @property
+    def server_version(self) -> int:
+        """The server's version as a number: 180004 for 18.4, 90603 for 9.6.3; 0 if it is not known."""
+        text = (self.parameter_status("server_version") or "0").split(" ", 1)[0]
+        digits = ["".join(c for c in part if c.isdigit()) or "0" for part in text.split(".")]
+        numbers = [int(part) for part in [*digits, "0", "0"]]
+        if numbers[0] >= 10:
+            return numbers[0] * 10000 + numbers[1]
+        return numbers[0] * 10000 + numbers[1] * 100 + numbers[2]
+
+    @property
+    def backend_pid(self) -> int:
+        """The process id of the server process of this connection."""
+        return self._conn.wire.session.backend_pid
+
+    @property
+    def protocol_version(self) -> int:
+        """The protocol's version in two digits each: 30000 for 3.0, 30002 for 3.2."""
+        version = self._conn.wire.session.protocol_version
+        return (version >> 16) * 10000 + (version & 0xFFFF)
+
+    @property
+    def full_protocol_version(self) -> int:
+        """The same as :attr:`protocol_version`."""
+        return self.protocol_version
+
+    @property
+    def ssl_in_use(self) -> bool:
+        """Whether the connection uses TLS; of a stream of the caller's nothing is known, which counts as no."""
+        return self._conn.wire.channel.tls is not None
+
+    @property
+    def ssl_attribute_names(self) -> list[str]:
+        """The names that :meth:`ssl_attribute` knows of this connection; empty without TLS."""
+        tls = self._conn.wire.channel.tls
+        return [] if tls is None else [*tls.attributes]
+
+    def ssl_attribute(self, name: str) -> str | None:
+        """Return a fact about the TLS in use, by libpq's names (manual, PQsslAttribute); None without TLS.
+
+        ``library`` is "OpenSSL", ``protocol`` such as "TLSv1.3", ``cipher`` OpenSSL's name, ``key_bits`` a number,
+        ``compression`` "on" or "off", ``alpn`` the protocol agreed on, "postgresql" or nothing.
+        """
+        tls = self._conn.wire.channel.tls
+        return None if tls is None else tls.attributes.get(name)
+
+    @property
+    def encoding(self) -> str:
+        """The Python codec of the client encoding."""
+        return self._conn.encoding
+
+    @property
+    def timezone(self) -> Any:
+        """The session's time zone as a ``tzinfo``; what timestamptz values are loaded with."""
+        from ..types.datetime import connection_timezone
+
+        return connection_timezone(self._conn)
+
+    @property
+    def error_message(self) -> str:
+        """Why the connection is closed; empty while it is not."""
+        return self._conn.wire.session.epitaph() if self._conn.closed else ""
+
+    def parameter_status(self, name: str) -> str | None:
+        """Return the server's value of a parameter that it reports, such as ``TimeZone``; None if it does not."""
+        return self._conn.wire.session.parameters.get(name)

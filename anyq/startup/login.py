@@ -1,0 +1,229 @@
+"""The start-up of a session on an open stream: who we are, and whatever the server asks to believe it.
+
+Knows the order of authentication messages, which answers there are and which of them may be given, and where the
+password comes from. Must not know how the stream was opened.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+import anyio
+import anyio.to_thread
+
+from ..backends import Waiter
+from ..conninfo import ConnectOptions, HostSpec
+from ..errors import InterfaceError, NotSupportedError, OperationalError, RemoteProtocolError
+from ..protocol import auth, backend, frontend
+from ..protocol.constants import show_version
+from ..protocol.session import ProtocolSession
+from ..protocol.state import Phase
+from ..session.wire import Wire
+from .channel_binding import ChannelBinding
+
+_METHODS: dict[type[backend.Authentication], tuple[str, str]] = {
+    # What begins an exchange: its method as require_auth names it (it has no names for some), and for people.
+    backend.AuthenticationCleartextPassword: ("password", "a password in clear"),
+    backend.AuthenticationMD5Password: ("md5", "a password hashed by MD5"),
+    backend.AuthenticationGSS: ("gss", "GSSAPI"),
+    backend.AuthenticationSSPI: ("sspi", "SSPI"),
+    backend.AuthenticationKerberosV5: ("", "Kerberos V5"),
+    backend.AuthenticationSCMCredential: ("", "SCM credentials"),
+}
+
+_SUPPORTED = frozenset({"none", "password", "md5", "scram-sha-256"})
+
+
+def check_policy(options: ConnectOptions) -> None:
+    """Look at `require_auth` before there is a connection.
+
+    :raises ProgrammingError: it names what is no method, or the same twice, or mixes the two forms.
+    :raises NotSupportedError: it allows only methods that anyq does not support.
+    """
+    allowed = auth.parse_require_auth(options.require_auth)
+    if not allowed & _SUPPORTED:
+        raise NotSupportedError(
+            f"require_auth={options.require_auth!r} allows no method that anyq supports: they are "
+            f"{', '.join(sorted(_SUPPORTED))}"
+        )
+
+
+async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec, version: int) -> None:
+    """Bring a new session to the point where it takes requests.
+
+    :param version: the version of the protocol to ask for; the server may choose an older one.
+    :raises OperationalError: the server refuses, wants what we do not have, or what `require_auth` forbids.
+    :raises RemoteProtocolError: the server breaks the protocol, or cannot prove that it knows the password.
+
+    What `options.password_source` raises is passed on. A cancellation leaves a session that has to be closed; a
+    worker thread that hashes the password, or gets it, goes on and its result is dropped.
+
+    Manual: "Start-up" (protocol-flow), "SASL Authentication".
+    """
+    session = wire.session
+    password = _Password(options, host)
+    policy = _Policy(options)
+    session.start(options.startup_parameters(), version)
+    scram: auth.ScramClient | None = None
+    binding = ChannelBinding(wire.channel, options.tls.channel_binding, options.tls.certmode)
+    while True:
+        message = await next_authentication(wire)
+        if session.protocol_version < options.min_protocol_version:
+            raise OperationalError(
+                f"the server speaks version {show_version(session.protocol_version)} of the protocol, which is less "
+                "than min_protocol_version"
+            )
+        if message is not None:
+            binding.check(message)
+        match message:
+            case None:
+                return
+            case backend.AuthenticationOk():
+                if scram is not None and not scram.verified:
+                    raise RemoteProtocolError("the server let us in without proving that it knows the password")
+                policy.check_end()
+                binding.check_in(scram)
+                # From here on the server only reports, until it is ready.
+            case backend.AuthenticationCleartextPassword():
+                policy.check(*_METHODS[type(message)])
+                frontend.password(session.outgoing, auth.password_bytes(await password.get()))
+            case backend.AuthenticationMD5Password():
+                policy.check(*_METHODS[type(message)])
+                answer = auth.md5_password(options.user, await password.get(), message.salt)
+                frontend.password(session.outgoing, answer)
+            case backend.AuthenticationSASL():
+                if scram is not None:
+                    raise RemoteProtocolError("the server began SASL authentication a second time")
+                policy.check_sasl(message.mechanisms)
+                mechanism, data = binding.choose(message.mechanisms)
+                keys = None if options.scram_keys is None else auth.ScramKeys(*options.scram_keys)
+                scram = auth.ScramClient(await password.get() if keys is None else "", mechanism, data, keys=keys)
+                frontend.sasl_initial_response(session.outgoing, mechanism, scram.first_message())
+            case backend.AuthenticationSASLContinue() if scram is not None and scram.expected == "first":
+                frontend.sasl_response(session.outgoing, await _answer(scram, password, message.data))
+            case backend.AuthenticationSASLFinal() if scram is not None and scram.expected == "final":
+                scram.verify_final(message.data)
+            case _:
+                if type(message) not in _METHODS:
+                    raise RemoteProtocolError(f"the server sent {type(message).__name__} out of turn")
+                method, name = _METHODS[type(message)]
+                policy.check(method, name)
+                raise NotSupportedError(f"the server asks for authentication by {name}, which anyq does not support")
+
+
+async def next_authentication(wire: Wire) -> backend.Authentication | None:
+    """Send what there is to say, and read until the server asks for something; None when the session is ready.
+
+    :raises OperationalError: the server refused, or went away.
+    """
+    session = wire.session
+    wire.flush()
+    await wire.backend.checkpoint()
+    await wire.attend(_Asked(session))
+    if session.authentications:
+        return session.authentications.popleft()
+    if session.phase is Phase.FAILED or session.last_words is not None:
+        wire.abort("the server refused the connection")
+        raise session.lost()
+    return None
+
+
+class _Asked:
+    """Waits until the server wants something in the start-up or has come to its end."""
+
+    waiter: Waiter | None = None
+
+    def __init__(self, session: ProtocolSession) -> None:
+        self._session = session
+
+    def ready(self) -> bool:
+        session = self._session
+        return session.phase >= Phase.IDLE or bool(session.authentications) or session.last_words is not None
+
+
+class _Policy:
+    """What the server may ask for, by `require_auth` and by what it has asked for before."""
+
+    def __init__(self, options: ConnectOptions) -> None:
+        self._text = options.require_auth
+        self._allowed = auth.parse_require_auth(options.require_auth)
+        self._asked = ""  # what it has asked for, for people
+
+    def check(self, method: str, name: str) -> None:
+        """Raise unless a method may be used; to be called before anything is sent, or the password looked for."""
+        if self._asked and self._asked != name:
+            raise RemoteProtocolError(f"the server asks for {name} after it has asked for {self._asked}")
+        self._asked = name
+        # Methods without a name are allowed only where everything is.
+        if method not in self._allowed and (method or self._text):
+            self._refuse(f"it asks for authentication by {name}")
+
+    def check_sasl(self, mechanisms: Sequence[str]) -> None:
+        """Do the same for one of the SASL mechanisms that the server offers."""
+        if not {auth.SCRAM_SHA_256, auth.SCRAM_SHA_256_PLUS}.isdisjoint(mechanisms):
+            self.check("scram-sha-256", auth.SCRAM_SHA_256)
+        else:
+            self.check("oauth" if "OAUTHBEARER" in mechanisms else "", ", ".join(mechanisms))
+
+    def check_end(self) -> None:
+        """Raise if the server lets us in without having asked, and may not."""
+        if not self._asked and "none" not in self._allowed:
+            self._refuse("it asks for no authentication")
+
+    def _refuse(self, why: str) -> None:
+        raise OperationalError(f"the server does not comply with require_auth={self._text!r}: {why}")
+
+
+class _Password:
+    """The password, from the options or from the function that gives it; asked for once."""
+
+    def __init__(self, options: ConnectOptions, host: HostSpec) -> None:
+        self._options = options
+        self._host = host
+        self._given = options.password
+        self._asked = options.password_source is None
+
+    async def get(self) -> str:
+        """Return the password.
+
+        :raises OperationalError: there is none.
+        """
+        if not self._asked:
+            self._given = await self._ask()
+            self._asked = True
+        if not self._given:
+            source = (
+                "and password() returned none"
+                if self._options.password_source
+                else ("and none was given; pass password=, or set PGPASSWORD")
+            )
+            raise OperationalError(f'the server asks for a password for user "{self._options.user}", {source}')
+        return self._given
+
+    async def _ask(self) -> str | None:
+        source = self._options.password_source
+        assert source is not None
+        answer: object
+        if inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(type(source).__call__):
+            answer = source(self._host)
+        else:
+            # It may read a file or ask a service. In a tuple, as trio takes no coroutine from a thread.
+            (answer,) = await anyio.to_thread.run_sync(lambda: (source(self._host),), abandon_on_cancel=True)
+        if inspect.isawaitable(answer):
+            answer = await answer
+        if answer is not None and not isinstance(answer, str):
+            # Its type and not its value: that may be the password.
+            raise InterfaceError(f"password() must return a str, not {type(answer).__name__}")
+        return answer
+
+
+async def _answer(scram: auth.ScramClient, password: _Password, server_first: bytes) -> bytes:
+    challenge = scram.parse_first(server_first)
+    salted: bytes | None = None
+    if scram.needs_thread(challenge.iterations):
+        # Above this the hash takes longer than an event loop should be kept waiting.
+        salted = await anyio.to_thread.run_sync(
+            scram.salted_password, await password.get(), challenge.salt, challenge.iterations, abandon_on_cancel=True
+        )
+    return scram.process_first(server_first, salted)

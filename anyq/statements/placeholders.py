@@ -1,0 +1,337 @@
+"""From a query with placeholders to PostgreSQL's ``$n``, planned once per query text.
+
+Knows: the placeholder syntax (``%s``, ``%(name)s``, their ``%b`` and ``%t`` variants, ``%%``), the order in
+which parameters go into ``$1``, ``$2``, ..., and how a user's sequence or mapping is brought into that order.
+
+Must not know: how a value becomes bytes (:mod:`anyq.adapt`), whether a query is prepared
+(:mod:`anyq.statements.prepared`), SQL itself. In particular no quoting is looked at: ``'%s'`` is a placeholder inside
+a literal, as in every driver with this syntax, and the server will say that it does not know such a
+parameter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, TypeGuard
+
+from ..abc import AdaptContext, Params, Query
+from ..adapt import PyFormat
+from ..errors import ProgrammingError
+from ..sql import Composable
+from ..types.string import encode_text
+
+# Texts longer than this are mostly generated (a multi-row VALUES, a dump being replayed) and will not come
+# back: kept, they would push out the statements that do. 512 of them at this size bound a cache to 4 MiB of
+# query text.
+MAX_CACHED_QUERY = 8192
+CACHED_QUERIES = 512
+
+_AUTO = PyFormat.AUTO
+_FORMATS = {"s": PyFormat.AUTO, "t": PyFormat.TEXT, "b": PyFormat.BINARY}
+
+# One match per percent sign, whatever follows it; what is wrong with a match is found out afterwards, by
+# name.
+_PLACEHOLDER = re.compile(r"%(?:(?P<escaped>%)|(?P<open>\((?P<name>[^)]*)(?P<close>\))?)?(?P<format>.)?)", re.DOTALL)
+
+
+class QueryPlan:
+    """A query split at its placeholders, once; bound to parameters at each execution.
+
+    Immutable after construction and shared between threads and connections.
+    """
+
+    __slots__ = ("_take", "formats", "names", "nparams", "order", "parts", "sql")
+
+    def __init__(
+        self,
+        sql: bytes,
+        formats: tuple[PyFormat, ...] = (),
+        names: tuple[str, ...] | None = None,
+        parts: tuple[bytes, ...] = (),
+        order: tuple[int, ...] = (),
+    ) -> None:
+        #: The text for the server, with ``$1``, ``$2``, ...
+        self.sql = sql
+        #: The format asked for each parameter, in ``$n`` order.
+        self.formats = formats
+        #: The keys to take from a mapping, in ``$n`` order; None where parameters are positional.
+        self.names = names
+        self._take = _taker(names)
+        #: How many parameters the server will be sent.
+        self.nparams = len(formats)
+        #: The text around the placeholders, one piece more than there are placeholders.
+        self.parts = parts or (sql,)
+        #: For each placeholder of the text, the index (from 0) of its parameter.
+        self.order = order
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.sql!r} nparams={self.nparams}>"
+
+    def bind_params(self, params: Params | None) -> Sequence[Any]:
+        """Bring the user's parameters into ``$n`` order.
+
+        Returns as many values as the query has parameters (`nparams`).
+
+        :raises ProgrammingError: too many, too few, or a missing name.
+        :raises TypeError: not a sequence or a mapping, or not the one of them that the placeholders ask for.
+        """
+        kind = type(params)
+        names = self.names
+        if names is None:
+            if (kind is tuple or kind is list) and len(params) == self.nparams:  # type: ignore[arg-type]
+                return params  # type: ignore[return-value]
+        elif kind is dict:
+            try:
+                return self._take(params)
+            except KeyError:
+                pass
+        return self._bind_unusual(params)
+
+    def _bind_unusual(self, params: Params | None) -> Sequence[Any]:
+        """Do what `bind_params` does for less common types, and explain what is wrong with others."""
+        if params is None:
+            if not self.nparams:
+                return ()
+            raise ProgrammingError(f"the query has {self.nparams} placeholders but no parameters were passed")
+        if _is_sequence(params):
+            if len(params) != self.nparams:
+                raise ProgrammingError(
+                    f"the query has {self.nparams} placeholders but {len(params)} parameters were passed"
+                )
+            if self.names is None or not params:
+                return params
+            raise TypeError(
+                f"named placeholders, such as %({self.names[0]})s, require a mapping of parameters,"
+                f" got {type(params).__name__}"
+            )
+        if isinstance(params, Mapping):
+            if self.names is not None:
+                return self._bind_mapping(params)
+            if not self.nparams:
+                return ()
+            raise TypeError(
+                "positional placeholders (%s) require a sequence of parameters,"
+                f" got {type(params).__name__}: use %(name)s placeholders to pass a mapping"
+            )
+        raise _not_params(params)
+
+    def _bind_mapping(self, params: Mapping[str, Any]) -> list[Any]:
+        assert self.names is not None
+        values: list[Any] = []
+        missing: list[str] = []
+        for name in self.names:
+            # Asked for by [] and not by `in`: a defaultdict has every key.
+            try:
+                values.append(params[name])
+            except KeyError:
+                missing.append(name)
+        if missing:
+            raise ProgrammingError(f"query parameter missing: {', '.join(sorted(missing))}")
+        return values
+
+    def interpolate(self, literals: Sequence[bytes]) -> bytes:
+        """Put SQL literals, in ``$n`` order, where the placeholders were, instead of ``$n``.
+
+        Returns the text of a query that takes no parameters.
+        """
+        pieces = [self.parts[0]]
+        for index, part in zip(self.order, self.parts[1:], strict=True):
+            pieces.append(literals[index])
+            pieces.append(part)
+        return b"".join(pieces)
+
+
+def _taker(names: tuple[str, ...] | None) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what takes the values of some names out of a dictionary, in one call into C where possible."""
+    if not names:
+        return tuple
+    if len(names) == 1:
+        # For one name itemgetter returns what is not a tuple.
+        name = names[0]
+        return lambda params: (params[name],)
+    getter: Any = itemgetter
+    take: Callable[[Any], tuple[Any, ...]] = getter(*names)
+    return take
+
+
+def plan_query(query: Query, params: Params | None, context: AdaptContext | None, encoding: str) -> QueryPlan:
+    """Plan any accepted form of query: a string, bytes or an object of :mod:`anyq.sql`.
+
+    `encoding` is the Python name of the connection's client encoding. Without parameters (None, not an empty
+    sequence) the text is sent as it is and percent signs mean nothing.
+
+    :raises ProgrammingError: malformed placeholders.
+    :raises DataError: characters that the encoding does not have.
+    :raises TypeError: not a query.
+    """
+    if params is None:
+        return QueryPlan(query_text(query, context, encoding))
+    # Strings have a cache of their own in front of encoding: a string's hash is kept by the string, and a
+    # literal of the user's program is the same object at each execution.
+    if isinstance(query, str):
+        if len(query) <= MAX_CACHED_QUERY:
+            return _convert_text_cached(query, encoding)
+        return _convert_text(query, encoding)
+    return convert(query_text(query, context, encoding), encoding)
+
+
+def query_text(query: Query, context: AdaptContext | None, encoding: str) -> bytes:
+    """Return the text of any accepted form of query, encoded for the server, its placeholders untouched.
+
+    :raises DataError: characters that the encoding does not have.
+    :raises TypeError: not a query.
+    """
+    if isinstance(query, str):
+        return _encode(query, encoding)
+    if isinstance(query, bytes):
+        return query
+    if isinstance(query, Composable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return query.as_bytes(context)
+    raise TypeError(
+        "the query should be a string, bytes, or an object of the anyq.sql module such as SQL or Composed,"
+        f" got {type(query).__name__}"
+    )
+
+
+def convert(query: bytes, encoding: str = "utf-8") -> QueryPlan:
+    """Convert the placeholders of a query to ``$n``; plans of short queries are remembered.
+
+    `encoding` is the Python name of the encoding of `query`, for the names of its placeholders.
+
+    :raises ProgrammingError: an incomplete or unknown placeholder, names mixed with positions, or one name
+        used with two formats.
+    """
+    if len(query) <= MAX_CACHED_QUERY:
+        return _convert_cached(query, encoding)
+    return _convert(query, encoding)
+
+
+def convert_raw(query: bytes, params: Params | None) -> QueryPlan:
+    """Plan a query that is written with ``$n`` already, for RawCursor: the text is not looked at.
+
+    The number of parameters is that of `params`; the server is the one to say that it is wrong.
+
+    :raises TypeError: `params` is not a sequence.
+    """
+    if type(params) is not tuple and type(params) is not list:
+        if params is None:
+            return QueryPlan(query)
+        _check_raw_params(params)
+    return QueryPlan(query, (_AUTO,) * len(params))  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _check_raw_params(params: Params) -> None:
+    if isinstance(params, Mapping):
+        raise TypeError(
+            f"raw queries, with $1, $2, ... placeholders, require a sequence of parameters, got {type(params).__name__}"
+        )
+    if not _is_sequence(params):
+        raise _not_params(params)
+
+
+def _is_sequence(params: object) -> TypeGuard[Sequence[Any]]:
+    # A string is a sequence of strings, and always a forgotten comma: execute("... %s", ("one")).
+    return isinstance(params, Sequence) and not isinstance(params, str | bytes | bytearray | memoryview)
+
+
+def _not_params(params: object) -> TypeError:
+    return TypeError(
+        f"query parameters should be a sequence or a mapping, got {type(params).__name__}:"
+        " write (value,) or [value] to pass a single one"
+    )
+
+
+def _convert(query: bytes, encoding: str) -> QueryPlan:
+    # What does not decode is handed back as it was: whoever passes bytes may know better than the connection.
+    def encode(text: str) -> bytes:
+        return text.encode(encoding, "surrogateescape")
+
+    return _split(query.decode(encoding, "surrogateescape"), encode)
+
+
+def _convert_text(text: str, encoding: str) -> QueryPlan:
+    return _split(text, lambda piece: _encode(piece, encoding))
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    # "ascii" is the encoding of connections whose server does not look at it.
+    return encode_text(text, "utf-8" if encoding == "ascii" else encoding)
+
+
+def _split(text: str, encode: Callable[[str], bytes]) -> QueryPlan:
+    parts: list[str] = []
+    order: list[int] = []
+    formats: list[PyFormat] = []
+    index_of: dict[str, int] = {}  # of named parameters
+    positional = False
+    piece = ""
+    pos = 0
+    for match in _PLACEHOLDER.finditer(text):
+        piece += text[pos : match.start()]
+        pos = match.end()
+        if match["escaped"]:
+            piece += "%"
+            continue
+        _check_placeholder(match)
+        format = _FORMATS[match["format"]]
+        name: str | None = match["name"]
+        positional = positional or name is None
+        if positional and (index_of or name is not None):
+            raise ProgrammingError(
+                "positional (%s) and named (%(name)s) placeholders cannot be mixed in a query: use one kind"
+            )
+        index = len(formats) if name is None else index_of.setdefault(name, len(formats))
+        if index == len(formats):
+            formats.append(format)
+        elif formats[index] is not format:
+            raise ProgrammingError(
+                f"placeholder '{name}' cannot have different formats:"
+                f" it is used as '%({name}){formats[index].value}' and as '{match[0]}'"
+            )
+        parts.append(piece)
+        order.append(index)
+        piece = ""
+    parts.append(piece + text[pos:])
+
+    numbered = [parts[0]]
+    for index, part in zip(order, parts[1:], strict=True):
+        # A digit behind a placeholder must not make it another one: better a syntax error than $1 turned into $10.
+        gap = " " if part[:1].isdecimal() else ""
+        numbered.append(f"${index + 1}{gap}{part}")
+    return QueryPlan(
+        encode("".join(numbered)),
+        tuple(formats),
+        tuple(index_of) or None,
+        tuple(map(encode, parts)),
+        tuple(order),
+    )
+
+
+def _check_placeholder(match: re.Match[str]) -> None:
+    """Raise the error that says what is wrong with a placeholder, if something is."""
+    found = match[0]
+    format = match["format"]
+    named = match["open"] is not None
+    if named and (not match["close"] or not match["name"] or format is None):
+        raise ProgrammingError(
+            f"incomplete placeholder: '{_shortened(found)}'; named placeholders are written %(name)s;"
+            " to use '%' as a character double it, i.e. write '%%'"
+        )
+    if format not in _FORMATS:
+        kinds = "'%(name)s', '%(name)b', '%(name)t'" if named else "'%s', '%b', '%t'"
+        raise ProgrammingError(
+            f"only {kinds} are allowed as placeholders, got '{_shortened(found)}';"
+            " to use '%' as an operator or a character double it, i.e. write '%%'"
+        )
+
+
+def _shortened(found: str) -> str:
+    # Without its closing parenthesis a name runs to the end of the query.
+    return found if len(found) <= 40 else f"{found[:40]}..."
+
+
+_convert_cached = lru_cache(CACHED_QUERIES)(_convert)
+_convert_text_cached = lru_cache(CACHED_QUERIES)(_convert_text)

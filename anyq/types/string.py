@@ -1,0 +1,226 @@
+"""Text and bytes.
+
+Knows the text family (text, varchar, bpchar, name, unknown), bytea, and what values of unknown types are
+loaded as. Must not know other types.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import unhexlify
+from codecs import lookup
+
+from .._accel import twin
+from ..abc import AdaptContext, Buffer
+from ..adapt import Dumper, Format, Loader
+from ..adapt.transformer import encoding_of, plain, quote_str
+from ..adapt.typeinfo import builtin_types
+from ..errors import DataError
+
+# Loaders and dumpers that are one function of Python's.
+twin("load_text")(bytes.decode)
+twin("bytes")(bytes)
+
+_BYTEA = builtin_types["bytea"].oid
+_SQL_ASCII = lookup("ascii").name
+_UTF8 = lookup("utf-8").name
+
+
+def text_encoding(context: AdaptContext | None) -> str:
+    """Return the codec to write text with: that of the connection, but UTF-8 where the server does not look.
+
+    With the client encoding SQL_ASCII the server takes bytes for what they are (PostgreSQL manual, "Character
+    Set Support"), and nothing else is as likely to be understood.
+    """
+    encoding = encoding_of(context)
+    return _UTF8 if encoding == _SQL_ASCII else encoding
+
+
+def encode_text(text: str, encoding: str) -> bytes:
+    """Return text as the server will take it.
+
+    :raises DataError: it has a NUL character, a lone surrogate, or a character that the encoding does not
+        have.
+    """
+    if "\0" in text:
+        raise DataError(
+            "text in PostgreSQL cannot contain NUL (0x00) characters:"
+            f" there is one at index {text.index(chr(0))}; remove it or store bytes"
+        )
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError as ex:
+        character = text[ex.start]
+        if "\ud800" <= character <= "\udfff":
+            raise DataError(
+                "text in PostgreSQL cannot contain lone surrogates:"
+                f" there is {character!a} at index {ex.start}; replace it or store bytes"
+            ) from ex
+        raise DataError(
+            f"the client encoding ({encoding}) has no character {character!a}, at index {ex.start}:"
+            " SET client_encoding TO 'UTF8'"
+        ) from ex
+
+
+class _BaseStrDumper(Dumper):
+    def __init__(self, cls: type, context: AdaptContext | None = None):
+        super().__init__(cls, context)
+        self._encoding = text_encoding(context)
+
+    @twin("dump_text")
+    def dump(self, obj: str) -> bytes:
+        if "\0" in obj:
+            return encode_text(obj, self._encoding)
+        try:
+            return obj.encode(self._encoding)
+        except UnicodeEncodeError:
+            return encode_text(obj, self._encoding)
+
+    def quote(self, obj: str) -> bytes:
+        # Before there are quotes in it, so that an error names the right place.
+        encode_text(obj, self._encoding)
+        return quote_str(str.__str__(obj)).encode(self._encoding)
+
+
+class StrDumper(_BaseStrDumper):
+    """Dump str as text."""
+
+    oid = builtin_types["text"].oid
+
+
+class StrDumperVarchar(_BaseStrDumper):
+    """Dump str as varchar."""
+
+    oid = builtin_types["varchar"].oid
+
+
+class StrDumperBpchar(_BaseStrDumper):
+    """Dump str as bpchar, the type of `character(n)` columns."""
+
+    oid = builtin_types["bpchar"].oid
+
+
+class StrDumperName(_BaseStrDumper):
+    """Dump str as name."""
+
+    oid = builtin_types["name"].oid
+
+
+class StrDumperUnknown(_BaseStrDumper):
+    """Dump str without a type, which the server finds out from where the parameter stands."""
+
+
+class StrBinaryDumper(StrDumper):
+    """Dump str as text, in binary format."""
+
+    format = Format.BINARY
+
+
+class StrBinaryDumperVarchar(StrDumperVarchar):
+    """Dump str as varchar, in binary format."""
+
+    format = Format.BINARY
+
+
+class StrBinaryDumperBpchar(StrDumperBpchar):
+    """Dump str as bpchar, in binary format."""
+
+    format = Format.BINARY
+
+
+class StrBinaryDumperName(StrDumperName):
+    """Dump str as name, in binary format."""
+
+    format = Format.BINARY
+
+
+class TextLoader(Loader):
+    """Load text as str; with the client encoding SQL_ASCII, which has no characters, as bytes."""
+
+    def __init__(self, oid: int, context: AdaptContext | None = None):
+        super().__init__(oid, context)
+        self._encoding = encoding_of(context)
+        # One C function each for the usual cases, unless a subclass has its own way.
+        if type(self).load is TextLoader.load:
+            if self._encoding == _UTF8:
+                self.load = bytes.decode  # type: ignore[assignment, method-assign]
+            elif self._encoding == _SQL_ASCII:
+                self.load = bytes  # type: ignore[assignment, method-assign]
+
+    def load(self, data: bytes) -> str | bytes:
+        return data.decode(self._encoding) if self._encoding != _SQL_ASCII else data
+
+
+class TextBinaryLoader(TextLoader):
+    """Load text in binary format, which is the same."""
+
+    format = Format.BINARY
+
+
+class BytesDumper(Dumper):
+    """Dump bytes, bytearray and memoryview as bytea in hex format."""
+
+    oid = _BYTEA
+
+    def dump(self, obj: Buffer) -> bytes:
+        return b"\\x" + obj.hex().encode()
+
+
+class BytesBinaryDumper(Dumper):
+    """Dump bytes, bytearray and memoryview as they are."""
+
+    format = Format.BINARY
+    oid = _BYTEA
+    dump = plain(bytes)
+
+
+class ByteaLoader(Loader):
+    """Load bytea from hex format or escape format, whatever `bytea_output` is."""
+
+    @twin("load_bytea_text")
+    def load(self, data: bytes) -> bytes:
+        # In escape format a backslash is doubled, so that this cannot be one.
+        if data.startswith(b"\\x"):
+            return unhexlify(data[2:])
+        if b"\\" not in data:
+            return data
+        return _escapes.sub(_unescape, data)
+
+
+class ByteaBinaryLoader(Loader):
+    """Load bytes as they are."""
+
+    format = Format.BINARY
+    load = plain(bytes)
+
+
+_escapes = re.compile(rb"\\(?:\\|([0-7]{3}))")
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    octal = match[1]
+    return bytes((int(octal, 8),)) if octal else b"\\"
+
+
+def register_default_adapters(context: AdaptContext) -> None:
+    """Register the text family, bytea and the loaders for types that have none."""
+    adapters = context.adapters
+
+    # The last one serves AUTO and is found for the class; the others are found by oid.
+    for binary in (StrBinaryDumperBpchar, StrBinaryDumperName, StrBinaryDumperVarchar, StrBinaryDumper):
+        adapters.register_dumper(str, binary)
+    for text in (StrDumperBpchar, StrDumperName, StrDumperVarchar, StrDumper, StrDumperUnknown):
+        adapters.register_dumper(str, text)
+    for name in ("text", "varchar", "bpchar", "name", "unknown"):
+        adapters.register_loader(name, TextLoader)
+        adapters.register_loader(name, TextBinaryLoader)
+
+    for cls in (bytes, bytearray, memoryview):
+        adapters.register_dumper(cls, BytesDumper)
+        adapters.register_dumper(cls, BytesBinaryDumper)
+    adapters.register_loader("bytea", ByteaLoader)
+    adapters.register_loader("bytea", ByteaBinaryLoader)
+
+    # Types without a loader: the text format is text, the binary format means nothing to us.
+    adapters.register_loader(0, TextLoader)
+    adapters.register_loader(0, ByteaBinaryLoader)

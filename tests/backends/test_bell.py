@@ -1,0 +1,156 @@
+"""Bells: how another thread wakes a task."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from anyq.backends import Backend, current_backend, eventfd
+from tests.support.loops import ALL_LOOPS
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module", params=ALL_LOOPS)
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture(params=["eventfd", "queue"])
+async def backend(anyio_backend: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
+    """The backend, with its faster way of waking a task where the system has it, and without."""
+    if request.param == "queue":
+        monkeypatch.setattr(eventfd, "AVAILABLE", False)
+    return current_backend()
+
+
+async def test_a_thread_wakes_a_task_again_and_again(backend: Backend) -> None:
+    bell = backend.create_bell()
+    rung = threading.Semaphore(0)
+
+    def ring() -> None:
+        for _ in range(100):
+            rung.acquire()
+            bell.ring()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.to_thread.run_sync, ring)
+        with anyio.fail_after(30):
+            for _ in range(100):
+                rung.release()
+                await bell.wait()
+
+
+async def test_a_ring_before_the_wait_is_not_lost(backend: Backend) -> None:
+    bell = backend.create_bell()
+    bell.ring()
+    bell.ring()
+    with anyio.fail_after(30):
+        await bell.wait()
+
+
+async def test_a_cancelled_wait_leaves_nothing_behind(backend: Backend) -> None:
+    bell = backend.create_bell()
+    for _ in range(3):
+        with anyio.move_on_after(0.001) as scope:
+            await bell.wait()
+        assert scope.cancelled_caught
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await anyio.lowlevel.checkpoint_if_cancelled()
+    bell.ring()
+    with anyio.fail_after(30):
+        await bell.wait()
+
+
+async def test_cancelled_and_rung_at_once(backend: Backend) -> None:
+    """Whichever comes first, the task wakes once, and the next ring wakes it as well."""
+    bell = backend.create_bell()
+    for _ in range(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(bell.wait)
+            await anyio.wait_all_tasks_blocked()
+            bell.ring()
+            tasks.cancel_scope.cancel()
+    bell.ring()
+    with anyio.fail_after(30):
+        await bell.wait()
+
+
+async def test_the_tasks_context_is_its_own(backend: Backend) -> None:
+    from contextvars import ContextVar
+
+    variable: ContextVar[str] = ContextVar("variable", default="nobody's")
+    variable.set("the task's")
+    bell = backend.create_bell()
+
+    def ring() -> None:
+        variable.set("the thread's")
+        bell.ring()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.to_thread.run_sync, ring)
+        with anyio.fail_after(30):
+            await bell.wait()
+        assert variable.get() == "the task's"
+        assert anyio.get_current_task().name
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_nothing_is_called_after_the_end(anyio_backend: str) -> None:
+    def run(backend: str) -> Any:
+        async def main() -> Any:
+            return current_backend().create_bell(), current_backend().thread_waker()
+
+        return anyio.run(main, backend=backend)
+
+    bell, wake = await anyio.to_thread.run_sync(run, anyio_backend)
+    with contextlib.suppress(RuntimeError):
+        bell.ring()
+    with pytest.raises(RuntimeError):
+        wake(lambda: None)
+
+
+async def test_a_closed_bell_may_be_rung(backend: Backend) -> None:
+    """A thread may be about to ring while the task ends."""
+    bell = backend.create_bell()
+    bell.ring()
+    bell.close()
+    bell.ring()
+    await anyio.wait_all_tasks_blocked()
+    with anyio.move_on_after(0):
+        await bell.wait()
+
+
+@pytest.mark.skipif(not eventfd.AVAILABLE, reason="the system has no eventfd")
+async def test_no_descriptor_is_left(anyio_backend: Any) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    bell = current_backend().create_bell()
+    bell.ring()
+    with anyio.move_on_after(30):
+        await bell.wait()
+    bell.close()
+    del bell
+    # The bell itself may have run this task, and is on the stack then.
+    await anyio.lowlevel.checkpoint()
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_native_cancellation(backend: Backend) -> None:
+    bell = backend.create_bell()
+    task = asyncio.create_task(bell.wait())  # type: ignore[arg-type]
+    await anyio.wait_all_tasks_blocked()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    bell.ring()
+    with anyio.fail_after(30):
+        await bell.wait()

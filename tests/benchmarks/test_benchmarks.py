@@ -1,0 +1,106 @@
+"""The benchmarks run: every workload of every driver that is installed, once, small and with its results checked.
+
+How fast it is says the benchmark itself, see docs/benchmarks.md; nothing here looks at a clock.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from anyq.sync import set_portal_backend
+from tests.benchmarks.drivers import DRIVERS, Entry
+from tests.benchmarks.drivers.base import Unsupported
+from tests.benchmarks.targets import verdicts
+from tests.benchmarks.worker import Figures, measure
+from tests.benchmarks.workloads import WORKLOADS
+from tests.support.server import Server
+
+pytestmark = pytest.mark.once
+
+SMALL = 4
+
+# The implementation is a matter of the process: drivers that differ in nothing else are one here.
+ENTRIES: dict[Entry, str] = {}
+for driver, registered in DRIVERS.items():
+    ENTRIES.setdefault(registered._replace(implementation=None), driver)
+
+
+@pytest.fixture(params=[pytest.param(entry, id=name) for entry, name in ENTRIES.items()])
+def entry(request: pytest.FixtureRequest) -> Iterator[Entry]:
+    entry: Entry = request.param
+    try:
+        entry.make()
+        if entry.loop == "uvloop":
+            import uvloop  # noqa: F401
+    except ImportError as error:
+        pytest.skip(str(error))
+    yield entry
+    set_portal_backend()
+
+
+@pytest.mark.parametrize("name", [name for name, workload in WORKLOADS.items() if workload.server != "tls"])
+def test_workload(entry: Entry, name: str, server: Server) -> None:
+    workload = replace(WORKLOADS[name], size=min(SMALL, WORKLOADS[name].size), warm=1)
+    if workload.server == "tcp" and not server.is_embedded:
+        pytest.skip("only of the embedded server is known how to log in over TCP")
+    dsn = server.dsn if workload.server == "main" else f"{server.role_dsn('scram-sha-256')} sslmode=disable"
+    try:
+        figures = measure(entry, workload, dsn, seconds=0)
+    except Unsupported:
+        # One of several things that other drivers do not have; but ours have everything that their kind can have.
+        assert entry.module != "own" or (entry.loop == "none" and workload.kind == "notify")
+    else:
+        assert figures["operations"] == 1
+        assert figures["wall"] > 0
+
+
+def test_the_command(dsn: str, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    options = ["--rounds=2", "--seconds=0", "--targets", f"--json={file}", f"--dsn={dsn}"]
+    drivers = ["socket", "anyq-asyncio-pure", "anyq-sync-pure"]
+    workloads = ["one_row", "notify_10", "connect_tls"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks", *options, "--drivers", *drivers, "--workloads", *workloads],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "left out: connect_tls: needs --tls-dsn" in done.stdout
+    assert "rate against socket" in done.stdout
+    assert "not measured: anyq-asyncio against asyncpg-asyncio" in done.stdout
+    results = json.loads(file.read_text())["results"]
+    rounds = {workload: {name: len(found) for name, found in results[workload].items()} for workload in results}
+    assert rounds == {"one_row": dict.fromkeys(drivers, 2), "notify_10": {"anyq-asyncio-pure": 2}}
+
+
+def figures(wall: float, memory: int | None = None) -> Figures:
+    return {"wall": wall, "cpu": 1, "operations": 1, "memory": memory}
+
+
+def test_targets() -> None:
+    results = {
+        "one_row": {
+            "anyq-asyncio": [figures(10), figures(100), figures(20)],
+            "asyncpg-asyncio": [figures(25), figures(100), figures(30)],
+            "anyq-sync": [figures(10)],
+            "psycopg-sync": [figures(5)],
+            "psycopg-sync-binary": [figures(8)],
+        },
+        "stream_1m": {"anyq-trio-pure": [figures(1, 5 * 2**20)], "asyncpg-uvloop": [figures(1, 2**30)]},
+    }
+    found = [(v.workload, v.driver, v.reference, v.found, v.reached, v.missed_by) for v in verdicts(results)]
+    assert found == [
+        # The median of the ratios of rounds (2.5, 1, 1.5), and not the ratio of the medians.
+        ("one_row", "anyq-asyncio", "asyncpg-asyncio", 1.5, False, "25%"),
+        # Of one driver's configurations the faster.
+        ("one_row", "anyq-sync", "psycopg-sync", 0.5, False, "17%"),
+        ("stream_1m", "anyq-trio-pure", "an idle process", 5.0, True, ""),
+    ]

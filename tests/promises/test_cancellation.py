@@ -1,0 +1,614 @@
+"""Promise 2: an operation that is cancelled at any point leaves a connection that is ready or closed.
+
+Every public coroutine is cancelled at the first point where it waits, at the second, and so on until it gets through.
+After each time the connection must answer the next query with that query's rows, the server must have stopped working
+for it, and no socket may be left over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from anyq import AsyncConnection, TransactionStatus
+from anyq import errors as e
+from anyq.types import TypeInfo
+from tests.support.activity import SCALE
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE = 20.0
+ROWS = 3000
+NAME = "anyq-cancelled"
+FDS = Path("/proc/self/fd")
+
+Operation = Callable[[AsyncConnection], Awaitable[Any]]
+
+
+def sockets() -> int:
+    """How many sockets this process has open; 0 where nothing tells."""
+    count = 0
+    for path in FDS.iterdir() if FDS.exists() else ():
+        try:
+            count += os.readlink(path).startswith("socket:")
+        except FileNotFoundError:  # of the listing itself
+            continue
+    return count
+
+
+class CancelAt:
+    """Awaits `operation`, and calls `cancel` when it waits for the n-th time, counted from 1."""
+
+    def __init__(self, operation: Awaitable[Any], n: int, cancel: Callable[[], object]) -> None:
+        self._operation = operation
+        self._n = n
+        self._cancel = cancel
+        self.waits = 0
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        generator = self._operation.__await__()
+        step: Callable[[], Any] = generator.__next__
+        while True:
+            try:
+                waiting_for = step()
+            except StopIteration as end:
+                return end.value
+            self.waits += 1
+            if self.waits == self._n:
+                self._cancel()
+            try:
+                sent = yield waiting_for
+            except BaseException as error:
+                step = _thrower(generator, error)
+            else:
+                step = _sender(generator, sent)
+
+
+def _thrower(generator: Any, error: BaseException) -> Callable[[], Any]:
+    return lambda: generator.throw(error)
+
+
+def _sender(generator: Any, value: Any) -> Callable[[], Any]:
+    return lambda: generator.send(value)
+
+
+async def cancelled_at(operation: Awaitable[Any], n: int, native: bool) -> bool:
+    """Cancel `operation` when it waits for the n-th time; return whether it came to that.
+
+    :param native: by asyncio's task.cancel() rather than by a cancel scope.
+    """
+    with anyio.fail_after(PATIENCE):
+        if native:
+            task: asyncio.Task[Any]
+
+            async def run() -> Any:
+                return await attempt
+
+            attempt = CancelAt(operation, n, lambda: task.cancel())
+            task = asyncio.ensure_future(run())
+            try:
+                await task
+            except asyncio.CancelledError:
+                assert attempt.waits >= n
+        else:
+            with anyio.CancelScope() as scope:
+                attempt = CancelAt(operation, n, scope.cancel)
+                await attempt
+            # A cancellation in the very last wait may have come too late to stop anything, but not before.
+            assert not scope.cancelled_caught or attempt.waits >= n
+    return attempt.waits >= n
+
+
+@pytest.fixture(params=[False, True], ids=["scope", "native"])
+def native(request: pytest.FixtureRequest, anyio_backend_name: str) -> bool:
+    if request.param and anyio_backend_name != "asyncio":
+        pytest.skip("trio has cancel scopes only")
+    return bool(request.param)
+
+
+@pytest.fixture
+async def observer(anyio_backend: object, dsn: str) -> AsyncIterator[AsyncConnection]:
+    async with AsyncConnection.connect(dsn, autocommit=True) as connection:
+        yield connection
+
+
+async def at_work(observer: AsyncConnection) -> int:
+    """How many of our sessions the server is working for."""
+    cursor = await observer.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND state NOT LIKE 'idle%%'", [NAME]
+    )
+    return int((await cursor.fetchall())[0][0])
+
+
+async def until_none_is_left(observer: AsyncConnection) -> None:
+    """Return when the server has noticed that all our connections are closed."""
+    with anyio.fail_after(PATIENCE):
+        left = 1
+        while left:
+            cursor = await observer.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [NAME])
+            ((left,),) = await cursor.fetchall()
+
+
+@asynccontextmanager
+async def connected(dsn: str, **kwargs: Any) -> AsyncIterator[AsyncConnection]:
+    async with AsyncConnection.connect(dsn, application_name=NAME, **kwargs) as conn:
+        await conn.execute("CREATE TEMPORARY TABLE t (a int)")
+        await conn.commit()
+        yield conn
+
+
+async def check_ready(conn: AsyncConnection, n: int) -> None:
+    """Ask something that has never been asked, and has as many rows as nothing else."""
+    assert not conn.closed
+    await conn.rollback()
+    cursor = await conn.execute(f"SELECT {n} + generate_series(1, 7)".encode())
+    assert await cursor.fetchall() == [(n + i,) for i in range(1, 8)]
+    await conn.rollback()
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+
+
+# -- operations on a connection
+
+
+async def simple(conn: AsyncConnection) -> None:
+    await conn.execute("SELECT generate_series(1, 10)")
+
+
+async def several(conn: AsyncConnection) -> None:
+    cursor = await conn.execute("SELECT 1; SELECT 2; SELECT 3")
+    async for _ in cursor.results():
+        await cursor.fetchall()
+    await cursor.set_result(1)
+
+
+async def with_parameters(conn: AsyncConnection) -> None:
+    await conn.execute("SELECT %s, %s", [1, "x"])
+
+
+async def prepared(conn: AsyncConnection) -> None:
+    for _ in range(3):
+        await conn.execute("SELECT %s + 1", [1], prepare=True)
+
+
+async def binary(conn: AsyncConnection) -> None:
+    await conn.cursor(binary=True).execute(f"SELECT {random.random()}".encode())
+
+
+async def many_rows(conn: AsyncConnection) -> None:
+    await conn.execute("SELECT repeat('x', 100) FROM generate_series(1, 30000)")
+
+
+async def large_values(conn: AsyncConnection) -> None:
+    await conn.execute("SELECT repeat('x', 3000000), length(%s)", ["x" * 3_000_000])
+
+
+async def failing(conn: AsyncConnection) -> None:
+    with pytest.raises(e.UndefinedTable):
+        await conn.execute("SELECT * FROM nosuch")
+
+
+async def fetching(conn: AsyncConnection) -> None:
+    cursor = await conn.execute("SELECT generate_series(1, 200)")
+    await cursor.fetchone()
+    await cursor.fetchmany(3)
+    await cursor.scroll(1)
+    async for _ in cursor:
+        pass
+    await cursor.fetchall()
+    await cursor.close()
+
+
+async def streaming(conn: AsyncConnection) -> None:
+    async for _ in conn.cursor().stream("SELECT repeat('x', 100) FROM generate_series(1, 2000)"):
+        pass
+
+
+async def streaming_in_part(conn: AsyncConnection) -> None:
+    async with conn.cursor().stream("SELECT generate_series(1, 10000000)", size=10) as rows:
+        async for (number,) in rows:
+            if number == 20:
+                break
+
+
+async def many(conn: AsyncConnection) -> None:
+    await conn.cursor().executemany("INSERT INTO t VALUES (%s)", [(i,) for i in range(ROWS)])
+
+
+async def block(conn: AsyncConnection) -> None:
+    async with conn.transaction():
+        await conn.execute("INSERT INTO t VALUES (1)")
+        await conn.execute("INSERT INTO t VALUES (2)")
+
+
+async def nested_blocks(conn: AsyncConnection) -> None:
+    async with conn.transaction("outer"):
+        await conn.execute("INSERT INTO t VALUES (1)")
+        async with conn.transaction():
+            await conn.execute("INSERT INTO t VALUES (2)")
+        async with conn.transaction(force_rollback=True):
+            await conn.execute("INSERT INTO t VALUES (3)")
+
+
+async def block_with_an_error(conn: AsyncConnection) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with conn.transaction():
+            await conn.execute("INSERT INTO t VALUES (1)")
+            raise ZeroDivisionError
+
+
+async def committing(conn: AsyncConnection) -> None:
+    await conn.execute("SELECT 1")
+    await conn.commit()
+
+
+async def rolling_back(conn: AsyncConnection) -> None:
+    await conn.execute("SELECT 1")
+    await conn.rollback()
+
+
+async def settings(conn: AsyncConnection) -> None:
+    await conn.set_read_only(None)
+    await conn.set_isolation_level(None)
+    await conn.set_deferrable(None)
+
+
+async def copying(conn: AsyncConnection) -> None:
+    for query in (b"COPY t FROM STDIN", b"COPY t TO STDOUT"):
+        with pytest.raises(e.NotSupportedError):
+            await conn.execute(query, prepare=True)
+        await conn.rollback()
+
+
+async def notifying(conn: AsyncConnection) -> None:
+    await conn.notify("anyq_test_cancellation", "x")
+    await conn.commit()
+
+
+async def looking_up_a_type(conn: AsyncConnection) -> None:
+    assert await TypeInfo.fetch(conn, "int4") is not None
+
+
+async def changing_a_password(conn: AsyncConnection) -> None:
+    with pytest.raises(e.UndefinedObject):
+        await conn.change_password("nosuch", "secret")
+
+
+async def several_tasks(conn: AsyncConnection) -> None:
+    async def one_of_them() -> None:
+        # A cancelled statement fails the transaction that all of them share; a CancelRequest that comes too late hits
+        # one of the others, which cannot be repeated in the middle of a transaction.
+        with suppress(*() if conn.autocommit else (e.InFailedSqlTransaction, e.QueryCanceled)):
+            await conn.execute("SELECT pg_sleep(0.001)")
+
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(one_of_them)
+        await conn.execute("SELECT pg_sleep(0.001)")
+
+
+OPERATIONS: list[Operation] = [
+    simple,
+    several,
+    with_parameters,
+    prepared,
+    binary,
+    many_rows,
+    large_values,
+    failing,
+    fetching,
+    streaming,
+    streaming_in_part,
+    many,
+    block,
+    nested_blocks,
+    block_with_an_error,
+    committing,
+    rolling_back,
+    settings,
+    copying,
+    notifying,
+    looking_up_a_type,
+    changing_a_password,
+    several_tasks,
+]
+
+
+@pytest.mark.parametrize("autocommit", [False, True], ids=["manual", "autocommit"])
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_an_operation_that_is_cancelled_anywhere(
+    operation: Operation, autocommit: bool, native: bool, dsn: str, observer: AsyncConnection
+) -> None:
+    whole: dict[Operation, set[int]] = {many: {0, ROWS}, block: {0, 2}, nested_blocks: {0, 2}, block_with_an_error: {0}}
+    async with connected(dsn, autocommit=autocommit) as conn:
+        before = sockets()
+        n = 1
+        # A sample of the later points of long operations: they are many, and much the same.
+        while await cancelled_at(operation(conn), n, native):
+            assert conn.transactions == []
+            assert not conn.closed
+            if autocommit or operation in (block, nested_blocks, block_with_an_error):
+                assert conn.info.transaction_status is TransactionStatus.IDLE
+            assert await at_work(observer) == 0
+            assert sockets() == before
+            await check_ready(conn, n)
+            if operation in whole:
+                cursor = await conn.execute("SELECT count(*) FROM t")
+                assert (await cursor.fetchall())[0][0] in whole[operation]
+                await conn.execute("TRUNCATE t")
+                await conn.commit()
+            n += 1 + n // 8
+        assert n > 1
+        await check_ready(conn, 0)
+
+
+@pytest.mark.parametrize(
+    ("n", "skips"),
+    [
+        pytest.param(1, 0, id="yields"),
+        pytest.param(2, 0, id="waits"),
+        pytest.param(1, 1000, id="waits-at-once"),
+    ],
+)
+@pytest.mark.parametrize("prepare", [False, True])
+async def test_a_statement_that_takes_for_ever(
+    n: int, skips: int, prepare: bool, native: bool, dsn: str, observer: AsyncConnection
+) -> None:
+    async with connected(dsn) as conn:
+        # Whether it looks for the reply before it waits.
+        conn.wire.skip = skips
+        assert await cancelled_at(conn.execute("SELECT pg_sleep(1000)", prepare=prepare), n, native)
+        assert await at_work(observer) == 0
+        await check_ready(conn, n)
+
+
+async def connect_and_close(dsn: str) -> None:
+    async with AsyncConnection.connect(dsn, application_name=NAME):
+        pass
+
+
+async def test_connecting(native: bool, dsn: str, observer: AsyncConnection) -> None:
+    await connect_and_close(dsn)
+    before = sockets()
+    n = 1
+    while await cancelled_at(connect_and_close(dsn), n, native):
+        assert sockets() == before
+        n += 1
+    assert n > 3
+    await until_none_is_left(observer)
+
+
+async def test_connecting_with_a_password_to_one_of_several_hosts(
+    native: bool, embedded_server: Any, observer: AsyncConnection
+) -> None:
+    dsn = f"{embedded_server.role_dsn('scram-sha-256')} host=/no/such/dir,localhost port=1,{embedded_server.port}"
+    await connect_and_close(dsn)
+    before = sockets()
+    n = 1
+    while await cancelled_at(connect_and_close(dsn), n, native):
+        assert sockets() == before
+        n += 1
+    await until_none_is_left(observer)
+
+
+@pytest.mark.parametrize("dirty", [False, True])
+async def test_closing(dirty: bool, native: bool, dsn: str, observer: AsyncConnection) -> None:
+    before = sockets()
+    again, n = True, 1
+    while again:
+        conn = await AsyncConnection.connect(dsn, application_name=NAME)
+        if dirty:
+            await conn.execute("SELECT 1")
+        again = await cancelled_at(conn.close(), n, native)
+        assert conn.closed
+        assert sockets() == before
+        n += 1
+    await until_none_is_left(observer)
+
+
+async def test_leaving_the_block_of_a_connection(native: bool, dsn: str, observer: AsyncConnection) -> None:
+    before = sockets()
+    again, n = True, 1
+    while again:
+        conn = await AsyncConnection.connect(dsn, application_name=NAME)
+        await conn.execute("SELECT 1")
+        again = await cancelled_at(conn.__aexit__(None, None, None), n, native)
+        assert conn.closed
+        assert sockets() == before
+        n += 1
+    assert n > 2
+    await until_none_is_left(observer)
+
+
+async def test_waiting_for_the_end(native: bool, dsn: str) -> None:
+    async with connected(dsn) as conn:
+        for n in (1, 2):
+            assert await cancelled_at(conn.wait_disconnected(), n, native)
+            await check_ready(conn, n)
+
+
+async def test_having_the_server_cancel(native: bool, dsn: str, observer: AsyncConnection) -> None:
+    """A request that is on its way may still arrive, and then hits whatever runs; the connection is fine."""
+    async with connected(dsn, autocommit=True) as conn:
+        before = sockets()
+        n = 1
+        while await cancelled_at(conn.cancel_safe(), n, native):
+            assert sockets() == before
+            with suppress(e.QueryCanceled):
+                await check_ready(conn, n)
+            n += 1
+        assert n > 1
+        assert not conn.closed
+    await until_none_is_left(observer)
+
+
+async def test_everything_is_a_checkpoint(dsn: str) -> None:
+    """Each coroutine waits at least once, and notices there that it is cancelled."""
+
+    async def check(operation: Awaitable[Any]) -> None:
+        with anyio.CancelScope() as scope:
+            attempt = CancelAt(operation, 0, scope.cancel)
+            scope.cancel()
+            await attempt
+        assert scope.cancelled_caught, operation
+
+    async with connected(dsn) as conn:
+        cursor = await conn.execute("SELECT 1; SELECT 2")
+        for operation in (
+            conn.execute("SELECT 1"),
+            conn.commit(),
+            conn.rollback(),
+            conn.set_autocommit(False),
+            conn.set_isolation_level(None),
+            conn.set_read_only(None),
+            conn.set_deferrable(None),
+            conn.transaction().__aenter__(),
+            conn.notify("a"),
+            conn.listen("a").__aenter__(),
+            conn.notifies(timeout=0).__anext__(),
+            conn.change_password("nosuch", "secret"),
+            conn.cancel_safe(),
+            conn.cancel(),
+            TypeInfo.fetch(conn, "int4"),
+            conn.wait_disconnected(),
+            cursor.fetchone(),
+            cursor.fetchmany(),
+            cursor.fetchall(),
+            cursor.__anext__(),
+            cursor.scroll(0, "absolute"),
+            cursor.results().__anext__(),
+            cursor.set_result(0),
+            conn.cursor().execute("SELECT 1"),
+            conn.cursor().executemany("INSERT INTO t VALUES (%s)", []),
+            conn.cursor().executemany("INSERT INTO t VALUES (%s)", [(1,)]),
+            conn.cursor().stream("SELECT 1").__anext__(),
+            conn.cursor().close(),
+            AsyncConnection.connect(dsn)._connect(),
+        ):
+            await check(operation)
+        await check_ready(conn, 1)
+        await check(conn.close())
+        assert conn.closed
+
+
+# -- storms
+
+
+async def echo(conn: AsyncConnection, chance: random.Random) -> None:
+    text = f"{chance.random()}"
+    cursor = await conn.execute("SELECT %s::text", [text])
+    assert await cursor.fetchall() == [(text,)]
+
+
+async def series(conn: AsyncConnection, chance: random.Random) -> None:
+    start, count = chance.randrange(10**6), chance.choice([0, 1, 10, 2000])
+    cursor = await conn.execute(f"SELECT generate_series({start}, {start} + {count} - 1)".encode())
+    assert await cursor.fetchall() == [(start + i,) for i in range(count)]
+
+
+async def sleeping(conn: AsyncConnection, chance: random.Random) -> None:
+    number = chance.randrange(10**6)
+    cursor = await conn.execute("SELECT %s::int FROM pg_sleep(%s)", [number, chance.choice([0.0, 0.001, 0.01])])
+    assert await cursor.fetchall() == [(number,)]
+
+
+async def wrong(conn: AsyncConnection, chance: random.Random) -> None:
+    name = f"nosuch{chance.randrange(10**6)}"
+    with pytest.raises(e.UndefinedTable, match=name):
+        await conn.execute(f"SELECT * FROM {name}".encode())
+
+
+async def large(conn: AsyncConnection, chance: random.Random) -> None:
+    size = chance.randrange(400_000)
+    letter = chance.choice("abc")
+    cursor = await conn.execute("SELECT repeat(%s, %s), length(%s)", [letter, size, "x" * size])
+    assert await cursor.fetchall() == [(letter * size, size)]
+
+
+async def streamed(conn: AsyncConnection, chance: random.Random) -> None:
+    start, stop = chance.randrange(10**6), chance.randrange(1, 100)
+    seen = 0
+    try:
+        async with conn.cursor().stream(f"SELECT generate_series({start}, {start + 5000})".encode()) as rows:
+            async for row in rows:
+                assert row == (start + seen,)
+                seen += 1
+                if seen == stop:
+                    break
+    except e.QueryCanceled:
+        # Hit by a CancelRequest for the query before it that came too late: it cannot begin again any more.
+        assert seen
+        return
+    assert seen == stop
+
+
+MIXTURE = [echo, echo, echo, series, series, sleeping, wrong, large, streamed]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_storm_on_one_connection(seed: int, dsn: str, observer: AsyncConnection) -> None:
+    """Tasks that are cancelled at random, and what they are given is what they asked for."""
+    done = cancelled = 0
+
+    async def client(number: int) -> None:
+        nonlocal done, cancelled
+        chance = random.Random(seed * 1000 + number)
+        for _ in range(20 * SCALE):
+            patience = chance.choice([0, 0.0005, 0.002, 0.01, 0.05, 1, 1])
+            with anyio.move_on_after(patience) as scope:
+                await chance.choice(MIXTURE)(conn, chance)
+            if scope.cancelled_caught:
+                cancelled += 1
+            else:
+                done += 1
+
+    async with connected(dsn, autocommit=True) as conn:
+        before = sockets()
+        with anyio.fail_after(2 * PATIENCE * SCALE):
+            async with anyio.create_task_group() as group:
+                for number in range(50):
+                    group.start_soon(client, number)
+        assert sockets() == before
+        assert await at_work(observer) == 0
+        await check_ready(conn, 5)
+    assert done > 50
+    assert cancelled > 50
+
+
+async def test_a_storm_of_transactions(dsn: str, schema: str, observer: AsyncConnection) -> None:
+    """What is moved from one row to another is neither lost nor doubled."""
+    table = f"{schema}.accounts"
+    await observer.execute(f"CREATE TABLE {table} AS SELECT id, 100 AS money FROM generate_series(0, 9) AS id".encode())
+    moved = 0
+
+    async def client(number: int) -> None:
+        nonlocal moved
+        chance = random.Random(number)
+        async with connected(dsn, autocommit=number % 2 == 0) as conn:
+            for _ in range(25 * SCALE):
+                with anyio.move_on_after(chance.choice([0, 0.0005, 0.001, 0.003, 0.01, 1])):
+                    async with conn.transaction():
+                        # One after the other in the same order, so that nobody waits in a circle.
+                        first, second = sorted(chance.sample(range(10), 2))
+                        change = f"UPDATE {table} SET money = money + %s WHERE id = %s".encode()
+                        await conn.execute(change, [-1, first])
+                        await conn.execute(change, [1, second])
+                    moved += 1
+                assert conn.info.transaction_status is TransactionStatus.IDLE
+                assert conn.transactions == []
+
+    with anyio.fail_after(2 * PATIENCE * SCALE):
+        async with anyio.create_task_group() as group:
+            for number in range(8):
+                group.start_soon(client, number)
+    cursor = await observer.execute(f"SELECT sum(money) FROM {table}".encode())
+    assert await cursor.fetchall() == [(1000,)]
+    assert moved > 10
+    await until_none_is_left(observer)

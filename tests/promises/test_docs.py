@@ -1,0 +1,254 @@
+"""The documentation keeps its promises: its code runs, its links lead somewhere, its tables are true.
+
+Every block marked as Python is run, on each event loop. One with the connection string `dbname=test user=postgres`,
+which becomes the server's, is a program, run by an interpreter of its own. Any other is run as the body of a coroutine
+with the names `conn` (a new connection in autocommit mode, with the table of docs/index.md), `dsn`, `anyq` and `anyio`.
+Where comments say what it prints (`# prints: ...`), that is what it must print, line by line; `...` in such a comment
+stands for anything.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import datetime
+import decimal
+import inspect
+import io
+import os
+import re
+import secrets
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import anyio
+import pytest
+
+import anyq
+from anyq import conninfo
+from anyq.conninfo import KEYWORDS
+from anyq.types import json as json_types
+from anyq.types import numeric
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+#: Languages of blocks: those of Python run, the others are not meant to.
+LANGUAGES = {"python", "text", "sql", "sh"}
+
+_FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<source>.*?)^```$", re.MULTILINE | re.DOTALL)
+_DSN = '"dbname=test user=postgres"'
+_ANYIO_RUN = re.compile(r"^anyio\.run\(main.*\)$", re.MULTILINE)
+_PRINTS = re.compile(r"# prints: (.*)")
+_CHANNEL = re.compile(r"\bplanet_news\b")
+
+
+class Block(NamedTuple):
+    page: Path
+    line: int
+    language: str
+    source: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.page.relative_to(ROOT).as_posix()}:{self.line}"
+
+    @property
+    def is_program(self) -> bool:
+        return _DSN in self.source
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for found in _FENCE.finditer(text):
+        line = text.count("\n", 0, found.start("source")) + 1
+        yield Block(page, line, found["language"], found["source"])
+
+
+ALL = [block for page in PAGES for block in blocks(page)]
+PYTHON = [block for block in ALL if block.language == "python"]
+BODIES = [block for block in PYTHON if not block.is_program]
+PROGRAMS = [block for block in PYTHON if block.is_program]
+(SETUP,) = [block.source for block in blocks(ROOT / "docs" / "index.md") if block.language == "sql"]
+
+
+def check_output(block: Block, source: str, output: str) -> None:
+    """Compare what was printed with what the block's comments say."""
+    expected = _PRINTS.findall(source)
+    if not expected:
+        return
+    printed = output.splitlines()
+    assert len(printed) == len(expected), f"{block.name} printed {printed}"
+    for line, comment in zip(printed, expected, strict=True):
+        pattern = ".*".join(map(re.escape, comment.rstrip().split("...")))
+        assert re.fullmatch(pattern, line), f"{block.name} printed {line!r} instead of {comment!r}"
+
+
+def run(arguments: list[str]) -> str:
+    """Run Python in a process of its own, with every warning an error; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def named(found: list[Block]) -> list[Any]:
+    return [pytest.param(block, id=block.name) for block in found]
+
+
+def test_every_block_says_what_it_is() -> None:
+    assert {block.name: block.language for block in ALL if block.language not in LANGUAGES} == {}
+    # A fence that is indented, or never closed, would hide a block from these tests.
+    for page in PAGES:
+        fences = page.read_text(encoding="utf-8").count("```")
+        assert fences == 2 * len(list(blocks(page))), page
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("block", named(BODIES))
+async def test_a_body_runs(block: Block, dsn: str) -> None:
+    # Another process may be running the same block on the same server.
+    source = _CHANNEL.sub(f"planet_news_{secrets.token_hex(4)}", block.source)
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    code = compile("\n" * (block.line - 1) + source, str(block.page), "exec", flags, dont_inherit=True)
+    output = io.StringIO()
+    async with anyq.AsyncConnection.connect(dsn, autocommit=True) as conn:
+        await conn.execute(SETUP.encode())
+        names = {"__name__": "block", "conn": conn, "dsn": dsn, "anyq": anyq, "anyio": anyio}
+        with contextlib.redirect_stdout(output):
+            running = eval(code, names)
+            if inspect.isawaitable(running):
+                await running
+    check_output(block, source, output.getvalue())
+
+
+def on_its_loops() -> Iterator[Any]:
+    """Yield each program with its source; one that has anyio choose the event loop, with its source for each."""
+    for block in PROGRAMS:
+        for backend in ("asyncio", "trio") if _ANYIO_RUN.search(block.source) else ("",):
+            source = _ANYIO_RUN.sub(f'anyio.run(main, backend="{backend}")', block.source)
+            yield pytest.param(block, source, id=f"{block.name}-{backend}" if backend else block.name)
+
+
+@pytest.mark.parametrize(("block", "source"), list(on_its_loops()))
+def test_a_program_runs(block: Block, source: str, dsn: str) -> None:
+    check_output(block, source, run(["-c", source.replace(_DSN, repr(dsn))]))
+
+
+def test_the_example_runs(dsn: str) -> None:
+    assert len(run(["examples/side_by_side.py", dsn]).splitlines()) == 4
+
+
+# -- links
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that the headings of a page get."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        other = (page.parent / path).resolve() if path else page
+        assert other.exists(), f"{page.name} links to {target}"
+        if anchor:
+            assert anchor in anchors(other), f"{page.name} links to {target}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for page in PAGES:
+        if page.parent.name == "docs" and page.name != "index.md":
+            assert f"]({page.name}" in index, page
+
+
+# -- tables
+
+
+def table(page: str, heading: str) -> list[list[str]]:
+    """Return the cells of the table under a heading, without its head; what is in backticks, without them."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    found = re.search(rf"^##+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"{page} has no section {heading!r}"
+    rows = [line for line in found[1].splitlines() if line.startswith("|")]
+    return [[cell.strip().strip("`") for cell in row.strip("|").split(" | ")] for row in rows[2:]]
+
+
+_NAMES = {
+    **{name: getattr(datetime, name) for name in ("date", "time", "datetime", "timedelta", "timezone")},
+    **{name: getattr(numeric, name) for name in numeric.__all__},
+    **{name: getattr(json_types, name) for name in ("Json", "Jsonb")},
+    "Decimal": decimal.Decimal,
+    "UUID": uuid.UUID,
+}
+
+
+@pytest.mark.anyio
+async def test_what_python_values_become(conn: anyq.AsyncConnection) -> None:
+    rows = table("adaptation.md", "Python to PostgreSQL")
+    assert len(rows) > 10
+    for value, sql_type, *_ in rows:
+        if sql_type == "unknown":
+            continue
+        obj = eval(value, dict(_NAMES))
+        for placeholder in ("%s", "%t", "%b"):
+            cur = await conn.execute(f"SELECT pg_typeof({placeholder})::text".encode(), (obj,))
+            assert await cur.fetchone() == (sql_type,), (value, placeholder)
+
+
+@pytest.mark.anyio
+async def test_what_postgresql_values_become(conn: anyq.AsyncConnection) -> None:
+    rows = table("adaptation.md", "PostgreSQL to Python")
+    assert len(rows) > 10
+    await conn.execute("SET TIME ZONE 'UTC'")
+    for _, sql, value in rows:
+        obj = eval(value, dict(_NAMES))
+        for binary in (False, True):
+            cur = await conn.execute(b"SELECT " + sql.encode(), (), binary=binary)
+            row = await cur.fetchone()
+            assert row is not None
+            assert (type(row[0]), row[0]) == (type(obj), obj), (sql, binary)
+
+
+@pytest.mark.anyio
+async def test_what_cannot_be_loaded(conn: anyq.AsyncConnection) -> None:
+    rows = table("adaptation.md", "Values that Python does not have")
+    assert len(rows) > 3
+    for sql, *_ in rows:
+        for binary in (False, True):
+            with pytest.raises(anyq.DataError):
+                await conn.execute(b"SELECT " + sql.encode(), (), binary=binary)
+            await conn.rollback()
+
+
+def test_keywords() -> None:
+    rows = table("connecting.md", "Keywords")
+    documented = {keyword: None if variable == "-" else variable for keyword, variable, _ in rows}
+    assert documented == {name: keyword.envvar for name, keyword in KEYWORDS.items() if keyword.implemented}
+    rows = table("connecting.md", "Keywords that are not supported yet")
+    assert {(keyword, values, reason) for keyword, values, reason in rows} == {
+        (name, ", ".join(keyword.neutral) or "-", keyword.reason)
+        for name, keyword in KEYWORDS.items()
+        if not keyword.implemented
+    }
+
+
+def test_targets() -> None:
+    documented = [value for value, _ in table("connecting.md", "Sessions that will do")]
+    assert documented == list(conninfo.TARGET_SESSION_ATTRS)

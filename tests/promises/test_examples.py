@@ -1,0 +1,51 @@
+"""The programs in examples/ run, on both event loops."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FAN_OUT = ROOT / "examples" / "fan_out.py"
+BACKENDS = ("asyncio", "trio")
+
+
+def start(backend: str, dsn: str, orders: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-u", "-W", "error", FAN_OUT, "--dsn", dsn, "--backend", backend, "--orders", str(orders)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_fan_out(dsn: str, backend: str) -> None:
+    program = start(backend, dsn, 20)
+    out, err = program.communicate(timeout=30)
+    assert program.returncode == 0, err
+    # Each order went to one worker, and was worked off.
+    assert sorted(map(int, re.findall(r"order (\d+) costs", out))) == list(range(1, 21))
+    assert out.count("heard: open for business") == out.count("heard: closing time") == 3
+    assert out.endswith("20 orders done, by 3 workers on one connection\n")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_fan_out_is_interrupted(dsn: str, backend: str) -> None:
+    """Ctrl-C is a graceful end: what was taken is finished, and everybody is told."""
+    program = start(backend, dsn, 10**9)
+    assert program.stdout is not None
+    while "order 5 costs" not in program.stdout.readline():
+        pass
+    program.send_signal(signal.SIGINT)
+    out, err = program.communicate(timeout=30)
+    assert program.returncode == 0, err
+    assert out.count("heard: closing time") == 3
+    assert re.search(r"^\d+ orders done", out, re.MULTILINE)

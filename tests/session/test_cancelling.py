@@ -1,0 +1,76 @@
+"""When a CancelRequest is sent, by a clock of our own; what it does is in test_wire and the promise of cancellation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import anyio
+import anyio.abc
+import trio
+import trio.testing
+
+from anyq._accel import decode_rows, take_replies
+from anyq.backends import current_backend
+from anyq.protocol import backend as be
+from anyq.protocol import frontend
+from anyq.protocol.request import Request
+from anyq.protocol.session import ProtocolSession
+from anyq.session.cancelling import CANCEL_AGAIN
+from anyq.session.wire import Wire
+from anyq.startup.login import next_authentication
+from anyq.transport.socket import as_channel
+from tests.support.fakeserver import READY
+
+
+def test_when_a_cancel_request_is_sent_again() -> None:
+    """At once, then later and later until the grace time is over."""
+    attempts: list[float] = []
+
+    async def main() -> None:
+        start = trio.current_time()
+        ours, theirs = trio.testing.memory_stream_pair()
+
+        async def canceller() -> None:
+            attempts.append(round(trio.current_time() - start, 6))
+
+        channel = as_channel(_AnyioStream(ours))
+        wire = Wire(channel, ProtocolSession(decode_rows, take_replies), current_backend(), canceller=canceller)
+        wire.session.start({"user": "test"})
+        await theirs.send_all(be.AuthenticationOk().encode() + READY.encode())
+        while await next_authentication(wire) is not None:
+            pass
+        data = bytearray()
+        frontend.query(data, b"SELECT pg_sleep(1000)")
+        with trio.move_on_after(0):
+            await wire.run(Request(extended=False), data)
+        assert wire.broken
+        assert math.isclose(trio.current_time() - start, 5, abs_tol=1e-3)
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    expected = [0.0]
+    while expected[-1] + CANCEL_AGAIN * 2 ** (len(expected) - 1) < 5:
+        expected.append(round(expected[-1] + CANCEL_AGAIN * 2 ** (len(expected) - 1), 6))
+    assert attempts == expected
+
+
+class _AnyioStream(anyio.abc.ByteStream):
+    """A trio stream for anyio."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def send(self, item: bytes) -> None:
+        await self._stream.send_all(item)
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        data = await self._stream.receive_some(max_bytes)
+        if not data:
+            raise anyio.EndOfStream
+        return bytes(data)
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

@@ -1,0 +1,819 @@
+"""Many tasks on one connection: who sends, who reads, what a cancellation does to the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from anyq import AsyncConnection, errors
+from anyq.protocol import backend as be
+from anyq.protocol.backend import FieldDescription
+from anyq.protocol.constants import Format, TransactionStatus
+from tests.support import frontend_messages as fm
+from tests.support.activity import until_sleeping
+from tests.support.fakeserver import READY, FakeClient, fake_server
+
+pytestmark = pytest.mark.anyio
+
+MB = 1024 * 1024
+PATIENCE = 20.0
+"""Seconds after which a test has failed; no operation is supposed to take them."""
+
+CANCELED = be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceling statement due to user request"})
+SHUTDOWN = be.ErrorResponse({"S": "FATAL", "V": "FATAL", "C": "57P01", "M": "terminating connection"})
+
+
+def row(value: str) -> list[be.BackendMessage]:
+    """The reply to a query that gives one text."""
+    fields = (FieldDescription("value", 0, 0, 25, -1, -1, 0),)
+    return [be.RowDescription(fields), be.DataRow((value.encode(),)), be.CommandComplete("SELECT 1"), READY]
+
+
+def connect(server: Any, **kwargs: Any) -> Any:
+    return AsyncConnection.connect(server.conninfo, autocommit=True, **kwargs)
+
+
+async def ask(conn: AsyncConnection, query: str, replies: dict[str, Any] | None = None) -> Any:
+    """Return the only value of a query's result; file it, or the error, under the query, if `replies` are given."""
+    try:
+        cursor = await conn.execute(query)  # type: ignore[call-overload]
+        answer = (await cursor.fetchone())[0]
+    except errors.Error as error:
+        if replies is None:
+            raise
+        answer = error
+    if replies is not None:
+        replies[query] = answer
+    return answer
+
+
+@pytest.fixture
+def one_cancel_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that is slow to follow on a busy machine must not be sent another one."""
+    monkeypatch.setattr("anyq.session.cancelling.CANCEL_AGAIN", 1000.0)
+
+
+def ask_in_order(group: Any, conn: AsyncConnection, queries: list[str], replies: dict[str, Any]) -> None:
+    """Have a task for each query ask it, all in one turn and in this order: trio starts tasks in any order."""
+    turns = [anyio.Event() for _ in queries]
+
+    async def client(number: int) -> None:
+        if number:
+            await turns[number].wait()
+        # This task goes on to send its query before the next one runs.
+        if number + 1 < len(turns):
+            turns[number + 1].set()
+        await ask(conn, queries[number], replies)
+
+    for number in range(len(queries)):
+        group.start_soon(client, number)
+
+
+def cancel_script(event: anyio.Event) -> Callable[[FakeClient], Awaitable[None]]:
+    async def cancel(client: FakeClient) -> None:
+        await client.expect(fm.CancelRequest, pid=4242, secret=b"\1\2\3\4")
+        event.set()
+
+    return cancel
+
+
+# -- sending and reading
+
+
+async def test_every_task_gets_its_own_reply(conn: AsyncConnection) -> None:
+    async def client(number: int) -> None:
+        for turn in range(5):
+            value = f"{number}.{turn}"
+            cursor = await conn.execute("SELECT %s, generate_series(1, %s)", (value, number))
+            assert await cursor.fetchall() == [(value, i) for i in range(1, number + 1)]
+
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group:
+            for number in range(40):
+                group.start_soon(client, number)
+
+
+async def test_requests_go_out_before_the_first_reply() -> None:
+    queries = [f"SELECT {number}" for number in range(10)]
+
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        for query in queries:
+            await client.expect(fm.Query, sql=query.encode())
+        for query in queries:
+            await client.send(*row(query))
+        await client.expect(fm.Terminate)
+
+    replies: dict[str, Any] = {}
+    async with fake_server(script) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                ask_in_order(group, conn, queries, replies)
+    assert replies == {query: query for query in queries}
+
+
+async def test_a_large_request_goes_out_before_the_first_reply() -> None:
+    """More than the socket takes, while the task that reads waits for something else."""
+    large = f"SELECT '{'x' * 8 * MB}'"
+    waiting = anyio.Event()
+
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"first")
+        waiting.set()
+        await client.expect(fm.Query, sql=large.encode())
+        await client.send(*row("1"), *row("2"))
+        await client.expect(fm.Terminate)
+
+    replies: dict[str, Any] = {}
+    async with fake_server(script) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, conn, "first", replies)
+                await waiting.wait()
+                group.start_soon(ask, conn, large, replies)
+    assert replies == {"first": "1", large: "2"}
+
+
+async def test_a_large_request_while_somebody_waits_for_the_end(conn: AsyncConnection) -> None:
+    """The one who reads waits for no reply at all, so it must not be left to it when to send."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(conn.wait_disconnected)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(PATIENCE):
+            cursor = await conn.execute("SELECT length(%s)", ("x" * 20 * MB,))
+            assert await cursor.fetchone() == (20 * MB,)
+        group.cancel_scope.cancel()
+
+
+async def test_large_requests_and_large_replies_at_the_same_time(dsn: str) -> None:
+    """Client and server must never sit blocked writing to each other."""
+    size = 20 * MB
+
+    async def client(number: int) -> None:
+        cursor = await conn.execute("SELECT length(%s), repeat(%s, %s)", ("x" * size, str(number), size))
+        (row,) = await cursor.fetchall()
+        assert row[0] == len(row[1]) == size
+        assert row[1][-1] == str(number)
+
+    async with AsyncConnection.connect(dsn, autocommit=True) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                for number in range(3):
+                    group.start_soon(client, number)
+
+
+async def test_bytes_go_out_at_once_on_a_stream_of_the_callers() -> None:
+    """Such a stream sends only while somebody waits at it, and the one who waits has gone to sleep before."""
+    waiting = anyio.Event()
+
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"first")
+        waiting.set()
+        await client.expect(fm.Query, sql=b"second")
+        await client.send(*row("1"), *row("2"))
+        await client.expect(fm.Terminate)
+
+    replies: dict[str, Any] = {}
+    async with fake_server(script) as server:
+        stream = await anyio.connect_tcp(server.host, server.port)
+        async with connect(server, stream=stream) as conn:
+            with anyio.fail_after(PATIENCE):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(ask, conn, "first", replies)
+                    await waiting.wait()
+                    await anyio.wait_all_tasks_blocked()
+                    group.start_soon(ask, conn, "second", replies)
+    assert replies == {"first": "1", "second": "2"}
+
+
+async def test_the_answer_to_a_copy_goes_between_requests() -> None:
+    """And not into the middle of one that the socket has taken only a part of."""
+    large = f"SELECT '{'x' * 8 * MB}'"
+    sent_in_part = anyio.Event()
+
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"COPY t TO STDOUT")
+        await sent_in_part.wait()
+        await client.send(be.CopyOutResponse(Format.TEXT, ()), be.CopyDone(), be.CommandComplete("COPY 0"), READY)
+        await client.expect(fm.Query, sql=large.encode())
+        # One that comes out of the blue, for the request that has just arrived.
+        await client.send(be.CopyInResponse(Format.TEXT, ()))
+        await client.expect(fm.CopyFail)
+        await client.send(CANCELED, READY)
+        await client.expect(fm.Terminate)
+
+    replies: dict[str, Any] = {}
+    async with fake_server(script) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, conn, "COPY t TO STDOUT", replies)
+                await anyio.wait_all_tasks_blocked()
+                group.start_soon(ask, conn, large, replies)
+                await anyio.wait_all_tasks_blocked()
+                sent_in_part.set()
+        assert not conn.closed
+    assert all(isinstance(error, errors.NotSupportedError) for error in replies.values())
+
+
+async def test_a_copy_before_other_requests_closes_the_connection(dsn: str) -> None:
+    replies: dict[str, Any] = {}
+    # The first one waits until all the others have been sent.
+    queries = ["SELECT pg_advisory_lock(7)::text", "COPY copied FROM STDIN", "SELECT 1", "SELECT 2"]
+    async with AsyncConnection.connect(dsn) as other, AsyncConnection.connect(dsn, autocommit=True) as conn:
+        await other.execute("SELECT pg_advisory_xact_lock(7)")
+        await conn.execute("CREATE TEMPORARY TABLE copied (a int)")
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                ask_in_order(group, conn, queries, replies)
+                await anyio.wait_all_tasks_blocked()
+                await other.rollback()
+        assert conn.closed
+    assert replies[queries[0]] == ""
+    assert isinstance(replies["COPY copied FROM STDIN"], errors.NotSupportedError)
+    for query in ("SELECT 1", "SELECT 2"):
+        assert isinstance(replies[query], errors.OperationalError)
+        assert "COPY FROM STDIN" in str(replies[query])
+
+
+async def test_a_copy_alone_leaves_the_connection_usable(conn: AsyncConnection) -> None:
+    await conn.execute("CREATE TEMPORARY TABLE copied (a int)")
+    await conn.commit()
+    for prepare in (False, True):
+        with pytest.raises(errors.NotSupportedError, match="STDIN"):
+            await conn.execute("COPY copied FROM STDIN", prepare=prepare)
+        await conn.rollback()
+        with pytest.raises(errors.NotSupportedError, match="STDOUT"):
+            await conn.execute("COPY copied TO STDOUT", prepare=prepare)
+        assert await ask(conn, "SELECT 'alive'") == "alive"
+
+
+# -- cancelling at the head
+
+
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_a_cancelled_query_is_cancelled_on_the_server_and_drained() -> None:
+    sent, cancelled = anyio.Event(), anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"slow")
+        await client.send(*row("not for anybody")[:2])
+        sent.set()
+        await cancelled.wait()
+        await client.send(CANCELED, READY)
+        await client.expect(fm.Query, sql=b"next")
+        await client.send(*row("1"))
+        await client.expect(fm.Terminate)
+
+    async with fake_server(session, cancel_script(cancelled)) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, conn, "slow")
+                await sent.wait()
+                group.cancel_scope.cancel()
+            assert cancelled.is_set()
+            assert conn.info.transaction_status is TransactionStatus.IDLE
+            assert await ask(conn, "next") == "1"
+
+
+async def test_the_reader_is_cancelled_and_the_others_go_on(conn: AsyncConnection, dsn: str) -> None:
+    await conn.set_autocommit(True)
+    replies: dict[str, Any] = {}
+    others = [f"SELECT '{number}'" for number in range(5)]
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group, anyio.create_task_group() as reader:
+            reader.start_soon(ask, conn, "SELECT pg_sleep(1000)")
+            await until_sleeping(dsn, conn.info.backend_pid)
+            for query in others:
+                group.start_soon(ask, conn, query, replies)
+            await anyio.wait_all_tasks_blocked()
+            assert replies == {}
+            reader.cancel_scope.cancel()
+    assert replies == {query: query[8:-1] for query in others}
+
+
+async def test_a_cancel_request_that_the_server_forgot_is_sent_again() -> None:
+    """As one does that comes before it has begun with the query."""
+    sent, forgotten, cancelled = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"slow")
+        sent.set()
+        await cancelled.wait()
+        await client.send(CANCELED, READY)
+        await client.expect(fm.Terminate)
+
+    scripts = (session, cancel_script(forgotten), cancel_script(anyio.Event()), cancel_script(cancelled))
+    async with fake_server(*scripts) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, conn, "slow")
+                await sent.wait()
+                group.cancel_scope.cancel()
+        assert not conn.closed
+
+
+async def test_cancelled_before_the_server_has_begun(conn: AsyncConnection) -> None:
+    """Many times, as this is a race that the server decides."""
+    await conn.set_autocommit(True)
+
+    async def sleep(prepare: bool) -> None:
+        await conn.execute("SELECT pg_sleep(1000)", prepare=prepare)
+
+    for turn in range(30):
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(sleep, turn % 2 == 0)
+                await anyio.lowlevel.checkpoint()
+                group.cancel_scope.cancel()
+        assert await ask(conn, f"SELECT {turn}") == turn
+
+
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_nothing_is_sent_while_a_cancel_request_is_under_way() -> None:
+    """It would be hit. And afterwards all of it is sent, whoever has fallen asleep meanwhile."""
+    large = f"SELECT '{'x' * 8 * MB}'"
+    sent, cancelling, replied = anyio.Event(), anyio.Event(), anyio.Event()
+    seen: list[str] = []
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"slow")
+        sent.set()
+        await cancelling.wait()
+        await client.send(*row("in spite of it"))
+        replied.set()
+        await client.expect(fm.Query, sql=large.encode())
+        seen.append("query")
+        await client.send(*row("1"))
+        await client.expect(fm.Terminate)
+
+    async def cancel(client: FakeClient) -> None:
+        await client.expect(fm.CancelRequest)
+        cancelling.set()
+        await replied.wait()
+        await anyio.wait_all_tasks_blocked()
+        seen.append("cancelled")
+
+    replies: dict[str, Any] = {}
+    async with fake_server(session, cancel) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
+                doomed.start_soon(ask, conn, "slow")
+                await sent.wait()
+                doomed.cancel_scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    await cancelling.wait()
+                group.start_soon(ask, conn, large, replies)
+    assert replies == {large: "1"}
+    assert seen == ["cancelled", "query"]
+
+
+@pytest.mark.parametrize("unix", [False, True])
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_a_server_that_ignores_the_cancel_request(unix: bool) -> None:
+    sent = anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"slow")
+        sent.set()
+        await client.expect_end()
+
+    async def cancel(client: FakeClient) -> None:
+        await client.expect(fm.CancelRequest)
+
+    async with fake_server(session, cancel, unix=unix) as server:
+        conn = await connect(server, grace_period=0.2)
+        before = anyio.current_time()
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask, conn, "slow")
+            await sent.wait()
+            group.cancel_scope.cancel()
+        assert 0.15 < anyio.current_time() - before < 5
+        assert conn.closed
+        assert conn.broken
+        with pytest.raises(errors.OperationalError, match=r"grace time of 0\.2 s"):
+            await conn.execute("SELECT 1")
+
+
+async def test_a_server_that_does_not_answer_the_second_connection() -> None:
+    sent = anyio.Event()
+    replies: dict[str, Any] = {}
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"slow")
+        sent.set()
+        await client.ignore_the_rest()
+
+    async with fake_server(session, FakeClient.stall) as server:
+        conn = await connect(server, grace_period=0.2)
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
+                doomed.start_soon(ask, conn, "slow")
+                await sent.wait()
+                group.start_soon(ask, conn, "behind", replies)
+                await anyio.wait_all_tasks_blocked()
+                doomed.cancel_scope.cancel()
+        assert conn.broken
+    assert isinstance(replies["behind"], errors.OperationalError)
+    assert "grace time" in str(replies["behind"])
+
+
+async def test_a_second_connection_that_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """The query is drained all the same."""
+    sent = anyio.Event()
+    go_on = anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"slow")
+        sent.set()
+        await go_on.wait()
+        await client.send(*row("done"))
+        await client.expect(fm.Terminate)
+
+    async with fake_server(session) as server, connect(server) as conn:
+
+        async def refuse() -> None:
+            go_on.set()
+            raise ConnectionRefusedError("no more connections")
+
+        conn.wire.cancelling.canceller = refuse
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, conn, "slow")
+                await sent.wait()
+                group.cancel_scope.cancel()
+        assert not conn.closed
+    assert "no more connections" in caplog.text
+
+
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_a_second_cancellation(anyio_backend_name: str) -> None:
+    """asyncio's task.cancel() does not stop at a shield, but has to wait like everybody for the end of the first."""
+    if anyio_backend_name != "asyncio":
+        pytest.skip("trio has no cancellation that passes a shield")
+    sent, cancelling, cancelled = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"slow")
+        sent.set()
+        await cancelled.wait()
+        await client.send(CANCELED, READY)
+        await client.expect(fm.Terminate)
+
+    async def interrupted(client: FakeClient) -> None:
+        await client.expect(fm.CancelRequest)
+        cancelling.set()
+        await client.expect_end()
+
+    async with fake_server(session, interrupted, cancel_script(cancelled)) as server, connect(server) as conn:
+        task = asyncio.ensure_future(ask(conn, "slow"))
+        await sent.wait()
+        task.cancel()
+        await cancelling.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError), anyio.fail_after(PATIENCE):
+            await task
+        assert not conn.closed
+
+
+# -- cancelling in the queue
+
+
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_a_queued_request_is_left_at_once_and_cancelled_in_its_turn() -> None:
+    sent, cancelled, checked = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        for query in (b"first", b"second", b"third"):
+            await client.expect(fm.Query, sql=query)
+        sent.set()
+        await checked.wait()
+        await client.send(*row("1"))
+        await cancelled.wait()
+        await client.send(CANCELED, READY, *row("3"))
+        await client.expect(fm.Terminate)
+
+    replies: dict[str, Any] = {}
+    async with fake_server(session, cancel_script(cancelled)) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, conn, "first", replies)
+                await anyio.wait_all_tasks_blocked()
+                async with anyio.create_task_group() as doomed:
+                    doomed.start_soon(ask, conn, "second", replies)
+                    await anyio.wait_all_tasks_blocked()
+                    group.start_soon(ask, conn, "third", replies)
+                    await sent.wait()
+                    doomed.cancel_scope.cancel()
+                # The block was left, and nobody has been told anything yet.
+                assert replies == {}
+                await anyio.wait_all_tasks_blocked()
+                assert not cancelled.is_set()
+                assert len(server.clients) == 1
+                checked.set()
+    assert replies == {"first": "1", "third": "3"}
+
+
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_a_queued_request_that_nobody_waits_behind_is_drained_by_the_one_before() -> None:
+    sent, cancelled, checked = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"first")
+        await client.expect(fm.Query, sql=b"second")
+        sent.set()
+        await checked.wait()
+        await client.send(*row("1"))
+        await cancelled.wait()
+        await client.send(CANCELED, READY)
+        await client.expect(fm.Terminate)
+
+    replies: dict[str, Any] = {}
+    async with fake_server(session, cancel_script(cancelled)) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, conn, "first", replies)
+                await anyio.wait_all_tasks_blocked()
+                async with anyio.create_task_group() as doomed:
+                    doomed.start_soon(ask, conn, "second", replies)
+                    await sent.wait()
+                    doomed.cancel_scope.cancel()
+                checked.set()
+            assert conn.info.transaction_status is TransactionStatus.IDLE
+    assert replies == {"first": "1"}
+
+
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_a_queued_request_that_the_server_does_not_cancel() -> None:
+    """The task behind it has nothing to do with the cancellation, and yet the grace time is kept."""
+    sent, checked = anyio.Event(), anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        for query in (b"first", b"second", b"third"):
+            await client.expect(fm.Query, sql=query)
+        sent.set()
+        await checked.wait()
+        await client.send(*row("1"))
+        await client.expect_end()
+
+    async def cancel(client: FakeClient) -> None:
+        await client.expect(fm.CancelRequest)
+
+    replies: dict[str, Any] = {}
+    async with fake_server(session, cancel) as server:
+        conn = await connect(server, grace_period=0.2)
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, conn, "first", replies)
+                await anyio.wait_all_tasks_blocked()
+                async with anyio.create_task_group() as doomed:
+                    doomed.start_soon(ask, conn, "second", replies)
+                    await anyio.wait_all_tasks_blocked()
+                    group.start_soon(ask, conn, "third", replies)
+                    await sent.wait()
+                    doomed.cancel_scope.cancel()
+                checked.set()
+        assert conn.broken
+    assert replies["first"] == "1"
+    assert "grace time" in str(replies["third"])
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)])
+async def test_all_are_cancelled_one_after_the_other(order: tuple[int, ...], conn: AsyncConnection, dsn: str) -> None:
+    """Whoever goes last leaves a connection that is ready, and nothing runs on the server."""
+    await conn.set_autocommit(True)
+    scopes = [anyio.CancelScope() for _ in order]
+
+    async def client(number: int) -> None:
+        with scopes[number]:
+            await conn.execute("SELECT pg_sleep(1000)")
+
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group:
+            for number in range(3):
+                group.start_soon(client, number)
+            await until_sleeping(dsn, conn.info.backend_pid)
+            for number in order:
+                scopes[number].cancel()
+                for _ in range(number):
+                    await anyio.lowlevel.checkpoint()
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+    assert await ask(conn, "SELECT 1") == 1
+
+
+async def test_all_are_cancelled_at_once(conn: AsyncConnection, dsn: str) -> None:
+    await conn.set_autocommit(True)
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(conn.execute, "SELECT pg_sleep(1000)")
+            await until_sleeping(dsn, conn.info.backend_pid)
+            group.cancel_scope.cancel()
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+    assert await ask(conn, "SELECT 1") == 1
+
+
+async def test_the_one_who_waits_for_no_reply_drains_too(conn: AsyncConnection, dsn: str) -> None:
+    """What is left of a cancelled task is seen to by whoever reads, and by nobody else if that one goes as well."""
+    await conn.set_autocommit(True)
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group:
+            group.start_soon(conn.wait_disconnected)
+            await anyio.wait_all_tasks_blocked()
+            async with anyio.create_task_group() as doomed:
+                for _ in range(3):
+                    doomed.start_soon(conn.execute, "SELECT pg_sleep(1000)")
+                await until_sleeping(dsn, conn.info.backend_pid)
+                doomed.cancel_scope.cancel()
+            assert await ask(conn, "SELECT 1") == 1
+            for _ in range(3):
+                group.start_soon(conn.execute, "SELECT pg_sleep(1000)")
+            await until_sleeping(dsn, conn.info.backend_pid)
+            group.cancel_scope.cancel()
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+    assert await ask(conn, "SELECT 1") == 1
+
+
+# -- a CancelRequest that comes too late
+
+
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_a_victim_of_a_cancellation_is_sent_again() -> None:
+    sent, cancelled = anyio.Event(), anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"SELECT 'doomed'")
+        await client.expect(fm.Query, sql=b"SELECT 'victim'")
+        sent.set()
+        await cancelled.wait()
+        # The reply was on its way already, so it is the next one that was hit.
+        await client.send(*row("doomed"), CANCELED, READY)
+        await client.expect(fm.Query, sql=b"SELECT 'victim'")
+        await client.send(*row("unhurt"))
+        await client.expect(fm.Terminate)
+
+    replies: dict[str, Any] = {}
+    async with fake_server(session, cancel_script(cancelled)) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
+                doomed.start_soon(ask, conn, "SELECT 'doomed'", replies)
+                await anyio.wait_all_tasks_blocked()
+                group.start_soon(ask, conn, "SELECT 'victim'", replies)
+                await sent.wait()
+                doomed.cancel_scope.cancel()
+    assert replies == {"SELECT 'victim'": "unhurt"}
+
+
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        pytest.param("CALL do_things()", row("doomed"), id="may-have-committed"),
+        pytest.param("SELECT 'victim'", [CANCELED, READY], id="another-was-hit"),
+    ],
+)
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_who_is_not_sent_again(query: str, first: list[be.BackendMessage]) -> None:
+    sent, cancelled = anyio.Event(), anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"SELECT 'doomed'")
+        await client.expect(fm.Query, sql=query.encode())
+        sent.set()
+        await cancelled.wait()
+        await client.send(*first, CANCELED, READY)
+        await client.expect(fm.Terminate)
+
+    replies: dict[str, Any] = {}
+    async with fake_server(session, cancel_script(cancelled)) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
+                doomed.start_soon(ask, conn, "SELECT 'doomed'", replies)
+                await anyio.wait_all_tasks_blocked()
+                group.start_soon(ask, conn, query, replies)
+                await sent.wait()
+                doomed.cancel_scope.cancel()
+    assert isinstance(replies[query], errors.QueryCanceled)
+
+
+# -- servers that go away or go mad
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "text"),
+    [
+        pytest.param(b"", errors.OperationalError, "closed the connection unexpectedly", id="nothing"),
+        pytest.param(b"".join(m.encode() for m in row("1"))[:30], errors.OperationalError, "unexpectedly", id="torn"),
+        pytest.param(b"nonsense", errors.RemoteProtocolError, "broke the protocol", id="nonsense"),
+        pytest.param(b"HTTP/1.1 500 Oops\r\n", errors.RemoteProtocolError, "broke the protocol", id="http"),
+        pytest.param(SHUTDOWN.encode(), errors.AdminShutdown, "terminating connection", id="fatal"),
+        pytest.param(be.AuthenticationOk().encode(), errors.RemoteProtocolError, "AUTHENTICATION", id="out-of-turn"),
+    ],
+)
+async def test_a_server_that_ends_the_connection(reply: bytes, kind: type[Exception], text: str) -> None:
+    sent = anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query)
+        await client.expect(fm.Query)
+        sent.set()
+        await client.send_raw(reply)
+
+    replies: dict[str, Any] = {}
+    async with fake_server(session) as server:
+        conn = await connect(server)
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                ask_in_order(group, conn, ["SELECT 1", "SELECT 2"], replies)
+        assert conn.closed
+        assert conn.broken
+        for error in replies.values():
+            assert type(error) is kind
+            assert text in str(error)
+        assert replies["SELECT 1"] is not replies["SELECT 2"]
+        with pytest.raises(errors.OperationalError, match="closed") as caught:
+            await conn.execute("SELECT 3")
+        assert text in str(caught.value)
+        await conn.close()
+        assert conn.broken
+
+
+async def test_a_server_that_resets_the_connection() -> None:
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query)
+        await client.abort()
+
+    async with fake_server(session) as server:
+        conn = await connect(server)
+        with anyio.fail_after(PATIENCE), pytest.raises(errors.OperationalError, match="lost|closed"):
+            await ask(conn, "SELECT 1")
+        assert conn.broken
+
+
+async def test_what_the_server_said_before_it_went_away() -> None:
+    """It tells more than that the next request could not be sent."""
+    connected, gone = anyio.Event(), anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await connected.wait()
+        await client.send(SHUTDOWN)
+        await client.close()
+        gone.set()
+
+    async with fake_server(session) as server:
+        conn = await connect(server)
+        connected.set()
+        await gone.wait()
+        for _ in range(2):
+            with anyio.fail_after(PATIENCE), pytest.raises(errors.OperationalError, match="terminating connection"):
+                await ask(conn, "SELECT 1")
+
+
+async def test_what_came_before_nonsense_is_not_lost() -> None:
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query)
+        await client.send_raw(be.NoticeResponse({"S": "NOTICE", "M": "farewell"}).encode() + b"nonsense")
+
+    notices: list[str | None] = []
+    async with fake_server(session) as server:
+        conn = await connect(server)
+        conn.add_notice_handler(lambda diagnostic: notices.append(diagnostic.message_primary))
+        with anyio.fail_after(PATIENCE), pytest.raises(errors.RemoteProtocolError):
+            await ask(conn, "SELECT 1")
+    assert notices == ["farewell"]
+
+
+async def test_closing_fails_what_is_under_way_in_other_tasks(dsn: str) -> None:
+    replies: dict[str, Any] = {}
+    conn = await AsyncConnection.connect(dsn, autocommit=True)
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group:
+            ask_in_order(group, conn, ["SELECT pg_sleep(0.5)", "SELECT 2"], replies)
+            await until_sleeping(dsn, conn.info.backend_pid)
+            await conn.close()
+    assert len(replies) == 2
+    for error in replies.values():
+        assert "was closed while the operation was under way" in str(error)
+    assert not conn.broken

@@ -1,0 +1,350 @@
+"""Which of several hosts a session is made on: target_session_attrs and load_balance_hosts."""
+
+from __future__ import annotations
+
+import random
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import anyio
+import pytest
+
+import anyq
+from anyq import errors as e
+from anyq.cli.embedded import ServerUnavailable
+from anyq.conninfo import ConnectOptions, HostSpec
+from anyq.protocol import backend as be
+from anyq.protocol.backend import FieldDescription
+from anyq.protocol.constants import Format
+from anyq.transport import dialing
+from tests.support import frontend_messages as fm
+from tests.support.fakeserver import READY, FakeClient, FakeServer, Script, fake_server
+from tests.support.replicas import Replicas, replicas
+from tests.support.sockets import open_sockets
+from tests.support.stepping import cancel_at_each_wait
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="session")
+def pair() -> Iterator[Replicas]:
+    """A primary and its standby, started once."""
+    if sys.platform == "win32":
+        pytest.skip("the servers of this test listen at Unix-domain sockets")
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(replicas())
+        except ServerUnavailable as error:
+            pytest.skip(f"no primary with a standby to test on: {error}")
+        yield running
+
+
+async def in_recovery(conn: anyq.AsyncConnection) -> bool:
+    cur = await conn.execute("SELECT pg_is_in_recovery()")
+    row = await cur.fetchone()
+    assert row is not None
+    return bool(row[0])
+
+
+# --- a primary and a standby ---
+
+
+async def test_the_standby_follows(pair: Replicas) -> None:
+    """Otherwise the others would say nothing."""
+    async with anyq.AsyncConnection.connect(pair.primary.dsn) as conn:
+        cur = await conn.execute("SELECT state FROM pg_stat_replication")
+        assert await cur.fetchall() == [("streaming",)]
+
+
+@pytest.mark.parametrize(
+    ("target", "standby"),
+    [
+        ("any", None),
+        ("read-write", False),
+        ("read-only", True),
+        ("primary", False),
+        ("standby", True),
+        ("prefer-standby", True),
+    ],
+)
+async def test_both_orders(pair: Replicas, target: str, standby: bool | None) -> None:
+    for first, second in [(pair.primary, pair.standby), (pair.standby, pair.primary)]:
+        conninfo = pair.conninfo(first, second)
+        async with anyq.AsyncConnection.connect(conninfo, target_session_attrs=target) as conn:
+            expected = first is pair.standby if standby is None else standby
+            assert await in_recovery(conn) is expected
+            assert conn.info.parameter_status("in_hot_standby") in ("on" if expected else "off", None)
+
+
+async def test_a_session_that_is_read_only_on_a_primary(pair: Replicas) -> None:
+    conninfo = f"{pair.conninfo(pair.primary)} options='-c default_transaction_read_only=on'"
+    async with anyq.AsyncConnection.connect(conninfo, target_session_attrs="read-only") as conn:
+        assert not await in_recovery(conn)
+    async with anyq.AsyncConnection.connect(conninfo, target_session_attrs="primary"):
+        pass
+    with pytest.raises(e.OperationalError, match="the session is read-only, and target_session_attrs=read-write"):
+        await anyq.AsyncConnection.connect(conninfo, target_session_attrs="read-write")
+
+
+@pytest.mark.parametrize(
+    ("target", "servers", "reasons"),
+    [
+        ("primary", ["standby", "standby"], ["the server is in hot standby, and target_session_attrs=primary"] * 2),
+        ("read-write", ["standby"], ["the session is read-only"]),
+        ("standby", ["primary"], ["the server is not in hot standby"]),
+        ("read-only", ["primary"], ["the session is not read-only"]),
+    ],
+)
+async def test_no_host_suits(pair: Replicas, target: str, servers: list[str], reasons: list[str]) -> None:
+    conninfo = pair.conninfo(*[getattr(pair, name) for name in servers])
+    with pytest.raises(e.OperationalError) as caught:
+        await anyq.AsyncConnection.connect(conninfo, target_session_attrs=target)
+    lines = str(caught.value).splitlines()
+    if len(reasons) > 1:
+        assert lines.pop(0) == f"connection failed, all {len(reasons)} attempts:"
+    for line, reason in zip(lines, reasons, strict=True):
+        assert reason in line
+
+
+async def test_prefer_standby_takes_what_there_is(pair: Replicas) -> None:
+    conninfo = pair.conninfo(pair.primary, pair.primary)
+    async with anyq.AsyncConnection.connect(conninfo, target_session_attrs="prefer-standby") as conn:
+        assert not await in_recovery(conn)
+
+
+def test_the_synchronous_connection(pair: Replicas) -> None:
+    conninfo = pair.conninfo(pair.primary, pair.standby)
+    with anyq.connect(conninfo, target_session_attrs="standby") as conn:
+        assert conn.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+
+
+# --- servers that follow a script ---
+
+HOT_STANDBY = {"in_hot_standby": "on", "default_transaction_read_only": "off"}
+PRIMARY = {"in_hot_standby": "off", "default_transaction_read_only": "off"}
+READ_ONLY = {"in_hot_standby": "off", "default_transaction_read_only": "on"}
+
+SHOW = b"SHOW transaction_read_only"
+RECOVERY = b"SELECT pg_catalog.pg_is_in_recovery()"
+
+
+def value(text: bytes) -> tuple[be.BackendMessage, ...]:
+    """The reply of one row to a query."""
+    field = FieldDescription("x", 0, 0, 25, -1, -1, Format.TEXT)
+    return be.RowDescription((field,)), be.DataRow((text,)), be.CommandComplete("SELECT 1"), READY
+
+
+def session(parameters: dict[str, str]) -> Script:
+    """A server that reports these parameters, and that the client takes leave of."""
+
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup(parameters=parameters)
+        await client.expect(fm.Terminate)
+        await client.expect_end()
+
+    return script
+
+
+def asked(query: bytes, answer: bytes) -> Script:
+    """A server that reports nothing, as those before PostgreSQL 14, and is asked."""
+
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=query)
+        await client.send(*value(answer))
+        await client.expect(fm.Terminate)
+        await client.expect_end()
+
+    return script
+
+
+def refusing(code: str, message: str = "go away") -> Script:
+    async def script(client: FakeClient) -> None:
+        await client.expect(fm.Startup)
+        await client.send(be.ErrorResponse({"S": "FATAL", "V": "FATAL", "C": code, "M": message}))
+
+    return script
+
+
+def several(server: FakeServer, count: int) -> str:
+    return f"{server.conninfo} host={','.join([server.host] * count)}"
+
+
+@pytest.mark.parametrize(
+    ("target", "hosts", "scripts"),
+    [
+        ("any", 2, [session({})]),
+        ("any", 2, [session(HOT_STANDBY)]),
+        ("read-write", 3, [session(HOT_STANDBY), session(READ_ONLY), session(PRIMARY)]),
+        ("read-only", 2, [session(PRIMARY), session(READ_ONLY)]),
+        ("primary", 2, [session(HOT_STANDBY), session(READ_ONLY)]),
+        ("standby", 2, [session(READ_ONLY), session(HOT_STANDBY)]),
+        ("read-write", 2, [asked(SHOW, b"on"), asked(SHOW, b"off")]),
+        ("read-only", 2, [asked(SHOW, b"off"), asked(SHOW, b"on")]),
+        ("primary", 2, [asked(RECOVERY, b"t"), asked(RECOVERY, b"f")]),
+        ("standby", 2, [asked(RECOVERY, b"f"), asked(RECOVERY, b"t")]),
+        ("prefer-standby", 3, [session(PRIMARY), asked(RECOVERY, b"f"), session(HOT_STANDBY)]),
+        # Once more from the beginning, and nobody is asked.
+        ("prefer-standby", 2, [session(PRIMARY), asked(RECOVERY, b"f"), session({})]),
+        # Only those that were there the first time.
+        ("prefer-standby", 3, [refusing("57P03"), session(PRIMARY), refusing("53300"), session({})]),
+    ],
+)
+async def test_the_first_that_suits(target: str, hosts: int, scripts: list[Script]) -> None:
+    async with fake_server(*scripts) as server:
+        conn = await anyq.AsyncConnection.connect(several(server, hosts), target_session_attrs=target)
+        assert len(server.clients) == len(scripts)
+        await conn.close()
+
+
+async def test_prefer_standby_where_nobody_is_left() -> None:
+    async with fake_server(session(PRIMARY), refusing("57P03", "starting up")) as server:
+        with pytest.raises(e.OperationalError) as caught:
+            await anyq.AsyncConnection.connect(server.conninfo, target_session_attrs="prefer-standby")
+    first, *lines = str(caught.value).splitlines()
+    assert first == "connection failed, all 2 attempts:"
+    assert "not in hot standby, and target_session_attrs=prefer-standby" in lines[0]
+    assert "starting up" in lines[1]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "42501", "M": "permission denied"}), READY),
+        (be.CommandComplete("SELECT 0"), READY),
+    ],
+)
+async def test_a_server_that_does_not_say(reply: tuple[be.BackendMessage, ...]) -> None:
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query)
+        await client.send(*reply)
+        await client.expect_end()
+
+    async with fake_server(script, asked(RECOVERY, b"f")) as server:
+        conn = await anyq.AsyncConnection.connect(several(server, 2), target_session_attrs="primary")
+        await conn.close()
+
+
+async def test_connect_timeout_covers_the_question() -> None:
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query)
+        await client.stall()
+
+    async with fake_server(script) as server:
+        with pytest.raises(e.ConnectionTimeout):
+            await anyq.AsyncConnection.connect(server.conninfo, target_session_attrs="primary", connect_timeout=0.2)
+        # Without a grace time, and so without a request to cancel.
+        assert len(server.clients) == 1
+
+
+async def test_a_stream_of_the_callers_has_to_suit_too() -> None:
+    async with fake_server(session(PRIMARY)) as server:
+        stream = await anyio.connect_tcp(server.host, server.port)
+        with pytest.raises(e.OperationalError, match="not in hot standby"):
+            await anyq.AsyncConnection.connect(server.conninfo, stream=stream, target_session_attrs="standby")
+
+
+# --- when the next host is tried ---
+
+
+@pytest.mark.parametrize("code", ["57P03", "53300", "08004", "58000", "XX000"])
+async def test_a_server_that_is_not_fit_now(code: str) -> None:
+    # The last of them may be about the version of the protocol, which is tried first.
+    refusals = [refusing(code)] * (2 if code == "XX000" else 1)
+    async with fake_server(*refusals, session({})) as server, anyq.AsyncConnection.connect(several(server, 2)):
+        pass
+
+
+@pytest.mark.parametrize("code", ["28P01", "28000", "3D000", "42501"])
+async def test_a_refusal_that_is_about_us(code: str) -> None:
+    """Manual, "Specifying Multiple Hosts": the remaining hosts are not tried."""
+    async with fake_server(refusing("57P03", "not yet"), refusing(code)) as server:
+        with pytest.raises(e.OperationalError) as caught:
+            await anyq.AsyncConnection.connect(several(server, 3))
+    assert caught.value.__cause__ is not None
+    assert caught.value.__cause__.diag.sqlstate == code  # type: ignore[attr-defined]
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3 and "not yet" in lines[1] and "go away" in lines[2]
+
+
+async def test_what_we_refuse_is_refused_everywhere() -> None:
+    async def script(client: FakeClient) -> None:
+        await client.expect(fm.Startup)
+        await client.send(be.AuthenticationCleartextPassword())
+        await client.expect_end()
+
+    async with fake_server(script) as server:
+        with pytest.raises(e.OperationalError, match="asks for a password"):
+            await anyq.AsyncConnection.connect(several(server, 2))
+
+
+async def test_a_server_that_goes_away_in_the_start_up() -> None:
+    async def script(client: FakeClient) -> None:
+        await client.expect(fm.Startup)
+        await client.send(be.AuthenticationOk())
+
+    async with fake_server(script, session({})) as server, anyq.AsyncConnection.connect(several(server, 2)):
+        pass
+
+
+# --- load_balance_hosts ---
+
+
+@pytest.fixture
+def reverse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chance that puts everything into the opposite order."""
+    monkeypatch.setattr(random, "shuffle", lambda sequence: sequence.reverse())
+
+
+async def test_hosts_in_random_order(pair: Replicas, reverse: None) -> None:
+    conninfo = pair.conninfo(pair.primary, pair.standby)
+    for option, standby in [("random", True), ("disable", False)]:
+        async with anyq.AsyncConnection.connect(conninfo, load_balance_hosts=option) as conn:
+            assert await in_recovery(conn) is standby
+
+
+def test_any_order_is_possible() -> None:
+    hosts = tuple(HostSpec(name, None, 1) for name in "abc")
+    options = ConnectOptions(hosts=hosts, user="u", dbname="d", load_balance_hosts=True)
+    # One of the six is left out by chance once in 10 ** 30 times.
+    seen = {tuple(dialing.attempts(options)) for _ in range(400)}
+    assert len(seen) == 6
+
+
+async def test_addresses_in_random_order(reverse: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def getaddrinfo(host: str, port: int, **kwargs: Any) -> list[Any]:
+        await anyio.lowlevel.checkpoint()
+        return [info for each in ("127.0.0.2", "127.0.0.3", "127.0.0.4") for info in socket.getaddrinfo(each, port)]
+
+    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+    for option, last in [("random", "127.0.0.2"), ("disable", "127.0.0.4")]:
+        with pytest.raises(e.OperationalError) as caught:
+            await anyq.AsyncConnection.connect("host=name port=1 user=u", load_balance_hosts=option)
+        assert last in str(caught.value).splitlines()[-1]
+
+
+# --- cancellation ---
+
+
+@pytest.mark.parametrize("natively", [False, True])
+async def test_cancelled_at_each_wait(pair: Replicas, warm_loop: None, natively: bool, anyio_backend_name: str) -> None:
+    """On the way over several hosts: a dead one, two that do not suit, one that does."""
+    if natively and anyio_backend_name != "asyncio":
+        pytest.skip("only asyncio cancels tasks")
+    conninfo = pair.conninfo(pair.primary, pair.primary, pair.standby)
+    conninfo = conninfo.replace("host=", "host=/no/such/dir,").replace("port=", "port=5432,")
+    before = open_sockets()
+
+    async def connect() -> None:
+        async with anyq.AsyncConnection.connect(conninfo, target_session_attrs="standby"):
+            pass
+
+    async def check() -> None:
+        assert open_sockets() <= before
+
+    assert await cancel_at_each_wait(connect, check, natively=natively) > 5

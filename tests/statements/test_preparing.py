@@ -1,0 +1,517 @@
+"""Prepared statements on a server: when they are made, kept, closed and recovered.
+
+The cache by itself is tested in test_preparing.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from anyq import AsyncClientCursor, AsyncConnection, AsyncRawCursor, TransactionStatus
+from anyq import errors as e
+from anyq.statements import composer as _execution
+
+pytestmark = pytest.mark.anyio
+
+
+async def on_server(conn: AsyncConnection) -> list[str]:
+    """The texts of the statements that the server holds for the session, the oldest first."""
+    # As names are counted up, they are in the order of time.
+    cur = await conn.execute(
+        "SELECT statement FROM pg_prepared_statements WHERE NOT from_sql ORDER BY length(name), name", prepare=False
+    )
+    return [row[0] for row in await cur.fetchall()]
+
+
+@pytest.fixture
+async def auto(conn: AsyncConnection) -> AsyncConnection:
+    """The connection, in autocommit mode."""
+    await conn.set_autocommit(True)
+    return conn
+
+
+# -- when
+
+
+async def test_after_five_executions(conn: AsyncConnection) -> None:
+    assert conn.prepare_threshold == 5
+    for number in range(1, 9):
+        cur = await conn.execute("SELECT %s::int", [number])
+        assert await cur.fetchone() == (number,)
+        assert await on_server(conn) == (["SELECT $1::int"] if number > 5 else [])
+
+
+async def test_without_parameters_too(conn: AsyncConnection) -> None:
+    for _ in range(7):
+        assert await (await conn.execute("SELECT 'x'")).fetchall() == [("x",)]
+    assert await on_server(conn) == ["SELECT 'x'"]
+
+
+async def test_whichever_cursor_executes(conn: AsyncConnection) -> None:
+    one, other = conn.cursor(), conn.cursor()
+    for _ in range(3):
+        await one.execute("SELECT %s::int", [1])
+        await other.execute("SELECT %s::int", [1])
+    assert await on_server(conn) == ["SELECT $1::int"]
+
+
+@pytest.mark.parametrize("threshold", [0, 1, 2])
+async def test_another_threshold(dsn: str, anyio_backend: Any, threshold: int) -> None:
+    async with AsyncConnection.connect(dsn, prepare_threshold=threshold) as conn:
+        assert conn.prepare_threshold == threshold
+        for number in range(threshold + 2):
+            assert await on_server(conn) == (["SELECT $1::int"] if number > threshold else [])
+            await conn.execute("SELECT %s::int", [number])
+
+
+async def test_never(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = None
+    for _ in range(10):
+        await conn.execute("SELECT %s::int", [1])
+    await conn.execute("SELECT %s::int", [1], prepare=True)
+    assert await on_server(conn) == []
+    conn.prepare_threshold = 0
+    await conn.execute("SELECT %s::int", [1])
+    assert await on_server(conn) == ["SELECT $1::int"]
+
+
+async def test_on_request(conn: AsyncConnection) -> None:
+    cur = conn.cursor()
+    await cur.execute("SELECT %s::int", [1], prepare=True)
+    await conn.execute("SELECT 1", prepare=True)
+    assert await on_server(conn) == ["SELECT $1::int", "SELECT 1"]
+    for _ in range(10):
+        await cur.execute("SELECT %s::text", ["x"], prepare=False)
+    assert await on_server(conn) == ["SELECT $1::int", "SELECT 1"]
+    # It is used where it is there.
+    for number in range(3):
+        assert await (await cur.execute("SELECT %s::int", [number])).fetchone() == (number,)
+        assert await (await cur.execute("SELECT %s::int", [number], prepare=False)).fetchone() == (number,)
+    assert len(await on_server(conn)) == 2
+
+
+async def test_types_make_other_statements(conn: AsyncConnection) -> None:
+    for value in (1, "x", None, 2**40, 2):
+        assert await (await conn.execute("SELECT %s", [value], prepare=True)).fetchone() == (value,)
+    assert await on_server(conn) == ["SELECT $1"] * 3
+
+
+async def test_several_statements_are_never_prepared(conn: AsyncConnection) -> None:
+    for _ in range(10):
+        cur = await conn.execute("SELECT 1; SELECT 2")
+        assert [await result.fetchall() async for result in cur.results()] == [[(1,)], [(2,)]]
+    assert await on_server(conn) == []
+    with pytest.raises(e.SyntaxError):
+        await conn.execute("SELECT 1; SELECT 2", prepare=True)
+    await conn.rollback()
+    assert await on_server(conn) == []
+
+
+async def test_a_semicolon_in_a_statement_with_parameters(conn: AsyncConnection) -> None:
+    for _ in range(7):
+        assert await (await conn.execute("SELECT ';' || %s", ["x"])).fetchone() == (";x",)
+    assert await on_server(conn) == ["SELECT ';' || $1"]
+
+
+async def test_statements_without_rows(auto: AsyncConnection) -> None:
+    await auto.execute("CREATE TEMP TABLE t (a int)")
+    for number in range(8):
+        cur = await auto.execute("INSERT INTO t VALUES (%s)", [number])
+        assert (cur.rowcount, cur.description) == (1, None)
+    assert await on_server(auto) == ["INSERT INTO t VALUES ($1)"]
+    assert await (await auto.execute("SELECT count(*) FROM t")).fetchone() == (8,)
+
+
+async def test_a_statement_that_fails_is_not_prepared_again_and_again(auto: AsyncConnection) -> None:
+    for _ in range(8):
+        with pytest.raises(e.UndefinedColumn):
+            await auto.execute("SELECT wrong, %s", [1])
+    assert await on_server(auto) == []
+    # One that can be parsed and fails when it runs is.
+    for _ in range(8):
+        with pytest.raises(e.DivisionByZero):
+            await auto.execute("SELECT 1 / %s", [0])
+    assert await on_server(auto) == ["SELECT 1 / $1"]
+    assert await (await auto.execute("SELECT 1 / %s", [1])).fetchone() == (1,)
+
+
+async def test_the_transaction_is_rolled_back_and_the_statement_stays(conn: AsyncConnection) -> None:
+    await conn.execute("SELECT %s::int", [1], prepare=True)
+    await conn.rollback()
+    assert await on_server(conn) == ["SELECT $1::int"]
+    assert await (await conn.execute("SELECT %s::int", [2])).fetchone() == (2,)
+
+
+async def test_descriptions_of_prepared_statements(conn: AsyncConnection) -> None:
+    for _ in range(8):
+        cur = await conn.execute("SELECT %s::int AS a, 'x'::varchar(3) AS b", [1])
+        assert repr(cur.description) == (
+            "[<Column 'a', type: int4 (oid: 23)>, <Column 'b', type: varchar(3) (oid: 1043)>]"
+        )
+        assert (cur.statusmessage, cur.rowcount) == ("SELECT 1", 1)
+
+
+async def test_adapters_changed_after_it_was_prepared(conn: AsyncConnection) -> None:
+    from anyq.adapt import Loader
+
+    class Doubled(Loader):
+        def load(self, data: bytes) -> Any:
+            return int(data) * 2
+
+    class DoubledBinary(Doubled):
+        from anyq.protocol.constants import Format
+
+        format = Format.BINARY
+
+        def load(self, data: bytes) -> Any:
+            return int.from_bytes(data, "big") * 2
+
+    for _ in range(7):
+        assert await (await conn.execute("SELECT %s::int", [4])).fetchone() == (4,)
+    cur = conn.cursor()
+    cur.adapters.register_loader("int4", Doubled)
+    cur.adapters.register_loader("int4", DoubledBinary)
+    assert await (await cur.execute("SELECT %s::int", [4])).fetchone() == (8,)
+    assert await (await conn.execute("SELECT %s::int", [4])).fetchone() == (4,)
+    conn.adapters.register_loader("int4", Doubled)
+    conn.adapters.register_loader("int4", DoubledBinary)
+    assert await (await conn.execute("SELECT %s::int", [4])).fetchone() == (8,)
+
+
+# -- what is remembered of a query's text
+
+
+async def check(conn: AsyncConnection, value: Any, query: str = "SELECT %s") -> None:
+    assert await (await conn.execute(query, (value,))).fetchall() == [(value,)]
+
+
+async def test_parameters_of_other_kinds_between_others(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    for _ in range(3):
+        for value in (1, 2, 40_000, 2**40, None, "x", 3, 1.5, [1, 2], [None, 3], True, 2**70):
+            await check(conn, value)
+            await check(conn, value)
+
+
+async def test_other_kinds_from_some_time_on(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    for value in ("x", "y", *range(40), "z"):
+        await check(conn, value)
+    assert sorted(await on_server(conn)) == ["SELECT $1"] * 2
+
+
+async def test_named_parameters(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    for number in range(5):
+        cur = await conn.execute("SELECT %(b)s::int, %(a)s, %(b)s::int", {"a": "x", "b": number})
+        assert await cur.fetchall() == [(number, "x", number)]
+    with pytest.raises(e.ProgrammingError, match="missing: b"):
+        await conn.execute("SELECT %(b)s::int, %(a)s, %(b)s::int", {"a": "x"})
+    with pytest.raises(TypeError, match="require a mapping"):
+        await conn.execute("SELECT %(b)s::int, %(a)s, %(b)s::int", ("x", 1))
+    cur = await conn.execute("SELECT %(b)s::int, %(a)s, %(b)s::int", {"a": "y", "b": 6})
+    assert await cur.fetchall() == [(6, "y", 6)]
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        ((), e.ProgrammingError, "1 placeholders but 0 parameters"),
+        ((1, 2), e.ProgrammingError, "1 placeholders but 2 parameters"),
+        ("x", TypeError, "should be a sequence or a mapping, got str"),
+        (5, TypeError, "should be a sequence or a mapping, got int"),
+        ({"a": 1}, TypeError, "require a sequence of parameters"),
+        ((object(),), e.ProgrammingError, "object"),
+        (("\0",), e.DataError, "NUL"),
+    ],
+)
+async def test_wrong_parameters_of_a_known_query(
+    conn: AsyncConnection, params: Any, error: type[Exception], message: str
+) -> None:
+    conn.prepare_threshold = 0
+    await check(conn, "x")
+    await check(conn, "y")
+    with pytest.raises(error, match=message):
+        await conn.execute("SELECT %s", params)
+    await check(conn, "z")
+    assert await on_server(conn) == ["SELECT $1"]
+
+
+async def test_a_percent_sign_with_and_without_parameters(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    for _ in range(3):
+        assert await (await conn.execute("SELECT '50%%'")).fetchall() == [("50%%",)]
+        assert await (await conn.execute("SELECT '50%%'", ())).fetchall() == [("50%",)]
+
+
+async def test_whichever_cursor_asks(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    for _ in range(3):
+        for cursor in (conn.cursor(), conn.cursor(binary=True), AsyncClientCursor(conn)):
+            await cursor.execute("SELECT %s, 1", ["x"])
+            assert await cursor.fetchall() == [("x", 1)]
+            assert cursor.description is not None
+        raw = AsyncRawCursor(conn)
+        await raw.execute("SELECT '%s'", ())
+        assert await raw.fetchall() == [("%s",)]
+
+
+async def test_an_encoding_that_is_set_later(auto: AsyncConnection) -> None:
+    auto.prepare_threshold = 0
+    query = "SELECT 'é', %s"
+    for encoding in ("latin1", "utf8", "latin1"):
+        await auto.execute(f"SET client_encoding TO {encoding}")
+        for value in ("ä", "ö"):
+            cur = await auto.execute(query, (value,))
+            assert await cur.fetchall() == [("é", value)]
+
+
+async def test_a_dumper_that_is_registered_later(conn: AsyncConnection) -> None:
+    from anyq.types.string import StrDumper
+
+    class Louder(StrDumper):
+        def dump(self, obj: str) -> bytes:
+            return obj.upper().encode()
+
+    conn.prepare_threshold = 0
+    await check(conn, "x")
+    await check(conn, "x")
+    cur = conn.cursor()
+    cur.adapters.register_dumper(str, Louder)
+    for _ in range(2):
+        assert await (await cur.execute("SELECT %s", ("x",))).fetchall() == [("X",)]
+        await check(conn, "x")
+    conn.adapters.register_dumper(str, Louder)
+    for _ in range(2):
+        assert await (await conn.execute("SELECT %s", ("x",))).fetchall() == [("X",)]
+
+
+@pytest.mark.parametrize("command", ["DEALLOCATE ALL", "/* all */ DISCARD ALL"])
+async def test_a_command_that_forgets_all_again_and_again(auto: AsyncConnection, command: Any) -> None:
+    auto.prepare_threshold = 0
+    for number in range(4):
+        await check(auto, number)
+        await check(auto, number)
+        await auto.execute(command)
+    await check(auto, 5)
+
+
+async def test_the_end_of_a_transaction_again_and_again(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    for number in range(4):
+        await check(conn, number)
+        assert conn.info.transaction_status is TransactionStatus.INTRANS
+        await conn.execute("COMMIT")
+        assert conn.info.transaction_status is TransactionStatus.IDLE
+        # In a transaction of its own, with a BEGIN before it.
+        await check(conn, number)
+        await conn.rollback()
+
+
+async def test_evicted_between_two_executions(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    conn.prepared_max = 1
+    for number in range(4):
+        await check(conn, number)
+        await check(conn, number)
+        await check(conn, f"{number}", "SELECT %s::text")
+    assert len(conn.executor.statements) == 1
+
+
+async def test_many_queries(conn: AsyncConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_execution, "MAX_REPEATS", 3)
+    conn.prepare_threshold = 0
+    for _ in range(3):
+        for number in range(5):
+            assert await (await conn.execute(f"SELECT {number}, %s", (number,))).fetchall() == [(number, number)]
+            assert len(conn.executor.repeats) <= 3
+
+
+# -- many tasks
+
+
+async def test_by_many_tasks_at_once(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    seen: list[Any] = []
+
+    async def run(number: int) -> None:
+        for _ in range(10):
+            seen.append(await (await conn.execute("SELECT %s::int", [number])).fetchone())
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(10):
+            tasks.start_soon(run, number)
+    assert sorted(seen) == sorted((number,) for number in range(10) for _ in range(10))
+    assert await on_server(conn) == ["SELECT $1::int"]
+
+
+async def test_failures_of_many_tasks_at_once(auto: AsyncConnection) -> None:
+    auto.prepare_threshold = 0
+    seen: list[Any] = []
+
+    async def run(number: int) -> None:
+        for divisor in (0, 1, 0, 1):
+            try:
+                seen.append(await (await auto.execute("SELECT %s / %s", [number, divisor])).fetchone())
+            except e.DivisionByZero:
+                seen.append(None)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(10):
+            tasks.start_soon(run, number)
+    assert seen.count(None) == 20
+    assert sorted(row for row in seen if row) == sorted((number,) for number in range(10) for _ in range(2))
+
+
+# -- how many
+
+
+async def test_the_least_recently_used_are_closed(conn: AsyncConnection) -> None:
+    conn.prepared_max = 3
+    for text in "abc":
+        await conn.execute(f"SELECT '{text}'".encode(), prepare=True)
+    await conn.execute("SELECT 'a'", prepare=True)
+    await conn.execute("SELECT 'd'", prepare=True)
+    # Closed with the next statement, whatever it is, so that it costs no round trip.
+    await conn.execute("SELECT 0", prepare=False)
+    assert await on_server(conn) == ["SELECT 'a'", "SELECT 'c'", "SELECT 'd'"]
+    for text in "abcd":
+        assert await (await conn.execute(f"SELECT '{text}'".encode(), prepare=True)).fetchone() == (text,)
+    await conn.execute("SELECT 0", prepare=False)
+    assert len(await on_server(conn)) == 3
+
+
+async def test_none_at_all(conn: AsyncConnection) -> None:
+    conn.prepared_max = 0
+    for _ in range(8):
+        await conn.execute("SELECT %s::int", [1], prepare=True)
+    assert await on_server(conn) == []
+
+
+async def test_any_number(conn: AsyncConnection) -> None:
+    assert conn.prepared_max == 100
+    conn.prepared_max = None
+    for number in range(110):
+        await conn.execute(f"SELECT {number}".encode(), prepare=True)
+    assert len(await on_server(conn)) == 110
+
+
+# -- statements that the server has dropped
+
+
+@pytest.mark.parametrize("command", ["DEALLOCATE ALL", "DISCARD ALL", "deallocate  all;"])
+async def test_all_are_deallocated(auto: AsyncConnection, command: Any) -> None:
+    await auto.execute("SELECT %s::int", [1], prepare=True)
+    await auto.execute(command)
+    assert await on_server(auto) == []
+    for number in range(8):
+        assert await (await auto.execute("SELECT %s::int", [number])).fetchone() == (number,)
+    # It is counted from the beginning.
+    assert await on_server(auto) == ["SELECT $1::int"]
+
+
+async def test_all_are_deallocated_in_a_transaction(conn: AsyncConnection) -> None:
+    await conn.execute("SELECT %s::int", [1], prepare=True)
+    await conn.execute("DEALLOCATE ALL")
+    await conn.rollback()
+    assert await (await conn.execute("SELECT %s::int", [1])).fetchone() == (1,)
+
+
+async def test_deallocated_by_a_function(auto: AsyncConnection) -> None:
+    # Nothing tells the driver; it notices when the statement is missing.
+    await auto.execute("SELECT %s::int", [1], prepare=True)
+    await auto.execute("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")
+    assert await on_server(auto) == []
+    for number in range(8):
+        assert await (await auto.execute("SELECT %s::int", [number])).fetchone() == (number,)
+
+
+async def test_deallocated_by_a_function_in_a_transaction(conn: AsyncConnection) -> None:
+    await conn.execute("SELECT %s::int", [1], prepare=True)
+    await conn.execute("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")
+    with pytest.raises(e.InvalidSqlStatementName):
+        await conn.execute("SELECT %s::int", [1])
+    await conn.rollback()
+    assert await (await conn.execute("SELECT %s::int", [1])).fetchone() == (1,)
+
+
+async def test_the_first_statement_of_a_transaction_is_repeated(conn: AsyncConnection) -> None:
+    await conn.execute("SELECT %s::int", [1], prepare=True)
+    await conn.execute("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")
+    await conn.commit()
+    # The BEGIN that goes with it is the driver's own, so that nothing is lost with it.
+    assert await (await conn.execute("SELECT %s::int", [1])).fetchone() == (1,)
+    assert conn.info.transaction_status is TransactionStatus.INTRANS
+
+
+# -- plans that go stale
+
+
+@pytest.fixture
+async def stale(auto: AsyncConnection) -> AsyncConnection:
+    """A connection with a prepared SELECT * FROM t, whose columns have changed since."""
+    await auto.execute("CREATE TEMP TABLE t (a int, b text); INSERT INTO t VALUES (1, 'x')")
+    for _ in range(8):
+        assert await (await auto.execute("SELECT * FROM t")).fetchall() == [(1, "x")]
+    assert await on_server(auto) == ["SELECT * FROM t"]
+    await auto.execute("ALTER TABLE t ALTER a TYPE text USING 'now ' || a, ADD c int[] DEFAULT '{1,2}'")
+    return auto
+
+
+async def test_a_stale_plan(stale: AsyncConnection) -> None:
+    cur = await stale.execute("SELECT * FROM t")
+    assert cur.description is not None and [column.type_code for column in cur.description] == [25, 25, 1007]
+    assert await cur.fetchall() == [("now 1", "x", [1, 2])]
+    for _ in range(8):
+        assert await (await stale.execute("SELECT * FROM t")).fetchall() == [("now 1", "x", [1, 2])]
+    # The old one has been closed.
+    assert await on_server(stale) == ["SELECT * FROM t"]
+
+
+async def test_a_stale_plan_for_the_first_statement_of_a_transaction(stale: AsyncConnection) -> None:
+    await stale.set_autocommit(False)
+    assert await (await stale.execute("SELECT * FROM t")).fetchall() == [("now 1", "x", [1, 2])]
+    assert stale.info.transaction_status is TransactionStatus.INTRANS
+
+
+async def test_a_stale_plan_in_a_transaction(stale: AsyncConnection) -> None:
+    await stale.set_autocommit(False)
+    await stale.execute("SELECT 1")
+    with pytest.raises(e.FeatureNotSupported):
+        await stale.execute("SELECT * FROM t")
+    assert stale.info.transaction_status is TransactionStatus.INERROR
+    await stale.rollback()
+    await stale.execute("SELECT 1")
+    assert await (await stale.execute("SELECT * FROM t")).fetchall() == [("now 1", "x", [1, 2])]
+
+
+async def test_a_stale_plan_in_a_savepoint(stale: AsyncConnection) -> None:
+    async with stale.transaction():
+        with pytest.raises(e.FeatureNotSupported):
+            async with stale.transaction():
+                await stale.execute("SELECT * FROM t")
+        assert await (await stale.execute("SELECT * FROM t")).fetchall() == [("now 1", "x", [1, 2])]
+
+
+async def test_a_stale_plan_for_many_tasks(stale: AsyncConnection) -> None:
+    seen: list[Any] = []
+
+    async def run() -> None:
+        seen.append(await (await stale.execute("SELECT * FROM t")).fetchall())
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(10):
+            tasks.start_soon(run)
+    assert seen == [[("now 1", "x", [1, 2])]] * 10
+
+
+async def test_a_plan_that_the_server_renews_by_itself(auto: AsyncConnection) -> None:
+    await auto.execute("CREATE TEMP TABLE t (a int); INSERT INTO t VALUES (1)")
+    for _ in range(8):
+        await auto.execute("SELECT a FROM t")
+    await auto.execute("ALTER TABLE t ADD b text; CREATE INDEX ON t (a); ANALYZE t")
+    assert await (await auto.execute("SELECT a FROM t")).fetchall() == [(1,)]
+    assert await on_server(auto) == ["SELECT a FROM t"]

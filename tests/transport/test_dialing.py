@@ -1,0 +1,689 @@
+from __future__ import annotations
+
+import errno
+import math
+import os
+import pickle
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from anyq.conninfo import ConnectOptions, HostSpec
+from anyq.errors import ConnectionTimeout, InterfaceError, OperationalError
+from anyq.transport import dialing
+from anyq.transport.dialing import DialError, combine_errors, dial, failure_at, open_host, open_same
+from anyq.transport.socket import SocketStream
+from tests.support.loops import ALL_LOOPS
+from tests.support.sockets import open_sockets
+
+pytestmark = [
+    pytest.mark.anyio,
+    # Full queues, abstract sockets and 127.0.0.2 behave in their own ways elsewhere.
+    pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's sockets"),
+]
+
+LOCALHOST = "127.0.0.1"
+
+
+@pytest.fixture(scope="module", params=ALL_LOOPS)
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def options(*hosts: HostSpec, **kwargs: Any) -> ConnectOptions:
+    return ConnectOptions(hosts=hosts, user="me", dbname="db", **kwargs)
+
+
+def tcp(host: str, port: int, hostaddr: str | None = None) -> HostSpec:
+    return HostSpec(host, hostaddr, port)
+
+
+@pytest.fixture
+def resources() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def listen(resources: ExitStack, address: str = LOCALHOST, port: int = 0, backlog: int = 10) -> socket.socket:
+    listener = resources.enter_context(socket.socket())
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, port))
+    listener.listen(backlog)
+    listener.settimeout(10)
+    return listener
+
+
+def black_hole(resources: ExitStack) -> socket.socket:
+    """Return a listener that answers no more, because its queue is full and nobody accepts."""
+    listener = listen(resources, backlog=0)
+    for _ in range(4):
+        filler = resources.enter_context(socket.socket())
+        filler.setblocking(False)
+        filler.connect_ex(listener.getsockname())
+    return listener
+
+
+def listen_unix(resources: ExitStack, directory: Path | str, port: int = 5432, backlog: int = 10) -> socket.socket:
+    listener = resources.enter_context(socket.socket(socket.AF_UNIX))
+    path = f"{directory}/.s.PGSQL.{port}"
+    listener.bind("\0" + path[1:] if path.startswith("@") else path)
+    listener.listen(backlog)
+    listener.settimeout(10)
+    return listener
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
+    """Let every name have these addresses; return a list that gets each name that is looked up."""
+    asked: list[str] = []
+
+    async def getaddrinfo(host: str, port: int, **kwargs: Any) -> list[Any]:
+        asked.append(host)
+        await anyio.lowlevel.checkpoint()
+        return [info for each in addresses for info in socket.getaddrinfo(each, port, **kwargs)]
+
+    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+    return asked
+
+
+def refuse_to_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def getaddrinfo(*args: Any, **kwargs: Any) -> Any:
+        pytest.fail("a name was looked up")
+
+    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+
+
+def hang_in_resolving(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def getaddrinfo(*args: Any, **kwargs: Any) -> Any:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+
+
+# --- reaching a server ---
+
+
+async def test_tcp_with_name_resolution(resources: ExitStack) -> None:
+    listener = listen(resources)
+    port = listener.getsockname()[1]
+    stream = await dial(options(tcp("localhost", port)))
+    assert stream.peer == (socket.AF_INET, (LOCALHOST, port))
+    server, _ = listener.accept()
+    stream.try_send(b"hello")
+    assert server.recv(10) == b"hello"
+    server.close()
+    stream.close_now()
+
+
+@pytest.mark.parametrize("host", [tcp(LOCALHOST, 1), tcp("no.such.name.invalid", 1, LOCALHOST)])
+async def test_numeric_addresses_are_not_looked_up(
+    resources: ExitStack, monkeypatch: pytest.MonkeyPatch, host: HostSpec
+) -> None:
+    refuse_to_resolve(monkeypatch)
+    port = listen(resources).getsockname()[1]
+    stream = await dial(options(HostSpec(host.host, host.hostaddr, port)))
+    stream.close_now()
+
+
+async def test_wait_that_ends_for_no_reason(resources: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting may end at any time; then the connection is not there yet."""
+    listener = black_hole(resources)
+    waits = 0
+    wait = SocketStream.wait
+
+    async def restless_wait(self: SocketStream, readable: bool, writable: bool) -> None:
+        nonlocal waits
+        waits += 1
+        if waits < 5:
+            await anyio.lowlevel.checkpoint()
+        else:
+            await wait(self, readable, writable)
+
+    monkeypatch.setattr(SocketStream, "wait", restless_wait)
+    with pytest.raises(ConnectionTimeout):
+        await dial(options(tcp(LOCALHOST, listener.getsockname()[1]), connect_timeout=0.05))
+    assert waits >= 5
+
+
+async def test_unix_socket(resources: ExitStack, tmp_path: Path) -> None:
+    listener = listen_unix(resources, tmp_path, 5433)
+    stream = await dial(options(tcp(str(tmp_path), 5433)))
+    assert stream.peer == (socket.AF_UNIX, f"{tmp_path}/.s.PGSQL.5433")
+    listener.accept()[0].close()
+    stream.close_now()
+
+
+async def test_abstract_unix_socket(resources: ExitStack) -> None:
+    name = f"@anyq-test-{os.getpid()}"
+    listener = listen_unix(resources, name)
+    stream = await dial(options(tcp(name, 5432)))
+    listener.accept()[0].close()
+    again = await open_same(stream.peer)
+    listener.accept()[0].close()
+    again.close_now()
+    stream.close_now()
+
+
+async def test_unix_socket_with_a_full_queue(resources: ExitStack, tmp_path: Path) -> None:
+    listener = listen_unix(resources, tmp_path, backlog=0)
+    filler = resources.enter_context(socket.socket(socket.AF_UNIX))
+    filler.setblocking(False)
+    filler.connect(listener.getsockname())
+    with pytest.raises(BlockingIOError), socket.socket(socket.AF_UNIX) as another:
+        another.setblocking(False)
+        another.connect(listener.getsockname())
+
+    async def connect() -> None:
+        stream = await dial(options(tcp(str(tmp_path), 5432)))
+        stream.close_now()
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(connect)
+            await anyio.wait_all_tasks_blocked()
+            listener.accept()[0].close()
+
+
+async def test_dialing_is_a_checkpoint(resources: ExitStack, tmp_path: Path, warm_loop: None) -> None:
+    before = open_sockets()
+    listen_unix(resources, tmp_path)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await dial(options(tcp(str(tmp_path), 5432)))
+    assert scope.cancelled_caught
+    resources.close()
+    assert open_sockets() <= before
+
+
+async def test_tcp_options(resources: ExitStack) -> None:
+    port = listen(resources).getsockname()[1]
+    stream = await dial(
+        options(
+            tcp(LOCALHOST, port),
+            keepalives_idle=11,
+            keepalives_interval=12,
+            keepalives_count=13,
+            tcp_user_timeout=14000,
+        )
+    )
+    with stream._sock.dup() as sock:
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 11
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 12
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 13
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 14000
+    stream.close_now()
+    stream = await dial(options(tcp(LOCALHOST, port), keepalives=False, keepalives_idle=11))
+    with stream._sock.dup() as sock:
+        assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) != 11
+    stream.close_now()
+
+
+@pytest.mark.parametrize("value", [1 << 20, 1 << 80])
+async def test_refused_tcp_option(value: int) -> None:
+    with pytest.raises(OperationalError, match=f"refuses keepalives_count={value}"):
+        await dial(options(tcp(LOCALHOST, 1), keepalives_count=value))
+
+
+# --- several hosts and addresses ---
+
+
+async def test_hosts_in_order(resources: ExitStack, tmp_path: Path) -> None:
+    listen_unix(resources, tmp_path, 5433)
+    listen_unix(resources, tmp_path, 5434)
+    stream = await dial(options(*(tcp(str(tmp_path), port) for port in (5432, 5433, 5434))))
+    assert stream.peer[1] == f"{tmp_path}/.s.PGSQL.5433"
+    stream.close_now()
+
+
+async def test_next_address_at_once_after_a_failure(
+    resources: ExitStack, monkeypatch: pytest.MonkeyPatch, warm_loop: None
+) -> None:
+    before = open_sockets()
+    monkeypatch.setattr(dialing, "_STAGGER", math.inf)
+    resolve_to(monkeypatch, "127.0.0.3", "127.0.0.2", LOCALHOST)
+    port = listen(resources).getsockname()[1]
+    with anyio.fail_after(10):
+        stream = await dial(options(tcp("name", port)))
+    assert stream.peer[1] == (LOCALHOST, port)
+    stream.close_now()
+    resources.close()
+    assert open_sockets() <= before
+
+
+async def test_next_address_beside_one_that_hangs(
+    resources: ExitStack, monkeypatch: pytest.MonkeyPatch, warm_loop: None
+) -> None:
+    before = open_sockets()
+    monkeypatch.setattr(dialing, "_STAGGER", 0.01)
+    port = black_hole(resources).getsockname()[1]
+    listen(resources, "127.0.0.2", port)
+    resolve_to(monkeypatch, LOCALHOST, "127.0.0.2")
+    with anyio.fail_after(10):
+        stream = await dial(options(tcp("name", port)))
+    assert stream.peer[1] == ("127.0.0.2", port)
+    stream.close_now()
+    resources.close()
+    assert open_sockets() <= before
+
+
+async def test_only_one_of_two_winners_stays_open(
+    resources: ExitStack, monkeypatch: pytest.MonkeyPatch, warm_loop: None
+) -> None:
+    before = open_sockets()
+    monkeypatch.setattr(dialing, "_STAGGER", 0)
+    port = listen(resources).getsockname()[1]
+    listen(resources, "127.0.0.2", port)
+    resolve_to(monkeypatch, LOCALHOST, "127.0.0.2")
+    started = 0
+    both_started = anyio.Event()
+    connect = dialing._connect
+
+    async def together(*args: Any) -> Any:
+        nonlocal started
+        stream = await connect(*args)
+        started += 1
+        if started == 2:
+            both_started.set()
+        # As if the cancellation came too late.
+        with anyio.CancelScope(shield=True):
+            await both_started.wait()
+        return stream
+
+    monkeypatch.setattr(dialing, "_connect", together)
+    stream = await dial(options(tcp("name", port)))
+    assert started == 2
+    stream.close_now()
+    resources.close()
+    assert open_sockets() <= before
+
+
+def test_families_take_turns() -> None:
+    four = [(socket.AF_INET, (f"127.0.0.{number}", 1)) for number in range(4)]
+    six = [(socket.AF_INET6, (f"::{number}", 1, 0, 0)) for number in range(2)]
+    expected = [six[0], four[0], six[1], four[1], four[2], four[3]]
+    assert dialing._interleave([*six, *four]) == expected
+    assert dialing._interleave([*six, *four[:1]]) == [six[0], four[0], six[1]]
+    assert dialing._interleave([]) == []
+
+
+async def test_duplicate_addresses_are_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve_to(monkeypatch, LOCALHOST, LOCALHOST)
+    with pytest.raises(OperationalError) as caught:
+        await dial(options(tcp("name", 1)))
+    assert str(caught.value).count(LOCALHOST) == 1
+
+
+# --- failures ---
+
+
+async def test_every_attempt_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    resolve_to(monkeypatch, "127.0.0.2", "127.0.0.3")
+    with pytest.raises(OperationalError) as caught:
+        await dial(options(tcp(str(tmp_path), 5433), tcp("db.example", 1), tcp(LOCALHOST, 1)))
+    first, *lines = str(caught.value).splitlines()
+    assert first == "connection failed, all 4 attempts:"
+    assert lines[0].startswith(f'- socket "{tmp_path}/.s.PGSQL.5433": No such file or directory; ')
+    assert lines[1].startswith('- host "db.example" (127.0.0.2), port 1: Connection refused; ')
+    assert lines[2].startswith('- host "db.example" (127.0.0.3), port 1: Connection refused; ')
+    assert lines[3].startswith(f'- host "{LOCALHOST}", port 1: Connection refused; ')
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+
+
+async def test_refused_tcp() -> None:
+    with pytest.raises(OperationalError, match=r"connection failed: host .* refused; .*running.*listen_addresses"):
+        await dial(options(tcp(LOCALHOST, 1)))
+
+
+async def test_missing_socket_file(tmp_path: Path) -> None:
+    with pytest.raises(OperationalError, match=r"no such socket file.*unix_socket_directories"):
+        await dial(options(tcp(str(tmp_path), 5432)))
+
+
+async def test_abandoned_socket_file(tmp_path: Path) -> None:
+    with ExitStack() as resources:
+        listen_unix(resources, tmp_path)
+    with pytest.raises(OperationalError, match="nobody listens at this socket"):
+        await dial(options(tcp(str(tmp_path), 5432)))
+
+
+async def test_long_socket_path() -> None:
+    with pytest.raises(OperationalError, match="too long; .*shorter directory"):
+        await dial(options(tcp("/tmp/" + "x" * 200, 5432)))
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (errno.EACCES, "Permission denied; check the permissions of the directory"),
+        (errno.ENOTSOCK, "Socket operation on non-socket$"),
+    ],
+)
+async def test_other_socket_errors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, expected: str) -> None:
+    def connect(*args: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    with pytest.raises(OperationalError, match=expected):
+        await dial(options(tcp(str(tmp_path), 5432)))
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [(errno.ENETUNREACH, "unreachable; check the address"), (errno.EHOSTUNREACH, "No route to host; check the")],
+)
+async def test_unreachable_address(monkeypatch: pytest.MonkeyPatch, code: int, expected: str) -> None:
+    async def connect(*args: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(dialing, "_connect", connect)
+    with pytest.raises(OperationalError, match=expected):
+        await dial(options(tcp("192.0.2.1", 5432)))
+
+
+async def test_system_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def connect(*args: Any) -> None:
+        raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    monkeypatch.setattr(dialing, "_connect", connect)
+    with pytest.raises(ConnectionTimeout, match="timed out; check the address.*firewall"):
+        await dial(options(tcp("192.0.2.1", 5432)))
+
+
+async def test_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def getaddrinfo(*args: Any, **kwargs: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+    with pytest.raises(OperationalError, match=r'host "nowhere", port 1: Name or .*; check the spelling') as caught:
+        await dial(options(tcp("nowhere", 1)))
+    assert isinstance(caught.value.__cause__, socket.gaierror)
+
+
+@pytest.mark.parametrize("name", ["a..b", "x" * 300, "\xad", "a\ud800b"])
+async def test_impossible_name(name: str) -> None:
+    with pytest.raises(OperationalError):
+        await dial(options(tcp(name, 1)))
+
+
+# --- time limits ---
+
+
+async def test_connect_timeout_while_connecting(resources: ExitStack, warm_loop: None) -> None:
+    before = open_sockets()
+    port = black_hole(resources).getsockname()[1]
+    with pytest.raises(ConnectionTimeout, match=r"no answer within 0\.05 s \(connect_timeout\); .*firewall"):
+        await dial(options(tcp(LOCALHOST, port), connect_timeout=0.05))
+    resources.close()
+    assert open_sockets() <= before
+
+
+async def test_connect_timeout_in_name_resolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    hang_in_resolving(monkeypatch)
+    with pytest.raises(ConnectionTimeout, match='host "name", port 1: no answer .* from name resolution'):
+        await dial(options(tcp("name", 1), connect_timeout=0.05))
+
+
+async def test_connect_timeout_with_a_full_queue(resources: ExitStack, tmp_path: Path) -> None:
+    listener = listen_unix(resources, tmp_path, backlog=0)
+    filler = resources.enter_context(socket.socket(socket.AF_UNIX))
+    filler.connect(listener.getsockname())
+    with pytest.raises(ConnectionTimeout, match="no answer"):
+        await dial(options(tcp(str(tmp_path), 5432), connect_timeout=0.05))
+
+
+async def test_connect_timeout_is_for_each_host(resources: ExitStack, tmp_path: Path) -> None:
+    port = black_hole(resources).getsockname()[1]
+    listen_unix(resources, tmp_path)
+    stream = await dial(
+        options(tcp(LOCALHOST, port), tcp(LOCALHOST, port), tcp(str(tmp_path), 5432), connect_timeout=0.05)
+    )
+    stream.close_now()
+
+
+async def test_connect_timeout_covers_all_addresses(
+    resources: ExitStack, monkeypatch: pytest.MonkeyPatch, warm_loop: None
+) -> None:
+    before = open_sockets()
+    monkeypatch.setattr(dialing, "_STAGGER", 0.01)
+    port = black_hole(resources).getsockname()[1]
+    resolve_to(monkeypatch, "127.0.0.2", LOCALHOST)
+    with pytest.raises(OperationalError) as caught:
+        await dial(options(tcp("name", port), connect_timeout=0.1))
+    # One of them refused, so it was not only a matter of time.
+    assert not isinstance(caught.value, ConnectionTimeout)
+    assert "(127.0.0.2), port" in str(caught.value) and "refused" in str(caught.value)
+    assert f"({LOCALHOST}), port {port}: no answer within 0.1 s" in str(caught.value)
+    resources.close()
+    assert open_sockets() <= before
+
+
+async def test_open_host_takes_a_deadline(resources: ExitStack) -> None:
+    port = black_hole(resources).getsockname()[1]
+    host = tcp(LOCALHOST, port)
+    with pytest.raises(DialError, match="no answer in time") as caught:
+        await open_host(host, options(host), deadline=anyio.current_time() + 0.01)
+    assert [failure.timed_out for failure in caught.value.failures] == [True]
+
+
+# --- cancellation ---
+
+
+async def cancel_when_blocked(opts: ConnectOptions) -> None:
+    """Dial, cancel that when nothing goes on any more, and check that it ends by the cancellation."""
+    ended = False
+
+    async def run() -> None:
+        nonlocal ended
+        try:
+            await dial(opts)
+        except anyio.get_cancelled_exc_class():
+            ended = True
+            raise
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    assert ended
+
+
+async def test_cancelled_in_name_resolution(monkeypatch: pytest.MonkeyPatch, warm_loop: None) -> None:
+    before = open_sockets()
+    hang_in_resolving(monkeypatch)
+    await cancel_when_blocked(options(tcp("name", 1)))
+    assert open_sockets() <= before
+
+
+async def test_cancelled_while_connecting(resources: ExitStack, warm_loop: None) -> None:
+    before = open_sockets()
+    port = black_hole(resources).getsockname()[1]
+    await cancel_when_blocked(options(tcp(LOCALHOST, port)))
+    resources.close()
+    assert open_sockets() <= before
+
+
+async def test_cancelled_between_addresses(
+    resources: ExitStack, monkeypatch: pytest.MonkeyPatch, warm_loop: None
+) -> None:
+    before = open_sockets()
+    monkeypatch.setattr(dialing, "_STAGGER", math.inf)
+    port = black_hole(resources).getsockname()[1]
+    resolve_to(monkeypatch, LOCALHOST, "127.0.0.2")
+    await cancel_when_blocked(options(tcp("name", port)))
+    resources.close()
+    assert open_sockets() <= before
+
+
+async def test_cancelled_with_several_addresses_hanging(
+    resources: ExitStack, monkeypatch: pytest.MonkeyPatch, warm_loop: None
+) -> None:
+    before = open_sockets()
+    monkeypatch.setattr(dialing, "_STAGGER", 0)
+    resolve_to(monkeypatch, LOCALHOST, "127.0.0.2")
+    hanging = anyio.Event()
+    count = 0
+
+    async def connect(address: Any, opts: Any, backend: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 2:
+            hanging.set()
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(dialing, "_connect", connect)
+    async with anyio.create_task_group() as group:
+        group.start_soon(dial, options(tcp("name", 1)))
+        await hanging.wait()
+        group.cancel_scope.cancel()
+    resources.close()
+    assert open_sockets() <= before
+
+
+async def test_cancelled_at_a_full_queue(
+    resources: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_loop: None
+) -> None:
+    before = open_sockets()
+    monkeypatch.setattr(dialing, "_FULL_BACKLOG_DELAYS", (math.inf, math.inf))
+    listener = listen_unix(resources, tmp_path, backlog=0)
+    filler = resources.enter_context(socket.socket(socket.AF_UNIX))
+    filler.connect(listener.getsockname())
+    await cancel_when_blocked(options(tcp(str(tmp_path), 5432)))
+    resources.close()
+    assert open_sockets() <= before
+
+
+@pytest.mark.parametrize("addresses", [1, 2])
+async def test_cancelled_at_every_step(
+    resources: ExitStack, monkeypatch: pytest.MonkeyPatch, warm_loop: None, addresses: int
+) -> None:
+    """Cancel after any number of turns of the event loop: either there is a stream, or no socket."""
+    # What was cancelled after it was connected stays in the queue, as nobody accepts.
+    listener = listen(resources, backlog=1000)
+    resolve_to(monkeypatch, *[LOCALHOST, "127.0.0.2"][:addresses])
+    port = listener.getsockname()[1]
+    before = open_sockets()
+    done = 0
+
+    async def run() -> None:
+        nonlocal done
+        stream = await dial(options(tcp("name", port)))
+        done += 1
+        stream.close_now()
+
+    turns = 0
+    while not done:
+        turns += 1
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            for _ in range(turns):
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+        assert open_sockets() <= before
+
+
+async def test_cancelled_as_one_wins(resources: ExitStack, monkeypatch: pytest.MonkeyPatch, warm_loop: None) -> None:
+    """The winner must not get lost when the cancellation comes while the others are being stopped."""
+    before = open_sockets()
+    monkeypatch.setattr(dialing, "_STAGGER", 0)
+    port = listen(resources).getsockname()[1]
+    resolve_to(monkeypatch, LOCALHOST, "127.0.0.2")
+    scope = anyio.CancelScope()
+    loser_waits = anyio.Event()
+    connect = dialing._connect
+
+    async def connect_or_hang(address: Any, *args: Any) -> Any:
+        if address[1][0] == LOCALHOST:
+            await loser_waits.wait()
+            return await connect(address, *args)
+        try:
+            loser_waits.set()
+            await anyio.sleep_forever()
+        finally:
+            scope.cancel()
+
+    monkeypatch.setattr(dialing, "_connect", connect_or_hang)
+    with scope:
+        await dial(options(tcp("name", port)))
+        # The race was over before the cancellation could be delivered; then the stream is the caller's.
+        pytest.fail("not cancelled")
+    resources.close()
+    assert open_sockets() <= before
+
+
+# --- the same peer again ---
+
+
+async def test_open_same(resources: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = listen(resources)
+    stream = await dial(options(tcp("localhost", listener.getsockname()[1])))
+    stream.close_now()
+    refuse_to_resolve(monkeypatch)
+    again = await open_same(stream.peer, options(keepalives_count=5))
+    assert again.peer == stream.peer
+    assert again._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 5
+    again.close_now()
+
+
+async def test_open_same_fails(tmp_path: Path) -> None:
+    with pytest.raises(OperationalError, match=f'connection to address "{LOCALHOST}", port 1 failed: .*refused'):
+        await open_same((socket.AF_INET, (LOCALHOST, 1)))
+    with pytest.raises(OperationalError, match=r'connection to socket "/.*/x" failed: No such'):
+        await open_same((socket.AF_UNIX, f"{tmp_path}/x"))
+    with pytest.raises(OperationalError, match=r'connection to socket "@no-such" failed: '):
+        await open_same((socket.AF_UNIX, "\0no-such"))
+
+
+# --- errors ---
+
+
+def test_combine_nothing() -> None:
+    assert "no host" in str(combine_errors([]))
+
+
+def test_combine_one_that_is_complete() -> None:
+    error = OperationalError("password authentication failed")
+    assert combine_errors([error]) is error
+
+
+def test_combine_becomes_operational() -> None:
+    error = InterfaceError("odd")
+    combined = combine_errors([error])
+    assert type(combined) is OperationalError
+    assert combined.__cause__ is error
+    assert str(combined) == "connection failed: odd"
+
+
+def test_combine_timeouts() -> None:
+    host = tcp("name", 1)
+    slow = DialError.of([dialing.Failure(host, LOCALHOST, "slow", True)])
+    refused = DialError.of([dialing.Failure(host, None, "refused")])
+    login = failure_at(host, None, ConnectionTimeout("no answer to the start-up"))
+    assert type(combine_errors([slow, login])) is ConnectionTimeout
+    assert type(combine_errors([slow, refused])) is OperationalError
+
+
+async def test_failure_to_log_in(resources: ExitStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    resolve_to(monkeypatch, LOCALHOST)
+    host = tcp("name", listen(resources).getsockname()[1])
+    error = OperationalError("wrong password")
+    stream = await open_host(host, options(host))
+    failure = failure_at(host, stream, error)
+    assert str(failure) == f'connection failed: host "name" ({LOCALHOST}), port {host.port}: wrong password'
+    combined = combine_errors([failure])
+    assert combined.__cause__ is error
+    stream.close_now()
+
+
+def test_errors_pickle() -> None:
+    error = DialError.of([dialing.Failure(tcp("name", 1), LOCALHOST, "refused")])
+    copy = pickle.loads(pickle.dumps(error))
+    assert str(copy) == str(error)
+    assert copy.failures == error.failures
