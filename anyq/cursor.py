@@ -24,8 +24,8 @@ from .session.cancelling import was_victim
 from .session.executemany import executemany
 from .statements import placeholders as _queries
 from .statements.composer import (
-    RepeatKey,
-    RepeatRequest,
+    QueryKey,
+    RememberedRequest,
     Statement,
     StatementRequest,
     affected_rows,
@@ -62,7 +62,7 @@ class AsyncCursor(ResultHolder[Row]):
     """
 
     _format = Format.TEXT
-    _repeats = True
+    _remembers = True
     """Whether what was learned from a query that has the same text holds for this cursor."""
     _adapters: AdaptersMap | None = None
     _tx: Transformer | None = None
@@ -88,7 +88,7 @@ class AsyncCursor(ResultHolder[Row]):
         """The adapters of this cursor: what is registered here changes neither the connection's nor the global ones."""
         if self._adapters is None:
             self._adapters = AdaptersMap(self._conn.adapters)
-            self._repeats = False
+            self._remembers = False
         return self._adapters
 
     @property
@@ -100,7 +100,7 @@ class AsyncCursor(ResultHolder[Row]):
     def format(self, format: Format) -> None:
         self._format = format
         if format:
-            self._repeats = False
+            self._remembers = False
 
     @property
     def closed(self) -> bool:
@@ -138,10 +138,10 @@ class AsyncCursor(ResultHolder[Row]):
             self._check_open()
         if self._result is not None or self._rowcount >= 0:
             self._reset()
-        key: RepeatKey | None = None
-        if self._repeats and prepare is None and binary is None and type(query) is str:
+        key: QueryKey | None = None
+        if self._remembers and prepare is None and binary is None and type(query) is str:
             key = query, params is None
-            repeat = conn.executor.repeats.get(key)
+            repeat = conn.executor.remembered.get(key)
             if repeat is not None:
                 begin = await conn.turn()
                 composed = conn.executor.compose_again(repeat, params, wire.session.parameters_version, begin)
@@ -159,7 +159,7 @@ class AsyncCursor(ResultHolder[Row]):
         return self
 
     async def _execute(
-        self, query: Query, params: Params | None, prepare: bool | None, binary: bool | None, key: RepeatKey | None
+        self, query: Query, params: Params | None, prepare: bool | None, binary: bool | None, key: QueryKey | None
     ) -> None:
         """Execute a statement of which nothing is known.
 
@@ -371,7 +371,7 @@ class AsyncCursor(ResultHolder[Row]):
             self._raise(request, None)
         conn.executor.described(statement, request.known[0] if request.known else None)
 
-    async def _may_repeat(self, request: StatementRequest | RepeatRequest, statement: Statement) -> bool:
+    async def _may_repeat(self, request: StatementRequest | RememberedRequest, statement: Statement) -> bool:
         """Return whether a statement that failed for a reason of the driver's own is to be sent again."""
         if went_stale(request):
             self._conn.executor.forget(statement)
@@ -385,7 +385,7 @@ class AsyncCursor(ResultHolder[Row]):
             await self._conn.rollback()
         return True
 
-    def _raise(self, request: StatementRequest | RepeatRequest, begin: bytes | None) -> None:
+    def _raise(self, request: StatementRequest | RememberedRequest, begin: bytes | None) -> None:
         if request.failure is not None:
             raise request.failure
         if request.error is not None:
@@ -461,7 +461,7 @@ class AsyncClientCursor(AsyncCursor[Row]):
     """
 
     _extended = False
-    _repeats = False
+    _remembers = False
 
     def mogrify(self, query: Query, params: Params | None = None) -> str:
         """Return the statement with its parameters as it would be sent."""
@@ -481,7 +481,7 @@ class AsyncClientCursor(AsyncCursor[Row]):
 class AsyncRawCursor(AsyncCursor[Row]):
     """A cursor whose statements are written with PostgreSQL's own placeholders, ``$1``, ``$2``, ..."""
 
-    _repeats = False
+    _remembers = False
 
     def _bind(self, query: Query, params: Params | None, tx: Transformer) -> Statement:
         plan = _queries.convert_raw(_queries.query_text(query, tx, tx.encoding), params)

@@ -49,7 +49,7 @@ class Gap(NamedTuple):
 Event = Notify | Gap
 
 
-class _Tap:
+class _StableSubscription:
     """Leads the notifications of the connection of the moment into a subscription that outlives it."""
 
     def __init__(self, subscription: Subscription[Event]) -> None:
@@ -109,8 +109,8 @@ class AsyncListener:
         self._give_up_after = math.inf if give_up_after is None else give_up_after
         self._max_delay = max_delay
         self._options = options
-        self._taps: list[_Tap] = []
-        self._own: _Tap | None = None
+        self._subscriptions: list[_StableSubscription] = []
+        self._own: _StableSubscription | None = None
         self._connection: AsyncConnection[Any] | None = None
         self._connected = anyio.Event()
         self._lost: tuple[str, float] | None = None
@@ -194,27 +194,27 @@ class AsyncListener:
         if self._group is None:
             raise InterfaceError(_NOT_ENTERED)
         check_options(channels, max_buffer_size, overflow, "utf-8", "utf-8")
-        tap = self._add(channels, max_buffer_size, overflow)
+        stable = self._add(channels, max_buffer_size, overflow)
         try:
-            await self._listen(tap)
-            yield tap.subscription.stream
+            await self._listen(stable)
+            yield stable.subscription.stream
         finally:
-            if tap in self._taps:
-                self._taps.remove(tap)
-            tap.subscription.leave()
-            if tap.hub is not None:
-                await tap.hub.leave(tap, wait=False)
+            if stable in self._subscriptions:
+                self._subscriptions.remove(stable)
+            stable.subscription.leave()
+            if stable.hub is not None:
+                await stable.hub.leave(stable, wait=False)
 
     # -- subscriptions
 
-    def _add(self, channels: Sequence[str], max_buffer_size: float, overflow: Overflow) -> _Tap:
+    def _add(self, channels: Sequence[str], max_buffer_size: float, overflow: Overflow) -> _StableSubscription:
         subscription: Subscription[Event] = Subscription(
             channels, max_buffer_size, overflow, self._backend, self._park, lambda: None
         )
-        tap = _Tap(subscription)
-        tap.lost = self._lost
-        self._taps.append(tap)
-        return tap
+        stable = _StableSubscription(subscription)
+        stable.lost = self._lost
+        self._subscriptions.append(stable)
+        return stable
 
     async def _park(self, receiver: Receiver) -> None:
         """Wait for an event; the listener's own task reads."""
@@ -225,7 +225,7 @@ class AsyncListener:
         finally:
             receiver.waiter = None
 
-    async def _listen(self, tap: _Tap) -> None:
+    async def _listen(self, stable: _StableSubscription) -> None:
         """Have the server of the moment send what a new subscription wants."""
         while True:
             await self._connected.wait()
@@ -237,9 +237,9 @@ class AsyncListener:
                     raise InterfaceError("the listener's block has been left")
                 # Lost between the event and this task's turn.
                 continue
-            tap.attach(connection.notifications)
+            stable.attach(connection.notifications)
             try:
-                await connection.notifications.listen(tap.channels)
+                await connection.notifications.listen(stable.channels)
                 return
             except OperationalError:
                 if not connection.closed:
@@ -249,8 +249,8 @@ class AsyncListener:
                     self._connected = anyio.Event()
 
     def _end(self, error: Error | None) -> None:
-        for tap in self._taps:
-            tap.subscription.end(None if error is None else lambda: _copy(error))
+        for stable in self._subscriptions:
+            stable.subscription.end(None if error is None else lambda: _copy(error))
         if self._own is not None and error is None:
             self._own.subscription.stream.close()
         # Whoever waits for a connection learns that there will be none.
@@ -262,9 +262,9 @@ class AsyncListener:
     async def _connect(self) -> None:
         connection = await AsyncConnection.connect(self._conninfo, autocommit=True, **self._options)
         try:
-            for tap in self._taps:
-                tap.attach(connection.notifications)
-            channels = sorted({channel for tap in self._taps for channel in tap.channels})
+            for stable in self._subscriptions:
+                stable.attach(connection.notifications)
+            channels = sorted({channel for stable in self._subscriptions for channel in stable.channels})
             if channels:
                 await connection.notifications.listen(channels)
         except BaseException:
@@ -286,16 +286,16 @@ class AsyncListener:
                 self._connected = anyio.Event()
             self._connection = None
             self._lost = (reason, lost_at)
-            for tap in self._taps:
-                tap.lost = self._lost
+            for stable in self._subscriptions:
+                stable.lost = self._lost
             logger.warning("the listener's connection was lost: %s", reason)
             error = await self._reconnect(lost_at, OperationalError(reason))
             if error is not None:
                 self._end(error)
                 return
             self._lost = None
-            for tap in self._taps:
-                tap.tell_gap()
+            for stable in self._subscriptions:
+                stable.tell_gap()
 
     async def _reconnect(self, lost_at: float, error: Error) -> Error | None:
         """Connect and listen again; return the last error when the time for it is over."""

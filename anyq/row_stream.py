@@ -154,11 +154,11 @@ class AsyncRowStream(Generic[Row]):
         await wire.backend.checkpoint()
         return request
 
-    def _forsake(self) -> None:
+    def _drop(self) -> None:
         request = self._request
         if request is not None and not request.done:
             # Nothing can be waited for here; whoever reads next drops the rows and cancels the query.
-            self._cursor.connection.wire.forsake(request)
+            self._cursor.connection.wire.drop(request)
 
     def __del__(self) -> None:
-        self._forsake()
+        self._drop()

@@ -109,7 +109,7 @@ class AsyncTransaction:
             self._leave()
             self._state = "lost"
             if exc_val is None:
-                raise OperationalError(conn.wire.session.epitaph())
+                raise OperationalError(conn.wire.session.closed_reason())
             return False
         if exc_val is None and not self.force_rollback:
             await self._commit()

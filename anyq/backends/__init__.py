@@ -10,9 +10,9 @@ import asyncio
 import sys
 
 from .asyncio_backend import AsyncioBackend
-from .base import Backend, Bell, SocketWaiter, Waiter
+from .base import Backend, SocketWaiter, Waiter, Waker
 
-__all__ = ["Backend", "Bell", "SocketWaiter", "Waiter", "current_backend"]
+__all__ = ["Backend", "Waker", "SocketWaiter", "Waiter", "current_backend"]
 
 _ASYNCIO = AsyncioBackend()
 _trio: Backend | None = None

@@ -32,7 +32,7 @@ import anyio
 import anyio.lowlevel
 
 from . import eventfd
-from .base import Backend, Bell, SocketWaiter, Waiter
+from .base import Backend, SocketWaiter, Waiter, Waker
 
 __all__ = ["AsyncioBackend"]
 
@@ -63,7 +63,7 @@ class AsyncioBackend(Backend):
     def create_waiter(self) -> Waiter:
         return _AsyncioWaiter()
 
-    def create_bell(self) -> Bell:
+    def create_waker(self) -> Waker:
         loop = asyncio.get_running_loop()
         if eventfd.AVAILABLE:
             made = eventfd.Eventfd()
@@ -220,8 +220,8 @@ class _Gate:
         return True
 
 
-class _AsyncioBell(Bell):
-    """A gate that other threads open through the event loop's own queue."""
+class _AsyncioBell(Waker):
+    """An event that other threads set through the event loop's own queue."""
 
     __slots__ = ("_gate", "_loop", "_rung")
 
@@ -230,10 +230,10 @@ class _AsyncioBell(Bell):
         self._gate = _Gate(loop)
         self._rung = False
 
-    def ring(self) -> None:
-        self._loop.call_soon_threadsafe(self._ring)
+    def wake(self) -> None:
+        self._loop.call_soon_threadsafe(self._wake)
 
-    def _ring(self) -> None:
+    def _wake(self) -> None:
         self._rung = True
         self._gate.open_now()
 
@@ -254,16 +254,16 @@ class _EventfdBell(_AsyncioBell):
     def __init__(self, loop: asyncio.AbstractEventLoop, watched: eventfd.Eventfd) -> None:
         super().__init__(loop)
         self._eventfd = watched
-        loop.add_reader(watched.fd, self._ring)
+        loop.add_reader(watched.fd, self._wake)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         if self._loop.is_closed():
             raise RuntimeError("Event loop is closed")
         self._eventfd.write()
 
-    def _ring(self) -> None:
+    def _wake(self) -> None:
         self._eventfd.read()
-        super()._ring()
+        super()._wake()
 
     def close(self) -> None:
         if not self._loop.is_closed():
@@ -296,14 +296,14 @@ class _WatchingSocketWaiter(SocketWaiter):
         self._closed = False
 
     def wait(self, readable: bool, writable: bool) -> Awaitable[None]:
-        gate = self._gate
-        if not (self._registered and readable) or writable or gate.wakeup is not None:
+        waker_event = self._gate
+        if not (self._registered and readable) or writable or waker_event.wakeup is not None:
             return self._wait(readable, writable)
         if asyncio.get_running_loop() is not self._loop:
             return self._wait(readable, writable)
         # Nearly always so, and then there is nothing to do before the wait, or behind it.
         self._reading = True
-        return gate
+        return waker_event
 
     async def _wait(self, readable: bool, writable: bool) -> None:
         if self._gate.wakeup is not None:

@@ -11,7 +11,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 
-__all__ = ["Backend", "Bell", "SocketWaiter", "Waiter"]
+__all__ = ["Backend", "Waker", "SocketWaiter", "Waiter"]
 
 
 class Waiter(ABC):
@@ -35,13 +35,13 @@ class Waiter(ABC):
         """
 
 
-class Bell(ABC):
+class Waker(ABC):
     """Wakes one task, which comes back to it again and again, from any thread."""
 
     __slots__ = ()
 
     @abstractmethod
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake the task, by the event loop; does not wait for it. For any thread, also finalizers and signal handlers.
 
         :raises RuntimeError: the loop has ended, where that can be told.
@@ -128,8 +128,8 @@ class Backend(ABC):
         """Return a new one-shot event."""
 
     @abstractmethod
-    def create_bell(self) -> Bell:
-        """Return a bell for a task of the event loop that is running now."""
+    def create_waker(self) -> Waker:
+        """Return a waker for a task of the event loop that is running now."""
 
     @abstractmethod
     def thread_waker(self) -> Callable[[Callable[[], object]], object]:

@@ -13,7 +13,7 @@ import anyio
 import trio
 
 from . import eventfd
-from .base import Backend, Bell, SocketWaiter, Waiter
+from .base import Backend, SocketWaiter, Waiter, Waker
 
 __all__ = ["TrioBackend"]
 
@@ -35,7 +35,7 @@ class TrioBackend(Backend):
     def create_waiter(self) -> Waiter:
         return _TrioWaiter()
 
-    def create_bell(self) -> Bell:
+    def create_waker(self) -> Waker:
         return _EventfdBell() if eventfd.AVAILABLE else _TrioBell()
 
     def thread_waker(self) -> Callable[[Callable[[], object]], object]:
@@ -61,7 +61,7 @@ class _TrioWaiter(Waiter):
         await self._event.wait()
 
 
-class _TrioBell(Bell):
+class _TrioBell(Waker):
     """An event that other threads set through trio's own queue, which takes a turn of its own."""
 
     __slots__ = ("_run_sync_soon", "_rung", "_task")
@@ -71,10 +71,10 @@ class _TrioBell(Bell):
         self._rung = False
         self._task: trio.lowlevel.Task | None = None
 
-    def ring(self) -> None:
-        self._run_sync_soon(self._ring)
+    def wake(self) -> None:
+        self._run_sync_soon(self._wake)
 
-    def _ring(self) -> None:
+    def _wake(self) -> None:
         self._rung = True
         if self._task is not None:
             task, self._task = self._task, None
@@ -94,7 +94,7 @@ class _TrioBell(Bell):
         """Nothing is registered."""
 
 
-class _EventfdBell(Bell):
+class _EventfdBell(Waker):
     """An eventfd that the task waits for."""
 
     __slots__ = ("_eventfd",)
@@ -102,7 +102,7 @@ class _EventfdBell(Bell):
     def __init__(self) -> None:
         self._eventfd = eventfd.Eventfd()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         self._eventfd.write()
 
     async def wait(self) -> None:

@@ -185,7 +185,7 @@ class NotificationHub:
         if channel is not None:
             for sink in channel.sinks:
                 if sink.put(notify):
-                    self._connection.wire.brake = self._let_catch_up
+                    self._connection.wire.back_pressure = self._let_catch_up
         if self.handlers:
             for handler in tuple(self.handlers):
                 try:
@@ -211,7 +211,7 @@ class NotificationHub:
             await wire.backend.checkpoint()
             before, surplus = surplus, self._surplus()
             idle = 0 if surplus < before else idle + 1
-        wire.brake = None
+        wire.back_pressure = None
 
     def _surplus(self) -> int:
         sinks = {id(sink): sink for channel in self._channels.values() for sink in channel.sinks}

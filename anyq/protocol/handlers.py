@@ -64,7 +64,7 @@ def on_parameter_status(session: ProtocolSession, payload: bytes) -> None:
 
 
 def on_fatal_error(session: ProtocolSession, payload: bytes) -> None:
-    session.last_words = _error(payload)
+    session.fatal_error = _error(payload)
     session.refused = session.phase < Phase.STARTING
 
 
@@ -179,11 +179,11 @@ def on_error(session: ProtocolSession, payload: bytes) -> None:
     request = session.pending[0]
     error = _error(payload)
     if (error.diag.severity_nonlocalized or error.diag.severity) in ("FATAL", "PANIC"):
-        session.last_words = error
+        session.fatal_error = error
     if request.error is None:
         request.error = error
-    if session.strays and isinstance(error, QueryCanceled) and (request.cancel_sent or request.at_risk):
-        session.strays -= 1
+    if session.unmatched_cancels and isinstance(error, QueryCanceled) and (request.cancel_sent or request.at_risk):
+        session.unmatched_cancels -= 1
         request.victim = not request.cancel_sent
     if request.streaming and request.current is not None and request.current.rows:
         # Whether they came with the error or in a chunk before it makes no difference to the one who streams.

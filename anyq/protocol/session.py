@@ -61,7 +61,7 @@ class ProtocolSession:
         """Python codec of the client encoding, for the payload of notifications, which is data."""
         self.find_codec: Callable[[str], str] | None = None
         """Gives the Python codec of PostgreSQL's name for an encoding; see :meth:`use_codecs`."""
-        self.strays = 0
+        self.unmatched_cancels = 0
         """How many CancelRequests were sent that have hit nothing yet, and may hit a request that is at risk."""
         self.protocol_version = PROTOCOL_3_0
         """What is spoken: the version that was asked for, until the server says that it only knows an older one."""
@@ -78,7 +78,7 @@ class ProtocolSession:
         self.events: deque[NoticeResponse | Notify] = deque()
         self.outgoing = bytearray()
         """What the session itself has to say; the owner of the stream sends it before anything else."""
-        self.last_words: Error | None = None
+        self.fatal_error: Error | None = None
         """The error with which the server announced that it closes the connection."""
         self.refused = False
         """Whether the server's last words came before it had let us in."""
@@ -174,7 +174,7 @@ class ProtocolSession:
 
     def lost(self) -> Error:
         """Return a new error that says why the session came to its end."""
-        words = self.last_words
+        words = self.fatal_error
         if words is not None:
             return type(words)(*words.args, fields=words.diag.fields)
         kind = RemoteProtocolError if isinstance(self._cause, RemoteProtocolError) else OperationalError
@@ -184,13 +184,13 @@ class ProtocolSession:
 
     def lost_error(self) -> Error:
         """Return a new error for one who waits for something that cannot come any more."""
-        return self.lost() if self.phase is Phase.FAILED else OperationalError(self.epitaph())
+        return self.lost() if self.phase is Phase.FAILED else OperationalError(self.closed_reason())
 
-    def epitaph(self) -> str:
+    def closed_reason(self) -> str:
         """Return a line for one who uses the session after its end."""
         if self.phase is Phase.CLOSED:
             return "the connection is closed"
-        reason = str(self.last_words or self._reason)
+        reason = str(self.fatal_error or self._reason)
         return reason if "closed" in reason else f"the connection is closed: {reason}"
 
     # -- what the server says
@@ -252,7 +252,7 @@ class ProtocolSession:
 
     def receive_eof(self) -> None:
         """Take note that the server has closed its side."""
-        if self.last_words is None and self.phase < Phase.IDLE:
+        if self.fatal_error is None and self.phase < Phase.IDLE:
             self.fail(
                 "the server closed the connection during the start-up; check that host and port are those of "
                 "PostgreSQL and that it accepts connections from here (pg_hba.conf)"
@@ -270,7 +270,7 @@ class ProtocolSession:
             # As enter() does; this is so twice for each query, and the table allows it.
             self.phase = _IDLE
             self._handlers = _IDLE_HANDLERS
-            self.strays = 0  # a server that is idle ignores them
+            self.unmatched_cancels = 0  # a server that is idle ignores them
         request.finish()
 
     # -- rows

@@ -67,7 +67,7 @@ class Cancelling:
         assert request is not None
         assert canceller is not None
         request.cancel_sent = True
-        self._session.strays += 1
+        self._session.unmatched_cancels += 1
         for other in self._session.pending:
             if other is not request:
                 other.at_risk = True

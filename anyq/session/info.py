@@ -199,7 +199,7 @@ class ConnectionInfo:
     @property
     def error_message(self) -> str:
         """Why the connection is closed; empty while it is not."""
-        return self._conn.wire.session.epitaph() if self._conn.closed else ""
+        return self._conn.wire.session.closed_reason() if self._conn.closed else ""
 
     def parameter_status(self, name: str) -> str | None:
         """Return the server's value of a parameter that it reports, such as ``TimeZone``; None if it does not."""

@@ -42,7 +42,7 @@ class TransactionSettings:
     def check_open(self) -> None:
         """Raise an OperationalError if the connection is closed."""
         if self.wire.session.phase >= ENDED:
-            raise OperationalError(self.wire.session.epitaph())
+            raise OperationalError(self.wire.session.closed_reason())
 
     @property
     def autocommit(self) -> bool:

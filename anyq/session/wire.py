@@ -128,7 +128,7 @@ class Wire:
         self.on_event: Callable[[NoticeResponse | Notify], None] | None = None
         self.on_end: Callable[[], None] | None = None
         """Called once when the connection is closed, whoever closed it."""
-        self.brake: Callable[[], Awaitable[None]] | None = None
+        self.back_pressure: Callable[[], Awaitable[None]] | None = None
         """What to await before more is read, while those whom events were given to cannot keep up; mostly None."""
         self.chunk = CHUNK
         """Bytes asked for in one receive."""
@@ -174,7 +174,7 @@ class Wire:
         while self._sender is not None:
             await self._wait_for_turn()
         if self.session.phase >= ENDED:
-            raise OperationalError(self.session.epitaph())
+            raise OperationalError(self.session.closed_reason())
 
     async def run(self, request: Request, data: bytes | bytearray) -> None:
         """Send a request and return when it is done; look at its ``error`` and ``failure`` then.
@@ -232,7 +232,7 @@ class Wire:
                     if self.sending:
                         self._abort_after_grace()
         if self.session.phase >= ENDED:
-            raise cancelled or OperationalError(self.session.epitaph())
+            raise cancelled or OperationalError(self.session.closed_reason())
         if wait:
             await self.run(request, data)
             return
@@ -365,7 +365,7 @@ class Wire:
         if not request.done:
             await self._abandon(request)
 
-    def forsake(self, request: Request) -> None:
+    def drop(self, request: Request) -> None:
         """Drop a request from where nothing can be awaited; whoever reads next cancels and drains it."""
         request.abandon()
         self._abandoned = True
@@ -388,8 +388,8 @@ class Wire:
         self._reader = request
         try:
             while True:
-                if self.brake is not None:
-                    await self.brake()
+                if self.back_pressure is not None:
+                    await self.back_pressure()
                 look_again = await self._see_to_abandoned() if self._abandoned else None
                 if dry:
                     dry = False
@@ -417,7 +417,7 @@ class Wire:
         """Do what can be done for a request without sleeping, whoever reads; return whether anything has arrived."""
         pending = self.session.pending
         if pending and pending[0] is request:
-            if self._reader is None and self.brake is None:
+            if self._reader is None and self.back_pressure is None:
                 return self._receive(deadline)
             return self._receive_now(deadline)
         # No reply can have come before that of the head, which is for others to look for.
@@ -482,7 +482,7 @@ class Wire:
         """Take a chunk that has arrived already; beside the reader, if there is one, which waits at this moment."""
         arrived = False
         if self.session.phase < ENDED:
-            if self.brake is None:
+            if self.back_pressure is None:
                 arrived = self._receive(deadline)
             else:
                 self.flush()

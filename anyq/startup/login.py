@@ -123,7 +123,7 @@ async def next_authentication(wire: Wire) -> backend.Authentication | None:
     await wire.attend(_Asked(session))
     if session.authentications:
         return session.authentications.popleft()
-    if session.phase is Phase.FAILED or session.last_words is not None:
+    if session.phase is Phase.FAILED or session.fatal_error is not None:
         wire.abort("the server refused the connection")
         raise session.lost()
     return None
@@ -139,7 +139,7 @@ class _Asked:
 
     def ready(self) -> bool:
         session = self._session
-        return session.phase >= Phase.IDLE or bool(session.authentications) or session.last_words is not None
+        return session.phase >= Phase.IDLE or bool(session.authentications) or session.fatal_error is not None
 
 
 class _Policy:

@@ -120,7 +120,7 @@ def load_functions(tx: Transformer, fields: Fields) -> LoadFunctions:
     return [tx.get_load_function(field.type_oid, field.format) for field in fields]
 
 
-RepeatKey = tuple[str, bool]
+QueryKey = tuple[str, bool]
 """The query as the user wrote it, and whether it came without parameters."""
 
 MAX_REPEATS = 512
@@ -130,7 +130,7 @@ MISSES = 16
 """How often a query comes with other kinds of parameters before these are taken for those that it mostly has."""
 
 
-class Repeat:
+class RememberedQuery:
     """How a statement was bound that is prepared: enough to bind it again to parameters that are alike."""
 
     __slots__ = ("alike", "entry", "known", "missed", "plan", "version")
@@ -194,7 +194,7 @@ class StatementRequest(Request):
         Request.finish(self)
 
 
-class RepeatRequest(Request):
+class RememberedRequest(Request):
     """A request of a statement that is prepared already, with nothing before it: there is no account to settle."""
 
     foreseen = False
@@ -219,7 +219,7 @@ class Executor:
     def __init__(self, prepare_threshold: int | None) -> None:
         self.statements = PreparedStatements(prepare_threshold)
         self.closing: list[bytes] = []  # names of statements to close with the next request
-        self.repeats: dict[RepeatKey, Repeat] = {}
+        self.remembered: dict[QueryKey, RememberedQuery] = {}
         self._described: OrderedDict[tuple[bytes, tuple[int, ...]], Layouts] = OrderedDict()
 
     def compose(
@@ -229,7 +229,7 @@ class Executor:
         begin: bytes | None,
         prepare: bool | None,
         binary: bool | None,
-        key: RepeatKey | None = None,
+        key: QueryKey | None = None,
         version: int = 0,
     ) -> tuple[StatementRequest, bytearray]:
         """Return a request and its bytes, to be sent without another one in between.
@@ -237,7 +237,7 @@ class Executor:
         :param begin: the BEGIN to run first, if one is due.
         :param prepare: as for ``execute()``: None leaves it to the threshold.
         :param binary: True or False for all results in that format; None for binary where the statement is prepared.
-        :param key: what to remember it by in ``repeats``.
+        :param key: what to remember it by in ``remembered``.
         :param version: that of the connection's parameters.
         """
         sql, values, oids, formats, simple, only_simple, plan = statement
@@ -254,11 +254,11 @@ class Executor:
             if ends_transaction(sql):
                 request.ends = True
             elif key is not None and plan is not None and not entry.forgets:
-                known = self.repeats.get(key)
+                known = self.remembered.get(key)
                 if known is None or known.missed % MISSES == 0:
-                    if len(self.repeats) >= MAX_REPEATS:
-                        self.repeats.clear()
-                    self.repeats[key] = Repeat(statement, plan, entry, layout, version)
+                    if len(self.remembered) >= MAX_REPEATS:
+                        self.remembered.clear()
+                    self.remembered[key] = RememberedQuery(statement, plan, entry, layout, version)
             if begin is not None:
                 add_begin(request, data, begin)
             bind(data, b"", entry.name, formats, values, layout.result_formats, _EXECUTE_SYNC)
@@ -293,8 +293,8 @@ class Executor:
         return request, data
 
     def compose_again(
-        self, repeat: Repeat, params: Params | None, version: int, begin: bytes | None
-    ) -> tuple[StatementRequest | RepeatRequest, bytearray] | None:
+        self, repeat: RememberedQuery, params: Params | None, version: int, begin: bytes | None
+    ) -> tuple[StatementRequest | RememberedRequest, bytearray] | None:
         """Do what :meth:`compose` does for a query that is prepared, None if it has to be called.
 
         The shortest way from a query to its bytes, for parameters of the same kinds as last time.
@@ -311,9 +311,9 @@ class Executor:
         elif repeat.plan.names is not None:
             params = repeat.plan.bind_params(params)
         data = bytearray()
-        request: StatementRequest | RepeatRequest
+        request: StatementRequest | RememberedRequest
         if begin is None:
-            request = RepeatRequest(repeat.known)
+            request = RememberedRequest(repeat.known)
         else:
             request = StatementRequest(self)
             request.known = repeat.known
@@ -359,7 +359,7 @@ class Executor:
         self.closing.clear()
 
 
-def went_stale(request: StatementRequest | RepeatRequest) -> bool:
+def went_stale(request: StatementRequest | RememberedRequest) -> bool:
     """Return whether a statement's plan or description went stale, or the statement itself is gone from the server."""
     error = request.error
     if request.foreseen and (request.failure is not None or isinstance(error, ProtocolViolation)):

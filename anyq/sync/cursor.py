@@ -386,4 +386,4 @@ class RowStream(Generic[Row]):
     def __del__(self) -> None:
         # In the loop, since others may be at work there.
         if getattr(self, "_async", None) is not None and self._async._request is not None:
-            self._conn.post(self._async._forsake)
+            self._conn.post(self._async._drop)

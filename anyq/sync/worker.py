@@ -24,7 +24,7 @@ from typing import Any
 
 import anyio
 
-from ..backends import Backend, Bell
+from ..backends import Backend, Waker
 from ..errors import InterfaceError, OperationTimeout
 
 _WINDOWS = sys.platform == "win32"
@@ -88,7 +88,7 @@ class Worker:
     def __init__(self, backend: Backend, post: Callable[[Callable[[], object]], object]) -> None:
         self._backend = backend
         self._post = post
-        self._bell: Bell | None = None  # made in the loop
+        self._waker: Waker | None = None  # made in the loop
         self._next: Job | None = None
         self._running: Job | None = None
         self._scope: anyio.CancelScope
@@ -107,8 +107,8 @@ class Worker:
         if self._dead:
             raise PortalStopped(STOPPED)
         try:
-            if self._bell is not None:
-                self._bell.ring()
+            if self._waker is not None:
+                self._waker.wake()
         except RuntimeError:
             raise PortalStopped(STOPPED) from None
 
@@ -123,7 +123,7 @@ class Worker:
     def disown(self, post: Callable[[Callable[[], object]], object]) -> None:
         """Know that the loop is in another process now, from which this one was forked."""
         self._post = post
-        self._bell = None
+        self._waker = None
         self._dead = True
 
     # -- in the loop
@@ -131,8 +131,8 @@ class Worker:
     def end_now(self) -> None:
         """Do what :meth:`end` does, in the loop."""
         self._ended = True
-        if self._bell is not None:
-            self._bell.ring()
+        if self._waker is not None:
+            self._waker.wake()
 
     def _cancel(self, job: Job) -> None:
         if job is self._running:
@@ -145,7 +145,7 @@ class Worker:
 
     async def run(self) -> None:
         """Run jobs until :meth:`end`; the body of the task."""
-        self._bell = bell = self._backend.create_bell()
+        self._waker = waker = self._backend.create_waker()
         try:
             while not self._ended:
                 with anyio.CancelScope() as self._scope:
@@ -160,7 +160,7 @@ class Worker:
                     job.finish()
         finally:
             self._dead = True
-            bell.close()
+            waker.close()
             for job in (self._running, self._next):
                 if job is not None:
                     job.error = PortalStopped(STOPPED)
@@ -169,14 +169,14 @@ class Worker:
     async def _serve(self, scope: anyio.CancelScope) -> None:
         """Run jobs until the scope is used up."""
         cancelled = self._backend.cancelled_exc_class
-        bell = self._bell
-        assert bell is not None
+        waker = self._waker
+        assert waker is not None
         while not scope.cancel_called:
             job = self._next
             if job is None:
                 if self._ended:
                     return
-                await bell.wait()
+                await waker.wait()
                 continue
             self._next = None
             self._running = job

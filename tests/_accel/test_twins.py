@@ -22,9 +22,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from anyq import adapt
 from anyq._accel import python
-from anyq.adapt import AdaptersMap, Format, Loader, PyFormat, Transformer
+from anyq.adapt import AdaptersMap, Format, Loader, PyFormat, Transformer, transformer
 from anyq.postgres import adapters, types
 from anyq.protocol.backend import DataRow
 from anyq.protocol.frontend import bind
@@ -420,7 +419,7 @@ def dumped(implementation: Any, params: Sequence[object], formats: Sequence[PyFo
     """Dump with a transformer that has only ever used this implementation."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("compile_dump", "compile_key", "dump_values"):
-            patch.setattr(adapt, name, getattr(implementation, name))
+            patch.setattr(transformer, name, getattr(implementation, name))
         tx = Transformer(Context())
         once = outcome(tx.dump_sequence, params, formats)
         # And again, by the plans that are there now.
@@ -467,7 +466,7 @@ def bound(implementation: Any, query: str, sets: Sequence[Any], meddle: Callable
     batches: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
         for name in ("compile_dump", "compile_key", "dump_values"):
-            patch.setattr(adapt, name, getattr(implementation, name))
+            patch.setattr(transformer, name, getattr(implementation, name))
         patch.setattr(_executemany, "bind_sets", implementation.bind_sets)
         patch.setattr(_executemany, "BATCH_SETS", 3)
         patch.setattr(_executemany, "BATCH_BYTES", 150)
@@ -499,7 +498,7 @@ def bound_alike(implementation: Any, formats: Any, like: Any, params: Any) -> An
     """What comes of binding parameters to a statement that was prepared for others."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("compile_dump", "compile_key", "dump_values"):
-            patch.setattr(adapt, name, getattr(implementation, name))
+            patch.setattr(transformer, name, getattr(implementation, name))
         tx = Transformer(Context())
         try:
             _, oids, wire = tx.dump_sequence(like, formats)
@@ -530,7 +529,7 @@ def test_a_set_bound_like_another_is_what_bind_makes_of_it(
     implementation: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("compile_dump", "compile_key", "dump_values"):
-        monkeypatch.setattr(adapt, name, getattr(implementation, name))
+        monkeypatch.setattr(transformer, name, getattr(implementation, name))
     tx = Transformer(Context())
     formats = (PyFormat.AUTO, PyFormat.TEXT)
     values, oids, wire = tx.dump_sequence((7, "x"), formats)

@@ -412,6 +412,6 @@ def test_type_that_contains_itself(context: AdaptersMap) -> None:
     assert Transformer(context).has_binary_loader(60_001)
 
 
-@pytest.mark.parametrize("module", ["abc", "adapt", "typeinfo", "types.array", "types.json", "types", "postgres"])
+@pytest.mark.parametrize("module", ["abc", "adapt", "adapt.typeinfo", "types.array", "types.json", "types", "postgres"])
 def test_every_module_can_be_the_first_to_be_imported(module: str) -> None:
     subprocess.run([sys.executable, "-c", f"import anyq.{module}"], check=True, timeout=30)

@@ -82,7 +82,7 @@ def test_current_backend_needs_an_event_loop() -> None:
 def test_asyncio_does_not_import_trio() -> None:
     code = """if True:
         import asyncio, sys
-        import anyq.dialing
+        import anyq.transport.dialing
         async def main():
             assert anyq.backends.current_backend().name == "asyncio"
         asyncio.run(main())

@@ -15,8 +15,8 @@ import anyio.to_thread
 import pytest
 
 import anyq
-from anyq import conninfo
 from anyq import errors as e
+from anyq.conninfo import options
 from tests.support.blocking import calls_that_block
 from tests.support.server import Server
 
@@ -112,7 +112,7 @@ async def test_files_that_hang(dsn: str, monkeypatch: pytest.MonkeyPatch, warm_t
         enough.wait(PATIENCE)
         return {}
 
-    monkeypatch.setattr(conninfo, "parse_conninfo", parse)
+    monkeypatch.setattr(options, "parse_conninfo", parse)
     try:
         with anyio.fail_after(PATIENCE / 2):
             async with anyio.create_task_group() as group:

@@ -29,8 +29,8 @@ import anyio
 import pytest
 
 import anyq
-from anyq import conninfo
 from anyq.conninfo import KEYWORDS
+from anyq.conninfo.options import TARGET_SESSION_ATTRS
 from anyq.types import json as json_types
 from anyq.types import numeric
 
@@ -251,4 +251,4 @@ def test_keywords() -> None:
 
 def test_targets() -> None:
     documented = [value for value, _ in table("connecting.md", "Sessions that will do")]
-    assert documented == list(conninfo.TARGET_SESSION_ATTRS)
+    assert documented == list(TARGET_SESSION_ATTRS)

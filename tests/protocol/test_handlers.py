@@ -82,12 +82,12 @@ def test_a_refusal_is_the_last_word(before: tuple[be.BackendMessage, ...]) -> No
     proto = ProtocolSession(decode_rows, take_replies)
     proto.start({"user": "me"})
     feed(proto, wire(*before, be.ErrorResponse({**SHUTDOWN, "C": "28P01", "M": "wrong password"})))
-    assert proto.last_words is not None
+    assert proto.fatal_error is not None
     proto.receive_eof()
     assert proto.phase is Phase.FAILED
     assert str(proto.lost()) == "wrong password"
     assert proto.lost() is not proto.lost()
-    assert "wrong password" in proto.epitaph()
+    assert "wrong password" in proto.closed_reason()
 
 
 # -- messages at any time
@@ -188,14 +188,14 @@ def test_which_request_was_hit_by_a_cancel_request(first_is_hit: bool) -> None:
     proto = busy(*requests)
     requests[0].cancel_sent = True
     requests[1].at_risk = True
-    proto.strays = 1
+    proto.unmatched_cancels = 1
     feed(proto, wire(*([canceled] if first_is_hit else [be.CommandComplete("SET")]), IDLE))
-    assert proto.strays == (0 if first_is_hit else 1)
+    assert proto.unmatched_cancels == (0 if first_is_hit else 1)
     feed(proto, wire(canceled, IDLE, canceled))
     assert [request.victim for request in requests] == [False, not first_is_hit, False]
     feed(proto, IDLE.encode())
     # A server that is idle forgets those that come.
-    assert proto.strays == 0
+    assert proto.unmatched_cancels == 0
 
 
 def test_cancel_requests_that_hit_later_ones() -> None:
@@ -204,10 +204,10 @@ def test_cancel_requests_that_hit_later_ones() -> None:
     requests = [rows_request() for _ in range(3)]
     proto = busy(*requests)
     requests[0].cancel_sent = requests[1].at_risk = True
-    proto.strays += 1
+    proto.unmatched_cancels += 1
     feed(proto, wire(be.CommandComplete("SET"), IDLE))
     requests[1].cancel_sent = requests[2].at_risk = True
-    proto.strays += 1
+    proto.unmatched_cancels += 1
     feed(proto, wire(canceled, IDLE, canceled, IDLE))
     assert [request.victim for request in requests] == [False, False, True]
 

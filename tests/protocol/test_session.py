@@ -33,7 +33,7 @@ from tests.support.sessions import (
     MB,
     SHUTDOWN,
     WRONG,
-    Bell,
+    Waker,
     busy,
     columns,
     feed,
@@ -140,7 +140,7 @@ def test_several_statements_in_one_query() -> None:
 
 def test_replies_go_to_requests_in_order_and_wake_them() -> None:
     requests = [rows_request() for _ in range(3)]
-    bells = [Bell() for _ in requests]
+    bells = [Waker() for _ in requests]
     proto = busy(*requests)
     for request, bell in zip(requests, bells, strict=True):
         request.waiter = bell
@@ -201,7 +201,7 @@ def test_the_end_of_the_stream_in_the_middle() -> None:
 
 
 def test_closing_fails_what_is_under_way() -> None:
-    request = rows_request(waiter=Bell())
+    request = rows_request(waiter=Waker())
     proto = busy(request)
     proto.close()
     assert proto.phase is Phase.CLOSED
@@ -209,7 +209,7 @@ def test_closing_fails_what_is_under_way() -> None:
     assert request.waiter.rung == 1  # type: ignore[union-attr]
     proto.close()
     proto.fail("too late")
-    assert proto.epitaph() == "the connection is closed"
+    assert proto.closed_reason() == "the connection is closed"
 
 
 def test_whether_a_transaction_is_to_be_expected() -> None:

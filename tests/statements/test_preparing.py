@@ -327,7 +327,7 @@ async def test_many_queries(conn: AsyncConnection, monkeypatch: pytest.MonkeyPat
     for _ in range(3):
         for number in range(5):
             assert await (await conn.execute(f"SELECT {number}, %s", (number,))).fetchall() == [(number, number)]
-            assert len(conn.executor.repeats) <= 3
+            assert len(conn.executor.remembered) <= 3
 
 
 # -- many tasks

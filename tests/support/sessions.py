@@ -113,7 +113,7 @@ def picture(proto: ProtocolSession, requests: Sequence[Request]) -> Any:
     )
 
 
-class Bell:
+class Waker:
     rung = 0
 
     def set(self) -> None:

@@ -82,7 +82,7 @@ def test_root_runs_a_copy_of_an_installation_of_its_own(
 @pytest.mark.skipif(sys.platform == "win32", reason="the watchdog is a shell script")
 def test_a_server_does_not_outlive_a_killed_process(server: Server) -> None:
     script = (
-        "import os, signal; from anyq._embedded import EmbeddedServer; server = EmbeddedServer().__enter__();"
+        "import os, signal; from anyq.cli.embedded import EmbeddedServer; server = EmbeddedServer().__enter__();"
         "print(server.datadir.parent, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -1,6 +1,6 @@
 """A PostgreSQL with OpenSSL, where the machine has one: the embedded package is built without.
 
-Most tests of TLS need none, as `tests.support.tlsproxy` stands before the embedded server. What does need one is skipped
+Most tests of TLS need none, as `tests.support.tlsproxy` stands before the embedded server. What needs one is skipped
 where there is none: how PostgreSQL itself binds SCRAM to its certificate, asks for certificates and tells hostssl from
 hostnossl. Debian's package `postgresql` will do, or any folder of programs named in ANYQ_TEST_TLS_BINDIR.
 """

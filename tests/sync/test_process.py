@@ -204,7 +204,7 @@ def test_no_thread_is_left_at_exit(portal_backend: Any, dsn: str) -> None:
         def look():
             say([thread.name for thread in threading.enumerate() if thread.name == "anyq portal"])
         # The last to be registered is the first to be called.
-        import anyq.sync._portal as portal
+        import anyq.sync.portal as portal
         atexit.unregister(portal._at_exit)
         atexit.register(look)
         atexit.register(portal._at_exit)

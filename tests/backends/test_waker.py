@@ -32,56 +32,56 @@ async def backend(anyio_backend: Any, request: pytest.FixtureRequest, monkeypatc
 
 
 async def test_a_thread_wakes_a_task_again_and_again(backend: Backend) -> None:
-    bell = backend.create_bell()
+    waker = backend.create_waker()
     rung = threading.Semaphore(0)
 
-    def ring() -> None:
+    def wake() -> None:
         for _ in range(100):
             rung.acquire()
-            bell.ring()
+            waker.wake()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(anyio.to_thread.run_sync, ring)
+        tasks.start_soon(anyio.to_thread.run_sync, wake)
         with anyio.fail_after(30):
             for _ in range(100):
                 rung.release()
-                await bell.wait()
+                await waker.wait()
 
 
 async def test_a_ring_before_the_wait_is_not_lost(backend: Backend) -> None:
-    bell = backend.create_bell()
-    bell.ring()
-    bell.ring()
+    waker = backend.create_waker()
+    waker.wake()
+    waker.wake()
     with anyio.fail_after(30):
-        await bell.wait()
+        await waker.wait()
 
 
 async def test_a_cancelled_wait_leaves_nothing_behind(backend: Backend) -> None:
-    bell = backend.create_bell()
+    waker = backend.create_waker()
     for _ in range(3):
         with anyio.move_on_after(0.001) as scope:
-            await bell.wait()
+            await waker.wait()
         assert scope.cancelled_caught
     with anyio.CancelScope() as scope:
         scope.cancel()
         await anyio.lowlevel.checkpoint_if_cancelled()
-    bell.ring()
+    waker.wake()
     with anyio.fail_after(30):
-        await bell.wait()
+        await waker.wait()
 
 
 async def test_cancelled_and_rung_at_once(backend: Backend) -> None:
-    """Whichever comes first, the task wakes once, and the next ring wakes it as well."""
-    bell = backend.create_bell()
+    """Whichever comes first, the task wakes once, and the next wake wakes it as well."""
+    waker = backend.create_waker()
     for _ in range(20):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(bell.wait)
+            tasks.start_soon(waker.wait)
             await anyio.wait_all_tasks_blocked()
-            bell.ring()
+            waker.wake()
             tasks.cancel_scope.cancel()
-    bell.ring()
+    waker.wake()
     with anyio.fail_after(30):
-        await bell.wait()
+        await waker.wait()
 
 
 async def test_the_tasks_context_is_its_own(backend: Backend) -> None:
@@ -89,16 +89,16 @@ async def test_the_tasks_context_is_its_own(backend: Backend) -> None:
 
     variable: ContextVar[str] = ContextVar("variable", default="nobody's")
     variable.set("the task's")
-    bell = backend.create_bell()
+    waker = backend.create_waker()
 
-    def ring() -> None:
+    def wake() -> None:
         variable.set("the thread's")
-        bell.ring()
+        waker.wake()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(anyio.to_thread.run_sync, ring)
+        tasks.start_soon(anyio.to_thread.run_sync, wake)
         with anyio.fail_after(30):
-            await bell.wait()
+            await waker.wait()
         assert variable.get() == "the task's"
         assert anyio.get_current_task().name
 
@@ -107,50 +107,50 @@ async def test_the_tasks_context_is_its_own(backend: Backend) -> None:
 async def test_nothing_is_called_after_the_end(anyio_backend: str) -> None:
     def run(backend: str) -> Any:
         async def main() -> Any:
-            return current_backend().create_bell(), current_backend().thread_waker()
+            return current_backend().create_waker(), current_backend().thread_waker()
 
         return anyio.run(main, backend=backend)
 
-    bell, wake = await anyio.to_thread.run_sync(run, anyio_backend)
+    waker, wake = await anyio.to_thread.run_sync(run, anyio_backend)
     with contextlib.suppress(RuntimeError):
-        bell.ring()
+        waker.wake()
     with pytest.raises(RuntimeError):
         wake(lambda: None)
 
 
 async def test_a_closed_bell_may_be_rung(backend: Backend) -> None:
-    """A thread may be about to ring while the task ends."""
-    bell = backend.create_bell()
-    bell.ring()
-    bell.close()
-    bell.ring()
+    """A thread may be about to wake while the task ends."""
+    waker = backend.create_waker()
+    waker.wake()
+    waker.close()
+    waker.wake()
     await anyio.wait_all_tasks_blocked()
     with anyio.move_on_after(0):
-        await bell.wait()
+        await waker.wait()
 
 
 @pytest.mark.skipif(not eventfd.AVAILABLE, reason="the system has no eventfd")
 async def test_no_descriptor_is_left(anyio_backend: Any) -> None:
     before = set(os.listdir("/proc/self/fd"))
-    bell = current_backend().create_bell()
-    bell.ring()
+    waker = current_backend().create_waker()
+    waker.wake()
     with anyio.move_on_after(30):
-        await bell.wait()
-    bell.close()
-    del bell
-    # The bell itself may have run this task, and is on the stack then.
+        await waker.wait()
+    waker.close()
+    del waker
+    # The waker itself may have run this task, and is on the stack then.
     await anyio.lowlevel.checkpoint()
     assert set(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_native_cancellation(backend: Backend) -> None:
-    bell = backend.create_bell()
-    task = asyncio.create_task(bell.wait())  # type: ignore[arg-type]
+    waker = backend.create_waker()
+    task = asyncio.create_task(waker.wait())  # type: ignore[arg-type]
     await anyio.wait_all_tasks_blocked()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    bell.ring()
+    waker.wake()
     with anyio.fail_after(30):
-        await bell.wait()
+        await waker.wait()
