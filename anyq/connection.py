@@ -127,7 +127,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         self._notice_handlers: list[NoticeHandler] = []
         self.notifications = NotificationHub(self)
         """For this package: who listens to what."""
-        wire.session.use_codecs(python_codec)
+        wire.protocol.use_codecs(python_codec)
         wire.on_event = self._on_event
         wire.on_end = self.notifications.end
 
@@ -351,7 +351,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
                 + (", by raising anyq.Rollback" if name == "rollback" else "")
             )
         await self.wire.turn()
-        if self.wire.session.expects_transaction():
+        if self.wire.protocol.expects_transaction():
             # A ROLLBACK takes no time, and should happen: it is not cancelled half-way.
             await self.send_command(command, ends=True, cancellable=name != "rollback")
         else:
@@ -556,7 +556,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
 
     def transformer(self) -> Transformer:
         """Return the transformer for this connection's adapters, as its parameters are now."""
-        if self._tx is None or self._parameters_version != self.wire.session.parameters_version:
+        if self._tx is None or self._parameters_version != self.wire.protocol.parameters_version:
             self._refresh()
             self._tx = self.make_transformer(self._adapters)
         return self._tx
@@ -566,7 +566,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         return Transformer(_Context(adapters, self))
 
     def _refresh(self) -> None:
-        session = self.wire.session
+        session = self.wire.protocol
         if self._parameters_version != session.parameters_version:
             self._parameters_version = session.parameters_version
             self._encoding = python_codec(session.parameters.get("client_encoding", "UTF8"))

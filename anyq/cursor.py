@@ -134,7 +134,7 @@ class AsyncCursor(ResultHolder[Row]):
         """
         conn = self._conn
         wire = conn.wire
-        if self._closed or wire.session.phase >= ENDED:
+        if self._closed or wire.protocol.phase >= ENDED:
             self._check_open()
         if self._result is not None or self._rowcount >= 0:
             self._reset()
@@ -144,7 +144,7 @@ class AsyncCursor(ResultHolder[Row]):
             repeat = conn.executor.remembered.get(key)
             if repeat is not None:
                 begin = await conn.turn()
-                composed = conn.executor.compose_again(repeat, params, wire.session.parameters_version, begin)
+                composed = conn.executor.compose_again(repeat, params, wire.protocol.parameters_version, begin)
                 if composed is not None:
                     request, data = composed
                     await wire.run(request, data)
@@ -168,7 +168,7 @@ class AsyncCursor(ResultHolder[Row]):
         conn = self._conn
         wire = conn.wire
         tx = self._transformer()
-        version = wire.session.parameters_version
+        version = wire.protocol.parameters_version
         statement = self._bind(query, params, tx)
         if binary is None and self._format:
             binary = True
@@ -332,7 +332,7 @@ class AsyncCursor(ResultHolder[Row]):
         adapters = self._adapters
         if adapters is None:
             return self._conn.transformer()
-        version = self._conn.wire.session.parameters_version
+        version = self._conn.wire.protocol.parameters_version
         if self._tx is None or self._tx_version != version:
             self._tx = self._conn.make_transformer(adapters)
             self._tx_version = version

@@ -280,7 +280,7 @@ class AsyncListener:
             assert connection is not None
             await connection.wait_disconnected()
             lost_at = anyio.current_time()
-            reason = str(connection.wire.session.lost_error())
+            reason = str(connection.wire.protocol.lost_error())
             await _close(connection)
             if self._connected.is_set():
                 self._connected = anyio.Event()

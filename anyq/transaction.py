@@ -78,7 +78,7 @@ class AsyncTransaction:
         conn.check_open()
         await conn.wire.turn()
         stack = conn.transactions
-        self._outer = not stack and not conn.wire.session.expects_transaction()
+        self._outer = not stack and not conn.wire.protocol.expects_transaction()
         if not self._outer and not self._savepoint_name:
             self._savepoint_name = f"_anyq_{len(stack) + 1}"
         statements = [conn.begin_statement()] if self._outer else []
@@ -109,7 +109,7 @@ class AsyncTransaction:
             self._leave()
             self._state = "lost"
             if exc_val is None:
-                raise OperationalError(conn.wire.session.closed_reason())
+                raise OperationalError(conn.wire.protocol.closed_reason())
             return False
         if exc_val is None and not self.force_rollback:
             await self._commit()
@@ -166,7 +166,7 @@ class AsyncTransaction:
         await self._conn.carry_out(self._rollback_statements(), ends=self._outer, wait=not cancelled)
 
     def _is_left_open(self) -> bool:
-        session = self._conn.wire.session
+        session = self._conn.wire.protocol
         if self._outer:
             return not session.pending and session.transaction_status is not TransactionStatus.IDLE
         return not session.pending and session.transaction_status is TransactionStatus.INERROR

@@ -219,7 +219,7 @@ class NotificationHub:
 
     def end(self) -> None:
         """Tell everyone that the connection is closed."""
-        session = self._connection.wire.session
+        session = self._connection.wire.protocol
         for channel in self._channels.values():
             for sink in channel.sinks:
                 sink.end(session.lost_error)
@@ -262,7 +262,7 @@ class NotificationHub:
                 await conn.wire.backend.checkpoint()
                 return
             request = _ChannelRequest(self, listens, [], settles=False)
-            request.in_transaction = conn.wire.session.expects_transaction()
+            request.in_transaction = conn.wire.protocol.expects_transaction()
             await conn.wire.run(request, self._message(request))
             if request.error is None:
                 return
@@ -297,7 +297,7 @@ class NotificationHub:
 
     def _is_due(self) -> bool:
         wire = self._connection.wire
-        return self.unsettled and not wire.closed and not wire.session.expects_transaction()
+        return self.unsettled and not wire.closed and not wire.protocol.expects_transaction()
 
     async def settle(self) -> None:
         """Make the server listen to what is subscribed to and nothing else, if no transaction is open.
@@ -335,7 +335,7 @@ class NotificationHub:
     def answered(self, request: _ChannelRequest) -> None:
         """Take note of the server's answer to LISTEN and UNLISTEN."""
         if request.error is None:
-            in_transaction = request.in_transaction or self._connection.wire.session.expects_transaction()
+            in_transaction = request.in_transaction or self._connection.wire.protocol.expects_transaction()
             for channel in request.listens.values():
                 if not in_transaction:
                     channel.listening = _Listening.CERTAIN
@@ -359,7 +359,7 @@ class NotificationHub:
 
     def encodings(self) -> tuple[str, str]:
         """Return the Python codecs of the client's and of the server's encoding; limits count in the latter."""
-        server = self._connection.wire.session.parameters.get("server_encoding", "UTF8")
+        server = self._connection.wire.protocol.parameters.get("server_encoding", "UTF8")
         return self._connection.encoding, python_codec(server)
 
 

@@ -152,7 +152,7 @@ class AsyncNotifies(Receiver):
         lost = wire.closed and self._left > 0 and self._state == "running"
         self.close()
         if lost:
-            raise wire.session.lost_error()
+            raise wire.protocol.lost_error()
         raise StopAsyncIteration
 
     def take(self) -> Notify | None:

@@ -7,7 +7,7 @@ A server forgets a CancelRequest that comes before it has begun with the query, 
 sent again while there is no reply, after a time that doubles. Past the grace time the request is given up.
 
 If the reply was already on its way, the CancelRequest may hit the next request that had been sent before. Those are
-marked as *at risk*, and the session counts how many CancelRequests have hit nothing yet: an error that says "canceled"
+marked as *at risk*, and the protocol counts how many CancelRequests have hit nothing yet: an error that says "canceled"
 then tells whom one has hit (`protocol.handlers`). A request that was not meant is a *victim*, and its owner sends it
 again where that is safe.
 
@@ -41,14 +41,16 @@ class Cancelling:
     :param grace: seconds that a cancelled operation may take to leave the connection clean.
     """
 
-    def __init__(self, session: ProtocolSession, canceller: Callable[[], Awaitable[None]] | None, grace: float) -> None:
+    def __init__(
+        self, protocol: ProtocolSession, canceller: Callable[[], Awaitable[None]] | None, grace: float
+    ) -> None:
         self.canceller = canceller
         self.grace = grace
         self.cancel_at = math.inf
         """When the next CancelRequest is due, on anyio.current_time()'s clock; inf for never."""
         self.give_up_at = math.inf
         """When the grace time is over."""
-        self._session = session
+        self._protocol = protocol
         self._request: Request | None = None  # what these times are about
         self._delay = CANCEL_AGAIN
 
@@ -67,8 +69,8 @@ class Cancelling:
         assert request is not None
         assert canceller is not None
         request.cancel_sent = True
-        self._session.unmatched_cancels += 1
-        for other in self._session.pending:
+        self._protocol.unmatched_cancels += 1
+        for other in self._protocol.pending:
             if other is not request:
                 other.at_risk = True
         with anyio.CancelScope(shield=True, deadline=self.give_up_at):

@@ -134,9 +134,9 @@ class ConnectionInfo:
         wire = self._conn.wire
         if wire.closed:
             return TransactionStatus.UNKNOWN
-        if wire.session.pending:
+        if wire.protocol.pending:
             return TransactionStatus.ACTIVE
-        return wire.session.transaction_status
+        return wire.protocol.transaction_status
 
     @property
     def server_version(self) -> int:
@@ -151,12 +151,12 @@ class ConnectionInfo:
     @property
     def backend_pid(self) -> int:
         """The process id of the server process of this connection."""
-        return self._conn.wire.session.backend_pid
+        return self._conn.wire.protocol.backend_pid
 
     @property
     def protocol_version(self) -> int:
         """The protocol's version in two digits each: 30000 for 3.0, 30002 for 3.2."""
-        version = self._conn.wire.session.protocol_version
+        version = self._conn.wire.protocol.protocol_version
         return (version >> 16) * 10000 + (version & 0xFFFF)
 
     @property
@@ -199,8 +199,8 @@ class ConnectionInfo:
     @property
     def error_message(self) -> str:
         """Why the connection is closed; empty while it is not."""
-        return self._conn.wire.session.closed_reason() if self._conn.closed else ""
+        return self._conn.wire.protocol.closed_reason() if self._conn.closed else ""
 
     def parameter_status(self, name: str) -> str | None:
         """Return the server's value of a parameter that it reports, such as ``TimeZone``; None if it does not."""
-        return self._conn.wire.session.parameters.get(name)
+        return self._conn.wire.protocol.parameters.get(name)

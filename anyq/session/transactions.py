@@ -41,8 +41,8 @@ class TransactionSettings:
 
     def check_open(self) -> None:
         """Raise an OperationalError if the connection is closed."""
-        if self.wire.session.phase >= ENDED:
-            raise OperationalError(self.wire.session.closed_reason())
+        if self.wire.protocol.phase >= ENDED:
+            raise OperationalError(self.wire.protocol.closed_reason())
 
     @property
     def autocommit(self) -> bool:
@@ -115,7 +115,7 @@ class TransactionSettings:
     async def _check_setting(self, name: str) -> None:
         self.check_open()
         await self.wire.backend.checkpoint()
-        if self.transactions or self.wire.session.expects_transaction():
+        if self.transactions or self.wire.protocol.expects_transaction():
             raise ProgrammingError(f"{name} cannot be changed while a transaction is open: commit or roll back first")
 
     # Not a coroutine function, but what it returns is the coroutine to await: one frame less for most statements.
@@ -129,7 +129,7 @@ class TransactionSettings:
     async def _turn_in_transaction(self) -> bytes | None:
         wire = self.wire
         await wire.turn()
-        while wire.session.begin_in_doubt():
+        while wire.protocol.begin_in_doubt():
             # If it did not happen, what is sent now would be a transaction of its own, and committed.
             await wire.catch_up()
             await wire.turn()
@@ -137,7 +137,7 @@ class TransactionSettings:
 
     def due_begin(self) -> bytes | None:
         """Return the BEGIN that has to go before a statement sent now, if any."""
-        if self._autocommit or self.wire.session.expects_transaction():
+        if self._autocommit or self.wire.protocol.expects_transaction():
             return None
         return self.begin_statement()
 

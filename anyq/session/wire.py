@@ -115,16 +115,16 @@ class Wire:
     def __init__(
         self,
         channel: Channel,
-        session: ProtocolSession,
+        protocol: ProtocolSession,
         backend: Backend,
         *,
         canceller: Callable[[], Awaitable[None]] | None = None,
         grace: float = 5.0,
     ) -> None:
         self.channel = channel
-        self.session = session
+        self.protocol = protocol
         self.backend = backend
-        self.cancelling = Cancelling(session, canceller, grace)
+        self.cancelling = Cancelling(protocol, canceller, grace)
         self.on_event: Callable[[NoticeResponse | Notify], None] | None = None
         self.on_end: Callable[[], None] | None = None
         """Called once when the connection is closed, whoever closed it."""
@@ -149,11 +149,11 @@ class Wire:
 
     @property
     def closed(self) -> bool:
-        return self.session.phase >= ENDED
+        return self.protocol.phase >= ENDED
 
     @property
     def broken(self) -> bool:
-        return self.session.phase is Phase.FAILED
+        return self.protocol.phase is Phase.FAILED
 
     @property
     def sending(self) -> bool:
@@ -173,8 +173,8 @@ class Wire:
         await self.backend.checkpoint_if_cancelled()
         while self._sender is not None:
             await self._wait_for_turn()
-        if self.session.phase >= ENDED:
-            raise OperationalError(self.session.closed_reason())
+        if self.protocol.phase >= ENDED:
+            raise OperationalError(self.protocol.closed_reason())
 
     async def run(self, request: Request, data: bytes | bytearray) -> None:
         """Send a request and return when it is done; look at its ``error`` and ``failure`` then.
@@ -185,7 +185,7 @@ class Wire:
         self.submit(request, data)
         traffic.under_way += 1
         try:
-            if self.skip and self._reader is None and self.session.pending[0] is request:
+            if self.skip and self._reader is None and self.protocol.pending[0] is request:
                 self.skip -= 1
                 await self._wait(request, dry=True)
             else:
@@ -231,12 +231,12 @@ class Wire:
                 finally:
                     if self.sending:
                         self._abort_after_grace()
-        if self.session.phase >= ENDED:
-            raise cancelled or OperationalError(self.session.closed_reason())
+        if self.protocol.phase >= ENDED:
+            raise cancelled or OperationalError(self.protocol.closed_reason())
         if wait:
             await self.run(request, data)
             return
-        self.session.enqueue(request)
+        self.protocol.enqueue(request)
         self.send(data)
         self.flush()
         await self._abandon(request)
@@ -255,17 +255,17 @@ class Wire:
         Behind others it goes out at the caller's next wait, together with what other tasks submit in the same turn of
         the event loop: one packet is cheaper than many, for both sides.
         """
-        self.session.enqueue(request)
-        if len(self.session.pending) == 1:
+        self.protocol.enqueue(request)
+        if len(self.protocol.pending) == 1:
             self.send(data)
         else:
-            if self.session.outgoing:
+            if self.protocol.outgoing:
                 self._take_outgoing()
             self._unsent += data
 
     def send(self, data: bytes | bytearray) -> None:
         """Send bytes after all others; what the socket does not take is sent by the reader."""
-        if self.session.outgoing:
+        if self.protocol.outgoing:
             # It answers something that came before, so it goes before.
             self._take_outgoing()
         if self._unsent or self._gated:
@@ -284,8 +284,8 @@ class Wire:
                 self.channel.wake()
 
     def flush(self) -> None:
-        """Send what the socket takes of what is not sent yet, which includes what the session itself has to say."""
-        if self.session.outgoing:
+        """Send what the socket takes of what is not sent yet, which includes what the protocol itself has to say."""
+        if self.protocol.outgoing:
             self._take_outgoing()
         if self._gated or self._send_failed is not None:
             return
@@ -299,8 +299,8 @@ class Wire:
 
     def _take_outgoing(self) -> None:
         # After all the rest, and not before: what is unsent may begin in the middle of a message.
-        self._unsent += self.session.outgoing
-        self.session.outgoing.clear()
+        self._unsent += self.protocol.outgoing
+        self.protocol.outgoing.clear()
 
     async def wait(self, request: Request) -> None:
         """Return when `request` is ready (see :meth:`Request.ready`), reading for everyone if nobody does."""
@@ -341,7 +341,7 @@ class Wire:
                 dry = False
         finally:
             request.waiter = None
-            if self._reader is None and (self.session.pending or self._attendants):
+            if self._reader is None and (self.protocol.pending or self._attendants):
                 self._wake_next()
 
     # -- a request that is sent piece by piece
@@ -415,7 +415,7 @@ class Wire:
 
     def _look(self, request: Request, deadline: float = 0.0) -> bool:
         """Do what can be done for a request without sleeping, whoever reads; return whether anything has arrived."""
-        pending = self.session.pending
+        pending = self.protocol.pending
         if pending and pending[0] is request:
             if self._reader is None and self.back_pressure is None:
                 return self._receive(deadline)
@@ -432,13 +432,13 @@ class Wire:
 
         :param deadline: on perf_counter()'s clock, until when to look for it.
         """
-        session = self.session
-        if self._unsent or session.outgoing:
+        protocol = self.protocol
+        if self._unsent or protocol.outgoing:
             self.flush()
-        if session.phase >= ENDED:
+        if protocol.phase >= ENDED:
             return True
         try:
-            target = None if session.large is None else session.receive_target()
+            target = None if protocol.large is None else protocol.receive_target()
             if target is None:
                 data = self.channel.try_receive(self.chunk)
                 if data is None:
@@ -448,18 +448,18 @@ class Wire:
                     if data is None:
                         return False
                 if data:
-                    session.receive_data(data)
+                    protocol.receive_data(data)
                 else:
-                    session.receive_eof()
+                    protocol.receive_eof()
             else:
                 with target:
                     count = self.channel.try_receive_into(target)
                 if count is None:
                     return False
                 if count:
-                    session.received(count)
+                    protocol.received(count)
                 else:
-                    session.receive_eof()
+                    protocol.receive_eof()
         except RemoteProtocolError as error:
             self._dispatch()  # what came before that
             self.abort(f"the server broke the protocol: {error}", error)
@@ -467,21 +467,21 @@ class Wire:
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream) as error:
             self._lose(error)
             return True
-        if session.events:
+        if protocol.events:
             self._dispatch()
-        if session.pending:
+        if protocol.pending:
             # It may be ready without being done, which wakes its task by itself.
-            head = session.pending[0]
+            head = protocol.pending[0]
             if head.waiter is not None and head.ready():
                 head.waiter.set()
-        elif session.phase >= ENDED:
+        elif protocol.phase >= ENDED:
             self._release()
         return True
 
     def _receive_now(self, deadline: float = 0.0) -> bool:
         """Take a chunk that has arrived already; beside the reader, if there is one, which waits at this moment."""
         arrived = False
-        if self.session.phase < ENDED:
+        if self.protocol.phase < ENDED:
             if self.back_pressure is None:
                 arrived = self._receive(deadline)
             else:
@@ -494,7 +494,7 @@ class Wire:
         self.abort(f"the connection was lost: {error.__cause__ or error}", error)
 
     def _dispatch(self) -> None:
-        events, on_event = self.session.events, self.on_event
+        events, on_event = self.protocol.events, self.on_event
         while events:
             event = events.popleft()
             if on_event is not None:
@@ -507,7 +507,7 @@ class Wire:
             waiter.set()
 
     def _waiting(self) -> WakeUp | None:
-        for request in self.session.pending:
+        for request in self.protocol.pending:
             if request.waiter is not None:
                 return request.waiter
         for attendant in self._attendants:
@@ -527,13 +527,13 @@ class Wire:
             frontend.parse(data, b"", _NO_STATEMENT, ())
             frontend.sync(data)
             self.close_request(request, data)
-        if self.session.head is request:
+        if self.protocol.head is request:
             await self._drain(request)
         await self._settle()
 
     async def _settle(self) -> None:
         """Drain abandoned requests that are next in turn, if nobody else is there to do it."""
-        pending = self.session.pending
+        pending = self.protocol.pending
         while self._reader is None and pending and pending[0].abandoned:
             if self._waiting() is not None:
                 return
@@ -574,7 +574,7 @@ class Wire:
 
         Only the reader does this, so it is done once, whichever task it is.
         """
-        head = self.session.head
+        head = self.protocol.head
         if head is None or not head.abandoned:
             return math.inf
         cancelling = self.cancelling
@@ -598,13 +598,13 @@ class Wire:
 
     def abort(self, reason: str, cause: BaseException | None = None) -> None:
         """Close at once, without a word to the server; operations under way fail with `reason`."""
-        self.session.fail(reason, cause)
+        self.protocol.fail(reason, cause)
         self._release()
 
     def close(self) -> None:
         """Say goodbye and close; never blocks. Operations under way in other tasks fail."""
         self._say_goodbye()
-        self.session.close()
+        self.protocol.close()
         self._release()
 
     async def aclose(self) -> None:
@@ -613,7 +613,7 @@ class Wire:
             self.close()
             return
         self._say_goodbye()
-        self.session.close()
+        self.protocol.close()
         self._forget()
         await self.channel.aclose()
 

@@ -61,7 +61,7 @@ async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec, version: i
 
     Manual: "Start-up" (protocol-flow), "SASL Authentication".
     """
-    session = wire.session
+    session = wire.protocol
     password = _Password(options, host)
     policy = _Policy(options)
     session.start(options.startup_parameters(), version)
@@ -117,7 +117,7 @@ async def next_authentication(wire: Wire) -> backend.Authentication | None:
 
     :raises OperationalError: the server refused, or went away.
     """
-    session = wire.session
+    session = wire.protocol
     wire.flush()
     await wire.backend.checkpoint()
     await wire.attend(_Asked(session))

@@ -38,7 +38,7 @@ async def why_unsuitable(wire: Wire, target: str) -> str | None:
 
 
 async def _is_read_only(wire: Wire) -> bool:
-    parameters = wire.session.parameters
+    parameters = wire.protocol.parameters
     reported = [parameters.get("default_transaction_read_only"), parameters.get("in_hot_standby")]
     if None in reported:
         return await _ask(wire, b"SHOW transaction_read_only") == b"on"
@@ -46,7 +46,7 @@ async def _is_read_only(wire: Wire) -> bool:
 
 
 async def _is_standby(wire: Wire) -> bool:
-    reported = wire.session.parameters.get("in_hot_standby")
+    reported = wire.protocol.parameters.get("in_hot_standby")
     if reported is None:
         return await _ask(wire, b"SELECT pg_catalog.pg_is_in_recovery()") == b"t"
     return reported == "on"

@@ -36,7 +36,7 @@ def test_when_a_cancel_request_is_sent_again() -> None:
 
         channel = as_channel(_AnyioStream(ours))
         wire = Wire(channel, ProtocolSession(decode_rows, take_replies), current_backend(), canceller=canceller)
-        wire.session.start({"user": "test"})
+        wire.protocol.start({"user": "test"})
         await theirs.send_all(be.AuthenticationOk().encode() + READY.encode())
         while await next_authentication(wire) is not None:
             pass
