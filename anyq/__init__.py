@@ -1,11 +1,11 @@
 """anyq: a PostgreSQL driver for structured concurrency, on trio and asyncio.
 
-This module has the public names.
+This module has the public names, and knows nothing. Begin reading with `connection`, or with `sync`.
 """
 
 from __future__ import annotations
 
-from . import adapt, errors, rows, sql, sync, types
+from . import abc, adapt, conninfo, errors, postgres, pq, rows, sql, sync, types
 from ._accel import implementation as __impl__
 from .adapt import AdaptersMap, Dumper, Loader, PyFormat, Transformer
 from .connection import AsyncConnecting, AsyncConnection
@@ -62,6 +62,7 @@ from .sync import (
 )
 from .transaction import AsyncTransaction, OutOfOrderTransactionNesting, Rollback
 
+#: The one place that has it: pyproject.toml reads it here.
 __version__ = "0.1.0"
 
 __all__ = [
@@ -120,14 +121,18 @@ __all__ = [
     "Warning",
     "__impl__",
     "__version__",
+    "abc",
     "adapt",
     "adapters",
     "apilevel",
     "connect",
+    "conninfo",
     "encrypt_password",
     "errors",
     "listen",
     "paramstyle",
+    "postgres",
+    "pq",
     "rows",
     "sql",
     "sync",

@@ -1,6 +1,7 @@
 """The command line: `anyq demo` and `anyq listen`, also as `python -m anyq demo`.
 
-Knows argparse and exit codes. What a command does is in a module of its own, imported when the command runs.
+Knows argparse and exit codes. What a command does is in the module of its name in `cli`, whose `main()` is given the
+arguments by their names; it is imported when the command runs.
 """
 
 from __future__ import annotations
@@ -8,12 +9,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from . import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, return the exit code: 0 done, 1 failed, 2 bad arguments or no connection."""
+    arguments = vars(_parser().parse_args(argv))
+    command = import_module(f"anyq.cli.{arguments.pop('command')}")
+    status: int = command.main(**arguments)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="anyq", description="anyq, a PostgreSQL driver for structured concurrency.")
     parser.add_argument("--version", action="version", version=f"anyq {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
@@ -37,16 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     listen.add_argument("channels", nargs="+", metavar="CHANNEL", help="capitals stay capitals")
     listen.add_argument("--dsn", default="", help="connection string or URI; by default that of the PG* variables")
     listen.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio", help="the event loop to run on")
-    arguments = parser.parse_args(argv)
-
-    if arguments.command == "listen":
-        from .cli import listen as _listen
-
-        return _listen.main(arguments.channels, arguments.dsn, arguments.backend)
-
-    from .cli import demo as _demo
-
-    return _demo.main(arguments.dsn)
+    return parser
 
 
 if __name__ == "__main__":

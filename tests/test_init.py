@@ -1,0 +1,76 @@
+"""What `import anyq` gives: names, and psycopg's public modules under the names that they have there."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import anyq
+
+#: The modules that psycopg's documentation names, without the package's name.
+MODULES = [
+    *("abc", "adapt", "conninfo", "errors", "postgres", "pq", "rows", "sql", "types"),
+    *("types.array", "types.bool", "types.datetime", "types.json", "types.none", "types.numeric", "types.string"),
+    "types.uuid",
+]
+
+#: Those that are not here, and why.
+MISSING = {
+    "types.composite": "no composite types yet",
+    "types.enum": "no enumerated types yet",
+    "types.hstore": "no hstore yet",
+    "types.multirange": "no multiranges yet",
+    "types.net": "no network addresses yet",
+    "types.numpy": "no scalars of numpy yet",
+    "types.range": "no ranges yet",
+    "types.shapely": "no geometries of shapely yet",
+    "copy": "no COPY yet",
+    "crdb": "no adapters of CockroachDB",
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_modules_of_psycopg(name: str, psycopg: Any) -> None:
+    importlib.import_module(f"psycopg.{name}")
+    importlib.import_module(f"anyq.{name}")
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_modules_that_are_missing(name: str) -> None:
+    """Whoever adds one moves it to the list of those that are there."""
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module(f"anyq.{name}")
+
+
+def test_no_type_of_psycopgs_is_forgotten(psycopg: Any) -> None:
+    import psycopg.types as theirs
+
+    found = {f"types.{module.name}" for module in pkgutil.iter_modules(theirs.__path__)}
+    assert found <= {*MODULES, *MISSING}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if "." not in name])
+def test_modules_are_attributes(name: str) -> None:
+    """By `import anyq` alone."""
+    program = f"import anyq; print(anyq.{name}.__name__)"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == f"anyq.{name}\n"
+    assert name in anyq.__all__
+
+
+def test_every_public_name_is_there() -> None:
+    assert sorted(set(anyq.__all__)) == sorted(anyq.__all__)
+    for name in anyq.__all__:
+        assert hasattr(anyq, name)
+
+
+def test_the_version_is_in_one_place() -> None:
+    project = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    assert 'dynamic = ["version"]' in project
+    assert 'attr = "anyq.__version__"' in project
+    assert anyq.__version__ not in project
