@@ -7,6 +7,7 @@ trio, unless trio is already running.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sys
 
 from .asyncio_backend import AsyncioBackend
@@ -30,9 +31,8 @@ def current_backend() -> Backend:
     if in_trio_task is not None and in_trio_task():
         global _trio
         if _trio is None:
-            from .trio_backend import TrioBackend
-
-            _trio = TrioBackend()
+            # By its name: whoever has no trio, or runs on asyncio, must not need this module.
+            _trio = importlib.import_module(f"{__name__}.trio_backend").TrioBackend()
         return _trio
     try:
         asyncio.get_running_loop()

@@ -11,8 +11,8 @@ of its turns until it is read, hence two rules:
 
 - Data that arrives while nobody waits must not spin the loop: the reader is then unregistered, and the next
   wait registers it again and hears of the data at once.
-- The task that waits is run by the report itself (see `_Gate`), and not in the loop's next turn: the loop would poll
-  the socket once more before the task could read.
+- The task that waits is run by the report itself (see `_ReusableFuture`), and not in the loop's next turn: the loop
+  would poll the socket once more before the task could read.
 
 The writer is registered only while a task waits for it: a socket is writable nearly always.
 """
@@ -68,8 +68,8 @@ class AsyncioBackend(Backend):
         if eventfd.AVAILABLE:
             made = eventfd.Eventfd()
             if _can_watch(loop, made.fd):
-                return _EventfdBell(loop, made)
-        return _AsyncioBell(loop)
+                return _EventfdWaker(loop, made)
+        return _AsyncioWaker(loop)
 
     def thread_waker(self) -> Callable[[Callable[[], object]], object]:
         return asyncio.get_running_loop().call_soon_threadsafe
@@ -139,9 +139,6 @@ class _AsyncioWaiter(Waiter):
                     future.set_result(None)
             self._futures.clear()
 
-    def is_set(self) -> bool:
-        return self._set
-
     async def wait(self) -> None:
         if self._set:
             await asyncio.sleep(0)
@@ -156,7 +153,7 @@ class _AsyncioWaiter(Waiter):
             raise
 
 
-class _Gate:
+class _ReusableFuture:
     """A future-like object that a task awaits again and again (asyncio takes any object with these methods).
 
     A future would run the task in the loop's next turn, and a turn costs as much as all the rest of a short wait. This
@@ -173,13 +170,13 @@ class _Gate:
         self._context: Context
         self._asyncio_future_blocking = False
 
-    def open_now(self) -> None:
+    def resume_now(self) -> None:
         """Run the task that waits, if one does; to be called by the event loop, not by another task."""
         wakeup, self.wakeup = self.wakeup, None
         if wakeup is not None:
             self._context.run(wakeup, self)
 
-    def open_soon(self) -> None:
+    def resume_soon(self) -> None:
         """Run the task that waits, if one does, in the loop's next turn."""
         wakeup, self.wakeup = self.wakeup, None
         if wakeup is not None:
@@ -189,7 +186,7 @@ class _Gate:
         """Raise in the task that waits, if one does, in the loop's next turn."""
         if self.wakeup is not None:
             self._error = error
-            self.open_soon()
+            self.resume_soon()
 
     # -- what a task expects of a future
 
@@ -220,33 +217,33 @@ class _Gate:
         return True
 
 
-class _AsyncioBell(Waker):
+class _AsyncioWaker(Waker):
     """An event that other threads set through the event loop's own queue."""
 
-    __slots__ = ("_gate", "_loop", "_rung")
+    __slots__ = ("_future", "_loop", "_woken")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._gate = _Gate(loop)
-        self._rung = False
+        self._future = _ReusableFuture(loop)
+        self._woken = False
 
     def wake(self) -> None:
         self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
-        self._rung = True
-        self._gate.open_now()
+        self._woken = True
+        self._future.resume_now()
 
     async def wait(self) -> None:
-        if not self._rung:
-            await self._gate
-        self._rung = False
+        if not self._woken:
+            await self._future
+        self._woken = False
 
     def close(self) -> None:
         """Nothing is registered."""
 
 
-class _EventfdBell(_AsyncioBell):
+class _EventfdWaker(_AsyncioWaker):
     """The same by an eventfd that the loop watches: half the system calls, and a third less time for a hop."""
 
     __slots__ = ("_eventfd",)
@@ -280,7 +277,7 @@ class _WatchingSocketWaiter(SocketWaiter):
     __slots__ = (
         "_closed",
         "_fd",
-        "_gate",
+        "_future",
         "_loop",
         "_reading",
         "_registered",
@@ -289,24 +286,24 @@ class _WatchingSocketWaiter(SocketWaiter):
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self._fd = sock.fileno()
         self._loop = loop
-        self._gate = _Gate(loop)
+        self._future = _ReusableFuture(loop)
         self._reading = False
         """The current wait is (also) for readability."""
         self._registered = False
         self._closed = False
 
     def wait(self, readable: bool, writable: bool) -> Awaitable[None]:
-        waker_event = self._gate
-        if not (self._registered and readable) or writable or waker_event.wakeup is not None:
+        future = self._future
+        if not (self._registered and readable) or writable or future.wakeup is not None:
             return self._wait(readable, writable)
         if asyncio.get_running_loop() is not self._loop:
             return self._wait(readable, writable)
         # Nearly always so, and then there is nothing to do before the wait, or behind it.
         self._reading = True
-        return waker_event
+        return future
 
     async def _wait(self, readable: bool, writable: bool) -> None:
-        if self._gate.wakeup is not None:
+        if self._future.wakeup is not None:
             raise anyio.BusyResourceError("waiting for")
         if self._closed:
             raise anyio.ClosedResourceError
@@ -321,16 +318,16 @@ class _WatchingSocketWaiter(SocketWaiter):
                 loop.add_reader(self._fd, self._on_readable)
                 self._registered = True
             if writable:
-                loop.add_writer(self._fd, self._gate.open_now)
-            await self._gate
+                loop.add_writer(self._fd, self._future.resume_now)
+            await self._future
         finally:
             # After close() the number may belong to another socket.
             if writable and not self._closed:
                 loop.remove_writer(self._fd)
 
     def _on_readable(self) -> None:
-        if self._reading and self._gate.wakeup is not None:
-            self._gate.open_now()
+        if self._reading and self._future.wakeup is not None:
+            self._future.resume_now()
         else:
             self._unregister()
 
@@ -351,18 +348,18 @@ class _WatchingSocketWaiter(SocketWaiter):
             raise RuntimeError("this event loop cannot watch sockets: open a connection in this event loop")
         self._unregister()
         self._loop = loop
-        self._gate = _Gate(loop)
+        self._future = _ReusableFuture(loop)
 
     def wake(self) -> None:
-        self._gate.open_soon()
+        self._future.resume_soon()
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
             self._unregister()
-            if self._gate.wakeup is not None:
+            if self._future.wakeup is not None:
                 self._loop.remove_writer(self._fd)
-                self._gate.fail(anyio.ClosedResourceError())
+                self._future.fail(anyio.ClosedResourceError())
 
     def abandon(self, sock: socket.socket) -> None:
         loop = self._loop

@@ -24,10 +24,6 @@ class Waiter(ABC):
         """Wake all waiting tasks, now and in future; setting it again does nothing."""
 
     @abstractmethod
-    def is_set(self) -> bool:
-        """Return True once `set()` was called."""
-
-    @abstractmethod
     async def wait(self) -> None:
         """Wait until the event is set; always a checkpoint.
 
@@ -49,14 +45,14 @@ class Waker(ABC):
 
     @abstractmethod
     async def wait(self) -> None:
-        """Wait until it is rung; return at once if it was since the last time. May also return for no reason.
+        """Wait until it is woken; return at once if it was since the last time. May also return for no reason.
 
         A cancellation leaves nothing behind.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Forget every registration, in the event loop's thread; ringing it does nothing any more."""
+        """Forget every registration, in the event loop's thread; waking does nothing any more."""
 
 
 class SocketWaiter(ABC):

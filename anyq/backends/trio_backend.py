@@ -26,17 +26,15 @@ class TrioBackend(Backend):
     name = "trio"
     cancelled_exc_class = trio.Cancelled
 
-    def checkpoint(self) -> Awaitable[None]:
-        return trio.lowlevel.checkpoint()
-
-    def checkpoint_if_cancelled(self) -> Awaitable[None]:
-        return trio.lowlevel.checkpoint_if_cancelled()
+    # trio's own functions, without another one around them.
+    checkpoint = staticmethod(trio.lowlevel.checkpoint)
+    checkpoint_if_cancelled = staticmethod(trio.lowlevel.checkpoint_if_cancelled)
 
     def create_waiter(self) -> Waiter:
         return _TrioWaiter()
 
     def create_waker(self) -> Waker:
-        return _EventfdBell() if eventfd.AVAILABLE else _TrioBell()
+        return _EventfdWaker() if eventfd.AVAILABLE else _TrioWaker()
 
     def thread_waker(self) -> Callable[[Callable[[], object]], object]:
         return trio.lowlevel.current_trio_token().run_sync_soon
@@ -54,37 +52,34 @@ class _TrioWaiter(Waiter):
     def set(self) -> None:
         self._event.set()
 
-    def is_set(self) -> bool:
-        return self._event.is_set()
-
     async def wait(self) -> None:
         await self._event.wait()
 
 
-class _TrioBell(Waker):
+class _TrioWaker(Waker):
     """An event that other threads set through trio's own queue, which takes a turn of its own."""
 
-    __slots__ = ("_run_sync_soon", "_rung", "_task")
+    __slots__ = ("_run_sync_soon", "_woken", "_task")
 
     def __init__(self) -> None:
         self._run_sync_soon = trio.lowlevel.current_trio_token().run_sync_soon
-        self._rung = False
+        self._woken = False
         self._task: trio.lowlevel.Task | None = None
 
     def wake(self) -> None:
         self._run_sync_soon(self._wake)
 
     def _wake(self) -> None:
-        self._rung = True
+        self._woken = True
         if self._task is not None:
             task, self._task = self._task, None
             trio.lowlevel.reschedule(task)
 
     async def wait(self) -> None:
-        if not self._rung:
+        if not self._woken:
             self._task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._cancelled)
-        self._rung = False
+        self._woken = False
 
     def _cancelled(self, _: object) -> trio.lowlevel.Abort:
         self._task = None
@@ -94,7 +89,7 @@ class _TrioBell(Waker):
         """Nothing is registered."""
 
 
-class _EventfdBell(Waker):
+class _EventfdWaker(Waker):
     """An eventfd that the task waits for."""
 
     __slots__ = ("_eventfd",)

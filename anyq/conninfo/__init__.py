@@ -6,8 +6,9 @@ Begin with `options`.
 """
 
 from .hosts import HostSpec
-from .options import ConnectOptions, PasswordSource, conninfo_to_dict, make_conninfo, resolve
-from .strings import KEYWORDS, Keyword, parse_conninfo
+from .keywords import KEYWORDS, Keyword
+from .options import ConnectOptions, PasswordSource, resolve
+from .strings import conninfo_to_dict, make_conninfo, parse_conninfo
 from .tls import TlsOptions
 
 __all__ = [

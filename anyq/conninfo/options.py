@@ -1,4 +1,4 @@
-"""Connection strings and connection options.
+"""Connection options: from keywords, a string, the environment and files to one `ConnectOptions`.
 
 Knows what libpq's keywords mean, its environment variables and defaults (PostgreSQL manual, "Parameter Key
 Words", "Environment Variables"). Must not know sockets, DNS, TLS or the protocol. Only `resolve` looks outside:
@@ -22,56 +22,11 @@ from typing import Any
 
 from ..errors import NotSupportedError, ProgrammingError
 from .hosts import HostSpec, resolve_hosts
+from .keywords import KEYWORDS
 from .passfile import default_passfile, find_passwords
 from .service import read_service
-from .strings import KEYWORDS, SPACE, is_encodable, parse_conninfo, unknown_keyword
+from .strings import SPACE, conninfo_to_dict, is_encodable, option_text
 from .tls import TlsOptions, resolve_tls
-
-
-def make_conninfo(conninfo: str = "", **kwargs: Any) -> str:
-    """Return a keyword/value connection string from another one (or a URI) with keywords added or replaced.
-
-    Keywords that are ``None`` are left out, and do not remove one of the string.
-
-    :raises ProgrammingError: the string is badly formed, a keyword is unknown, or a value cannot be text.
-    """
-    options = {keyword: _to_text(keyword, value) for keyword, value in conninfo_to_dict(conninfo, **kwargs).items()}
-    return " ".join(f"{keyword}={_quote(value)}" for keyword, value in options.items())
-
-
-def conninfo_to_dict(conninfo: str = "", **kwargs: Any) -> dict[str, Any]:
-    """Return the options of a connection string or URI as a dict, with keywords added or replaced.
-
-    Values from the string are text, those from keywords stay what they are; ``None`` is left out.
-
-    :raises ProgrammingError: the string is badly formed or a keyword is unknown.
-    """
-    options: dict[str, Any] = {**parse_conninfo(conninfo)}
-    for keyword, value in kwargs.items():
-        if keyword not in KEYWORDS:
-            raise unknown_keyword(keyword)
-        if value is not None:
-            options[keyword] = value
-    return options
-
-
-def _quote(value: str) -> str:
-    if value and not re.search(r"[\s'\\]", value):
-        return value
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
-def _to_text(keyword: str, value: object) -> str:
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        # str() of these would be "b'...'", silently.
-        raise ProgrammingError(f"connection option {keyword!r} must be text or a number, not bytes: decode it first")
-    # libpq's switches are 0 and 1.
-    text = str(int(value)) if isinstance(value, bool) else str(value)
-    if "\0" in text:
-        raise ProgrammingError(f"connection option {keyword!r} cannot contain NUL characters")
-    return text
-
 
 # As the protocol writes them: the major version in the upper 16 bits. There is no 3.1.
 PROTOCOL_VERSIONS = {"3.0": 3 << 16, "3.2": 3 << 16 | 2, "latest": 3 << 16 | 2}
@@ -270,7 +225,7 @@ def _collect(
     conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return the values that are given, but for empty ones, and for messages where each comes from."""
-    given = {keyword: _to_text(keyword, value) for keyword, value in conninfo_to_dict(conninfo, **kwargs).items()}
+    given = {keyword: option_text(keyword, value) for keyword, value in conninfo_to_dict(conninfo, **kwargs).items()}
     sources = {keyword: f"connection option {keyword!r}" for keyword in given}
 
     def add(keyword: str, value: str, source: str) -> None:

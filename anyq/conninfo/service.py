@@ -12,7 +12,8 @@ import os
 from collections.abc import Mapping
 
 from ..errors import NotSupportedError, ProgrammingError
-from .strings import KEYWORDS, SPACE, keyword_hint
+from .keywords import KEYWORDS, keyword_hint
+from .strings import SPACE
 from .userfiles import user_file
 
 __all__ = ["read_service"]

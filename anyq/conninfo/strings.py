@@ -1,7 +1,7 @@
 """Connection strings and URIs to keywords and values.
 
-Knows libpq's keywords and the grammar of its two kinds of connection strings (PostgreSQL manual, "Connection
-Strings"). Must not know what the values mean, nor the environment or any default: every function is pure.
+Knows the grammar of libpq's two kinds of connection strings (PostgreSQL manual, "Connection Strings"), in both
+directions. Must not know what the values mean, nor the environment or any default: every function is pure.
 
 Nothing here puts text into an error message when it might be a piece of a password. An unquoted space or an
 unencoded "/" or "@" in a password makes the rest of it look like a keyword, a host or a database.
@@ -9,100 +9,14 @@ unencoded "/" or "@" in a password makes the rest of it look like a keyword, a h
 
 from __future__ import annotations
 
-import difflib
 import re
 import string
-from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any
 
 from ..errors import ProgrammingError
+from .keywords import KEYWORDS, unknown_keyword
 
-__all__ = ["KEYWORDS", "SPACE", "Keyword", "is_encodable", "keyword_hint", "parse_conninfo", "unknown_keyword"]
-
-
-class Keyword(NamedTuple):
-    """Describe one libpq keyword: its environment variable, and the values that ask for nothing special."""
-
-    envvar: str | None = None
-    neutral: tuple[str, ...] = ()
-    """For a keyword that is not implemented, the values that mean what happens anyway."""
-    implemented: bool = False
-    secret: bool = False
-    reason: str = "is not supported yet"
-    """For a keyword that is not implemented, why it is refused: the end of a sentence about it."""
-
-
-def _done(envvar: str | None = None, *, secret: bool = False) -> Keyword:
-    return Keyword(envvar, implemented=True, secret=secret)
-
-
-_GSS = "is about GSSAPI (Kerberos), which anyq does not have"
-_OAUTH = "is about OAuth, which anyq does not have"
-_REPLICATION = "asks for a replication connection, which anyq does not have"
-
-# Every keyword of PostgreSQL 18's libpq, in the order of its documentation, and "servicefile" of 19's.
-KEYWORDS: Mapping[str, Keyword] = {
-    "host": _done("PGHOST"),
-    "hostaddr": _done("PGHOSTADDR"),
-    "port": _done("PGPORT"),
-    "dbname": _done("PGDATABASE"),
-    "user": _done("PGUSER"),
-    "password": _done("PGPASSWORD", secret=True),
-    "passfile": _done("PGPASSFILE"),
-    "require_auth": _done("PGREQUIREAUTH"),
-    "channel_binding": _done("PGCHANNELBINDING"),
-    "connect_timeout": _done("PGCONNECT_TIMEOUT"),
-    "client_encoding": _done("PGCLIENTENCODING"),
-    "options": _done("PGOPTIONS"),
-    "application_name": _done("PGAPPNAME"),
-    "fallback_application_name": _done(),
-    "keepalives": _done(),
-    "keepalives_idle": _done(),
-    "keepalives_interval": _done(),
-    "keepalives_count": _done(),
-    "tcp_user_timeout": _done(),
-    "replication": Keyword(None, ("false", "off", "no", "0"), reason=_REPLICATION),
-    "gssencmode": Keyword("PGGSSENCMODE", ("disable", "prefer"), reason=_GSS),
-    "sslmode": _done("PGSSLMODE"),
-    "sslnegotiation": _done("PGSSLNEGOTIATION"),
-    "sslcompression": _done("PGSSLCOMPRESSION"),
-    "sslcert": _done("PGSSLCERT"),
-    "sslkey": _done("PGSSLKEY"),
-    "sslkeylogfile": _done(),
-    "sslpassword": _done(secret=True),
-    "sslcertmode": _done("PGSSLCERTMODE"),
-    "sslrootcert": _done("PGSSLROOTCERT"),
-    "sslcrl": _done("PGSSLCRL"),
-    "sslcrldir": _done("PGSSLCRLDIR"),
-    "sslsni": _done("PGSSLSNI"),
-    "requirepeer": _done("PGREQUIREPEER"),
-    "ssl_min_protocol_version": _done("PGSSLMINPROTOCOLVERSION"),
-    "ssl_max_protocol_version": _done("PGSSLMAXPROTOCOLVERSION"),
-    "min_protocol_version": _done("PGMINPROTOCOLVERSION"),
-    "max_protocol_version": _done("PGMAXPROTOCOLVERSION"),
-    "krbsrvname": Keyword("PGKRBSRVNAME", ("postgres",), reason=_GSS),
-    "gsslib": Keyword("PGGSSLIB", reason=_GSS),
-    "gssdelegation": Keyword("PGGSSDELEGATION", ("0",), reason=_GSS),
-    "scram_client_key": _done(secret=True),
-    "scram_server_key": _done(secret=True),
-    "service": _done("PGSERVICE"),
-    "servicefile": _done("PGSERVICEFILE"),
-    "target_session_attrs": _done("PGTARGETSESSIONATTRS"),
-    "load_balance_hosts": _done("PGLOADBALANCEHOSTS"),
-    "oauth_issuer": Keyword(reason=_OAUTH),
-    "oauth_client_id": Keyword(reason=_OAUTH),
-    "oauth_client_secret": Keyword(secret=True, reason=_OAUTH),
-    "oauth_scope": Keyword(reason=_OAUTH),
-}
-
-# Names that people use for a keyword and that look too different from it to be found by spelling.
-_ALIASES = {
-    "database": "dbname",
-    "db": "dbname",
-    "username": "user",
-    "passwd": "password",
-    "timeout": "connect_timeout",
-}
+__all__ = ["SPACE", "conninfo_to_dict", "is_encodable", "make_conninfo", "option_text", "parse_conninfo"]
 
 
 def parse_conninfo(conninfo: str) -> dict[str, str]:
@@ -122,33 +36,53 @@ def parse_conninfo(conninfo: str) -> dict[str, str]:
     return _parse_pairs(conninfo)
 
 
-# What connect() takes besides keywords, as those are mistyped too.
-PARAMETERS = (
-    *("autocommit", "prepare_threshold", "row_factory", "cursor_factory", "context", "grace_period"),
-    *("busy_wait", "stream", "dial", "ssl_context", "portal"),
-)
+def make_conninfo(conninfo: str = "", **kwargs: Any) -> str:
+    """Return a keyword/value connection string from another one (or a URI) with keywords added or replaced.
 
+    Keywords that are ``None`` are left out, and do not remove one of the string.
 
-def unknown_keyword(name: str, *, show: bool = True) -> ProgrammingError:
-    """Return the error for a keyword that does not exist.
-
-    :param show: whether the name is certainly not a piece of a password.
+    :raises ProgrammingError: the string is badly formed, a keyword is unknown, or a value cannot be text.
     """
-    hint = keyword_hint(name)
-    if show:
-        return ProgrammingError(f"unknown connection option {name!r}: {hint}")
-    return ProgrammingError(
-        f"unknown connection option after a password: {hint} (It is not shown, as it may be a part of the "
-        "password: quote that in a connection string, percent-encode it in a URI.)"
-    )
+    options = {keyword: option_text(keyword, value) for keyword, value in conninfo_to_dict(conninfo, **kwargs).items()}
+    return " ".join(f"{keyword}={_quote(value)}" for keyword, value in options.items())
 
 
-def keyword_hint(name: str) -> str:
-    """Return what to say about a keyword that does not exist, without the name itself."""
-    if name in PARAMETERS:
-        return "it is a parameter of connect() and no part of a connection string"
-    similar = _ALIASES.get(name) or next(iter(difflib.get_close_matches(name, (*KEYWORDS, *PARAMETERS), 1)), None)
-    return f"did you mean {similar!r}?" if similar else "the keywords are those of libpq"
+def conninfo_to_dict(conninfo: str = "", **kwargs: Any) -> dict[str, Any]:
+    """Return the options of a connection string or URI as a dict, with keywords added or replaced.
+
+    Values from the string are text, those from keywords stay what they are; ``None`` is left out.
+
+    :raises ProgrammingError: the string is badly formed or a keyword is unknown.
+    """
+    options: dict[str, Any] = {**parse_conninfo(conninfo)}
+    for keyword, value in kwargs.items():
+        if keyword not in KEYWORDS:
+            raise unknown_keyword(keyword)
+        if value is not None:
+            options[keyword] = value
+    return options
+
+
+def _quote(value: str) -> str:
+    if value and not re.search(r"[\s'\\]", value):
+        return value
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def option_text(keyword: str, value: object) -> str:
+    """Return the value of a keyword as text.
+
+    :raises ProgrammingError: there is no text for it.
+    """
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        # str() of these would be "b'...'", silently.
+        raise ProgrammingError(f"connection option {keyword!r} must be text or a number, not bytes: decode it first")
+    # libpq's switches are 0 and 1.
+    text = str(int(value)) if isinstance(value, bool) else str(value)
+    if "\0" in text:
+        raise ProgrammingError(f"connection option {keyword!r} cannot contain NUL characters")
+    return text
 
 
 def _add(options: dict[str, str], keyword: str, value: str) -> None:

@@ -442,7 +442,7 @@ class Wire:
             if target is None:
                 data = self.channel.try_receive(self.chunk)
                 if data is None:
-                    if not deadline or not self.channel.linger(deadline - perf_counter()):
+                    if not deadline or not self.channel.readable_within(deadline - perf_counter()):
                         return False
                     data = self.channel.try_receive(self.chunk)
                     if data is None:

@@ -69,7 +69,7 @@ class Channel(ABC):
         :raises anyio.ClosedResourceError: the channel was closed on this side.
         """
 
-    def linger(self, seconds: float) -> bool:
+    def readable_within(self, seconds: float) -> bool:
         """Return whether something has arrived within that time, which this thread spends looking for it.
 
         To be called when `try_receive()` has just returned None; that may do so once more, for half a record of TLS.

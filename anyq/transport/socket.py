@@ -89,7 +89,7 @@ class SocketStream(Channel, ByteStream):
         except OSError as error:
             raise self._lost(error) from error
 
-    def linger(self, seconds: float) -> bool:
+    def readable_within(self, seconds: float) -> bool:
         return seconds > 0 and readable_within(self._sock.fileno(), seconds)
 
     def _lost(self, error: OSError) -> Exception:

@@ -145,10 +145,8 @@ async def test_waiter_wakes_all(backend: Backend) -> None:
         group.start_soon(wait)
         group.start_soon(wait)
         await anyio.wait_all_tasks_blocked()
-        assert not waiter.is_set()
         waiter.set()
         waiter.set()
-        assert waiter.is_set()
     assert woken == 2
 
 

@@ -31,7 +31,7 @@ class _Looking:
         self._channel = channel
         self._waited = True
         self.looked = 0
-        self.lingered = 0
+        self.looked_longer = 0
         """How often somebody would have looked for longer than a moment."""
         self.late = True
         """Whether replies are not there when somebody looks; otherwise they always are."""
@@ -48,8 +48,8 @@ class _Looking:
             select.select([self._channel.fileno()], [], [], PATIENCE)
         return self._channel.try_receive(max_bytes)
 
-    def linger(self, seconds: float) -> bool:
-        self.lingered += seconds > 0
+    def readable_within(self, seconds: float) -> bool:
+        self.looked_longer += seconds > 0
         return False
 
     async def wait(self, readable: bool, writable: bool) -> None:
@@ -122,29 +122,29 @@ async def test_a_reply_that_does_not_come_soon_is_waited_for(dsn: str, anyio_bac
 
 
 async def test_where_nothing_is_looked_for_for_longer_than_a_moment(dsn: str, anyio_backend: Any) -> None:
-    async def lingered(conn: AsyncConnection) -> int:
+    async def looked_longer(conn: AsyncConnection) -> int:
         channel = conn.wire.channel = _Looking(conn.wire.channel)  # type: ignore[assignment]
         conn.wire.skip = 0
         await conn.execute("SELECT 1")
         conn.wire.channel = channel._channel
-        return channel.lingered
+        return channel.looked_longer
 
     async with (
         AsyncConnection.connect(dsn, autocommit=True) as conn,
         AsyncConnection.connect(dsn, autocommit=True) as other,
     ):
         conn.wire.busy_wait = 0.5
-        assert await lingered(conn) == 1
+        assert await looked_longer(conn) == 1
         # While something else is under way in this thread,
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(other.execute, "SELECT pg_sleep(60)")
             await until_sleeping(dsn, other.info.backend_pid)
-            assert await lingered(conn) == 0
+            assert await looked_longer(conn) == 0
             tasks.cancel_scope.cancel()
-        assert await lingered(conn) == 1
+        assert await looked_longer(conn) == 1
         # and where it was asked not to.
         conn.wire.busy_wait = 0
-        assert await lingered(conn) == 0
+        assert await looked_longer(conn) == 0
 
 
 @pytest.mark.parametrize("seconds", [-1e-6, 0.006, float("nan")])
@@ -172,6 +172,6 @@ async def test_cancelled_between_sending_and_looking(dsn: str, anyio_backend: An
         assert scope.cancelled_caught
         conn.wire.channel = channel._channel
         # Its checkpoint was before the look, the reply is drained, and the next query is alone again.
-        assert channel.lingered == 0
+        assert channel.looked_longer == 0
         assert await ask(conn, "SELECT 2") == 2
         assert wire._thread.traffic.under_way == 0
