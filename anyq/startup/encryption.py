@@ -23,7 +23,8 @@ from ..backends import Backend
 from ..conninfo import ConnectOptions, HostSpec, TlsOptions
 from ..errors import Error, NotSupportedError, OperationalError
 from ..protocol import frontend
-from ..transport.dialing import DialError, Failure, open_same
+from ..transport.dialing import open_same
+from ..transport.failures import DialError, Failure
 from ..transport.socket import SocketStream
 from ..transport.tls import TlsStream
 from ..transport.tls_context import ALPN, ClientContext, build_context

@@ -33,16 +33,8 @@ from ..protocol import frontend
 from ..protocol.constants import PROTOCOL_3_2
 from ..protocol.session import ProtocolSession
 from ..session.wire import Wire
-from ..transport.dialing import (
-    DialError,
-    Failure,
-    attempts,
-    combine_errors,
-    failure_at,
-    host_deadline,
-    open_host,
-    open_same,
-)
+from ..transport.dialing import attempts, host_deadline, open_host, open_same
+from ..transport.failures import DialError, Failure, combine_errors, failure_at
 from ..transport.socket import Channel, SocketStream, as_channel
 from .encryption import Encryption, start_encrypted
 from .login import check_policy, log_in

@@ -3,8 +3,7 @@
 A host is one attempt as far as `connect_timeout` is concerned, and may have many addresses: they are raced as
 in RFC 8305 ("Happy Eyeballs"). Whoever logs in over the stream goes on to the next host if that fails, so
 there is a function for each step: `attempts()` gives the hosts, `open_host()` a stream to one of them, and
-`combine_errors()` the one error that tells of all that failed. `dial()` is those three, for whoever needs no
-more than a stream.
+`failures.combine_errors()` the one error that tells of all that failed.
 
 Knows: sockets, the options of a connection. Must not know: the wire protocol, passwords.
 """
@@ -18,29 +17,19 @@ import os
 import random
 import socket
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
 
 from ..backends import Backend, current_backend
 from ..conninfo import ConnectOptions, HostSpec
-from ..errors import ConnectionTimeout, Error, OperationalError
+from ..errors import OperationalError
+from .failures import DialError, Failure, explain, numeric_address, show_address
 from .peer_credentials import check_peer
 from .socket import Address, SocketStream
 
-__all__ = [
-    "DialError",
-    "Failure",
-    "attempts",
-    "combine_errors",
-    "dial",
-    "failure_at",
-    "host_deadline",
-    "open_host",
-    "open_same",
-]
+__all__ = ["attempts", "connect", "host_deadline", "interleave", "open_host", "open_same"]
 
 _STAGGER = 0.25
 """Seconds until the next address is tried beside those that have not answered (RFC 8305, section 5)."""
@@ -55,39 +44,6 @@ _INT_MAX = 2**31 - 1
 """The greatest value that a socket option can have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One attempt that failed."""
-
-    host: HostSpec
-    address: str | None
-    """The numeric address; None for a Unix socket, and if it did not come that far."""
-    reason: str
-    """What happened, and what to check."""
-    timed_out: bool = False
-
-    def __str__(self) -> str:
-        path = self.host.socket_path
-        if path is not None:
-            return f'socket "{path}": {self.reason}'
-        address = f" ({self.address})" if self.address not in (None, self.host.host) else ""
-        return f'host "{self.host.host}"{address}, port {self.host.port}: {self.reason}'
-
-
-class DialError(OperationalError):
-    """Report that one host could not be reached; `failures` has each attempt."""
-
-    failures: tuple[Failure, ...] = ()
-
-    @classmethod
-    def of(cls, failures: Iterable[Failure]) -> DialError:
-        """Return the error for these failures."""
-        failures = tuple(failures)
-        error = cls(_message(failures))
-        error.failures = failures
-        return error
-
-
 def attempts(options: ConnectOptions) -> list[HostSpec]:
     """Return the hosts in the order in which to try them, which is a random one with load_balance_hosts."""
     hosts = list(options.hosts)
@@ -99,23 +55,6 @@ def attempts(options: ConnectOptions) -> list[HostSpec]:
 def host_deadline(options: ConnectOptions) -> float:
     """Return until when a host that is tried now must be connected, on anyio.current_time()'s clock."""
     return math.inf if options.connect_timeout is None else anyio.current_time() + options.connect_timeout
-
-
-async def dial(options: ConnectOptions, *, backend: Backend | None = None) -> SocketStream:
-    """Return a stream to the first host that can be reached; always a checkpoint.
-
-    A cancellation leaves no socket behind.
-
-    :raises ConnectionTimeout: no host answered in time.
-    :raises OperationalError: no host could be reached; the message has each attempt and its reason.
-    """
-    errors: list[Error] = []
-    for host in attempts(options):
-        try:
-            return await open_host(host, options, backend=backend)
-        except DialError as error:
-            errors.append(error)
-    raise combine_errors(errors)
 
 
 async def open_host(
@@ -155,50 +94,9 @@ async def open_same(
     backend = backend or current_backend()
     await backend.checkpoint()
     try:
-        return await _connect(peer, options, backend)
+        return await connect(peer, options, backend)
     except OSError as error:
-        raise OperationalError(f"connection to {_show(peer)} failed: {_explain(error, peer[0])}") from error
-
-
-def failure_at(host: HostSpec, stream: SocketStream | None, error: Error) -> DialError:
-    """Return a failure to log in at a host that was reached, for `combine_errors()`.
-
-    :param stream: what `open_host()` returned, for its address.
-    """
-    address = None
-    if stream is not None and isinstance(stream.peer[1], tuple):
-        address = str(stream.peer[1][0])
-    wrapped = DialError.of([Failure(host, address, str(error), isinstance(error, ConnectionTimeout))])
-    wrapped.__cause__ = error
-    return wrapped
-
-
-def combine_errors(errors: Sequence[Error]) -> OperationalError:
-    """Return the one error to raise when every host failed.
-
-    Its message has each attempt. It is a ConnectionTimeout if none of them got an answer in time. A single
-    error that is no DialError is returned as it is. The cause is what the last attempt failed with.
-    """
-    if not errors:
-        return OperationalError("connection failed: there is no host to connect to")
-    last = errors[-1]
-    if len(errors) == 1 and isinstance(last, OperationalError) and not isinstance(last, DialError):
-        return last
-    lines: list[Failure | Error] = []
-    for error in errors:
-        lines += error.failures if isinstance(error, DialError) else (error,)
-    all_timed_out = all(
-        line.timed_out if isinstance(line, Failure) else isinstance(line, ConnectionTimeout) for line in lines
-    )
-    combined = (ConnectionTimeout if all_timed_out else OperationalError)(_message(lines))
-    combined.__cause__ = last.__cause__ if isinstance(last, DialError) else last
-    return combined
-
-
-def _message(failures: Sequence[Failure | Error]) -> str:
-    if len(failures) == 1:
-        return f"connection failed: {failures[0]}"
-    return "\n- ".join([f"connection failed, all {len(failures)} attempts:", *map(str, failures)])
+        raise OperationalError(f"connection to {show_address(peer)} failed: {explain(error, peer[0])}") from error
 
 
 class _HostDialer:
@@ -237,14 +135,14 @@ class _HostDialer:
         else:
             reason += "; check the address, and whether a firewall drops the packets"
         # Nothing was under way if the deadline had passed before.
-        unfinished = [_numeric_address(address) for address in self._trying] or [None]
+        unfinished = [numeric_address(address) for address in self._trying] or [None]
         return DialError.of([*self._failures, *(Failure(self._host, address, reason, True) for address in unfinished)])
 
     def _failed(self, address: Address | None, error: Exception) -> DialError:
         family = None if address is None else address[0]
-        numeric = None if address is None else _numeric_address(address)
+        numeric = None if address is None else numeric_address(address)
         timed_out = isinstance(error, TimeoutError)  # the system's own patience, ETIMEDOUT
-        self._failures.append(Failure(self._host, numeric, _explain(error, family), timed_out))
+        self._failures.append(Failure(self._host, numeric, explain(error, family), timed_out))
         return DialError.of(self._failures)
 
     async def _addresses(self) -> list[Address]:
@@ -268,7 +166,7 @@ class _HostDialer:
         if self._options.load_balance_hosts:
             random.shuffle(addresses)
             return addresses
-        return _interleave(addresses)
+        return interleave(addresses)
 
     async def _race(self, addresses: list[Address]) -> None:
         """Try one address after the other, without waiting for long: the first that accepts wins."""
@@ -289,7 +187,7 @@ class _HostDialer:
     ) -> None:
         self._trying[address] = None
         try:
-            stream = await _connect(address, self._options, self._backend)
+            stream = await connect(address, self._options, self._backend)
         except OSError as error:
             del self._trying[address]
             self._last_error = error
@@ -306,7 +204,7 @@ class _HostDialer:
             race.cancel()
 
 
-async def _connect(address: Address, options: ConnectOptions | None, backend: Backend) -> SocketStream:
+async def connect(address: Address, options: ConnectOptions | None, backend: Backend) -> SocketStream:
     """Connect to one address; raises OSError. A cancellation closes the socket."""
     family, target = address
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -369,7 +267,7 @@ def _set_tcp_option(sock: socket.socket, option: str, keyword: str, value: int |
             raise OSError(f"the system refuses {keyword}={value}: {error}") from error
 
 
-def _interleave(addresses: list[Address]) -> list[Address]:
+def interleave(addresses: list[Address]) -> list[Address]:
     """Let the families take turns, beginning with the first one's (RFC 8305, section 4)."""
     families: dict[int, list[Address]] = {}
     for address in addresses:
@@ -384,55 +282,3 @@ def _is_numeric(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _numeric_address(address: Address) -> str | None:
-    return str(address[1][0]) if isinstance(address[1], tuple) else None
-
-
-def _show(address: Address) -> str:
-    target = address[1]
-    if isinstance(target, tuple):
-        return f'address "{target[0]}", port {target[1]}'
-    text = target if isinstance(target, str) else os.fsdecode(target)
-    return f'socket "{"@" + text[1:] if text.startswith(chr(0)) else text}"'
-
-
-def _explain(error: Exception, family: int | None) -> str:
-    """Return what happened, and what to check.
-
-    :param family: that of the address; None if it failed before there was one.
-    """
-    what = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    advice = _advice(error, family)
-    return f"{what}; {advice}" if advice else what
-
-
-def _advice(error: Exception, family: int | None) -> str | None:
-    if isinstance(error, socket.gaierror):
-        return "check the spelling of the host name, and that the name servers can be reached"
-    if not isinstance(error, OSError):
-        return "this cannot be a host name"
-    if family is not None and family == getattr(socket, "AF_UNIX", None):
-        if error.errno == errno.ENOENT:
-            return (
-                "there is no such socket file: check that the server is running, that its "
-                "unix_socket_directories has this directory, and the port"
-            )
-        if error.errno == errno.ECONNREFUSED:
-            return "nobody listens at this socket: check that the server is running"
-        if error.errno in (errno.EACCES, errno.EPERM):
-            return "check the permissions of the directory, and the server's unix_socket_permissions"
-        if error.errno is None and "AF_UNIX" in str(error):
-            return "a socket's path has room for about 100 bytes: use a shorter directory, or host=localhost"
-        return None
-    if error.errno == errno.ECONNREFUSED:
-        return (
-            "nobody listens at this address and port: check that the server is running, that its "
-            "listen_addresses has this address, and the port"
-        )
-    if error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
-        return "check the address, the network connection and firewalls"
-    if error.errno == errno.ETIMEDOUT:
-        return "check the address, and whether a firewall drops the packets"
-    return None

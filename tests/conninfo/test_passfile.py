@@ -16,7 +16,6 @@ import anyq
 from anyq.conninfo import HostSpec, resolve
 from anyq.conninfo import hosts as _hosts
 from anyq.conninfo.passfile import find_passwords
-from anyq.conninfo.userfiles import user_file
 from anyq.errors import ProgrammingError
 from tests.support.server import Server
 
@@ -176,29 +175,6 @@ def test_where_it_is(tmp_path: Path) -> None:
     assert resolve("host=h", {"passfile": third}, {**env, "PGPASSFILE": other}).host_passwords == ("third",)
     # Empty means the default, as everywhere.
     assert resolve("host=h passfile=''", {}, {**env, "PGPASSFILE": other}).host_passwords == ("home",)
-
-
-def test_where_it_is_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "win32")
-    env = {"APPDATA": "roaming", "HOME": "home"}
-    assert user_file(".pgpass", "pgpass.conf", env) == os.path.join("roaming", "postgresql", "pgpass.conf")
-    assert user_file(".pgpass", "pgpass.conf", {"HOME": "home"}) is None
-
-
-@unix_only
-def test_home_of_a_user_without_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import pwd
-
-    write(tmp_path / ".pgpass", "h:*:*:*:p")
-    entry = pwd.struct_passwd(("u", "x", 1, 1, "", str(tmp_path), ""))
-    monkeypatch.setattr(pwd, "getpwuid", lambda uid: entry)
-    assert resolve("host=h", {}, {}).host_passwords == ("p",)
-
-    def unknown(uid: int) -> Any:
-        raise KeyError(uid)
-
-    monkeypatch.setattr(pwd, "getpwuid", unknown)
-    assert resolve("host=h user=u", {}, {}).host_passwords == ()
 
 
 def test_only_for_want_of_a_password(tmp_path: Path) -> None:

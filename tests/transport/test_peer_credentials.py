@@ -16,6 +16,7 @@ import anyq
 from anyq import errors as e
 from anyq.transport import peer_credentials as _peers
 from tests.support.fakeserver import FakeClient, fake_server
+from tests.support.listeners import dial
 from tests.support.server import Server
 from tests.support.sockets import open_sockets
 from tests.support.stepping import cancel_at_each_wait
@@ -64,7 +65,7 @@ async def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
         options = anyq.conninfo.resolve(server.conninfo, {"requirepeer": "nemo"}, {})
         monkeypatch.setattr(pwd, "getpwuid", unknown)
         with pytest.raises(e.OperationalError, match=f"runs as the user number {os.geteuid()}, who has no name"):
-            await anyq.transport.dialing.dial(options)
+            await dial(options)
 
 
 async def test_the_next_host_is_tried(embedded_server: Server) -> None:
