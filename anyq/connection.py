@@ -40,7 +40,8 @@ from .session.info import ConnectionInfo, python_codec
 from .session.transactions import TransactionSettings
 from .session.wire import BUSY_WAIT, LONGEST_BUSY_WAIT, Wire
 from .sql import SQL, Identifier, Literal
-from .startup.opening import Dial, open_session
+from .startup.opening import open_session
+from .startup.routes import Dial
 from .statements.composer import Executor
 from .transaction import AsyncTransaction
 from .transport.socket import SocketStream

@@ -29,6 +29,7 @@ from ..transport.socket import SocketStream
 from ..transport.tls import TlsStream
 from ..transport.tls_context import ALPN, ClientContext, build_context
 from ..transport.tls_errors import explain
+from .login import LoginFailed
 
 __all__ = ["Encryption", "start_encrypted"]
 
@@ -77,7 +78,7 @@ class Encryption:
             raise self._prepared
         return self._prepared
 
-    def ways(self, host: HostSpec) -> list[bool]:
+    def order(self, host: HostSpec) -> list[bool]:
         """Return what to try in which order: True is TLS, False is clear."""
         if host.socket_path is not None:
             # Never, whatever the mode: nobody but the operating system is in between.
@@ -147,60 +148,69 @@ async def start_encrypted(
     encryption: Encryption,
     backend: Backend,
     log_in: Callable[[SocketStream], Awaitable[T]],
-    refused: Callable[[], bool],
 ) -> T:
     """Return what `log_in` does on a stream to the server, with TLS or without as sslmode says.
 
-    Where it lets us choose, the other way is tried on a new connection to the same address: after a handshake that
-    failed, and after the server's refusal. Both reasons are in the error then.
+    Where it lets us choose, the other one is tried on a new connection to the same address: after a handshake that
+    failed, and after the server's refusal. Both reasons are in the error then. What a server says after it has let us
+    in has nothing to do with TLS.
 
     :param log_in: closes the stream that it is given if it fails.
-    :param refused: tells whether `log_in` failed by what the server said before it had let us in. What it says later
-        has nothing to do with the way.
-    :raises DialError: TLS is not to be had and required, or both ways failed.
-    :raises Error: what `log_in` raises; if both ways failed with the same SQLSTATE, one of that class for both.
+    :raises DialError: TLS is not to be had and required, or there was no new connection.
+    :raises LoginFailed: what `log_in` raises; if it failed twice with the same SQLSTATE, with an error of that class
+        for both.
+    :raises Error: what else `log_in` raises.
 
     A cancellation leaves no socket open, nor does an error.
     """
     peer = stream.peer
-    ways = encryption.ways(host)
-    failures: list[tuple[str, Error]] = []
+    order = encryption.order(host)
+    attempts: list[tuple[str, Error]] = []
+    final = False
     while True:
-        with_tls = ways.pop(0)
+        with_tls = order.pop(0)
         try:
-            if failures:
+            if attempts:
                 stream = await open_same(peer, options, backend=backend)
             if with_tls:
-                stream = await encryption.start(stream, host, required=False not in ways)
+                stream = await encryption.start(stream, host, required=False not in order)
                 if stream.tls is None:
-                    # On the same connection, and that was the other way.
-                    with_tls, ways = False, []
+                    # On the same connection, and that was the other one.
+                    with_tls, order = False, []
             return await log_in(stream)
         except DialError as error:
-            failures.append(("with TLS", error))
-            if ways and not isinstance(error, _DeadEnd):
+            attempts.append(("with TLS", error))
+            if order and not isinstance(error, _DeadEnd):
                 # A refusal in clear will be told; that this connection could be read by others would not be.
                 logger.warning("trying without TLS, as sslmode is %s: %s", options.tls.mode, error)
                 continue
-        except Error as error:
-            failures.append(("with TLS" if with_tls else "without TLS", error))
-            if ways and refused() and error.sqlstate != _CANNOT_CONNECT_NOW:
+        except LoginFailed as failed:
+            attempts.append(("with TLS" if with_tls else "without TLS", failed.error))
+            final = failed.final
+            if order and failed.refused and failed.error.sqlstate != _CANNOT_CONNECT_NOW:
                 continue
-        last = failures[-1][1]
-        raise last if len(failures) == 1 else _combined(host, stream, failures) from last.__cause__
+            if len(attempts) == 1:
+                raise
+        except Error as error:
+            attempts.append(("with TLS" if with_tls else "without TLS", error))
+        last = attempts[-1][1]
+        if len(attempts) == 1:
+            raise last
+        raise LoginFailed(_combined(host, stream, attempts), final=final)
 
 
-def _combined(host: HostSpec, stream: SocketStream, failures: Sequence[tuple[str, Error]]) -> Error:
-    """Return the one error for both ways."""
+def _combined(host: HostSpec, stream: SocketStream, attempts: Sequence[tuple[str, Error]]) -> Error:
+    """Return the one error for both attempts."""
     lines: list[Failure] = []
-    for way, error in failures:
+    for how, error in attempts:
         reason = error.failures[0].reason if isinstance(error, DialError) and error.failures else str(error)
-        lines.append(failure(host, stream, f"{way}: {reason}"))
-    combined = DialError.of(lines)
-    first, second = (error for _, error in failures)
+        lines.append(failure(host, stream, f"{how}: {reason}"))
+    first, second = (error for _, error in attempts)
+    combined: Error = DialError.of(lines)
     if first.sqlstate is not None and first.sqlstate == second.sqlstate:
         # Still the class that says what is wrong, such as InvalidPassword.
-        return type(second)(str(combined), fields=second.diag.fields)
+        combined = type(second)(str(combined), fields=second.diag.fields)
+    combined.__cause__ = second.__cause__
     return combined
 
 

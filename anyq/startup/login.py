@@ -14,13 +14,15 @@ import anyio.to_thread
 
 from ..backends import Waiter
 from ..conninfo import ConnectOptions, HostSpec
-from ..errors import InterfaceError, NotSupportedError, OperationalError, RemoteProtocolError
+from ..errors import Error, InterfaceError, NotSupportedError, OperationalError, RemoteProtocolError
 from ..protocol import auth, backend, frontend
 from ..protocol.constants import show_version
 from ..protocol.session import ProtocolSession
 from ..protocol.state import Phase
 from ..session.wire import Wire
 from .channel_binding import ChannelBinding
+
+__all__ = ["LoginFailed", "check_policy", "log_in", "next_authentication"]
 
 _METHODS: dict[type[backend.Authentication], tuple[str, str]] = {
     # What begins an exchange: its method as require_auth names it (it has no names for some), and for people.
@@ -49,67 +51,112 @@ def check_policy(options: ConnectOptions) -> None:
         )
 
 
+class LoginFailed(Exception):
+    """A login has failed. It stays inside this package: a user gets `error`."""
+
+    def __init__(self, error: Error, *, final: bool, refused: bool = False, version_refused: bool = False) -> None:
+        super().__init__(error)
+        self.error = error
+        self.final = final
+        """Whether it would fail in the same way on any other host."""
+        self.refused = refused
+        """Whether it was the server that said no, before it had let us in."""
+        self.version_refused = version_refused
+        """Whether it may have been the version of the protocol that was refused."""
+
+
 async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec, version: int) -> None:
     """Bring a new session to the point where it takes requests.
 
     :param version: the version of the protocol to ask for; the server may choose an older one.
-    :raises OperationalError: the server refuses, wants what we do not have, or what `require_auth` forbids.
-    :raises RemoteProtocolError: the server breaks the protocol, or cannot prove that it knows the password.
+    :raises LoginFailed: the server refuses, breaks the protocol, wants what we do not have or what `require_auth`
+        forbids, or cannot prove that it knows the password.
 
-    What `options.password_source` raises is passed on. A cancellation leaves a session that has to be closed; a
-    worker thread that hashes the password, or gets it, goes on and its result is dropped.
+    What `options.password_source` raises is passed on. A cancellation leaves a session that has to be closed, and so
+    does an error; a worker thread that hashes the password, or gets it, goes on and its result is dropped.
 
     Manual: "Start-up" (protocol-flow), "SASL Authentication".
     """
-    session = wire.protocol
-    password = _Password(options, host)
-    policy = _Policy(options)
-    session.start(options.startup_parameters(), version)
-    scram: auth.ScramClient | None = None
-    binding = ChannelBinding(wire.channel, options.tls.channel_binding, options.tls.certmode)
-    while True:
-        message = await next_authentication(wire)
-        if session.protocol_version < options.min_protocol_version:
-            raise OperationalError(
-                f"the server speaks version {show_version(session.protocol_version)} of the protocol, which is less "
-                "than min_protocol_version"
-            )
-        if message is not None:
-            binding.check(message)
-        match message:
-            case None:
+    try:
+        await _Login(wire, options, host).run(version)
+    except Error as error:
+        raise LoginFailed(
+            error,
+            final=_is_final(error, wire.closed),
+            refused=wire.protocol.refused,
+            version_refused=_is_about_version(error, wire.closed, wire.protocol),
+        ) from error
+
+
+class _Login:
+    """One login: what the server has asked for until now, and what may be answered."""
+
+    def __init__(self, wire: Wire, options: ConnectOptions, host: HostSpec) -> None:
+        self._wire = wire
+        self._protocol = wire.protocol
+        self._options = options
+        self._password = _Password(options, host)
+        self._policy = _Policy(options)
+        self._binding = ChannelBinding(wire.channel, options.tls.channel_binding, options.tls.certmode)
+        self._scram: auth.ScramClient | None = None
+
+    async def run(self, version: int) -> None:
+        """Answer what the server asks for, until the session is ready."""
+        self._protocol.start(self._options.startup_parameters(), version)
+        while True:
+            message = await next_authentication(self._wire)
+            spoken = self._protocol.protocol_version
+            if spoken < self._options.min_protocol_version:
+                raise OperationalError(
+                    f"the server speaks version {show_version(spoken)} of the protocol, which is less than "
+                    "min_protocol_version"
+                )
+            if message is None:
                 return
+            self._binding.check(message)
+            await self._answer(message)
+
+    async def _answer(self, message: backend.Authentication) -> None:
+        outgoing, scram = self._protocol.outgoing, self._scram
+        match message:
             case backend.AuthenticationOk():
-                if scram is not None and not scram.verified:
-                    raise RemoteProtocolError("the server let us in without proving that it knows the password")
-                policy.check_end()
-                binding.check_in(scram)
-                # From here on the server only reports, until it is ready.
+                self._let_in()
             case backend.AuthenticationCleartextPassword():
-                policy.check(*_METHODS[type(message)])
-                frontend.password(session.outgoing, auth.password_bytes(await password.get()))
+                self._policy.check(*_METHODS[type(message)])
+                frontend.password(outgoing, auth.password_bytes(await self._password.get()))
             case backend.AuthenticationMD5Password():
-                policy.check(*_METHODS[type(message)])
-                answer = auth.md5_password(options.user, await password.get(), message.salt)
-                frontend.password(session.outgoing, answer)
+                self._policy.check(*_METHODS[type(message)])
+                answer = auth.md5_password(self._options.user, await self._password.get(), message.salt)
+                frontend.password(outgoing, answer)
             case backend.AuthenticationSASL():
-                if scram is not None:
-                    raise RemoteProtocolError("the server began SASL authentication a second time")
-                policy.check_sasl(message.mechanisms)
-                mechanism, data = binding.choose(message.mechanisms)
-                keys = None if options.scram_keys is None else auth.ScramKeys(*options.scram_keys)
-                scram = auth.ScramClient(await password.get() if keys is None else "", mechanism, data, keys=keys)
-                frontend.sasl_initial_response(session.outgoing, mechanism, scram.first_message())
+                await self._begin_scram(message.mechanisms)
             case backend.AuthenticationSASLContinue() if scram is not None and scram.expected == "first":
-                frontend.sasl_response(session.outgoing, await _answer(scram, password, message.data))
+                frontend.sasl_response(outgoing, await _prove(scram, self._password, message.data))
             case backend.AuthenticationSASLFinal() if scram is not None and scram.expected == "final":
                 scram.verify_final(message.data)
             case _:
                 if type(message) not in _METHODS:
                     raise RemoteProtocolError(f"the server sent {type(message).__name__} out of turn")
                 method, name = _METHODS[type(message)]
-                policy.check(method, name)
+                self._policy.check(method, name)
                 raise NotSupportedError(f"the server asks for authentication by {name}, which anyq does not support")
+
+    def _let_in(self) -> None:
+        """See that the server has done what it had to; from here on it only reports, until the session is ready."""
+        if self._scram is not None and not self._scram.verified:
+            raise RemoteProtocolError("the server let us in without proving that it knows the password")
+        self._policy.check_end()
+        self._binding.check_in(self._scram)
+
+    async def _begin_scram(self, mechanisms: Sequence[str]) -> None:
+        if self._scram is not None:
+            raise RemoteProtocolError("the server began SASL authentication a second time")
+        self._policy.check_sasl(mechanisms)
+        mechanism, data = self._binding.choose(mechanisms)
+        keys = None if self._options.scram_keys is None else auth.ScramKeys(*self._options.scram_keys)
+        password = await self._password.get() if keys is None else ""
+        self._scram = auth.ScramClient(password, mechanism, data, keys=keys)
+        frontend.sasl_initial_response(self._protocol.outgoing, mechanism, self._scram.first_message())
 
 
 async def next_authentication(wire: Wire) -> backend.Authentication | None:
@@ -218,7 +265,8 @@ class _Password:
         return answer
 
 
-async def _answer(scram: auth.ScramClient, password: _Password, server_first: bytes) -> bytes:
+async def _prove(scram: auth.ScramClient, password: _Password, server_first: bytes) -> bytes:
+    """Return the message that proves to the server that we know the password."""
     challenge = scram.parse_first(server_first)
     salted: bytes | None = None
     if scram.needs_thread(challenge.iterations):
@@ -227,3 +275,34 @@ async def _answer(scram: auth.ScramClient, password: _Password, server_first: by
             scram.salted_password, await password.get(), challenge.salt, challenge.iterations, abandon_on_cancel=True
         )
     return scram.process_first(server_first, salted)
+
+
+_OTHERS_MAY_DO = ("08", "53", "57", "58", "XX")
+"""Classes of SQLSTATEs that are about the state of a server. What is about us is true of the others as well."""
+
+_VERSION_REFUSED = ("0A000", "08P01", "XX000")
+"""What servers and poolers that do not know the version asked for answer, if they do not offer another.
+
+Old servers: 0A000. PgBouncer before 1.24: 08P01. pgpool-II takes the version, and then not the longer key: XX000.
+"""
+
+
+def _is_final(error: Error, lost: bool) -> bool:
+    """Return whether an error will be the same on another host.
+
+    Manual, "Specifying Multiple Hosts": when authentication fails, the remaining hosts are not tried.
+
+    :param lost: whether the connection was lost, or closed by the server.
+    """
+    code = error.diag.sqlstate
+    # Without a code, and on a connection that stands, it is we who refuse.
+    return not lost if code is None else code[:2] not in _OTHERS_MAY_DO
+
+
+def _is_about_version(error: Error, lost: bool, session: ProtocolSession) -> bool:
+    """Return whether the version of the protocol may be what a server has refused."""
+    code = error.diag.sqlstate
+    if code is None:
+        # It went away without a word; or what it says is not PostgreSQL's, in any version.
+        return lost and not session.engaged and not isinstance(error, RemoteProtocolError)
+    return code in _VERSION_REFUSED

@@ -25,7 +25,7 @@ from ..protocol.constants import Format
 from ..rows import RowFactory, TupleRow, tuple_row
 from ..session.info import ConnectionInfo
 from ..session.wire import BUSY_WAIT
-from ..startup.opening import Dial
+from ..startup.routes import Dial
 from .cursor import Cursor
 from .notifications import Listen, Notifies
 from .portal import Portal, open_portal
