@@ -485,3 +485,26 @@ async def test_stream_of_the_callers(context: ssl.SSLContext) -> None:
         stream = await anyio.connect_tcp(server.host, server.port)
         with pytest.raises(e.OperationalError, match="nothing is known about TLS in a stream of your own"):
             await connect(server, stream=stream, channel_binding="require")
+
+
+async def test_the_next_host_after_a_refusal_and_a_session_that_does_not_suit(context: ssl.SSLContext) -> None:
+    """The refusal was of TLS: that it would be the same anywhere says nothing about the session without."""
+
+    async def with_tls(client: FakeClient) -> None:
+        await client.start_tls(context)
+        await client.expect(fm.Startup)
+        await client.send(refusal("28000"))
+
+    async def standby(client: FakeClient) -> None:
+        await client.accept_startup(parameters={"in_hot_standby": "on", "default_transaction_read_only": "off"})
+        await client.expect(fm.Terminate)
+
+    async def primary(client: FakeClient) -> None:
+        await client.start_tls(context)
+        await client.accept_startup(parameters={"in_hot_standby": "off", "default_transaction_read_only": "off"})
+        await client.expect(fm.Terminate)
+
+    async with fake_server(with_tls, standby) as first, fake_server(primary) as second:
+        hosts = {"host": f"{first.host},{second.host}", "port": f"{first.port},{second.port}"}
+        async with await connect(first, sslmode="prefer", target_session_attrs="primary", **hosts) as conn:
+            assert conn.info.port == second.port
