@@ -21,6 +21,7 @@ from typing_extensions import Self, TypeVar
 
 from .abc import AdaptContext, Params, Query
 from .adapt import AdaptersMap, Transformer
+from .adapt.encodings import python_codec
 from .conninfo import ConnectOptions, HostSpec, PasswordSource
 from .cursor import AsyncCursor, AsyncRawCursor
 from .dbapi20 import ErrorClasses
@@ -36,7 +37,7 @@ from .protocol.request import Request
 from .protocol.verifiers import DEFAULT_SCRAM_ITERATIONS, encrypt_password
 from .rows import AsyncRowFactory, TupleRow, tuple_row
 from .session.cancelling import was_victim
-from .session.info import ConnectionInfo, python_codec
+from .session.info import ConnectionInfo
 from .session.transactions import TransactionSettings
 from .session.wire import BUSY_WAIT, LONGEST_BUSY_WAIT, Wire
 from .sql import SQL, Identifier, Literal
@@ -558,13 +559,12 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
     def transformer(self) -> Transformer:
         """Return the transformer for this connection's adapters, as its parameters are now."""
         if self._tx is None or self._parameters_version != self.wire.protocol.parameters_version:
-            self._refresh()
             self._tx = self.make_transformer(self._adapters)
         return self._tx
 
     def make_transformer(self, adapters: AdaptersMap) -> Transformer:
         """Return a transformer for a map of a cursor's own."""
-        return Transformer(_Context(adapters, self))
+        return Transformer(_Context(adapters, self), encoding=self.encoding)
 
     def _refresh(self) -> None:
         session = self.wire.protocol

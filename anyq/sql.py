@@ -1,7 +1,7 @@
 """Compose SQL of parts that are only known at run time, without making holes for injection.
 
-Knows: how identifiers are quoted, how parts are put together. Must not know: how values become literals
-(:mod:`anyq.adapt` does), how queries are run.
+Knows: how parts are put together. Must not know: how values become literals and names are quoted (:mod:`anyq.adapt`
+does), how queries are run.
 
 Parameters are for values; names of tables and columns are not values, and cannot be parameters::
 
@@ -23,10 +23,10 @@ from typing import Any
 
 from typing_extensions import LiteralString
 
-from .abc import AdaptContext
-from .adapt import PyFormat, Transformer
-from .errors import DataError
-from .types.string import encode_text, text_encoding
+from .adapt.adapters_map import AdaptContext, PyFormat
+from .adapt.encodings import encode_text, encoding_of, text_encoding
+from .adapt.quoting import identifier_bytes, quote_identifier
+from .adapt.transformer import Transformer
 
 __all__ = [
     "DEFAULT",
@@ -218,13 +218,10 @@ class Identifier(Composable):
         return f"{type(self).__name__}({', '.join(map(repr, self._obj))})"
 
     def as_string(self, context: AdaptContext | None = None) -> str:
-        for part in self._obj:
-            if "\0" in part:
-                raise DataError(f"identifiers cannot contain NUL characters: {part!r}")
-        return ".".join(['"' + part.replace('"', '""') + '"' for part in self._obj])
+        return quote_identifier(*self._obj)
 
     def as_bytes(self, context: AdaptContext | None = None) -> bytes:
-        return encode_text(self.as_string(context), text_encoding(context))
+        return identifier_bytes(encoding_of(context), *self._obj)
 
 
 class Literal(Composable):

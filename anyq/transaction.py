@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
-from . import sql
+from .adapt.quoting import identifier_bytes
 from .errors import Error, InterfaceError, OperationalError, ProgrammingError
 from .protocol.constants import TransactionStatus
 
@@ -187,7 +187,7 @@ class AsyncTransaction:
         return b"ROLLBACK TO " + name + b";RELEASE " + name
 
     def _identifier(self) -> bytes:
-        return sql.Identifier(self._savepoint_name).as_bytes(self._conn)
+        return identifier_bytes(self._conn.encoding, self._savepoint_name)
 
     def _check_innermost(self, action: str) -> None:
         stack = self._conn.transactions

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from anyq import sql
 from anyq.adapt import AdaptersMap, PyFormat
-from anyq.adapt.typeinfo import builtin_types
+from anyq.adapt.typeinfo import global_types
 from anyq.errors import DataError, ProgrammingError
 from anyq.types import none, numeric
 from anyq.types import string as text
@@ -34,7 +34,7 @@ class FakeContext:
     """What literals are adapted for, without a connection or with one in another encoding."""
 
     def __init__(self, connection: Any = None) -> None:
-        self.adapters = AdaptersMap(types=builtin_types)
+        self.adapters = AdaptersMap(types=global_types)
         self.connection = connection
         none.register_default_adapters(self)
         numeric.register_default_adapters(self)

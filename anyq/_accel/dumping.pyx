@@ -438,7 +438,7 @@ cdef object key_list(KeyTwin self, object obj, object format):
     if first is None or isinstance(first, list):
         return self.pure(obj, format)
     tx = self.owner._tx
-    if tx._version != tx._adapters.version:
+    if tx._version != tx.adapters.version:
         return self.pure(obj, format)
     plan = (<dict>tx._plans[self.keys[0]]).get(type(first))
     if plan is None:
@@ -580,7 +580,7 @@ cdef class Alike:
     def __init__(self, tx, tuple formats not None, tuple oids not None, wire, bytes statement not None, results, after):
         count = len(formats)
         numbers = [count, *wire, count]
-        self.adapters = tx._adapters
+        self.adapters = tx.adapters
         self.version = self.adapters.version
         self.formats = formats
         self.oids = oids

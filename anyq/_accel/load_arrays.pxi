@@ -38,7 +38,7 @@ cdef object item_function(LoadTwin self, uint32_t oid):
     tx = self.extra
     # The transformer drops the table with all that is in it.
     functions = tx._load_functions
-    if self.seen is not functions or self.item_oid != oid or tx._version != tx._adapters.version:
+    if self.seen is not functions or self.item_oid != oid or tx._version != tx.adapters.version:
         self.item = tx.get_load_function(oid, 1)
         self.seen = tx._load_functions
         self.item_oid = oid

@@ -1,18 +1,27 @@
 """The map that says which dumper serves a Python class, and which loader a PostgreSQL type.
 
-Knows the formats that a placeholder can ask for, and classes of dumpers and loaders. Must not know how one of
-them is made or run: that is `anyq.adapt`, where these names are public.
+Knows the formats that a placeholder can ask for, and the shapes of dumpers, loaders and contexts (which name the map,
+and which the map names: so they are here). Must not know how a dumper or a loader is made or run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
+from typing import Any, Protocol, TypeAlias
 
-from .. import abc
-from ..abc import AdaptContext
 from ..errors import ProgrammingError
 from ..protocol.constants import Format
-from .typeinfo import TypesRegistry, builtin_types
+from .typeinfo import TypesRegistry, global_types
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+"""What can be sent as the value of a parameter."""
+
+LoadFunc: TypeAlias = Callable[[bytes], Any]
+"""What turns one value that the server sent, never NULL, into a Python object."""
+
+DumperKey: TypeAlias = "type | tuple[Any, ...]"
+"""What a dumper is cached by: the class of the object, or a tuple that starts with it."""
 
 
 class PyFormat(str, Enum):
@@ -36,6 +45,76 @@ class PyFormat(str, Enum):
         return Format.BINARY if format is cls.BINARY else Format.TEXT
 
 
+class ConnectionInfo(Protocol):
+    """What dumpers and loaders may ask about a connection."""
+
+    @property
+    def encoding(self) -> str:
+        """Return the Python codec of the client encoding: `utf-8`, ..., and `ascii` for SQL_ASCII."""
+        ...
+
+    def parameter_status(self, name: str, /) -> str | None:
+        """Return the server's value of a reported parameter such as `TimeZone`, None if it reported none."""
+        ...
+
+
+class AdaptContext(Protocol):
+    """Anything that says how to convert values: a map, a connection, a cursor, a `Transformer`."""
+
+    @property
+    def adapters(self) -> AdaptersMap:
+        """Return the map that dumpers and loaders are looked up in."""
+        ...
+
+    @property
+    def connection(self) -> Any | None:
+        """Return the connection, whose `info` is a `ConnectionInfo`, or None where there is none."""
+        ...
+
+
+class DumperProtocol(Protocol):
+    """What turns Python objects of one class into what the server reads."""
+
+    format: Format
+    oid: int
+
+    def __init__(self, cls: type, context: AdaptContext | None = None) -> None: ...
+
+    def dump(self, obj: Any) -> Buffer | None:
+        """Return the value of a parameter, None for NULL."""
+        ...
+
+    def quote(self, obj: Any) -> Buffer:
+        """Return the object as a literal of SQL."""
+        ...
+
+    def get_key(self, obj: Any, format: PyFormat) -> DumperKey:
+        """Return what tells which dumper the object needs: the class of the object where any will do."""
+        ...
+
+    def upgrade(self, obj: Any, format: PyFormat) -> DumperProtocol:
+        """Return the dumper for `obj` and every object with the same key."""
+        ...
+
+
+class LoaderProtocol(Protocol):
+    """What turns values of one PostgreSQL type into Python objects."""
+
+    format: Format
+
+    def __init__(self, oid: int, context: AdaptContext | None = None) -> None: ...
+
+    def load(self, data: bytes) -> Any:
+        """Return the object that the value stands for."""
+        ...
+
+
+_Dumpers: TypeAlias = dict[PyFormat, dict["type | str", type[DumperProtocol]]]
+_DumpersByOid: TypeAlias = list[dict[int, type[DumperProtocol]]]
+_Loaders: TypeAlias = list[dict[int, type[LoaderProtocol]]]
+_ResultFormats: TypeAlias = dict[int, Format]
+
+
 class AdaptersMap:
     """Say which dumper serves a Python class, and which loader a PostgreSQL type.
 
@@ -54,16 +133,17 @@ class AdaptersMap:
         """Changes with every registration: what was looked up in the map before may be out of date."""
         self._own_dumpers = self._own_loaders = template is None
         if template is None:
-            self._dumpers: dict[PyFormat, dict[type | str, type[abc.Dumper]]] = {f: {} for f in PyFormat}
-            self._dumpers_by_oid: list[dict[int, type[abc.Dumper]]] = [{}, {}]
-            self._loaders: list[dict[int, type[abc.Loader]]] = [{}, {}]
-            self._result_formats: dict[int, Format] = {}
+            self._dumpers: _Dumpers = {f: {} for f in PyFormat}
+            self._dumpers_by_oid: _DumpersByOid = [{}, {}]
+            self._loaders: _Loaders = [{}, {}]
+            self._result_formats: _ResultFormats = {}
         else:
-            template._own_dumpers = template._own_loaders = False
-            self._dumpers = template._dumpers
-            self._dumpers_by_oid = template._dumpers_by_oid
-            self._loaders = template._loaders
-            self._result_formats = template._result_formats
+            self._dumpers, self._dumpers_by_oid, self._loaders, self._result_formats = template.share()
+
+    def share(self) -> tuple[_Dumpers, _DumpersByOid, _Loaders, _ResultFormats]:
+        """For this class: return the tables, which from now on neither map writes to before it has copied them."""
+        self._own_dumpers = self._own_loaders = False
+        return self._dumpers, self._dumpers_by_oid, self._loaders, self._result_formats
 
     @property
     def adapters(self) -> AdaptersMap:
@@ -75,7 +155,7 @@ class AdaptersMap:
         """Return None: a map belongs to no connection."""
         return None
 
-    def register_dumper(self, cls: type | str | None, dumper: type[abc.Dumper]) -> None:
+    def register_dumper(self, cls: type | str | None, dumper: type[DumperProtocol]) -> None:
         """Make a dumper serve a class and its subclasses, for AUTO and for the dumper's own format.
 
         Whichever dumper was registered last serves AUTO, so register the preferred one last.
@@ -96,7 +176,7 @@ class AdaptersMap:
             self._dumpers_by_oid[dumper.format][dumper.oid] = dumper
         self.version += 1
 
-    def register_loader(self, oid: int | str, loader: type[abc.Loader]) -> None:
+    def register_loader(self, oid: int | str, loader: type[LoaderProtocol]) -> None:
         """Make a loader serve a type, in the loader's format.
 
         Where the choice of the format is free, values are asked for in that of the loader registered last.
@@ -116,7 +196,7 @@ class AdaptersMap:
         self._result_formats[oid] = loader.format
         self.version += 1
 
-    def get_dumper(self, cls: type, format: PyFormat) -> type[abc.Dumper]:
+    def get_dumper(self, cls: type, format: PyFormat) -> type[DumperProtocol]:
         """Return the dumper of a class or of the nearest base class that has one.
 
         :raises ProgrammingError: there is none.
@@ -136,7 +216,7 @@ class AdaptersMap:
             message += "; another format of placeholder works"
         raise ProgrammingError(message)
 
-    def get_dumper_by_oid(self, oid: int, format: int) -> type[abc.Dumper]:
+    def get_dumper_by_oid(self, oid: int, format: int) -> type[DumperProtocol]:
         """Return the dumper that writes a PostgreSQL type.
 
         :raises ProgrammingError: there is none.
@@ -152,12 +232,12 @@ class AdaptersMap:
         """Return the format to ask for a type's values where the choice is free."""
         return self._result_formats.get(oid, Format.TEXT)
 
-    def get_loader(self, oid: int, format: int) -> type[abc.Loader] | None:
+    def get_loader(self, oid: int, format: int) -> type[LoaderProtocol] | None:
         """Return the loader of a type, None if it has none in this format."""
         return self._loaders[format].get(oid)
 
 
-global_adapters = AdaptersMap(types=builtin_types)
+global_adapters = AdaptersMap(types=global_types)
 """The map that every connection starts from; `anyq.postgres` fills it."""
 
 

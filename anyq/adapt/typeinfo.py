@@ -1,22 +1,20 @@
 """What is known about PostgreSQL's types: names, oids, delimiters.
 
-Knows `TypeInfo`, the registry that finds one by name or oid, the table of the types that every server has,
-and how to ask a server's catalogue for another. Must not know how values are converted (`anyq.adapt`).
+Knows `TypeInfo`, the registry that finds one by name or oid, and how to ask a server's catalogue for another. Must not
+know how values are converted, nor a connection: a family of types that follows from every type, as arrays do, says so
+by `on_register`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
-from ..abc import AdaptContext
 from ..errors import ProgrammingError
+from .builtin_types import BUILTIN_TYPES
 
-if TYPE_CHECKING:
-    # To say which connection is asked; connections are made of this.
-    from ..connection import AsyncConnection
-
-__all__ = ["TypeInfo", "TypesRegistry", "builtin_types"]
+__all__ = ["TEXT_OID", "TypeInfo", "TypesRegistry", "global_types", "on_register"]
 
 _T = TypeVar("_T", bound="TypeInfo")
 
@@ -24,16 +22,54 @@ _T = TypeVar("_T", bound="TypeInfo")
 class _Identifier(Protocol):
     """A `sql.Identifier`."""
 
-    def as_string(self, context: AdaptContext | None = None) -> str: ...
+    def as_string(self, context: Any = None) -> str: ...
+
+
+class _Cursor(Protocol):
+    async def execute(self, query: bytes, params: Sequence[Any], /) -> object: ...
+
+    async def fetchall(self) -> list[Any]: ...
+
+
+class _Asking(Protocol):
+    """An `AsyncConnection`: what is asked of one here."""
+
+    def cursor(self, *, row_factory: Any) -> _Cursor: ...
+
+    def transaction(self) -> AbstractAsyncContextManager[object, bool | None]: ...
 
 
 class _Blocking(Protocol):
-    """A synchronous `Connection`."""
+    """A synchronous `Connection`, which is around an asynchronous one."""
 
     @property
-    def async_connection(self) -> AsyncConnection[Any]: ...
+    def async_connection(self) -> _Asking: ...
 
     def call(self, func: Callable[..., Awaitable[Any]], /, *args: Any) -> Any: ...
+
+
+class _Adapters(Protocol):
+    @property
+    def types(self) -> TypesRegistry: ...
+
+
+class _Context(Protocol):
+    """An `AdaptContext`: an `AdaptersMap`, or what has one."""
+
+    @property
+    def adapters(self) -> _Adapters: ...
+
+
+RegisterHook: TypeAlias = "Callable[[TypeInfo, Any], None]"
+"""What is called with a type that is registered, and with the context that it is registered in."""
+
+_register_hooks: list[RegisterHook] = []
+
+
+def on_register(hook: RegisterHook) -> None:
+    """Have a function called with each type that is registered from now on; once, however often this is called."""
+    if hook not in _register_hooks:
+        _register_hooks.append(hook)
 
 
 class TypeInfo:
@@ -57,7 +93,7 @@ class TypeInfo:
 
     @overload
     @classmethod
-    def fetch(cls: type[_T], conn: AsyncConnection[Any], name: str | _Identifier) -> Coroutine[Any, Any, _T | None]: ...
+    def fetch(cls: type[_T], conn: _Asking, name: str | _Identifier) -> Coroutine[Any, Any, _T | None]: ...
 
     @overload
     @classmethod
@@ -84,7 +120,7 @@ class TypeInfo:
         return cls._fetch(conn, name)
 
     @classmethod
-    async def _fetch(cls: type[_T], conn: AsyncConnection[Any], name: str) -> _T | None:
+    async def _fetch(cls: type[_T], conn: _Asking, name: str) -> _T | None:
         # The connection's own row factory may be anything.
         cursor = conn.cursor(row_factory=_plain_rows)
         async with conn.transaction():
@@ -110,15 +146,15 @@ class TypeInfo:
         typname, oid, array_oid, regtype, delimiter = map(_as_text, rows[0])
         return cls(typname, oid, array_oid, regtype=regtype, delimiter=delimiter)
 
-    def register(self, context: AdaptContext | None = None) -> None:
+    def register(self, context: _Context | None = None) -> None:
         """Make the type known by name, and arrays of it loaded and dumped as lists.
 
         :param context: a connection, a cursor or a map; None for all connections that are opened from now on.
         """
-        # At call time, because the family of arrays describes its items with this module.
-        from ..types.array import register_type
-
-        register_type(self, context)
+        types = context.adapters.types if context is not None else global_types
+        types.add(self)
+        for hook in _register_hooks:
+            hook(self, context)
 
     def added(self, registry: TypesRegistry) -> None:
         """React to being added to a registry. For subclasses that can be found by more than name and oid."""
@@ -139,10 +175,13 @@ class TypesRegistry:
     """
 
     def __init__(self, template: TypesRegistry | None = None):
-        self._infos: dict[str | int, TypeInfo] = template._infos if template is not None else {}
+        self._infos: dict[str | int, TypeInfo] = template.share() if template is not None else {}
         self._own = template is None
-        if template is not None:
-            template._own = False
+
+    def share(self) -> dict[str | int, TypeInfo]:
+        """For this class: return the table, which from now on neither registry writes to before it has copied it."""
+        self._own = False
+        return self._infos
 
     def add(self, info: TypeInfo) -> None:
         """Add a type; it takes the place of one with the same name or oid."""
@@ -190,107 +229,10 @@ class TypesRegistry:
         return info.array_oid if name.endswith("[]") else info.oid
 
 
-# The types that can be those of a column or a parameter on every server: base types, ranges, multiranges and
-# a few pseudo-types. Name, oid, oid of the array (0: none), delimiter, name in SQL where it differs. From
-# PostgreSQL 18:
-#
-#   SELECT concat_ws(' ', typname, oid, typarray, typdelim, nullif(oid::regtype::text, typname)) FROM pg_type
-#   WHERE typnamespace = 'pg_catalog'::regnamespace AND oid < 10000
-#   AND (typtype IN ('b', 'r', 'm') AND (typcategory <> 'A' OR typarray <> 0)
-#        OR typname IN ('record', 'unknown', 'void', 'cstring')) ORDER BY typname COLLATE "C"
-_BUILTIN_TYPES = """
-aclitem 1033 1034 ,
-bit 1560 1561 ,
-bool 16 1000 , boolean
-box 603 1020 ;
-bpchar 1042 1014 , character
-bytea 17 1001 ,
-char 18 1002 , "char"
-cid 29 1012 ,
-cidr 650 651 ,
-circle 718 719 ,
-cstring 2275 1263 ,
-date 1082 1182 ,
-datemultirange 4535 6155 ,
-daterange 3912 3913 ,
-float4 700 1021 , real
-float8 701 1022 , double precision
-gtsvector 3642 3644 ,
-inet 869 1041 ,
-int2 21 1005 , smallint
-int2vector 22 1006 ,
-int4 23 1007 , integer
-int4multirange 4451 6150 ,
-int4range 3904 3905 ,
-int8 20 1016 , bigint
-int8multirange 4536 6157 ,
-int8range 3926 3927 ,
-interval 1186 1187 ,
-json 114 199 ,
-jsonb 3802 3807 ,
-jsonpath 4072 4073 ,
-line 628 629 ,
-lseg 601 1018 ,
-macaddr 829 1040 ,
-macaddr8 774 775 ,
-money 790 791 ,
-name 19 1003 ,
-numeric 1700 1231 ,
-nummultirange 4532 6151 ,
-numrange 3906 3907 ,
-oid 26 1028 ,
-oidvector 30 1013 ,
-path 602 1019 ,
-pg_brin_bloom_summary 4600 0 ,
-pg_brin_minmax_multi_summary 4601 0 ,
-pg_dependencies 3402 0 ,
-pg_lsn 3220 3221 ,
-pg_mcv_list 5017 0 ,
-pg_ndistinct 3361 0 ,
-pg_node_tree 194 0 ,
-pg_snapshot 5038 5039 ,
-point 600 1017 ,
-polygon 604 1027 ,
-record 2249 2287 ,
-refcursor 1790 2201 ,
-regclass 2205 2210 ,
-regcollation 4191 4192 ,
-regconfig 3734 3735 ,
-regdictionary 3769 3770 ,
-regnamespace 4089 4090 ,
-regoper 2203 2208 ,
-regoperator 2204 2209 ,
-regproc 24 1008 ,
-regprocedure 2202 2207 ,
-regrole 4096 4097 ,
-regtype 2206 2211 ,
-text 25 1009 ,
-tid 27 1010 ,
-time 1083 1183 , time without time zone
-timestamp 1114 1115 , timestamp without time zone
-timestamptz 1184 1185 , timestamp with time zone
-timetz 1266 1270 , time with time zone
-tsmultirange 4533 6152 ,
-tsquery 3615 3645 ,
-tsrange 3908 3909 ,
-tstzmultirange 4534 6153 ,
-tstzrange 3910 3911 ,
-tsvector 3614 3643 ,
-txid_snapshot 2970 2949 ,
-unknown 705 0 ,
-uuid 2950 2951 ,
-varbit 1562 1563 , bit varying
-varchar 1043 1015 , character varying
-void 2278 0 ,
-xid 28 1011 ,
-xid8 5069 271 ,
-xml 142 143 ,
-"""
-
-builtin_types = TypesRegistry()
+global_types = TypesRegistry()
 """The types of every server, and whatever is registered without a context."""
 
-for _line in _BUILTIN_TYPES.strip().splitlines():
-    _name, _oid, _array_oid, _delimiter, *_words = _line.split()
-    _regtype = " ".join(_words)
-    builtin_types.add(TypeInfo(_name, int(_oid), int(_array_oid), regtype=_regtype, delimiter=_delimiter))
+for _name, _oid, _array_oid, _regtype, _delimiter in BUILTIN_TYPES:
+    global_types.add(TypeInfo(_name, _oid, _array_oid, regtype=_regtype, delimiter=_delimiter))
+
+TEXT_OID = global_types["text"].oid

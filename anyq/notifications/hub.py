@@ -17,13 +17,13 @@ from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..adapt.encodings import python_codec
+from ..adapt.quoting import identifier_bytes
 from ..errors import Error, OperationalError, ProgrammingError
 from ..protocol import frontend
 from ..protocol.request import Request
 from ..session.cancelling import was_victim
-from ..session.info import python_codec
 from ..session.wire import SMALL_CHUNK
-from ..sql import Identifier
 from .notifies import Generators
 from .subscription import NotificationStream, Notify, Overflow, Receiver, Subscription
 
@@ -324,7 +324,7 @@ class NotificationHub:
 
     def _message(self, request: _ChannelRequest) -> bytearray:
         statements = [
-            command + Identifier(name).as_bytes(self._connection)
+            command + identifier_bytes(self._connection.encoding, name)
             for command, names in ((b"LISTEN ", request.listens), (b"UNLISTEN ", request.unlistens))
             for name in names
         ]

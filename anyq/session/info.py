@@ -6,66 +6,15 @@ Knows the session's state and the options it was made with. Must not change eith
 
 from __future__ import annotations
 
-import codecs
 from typing import TYPE_CHECKING, Any
 
+from ..adapt.timezones import connection_timezone
 from ..conninfo import ConnectOptions, HostSpec, make_conninfo
 from ..protocol.constants import TransactionStatus
 
 if TYPE_CHECKING:
     # The information is about a connection, which hands it out.
     from ..connection import AsyncConnection
-
-#: PostgreSQL's names of client encodings whose Python codec has another one (manual, "Character Set Support").
-_CODECS = {
-    "EUCJIS2004": "euc_jis_2004",
-    "EUCCN": "gb2312",
-    "EUCJP": "euc_jp",
-    "EUCKR": "euc_kr",
-    "ISO88595": "iso8859-5",
-    "ISO88596": "iso8859-6",
-    "ISO88597": "iso8859-7",
-    "ISO88598": "iso8859-8",
-    "KOI8R": "koi8-r",
-    "KOI8U": "koi8-u",
-    "LATIN1": "iso8859-1",
-    "LATIN2": "iso8859-2",
-    "LATIN3": "iso8859-3",
-    "LATIN4": "iso8859-4",
-    "LATIN5": "iso8859-9",
-    "LATIN6": "iso8859-10",
-    "LATIN7": "iso8859-13",
-    "LATIN8": "iso8859-14",
-    "LATIN9": "iso8859-15",
-    "LATIN10": "iso8859-16",
-    "SHIFTJIS2004": "shift_jis_2004",
-    "SJIS": "shift_jis",
-    "SQLASCII": "ascii",
-    "UHC": "cp949",
-    "UNICODE": "utf-8",
-    "UTF8": "utf-8",
-    "WIN": "cp1251",
-    "WIN866": "cp866",
-    "WIN874": "cp874",
-    "WIN1250": "cp1250",
-    "WIN1251": "cp1251",
-    "WIN1252": "cp1252",
-    "WIN1253": "cp1253",
-    "WIN1254": "cp1254",
-    "WIN1255": "cp1255",
-    "WIN1256": "cp1256",
-    "WIN1257": "cp1257",
-    "WIN1258": "cp1258",
-}
-
-
-def python_codec(client_encoding: str) -> str:
-    """Return the Python codec of a client encoding; utf-8 for one that is not known."""
-    name = "".join(c for c in client_encoding.upper() if c.isalnum())
-    try:
-        return codecs.lookup(_CODECS.get(name, client_encoding)).name
-    except LookupError:
-        return "utf-8"
 
 
 class ConnectionInfo:
@@ -192,8 +141,6 @@ class ConnectionInfo:
     @property
     def timezone(self) -> Any:
         """The session's time zone as a ``tzinfo``; what timestamptz values are loaded with."""
-        from ..types.datetime import connection_timezone
-
         return connection_timezone(self._conn)
 
     @property

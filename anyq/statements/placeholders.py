@@ -19,9 +19,9 @@ from typing import Any, TypeGuard
 
 from ..abc import AdaptContext, Params, Query
 from ..adapt import PyFormat
+from ..adapt.encodings import encode_text, encoding_to_write
 from ..errors import ProgrammingError
 from ..sql import Composable
-from ..types.string import encode_text
 
 # Texts longer than this are mostly generated (a multi-row VALUES, a dump being replayed) and will not come
 # back: kept, they would push out the statements that do. 512 of them at this size bound a cache to 4 MiB of
@@ -257,8 +257,7 @@ def _convert_text(text: str, encoding: str) -> QueryPlan:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    # "ascii" is the encoding of connections whose server does not look at it.
-    return encode_text(text, "utf-8" if encoding == "ascii" else encoding)
+    return encode_text(text, encoding_to_write(encoding))
 
 
 def _split(text: str, encode: Callable[[str], bytes]) -> QueryPlan:

@@ -10,11 +10,10 @@ from datetime import date, datetime, time, timedelta, timezone
 from struct import Struct
 from typing import Any
 
-from .. import abc
 from .._accel import twin
-from ..abc import DumperKey
-from ..adapt import Dumper, PyFormat
-from ..adapt.typeinfo import builtin_types
+from ..adapt.adapters_map import DumperKey, DumperProtocol, PyFormat
+from ..adapt.base import Dumper
+from ..adapt.typeinfo import global_types
 from ..errors import DataError
 from ..protocol.constants import Format
 from ._datestyle import USECS_PER_SECOND
@@ -36,7 +35,7 @@ _SECOND = timedelta(seconds=1)
 class DateDumper(Dumper):
     """Dump a `date` as date, in text."""
 
-    oid = builtin_types["date"].oid
+    oid = global_types["date"].oid
 
     def dump(self, obj: date) -> bytes:
         # ISO is understood whatever DateStyle is set.
@@ -47,7 +46,7 @@ class DateBinaryDumper(Dumper):
     """Dump a `date` as date, in binary."""
 
     format = Format.BINARY
-    oid = builtin_types["date"].oid
+    oid = global_types["date"].oid
 
     @twin("dump_date")
     def dump(self, obj: date) -> bytes:
@@ -69,7 +68,7 @@ class NaiveOrAwareDumper(Dumper):
     def get_key(self, obj: Any, format: PyFormat) -> DumperKey:
         return self.cls if (obj.tzinfo is not None) is self.aware else (self.cls, not self.aware)
 
-    def upgrade(self, obj: Any, format: PyFormat) -> abc.Dumper:
+    def upgrade(self, obj: Any, format: PyFormat) -> DumperProtocol:
         return self if (obj.tzinfo is not None) is self.aware else self.other(self.cls)
 
     def wrong_kind(self, obj: Any) -> DataError:
@@ -82,7 +81,7 @@ class NaiveOrAwareDumper(Dumper):
 class TimeDumper(NaiveOrAwareDumper):
     """Dump a `time` as time, in text, or as timetz if it is aware."""
 
-    oid = builtin_types["time"].oid
+    oid = global_types["time"].oid
     aware = False
 
     def dump(self, obj: time) -> bytes:
@@ -94,7 +93,7 @@ class TimeDumper(NaiveOrAwareDumper):
 class TimeTzDumper(NaiveOrAwareDumper):
     """Dump an aware `time` as timetz, in text."""
 
-    oid = builtin_types["timetz"].oid
+    oid = global_types["timetz"].oid
     aware = True
 
     def dump(self, obj: time) -> bytes:
@@ -106,7 +105,7 @@ class TimeBinaryDumper(NaiveOrAwareDumper):
     """Dump a `time` as time, in binary, or as timetz if it is aware."""
 
     format = Format.BINARY
-    oid = builtin_types["time"].oid
+    oid = global_types["time"].oid
     aware = False
 
     @twin("dump_time")
@@ -121,7 +120,7 @@ class TimeTzBinaryDumper(NaiveOrAwareDumper):
     """Dump an aware `time` as timetz, in binary."""
 
     format = Format.BINARY
-    oid = builtin_types["timetz"].oid
+    oid = global_types["timetz"].oid
     aware = True
 
     def dump(self, obj: time) -> bytes:
@@ -153,7 +152,7 @@ def _time_offset(dumper: TimeTzDumper | TimeTzBinaryDumper, obj: time) -> timede
 class DatetimeDumper(NaiveOrAwareDumper):
     """Dump an aware `datetime` as timestamptz, in text, or as timestamp if it is naive."""
 
-    oid = builtin_types["timestamptz"].oid
+    oid = global_types["timestamptz"].oid
     aware = True
 
     def dump(self, obj: datetime) -> bytes:
@@ -169,7 +168,7 @@ class DatetimeDumper(NaiveOrAwareDumper):
 class DatetimeNoTzDumper(NaiveOrAwareDumper):
     """Dump a naive `datetime` as timestamp, in text."""
 
-    oid = builtin_types["timestamp"].oid
+    oid = global_types["timestamp"].oid
     aware = False
 
     def dump(self, obj: datetime) -> bytes:
@@ -182,7 +181,7 @@ class DatetimeBinaryDumper(NaiveOrAwareDumper):
     """Dump an aware `datetime` as timestamptz, in binary, or as timestamp if it is naive."""
 
     format = Format.BINARY
-    oid = builtin_types["timestamptz"].oid
+    oid = global_types["timestamptz"].oid
     aware = True
 
     @twin("dump_timestamptz")
@@ -198,7 +197,7 @@ class DatetimeNoTzBinaryDumper(NaiveOrAwareDumper):
     """Dump a naive `datetime` as timestamp, in binary."""
 
     format = Format.BINARY
-    oid = builtin_types["timestamp"].oid
+    oid = global_types["timestamp"].oid
     aware = False
 
     @twin("dump_timestamp")
@@ -219,7 +218,7 @@ DatetimeNoTzBinaryDumper.other = DatetimeBinaryDumper
 class TimedeltaDumper(Dumper):
     """Dump a `timedelta` as interval, in text."""
 
-    oid = builtin_types["interval"].oid
+    oid = global_types["interval"].oid
 
     def dump(self, obj: timedelta) -> bytes:
         # Every number has its sign, because with IntervalStyle sql_standard one at the beginning would count
@@ -231,7 +230,7 @@ class TimedeltaBinaryDumper(Dumper):
     """Dump a `timedelta` as interval, in binary."""
 
     format = Format.BINARY
-    oid = builtin_types["interval"].oid
+    oid = global_types["interval"].oid
 
     @twin("dump_interval")
     def dump(self, obj: timedelta) -> bytes:

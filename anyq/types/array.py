@@ -17,13 +17,14 @@ from struct import Struct
 from struct import error as StructError
 from typing import Any
 
-from .. import abc
 from .._accel import implementation, twin
-from ..abc import AdaptContext, DumperKey, LoadFunc
-from ..adapt import Format, PyFormat, RecursiveDumper, RecursiveLoader, Transformer, adapters_of
-from ..adapt.transformer import TEXT_OID, encoding_of, is_ascii_safe
-from ..adapt.typeinfo import TypeInfo, builtin_types
+from ..adapt.adapters_map import AdaptContext, DumperKey, DumperProtocol, LoadFunc, PyFormat, adapters_of
+from ..adapt.base import BinaryLoaders
+from ..adapt.encodings import encoding_of, is_ascii_safe
+from ..adapt.recursive import RecursiveDumper, RecursiveLoader
+from ..adapt.typeinfo import TEXT_OID, TypeInfo, global_types, on_register
 from ..errors import DataError
+from ..protocol.constants import Format
 
 # src/include/utils/array.h: MAXDIM
 _MAX_DIMENSIONS = 6
@@ -39,7 +40,7 @@ _NULL_LENGTH = _pack_length(-1)
 
 # Types whose text has no special characters, looks like no NULL and is not empty.
 _NEVER_QUOTED = frozenset(
-    builtin_types[name].oid
+    global_types[name].oid
     for name in ("bool", "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "uuid", "date")
 )
 
@@ -81,32 +82,33 @@ class _BaseListDumper(RecursiveDumper):
 
     def __init__(self, cls: type, context: AdaptContext | None = None):
         super().__init__(cls, context)
-        self._sub_dumper: abc.Dumper | None = None
+        self._sub_dumper: DumperProtocol | None = None
         self._delimiter = b","
         self._item_format = PyFormat.from_pq(self.format)
         self._ascii_safe = is_ascii_safe(self._encoding)
         self._never_quoted = False
         if self.element_oid:
-            self._set_sub_dumper(self._tx.get_dumper_by_oid(self.element_oid, self.format))
+            self.set_sub_dumper(self._tx.get_dumper_by_oid(self.element_oid, self.format))
 
     @twin("key_list")
     def get_key(self, obj: list[Any], format: PyFormat) -> DumperKey:
         return (self.cls, self._find_sub_dumper(obj))
 
-    def upgrade(self, obj: list[Any], format: PyFormat) -> abc.Dumper:
+    def upgrade(self, obj: list[Any], format: PyFormat) -> DumperProtocol:
         sub_dumper = self._find_sub_dumper(obj)
         if sub_dumper is None:
             # The server finds out what type it is that there is nothing of.
             return ListDumper(self.cls, self._tx)
         dumper = type(self)(self.cls, self._tx)
-        dumper._set_sub_dumper(sub_dumper)
+        dumper.set_sub_dumper(sub_dumper)
         return dumper
 
-    def _find_sub_dumper(self, obj: list[Any]) -> abc.Dumper | None:
+    def _find_sub_dumper(self, obj: list[Any]) -> DumperProtocol | None:
         items = [item for item in _flatten(obj)[1] if item is not None]
         return self._tx.get_common_dumper(items, self._item_format) if items else None
 
-    def _set_sub_dumper(self, dumper: abc.Dumper) -> None:
+    def set_sub_dumper(self, dumper: DumperProtocol) -> None:
+        """For this module: say what dumps the items."""
         self._sub_dumper = dumper
         self.element_oid = self.element_oid or dumper.oid
         self._never_quoted = self.element_oid in _NEVER_QUOTED
@@ -331,16 +333,9 @@ class ArrayBinaryLoader(RecursiveLoader):
         return items
 
     @classmethod
-    def is_usable(cls, oid: int, tx: Transformer) -> bool:
+    def is_usable(cls, oid: int, tx: BinaryLoaders) -> bool:
         info = tx.adapters.types.get(oid)
         return info is not None and tx.has_binary_loader(info.oid)
-
-
-def register_type(info: TypeInfo, context: AdaptContext | None = None) -> None:
-    """Make a type known by name, and arrays of it loaded and dumped: what `TypeInfo.register` does."""
-    adapters_of(context).types.add(info)
-    if info.array_oid:
-        register_array(info, context)
 
 
 def register_array(info: TypeInfo, context: AdaptContext | None = None) -> None:
@@ -370,5 +365,10 @@ def register_default_adapters(context: AdaptContext) -> None:
     adapters.register_dumper(list, ListBinaryDumper)
     adapters.register_dumper(list, ListDumper)
     for info in adapters.types:
-        if info.array_oid:
-            register_array(info, context)
+        _register_array_if_any(info, context)
+    on_register(_register_array_if_any)
+
+
+def _register_array_if_any(info: TypeInfo, context: AdaptContext | None) -> None:
+    if info.array_oid:
+        register_array(info, context)

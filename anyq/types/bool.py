@@ -6,12 +6,12 @@ Knows bool in both formats (PostgreSQL manual, "Boolean Type"). Must not know ot
 from __future__ import annotations
 
 from .._accel import twin
-from ..abc import AdaptContext
-from ..adapt import Dumper, Format, Loader
-from ..adapt.transformer import plain
-from ..adapt.typeinfo import builtin_types
+from ..adapt.adapters_map import AdaptContext
+from ..adapt.base import Dumper, Loader, plain
+from ..adapt.typeinfo import global_types
+from ..protocol.constants import Format
 
-_BOOL = builtin_types["bool"].oid
+_BOOL = global_types["bool"].oid
 
 
 class BoolDumper(Dumper):

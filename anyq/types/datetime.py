@@ -16,18 +16,14 @@ In binary all of this is arithmetic on microseconds (of dates: days) since 2000-
 
 from __future__ import annotations
 
-import logging
-import re
 import sys
-from datetime import date, datetime, time, timedelta, timezone, tzinfo
-from functools import lru_cache
+from datetime import date, datetime, time, timedelta, tzinfo
 from struct import Struct
-from typing import Any
-from zoneinfo import ZoneInfo
 
 from .._accel import twin
-from ..abc import AdaptContext
-from ..adapt import Loader
+from ..adapt.adapters_map import AdaptContext
+from ..adapt.base import Loader
+from ..adapt.timezones import connection_timezone, fixed_timezone
 from ..errors import DataError
 from ..protocol.constants import Format
 from . import _datestyle
@@ -78,8 +74,6 @@ __all__ = [
     "register_default_adapters",
 ]
 
-logger = logging.getLogger("anyq")
-
 _unpack_date = Struct("!i").unpack  # days
 _unpack_usecs = Struct("!q").unpack
 _unpack_timetz = Struct("!qi").unpack  # microseconds of the day, seconds *west* of Greenwich
@@ -92,45 +86,6 @@ _INFINITE_INTERVALS = {
     (2**31 - 1, 2**31 - 1, 2**63 - 1): "infinity",
     (-(2**31), -(2**31), -(2**63)): "-infinity",
 }
-
-
-# Time zones
-
-
-def connection_timezone(connection: Any | None) -> tzinfo:
-    """Return the time zone of a connection, as set by ``SET TIME ZONE``; UTC without a connection."""
-    name: str | None = connection.info.parameter_status("TimeZone") if connection is not None else None
-    return timezone.utc if name is None else _timezone_named(name)
-
-
-# The whole of the database of time zones has about 600 names.
-@lru_cache(1024)
-def _timezone_named(name: str) -> tzinfo:
-    if name == "UTC":
-        return timezone.utc
-    try:
-        return ZoneInfo(name)
-    # A name that is not in the database (a subclass of KeyError), that is a directory in it, or that is no
-    # name at all.
-    except (KeyError, OSError, ValueError):
-        pass
-    # "<+05:30>-05:30" is what a server says that was told SET TIME ZONE 5.5: POSIX, where the sign is that of
-    # Greenwich, seen from there.
-    if match := re.fullmatch(r"<[-+0-9A-Za-z:]+>([-+]?)(\d\d?)(?::(\d\d)(?::(\d\d))?)?", name, re.ASCII):
-        seconds = int(match[2]) * 3600 + int(match[3] or 0) * 60 + int(match[4] or 0)
-        return _fixed_timezone(seconds if match[1] == "-" else -seconds)
-    # Once for each name, as this function is cached.
-    logger.warning(
-        "time zone %r of the PostgreSQL server is not known to Python: timestamptz values will be in UTC."
-        " Install the tzdata package, or choose another zone with SET TIME ZONE",
-        name,
-    )
-    return timezone.utc
-
-
-@lru_cache(1024)
-def _fixed_timezone(seconds: int) -> timezone:
-    return timezone.utc if not seconds else timezone(timedelta(seconds=seconds))
 
 
 # Loaders
@@ -275,7 +230,7 @@ class TimetzBinaryLoader(Loader):
     @twin("load_timetz")
     def load(self, data: bytes) -> time:
         usecs, west = _unpack_timetz(data)
-        return _time("timetz", usecs, _fixed_timezone(-west))
+        return _time("timetz", usecs, fixed_timezone(-west))
 
 
 def _slow_time(type_name: str, data: bytes) -> time:
@@ -283,7 +238,7 @@ def _slow_time(type_name: str, data: bytes) -> time:
     try:
         moment = _datestyle.parse_time(text)
         offset = None if moment.zone is None else _datestyle.parse_offset(moment.zone)
-        return _time(type_name, moment.usecs, None if offset is None else _fixed_timezone(offset))
+        return _time(type_name, moment.usecs, None if offset is None else fixed_timezone(offset))
     except ValueError as ex:
         raise _cannot_load(type_name, text, str(ex)) from None
 

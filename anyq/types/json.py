@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from .._accel import twin
-from ..abc import AdaptContext
-from ..adapt import AdaptersMap, Dumper, Format, Loader
-from ..adapt.transformer import plain
-from ..adapt.typeinfo import builtin_types
+from ..adapt.adapters_map import AdaptContext, AdaptersMap
+from ..adapt.base import Dumper, Loader, plain
+from ..adapt.encodings import encode_text, text_encoding
+from ..adapt.typeinfo import global_types
 from ..errors import DataError
-from .string import encode_text, text_encoding
+from ..protocol.constants import Format
 
 __all__ = ["Json", "Jsonb", "set_json_dumps", "set_json_loads"]
 
@@ -91,7 +91,7 @@ class _JsonDumper(Dumper):
 class JsonDumper(_JsonDumper):
     """Dump `Json` as json."""
 
-    oid = builtin_types["json"].oid
+    oid = global_types["json"].oid
 
 
 class JsonBinaryDumper(JsonDumper):
@@ -103,7 +103,7 @@ class JsonBinaryDumper(JsonDumper):
 class JsonbDumper(_JsonDumper):
     """Dump `Jsonb` as jsonb."""
 
-    oid = builtin_types["jsonb"].oid
+    oid = global_types["jsonb"].oid
 
 
 class JsonbBinaryDumper(JsonbDumper):

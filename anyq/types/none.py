@@ -6,8 +6,8 @@ itself.
 
 from __future__ import annotations
 
-from ..abc import AdaptContext
-from ..adapt import Dumper
+from ..adapt.adapters_map import AdaptContext
+from ..adapt.base import Dumper
 
 
 class NoneDumper(Dumper):

@@ -16,10 +16,11 @@ from math import isfinite
 from struct import Struct
 
 from .._accel import twin
-from ..abc import AdaptContext, DumperKey
-from ..adapt import Dumper, Format, Loader, PyFormat
-from ..adapt.transformer import plain, quote_bytes
-from ..adapt.typeinfo import builtin_types
+from ..adapt.adapters_map import AdaptContext, DumperKey, PyFormat
+from ..adapt.base import Dumper, Loader, plain
+from ..adapt.quoting import quote_bytes
+from ..adapt.typeinfo import global_types
+from ..protocol.constants import Format
 from ._numeric_binary import pack_numeric, unpack_numeric
 
 __all__ = ["Float4", "Float8", "Int2", "Int4", "Int8", "IntNumeric", "Oid"]
@@ -127,31 +128,31 @@ class _IntTextDumper(Dumper):
 class Int2Dumper(_IntTextDumper):
     """Dump int as int2, as text."""
 
-    oid = builtin_types["int2"].oid
+    oid = global_types["int2"].oid
 
 
 class Int4Dumper(_IntTextDumper):
     """Dump int as int4, as text."""
 
-    oid = builtin_types["int4"].oid
+    oid = global_types["int4"].oid
 
 
 class Int8Dumper(_IntTextDumper):
     """Dump int as int8, as text."""
 
-    oid = builtin_types["int8"].oid
+    oid = global_types["int8"].oid
 
 
 class OidDumper(_IntTextDumper):
     """Dump int as oid, as text."""
 
-    oid = builtin_types["oid"].oid
+    oid = global_types["oid"].oid
 
 
 class IntNumericDumper(_IntTextDumper):
     """Dump int of any size as numeric, as text."""
 
-    oid = builtin_types["numeric"].oid
+    oid = global_types["numeric"].oid
 
     def dump(self, obj: int) -> bytes:
         # Python refuses to write an int of thousands of digits, but not a Decimal.
@@ -303,7 +304,7 @@ class Xid8BinaryLoader(Loader):
 class FloatDumper(Dumper):
     """Dump float as float8, as text."""
 
-    oid = builtin_types["float8"].oid
+    oid = global_types["float8"].oid
 
     @twin("dump_float_text")
     def dump(self, obj: float) -> bytes:
@@ -317,7 +318,7 @@ class FloatDumper(Dumper):
 class Float4Dumper(FloatDumper):
     """Dump float as float4, as text."""
 
-    oid = builtin_types["float4"].oid
+    oid = global_types["float4"].oid
 
 
 class FloatBinaryDumper(FloatDumper):
@@ -377,7 +378,7 @@ class Float8BinaryLoader(Loader):
 class DecimalDumper(Dumper):
     """Dump Decimal as numeric, as text; also int and float where the type is given."""
 
-    oid = builtin_types["numeric"].oid
+    oid = global_types["numeric"].oid
 
     @twin("dump_decimal_text")
     def dump(self, obj: Decimal | int | float) -> bytes:

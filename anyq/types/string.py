@@ -8,58 +8,20 @@ from __future__ import annotations
 
 import re
 from binascii import unhexlify
-from codecs import lookup
 
 from .._accel import twin
-from ..abc import AdaptContext, Buffer
-from ..adapt import Dumper, Format, Loader
-from ..adapt.transformer import encoding_of, plain, quote_str
-from ..adapt.typeinfo import builtin_types
-from ..errors import DataError
+from ..adapt.adapters_map import AdaptContext, Buffer
+from ..adapt.base import Dumper, Loader, plain
+from ..adapt.encodings import SQL_ASCII, UTF8, encode_text, encoding_of, text_encoding
+from ..adapt.quoting import quote_str
+from ..adapt.typeinfo import global_types
+from ..protocol.constants import Format
 
 # Loaders and dumpers that are one function of Python's.
 twin("load_text")(bytes.decode)
 twin("bytes")(bytes)
 
-_BYTEA = builtin_types["bytea"].oid
-_SQL_ASCII = lookup("ascii").name
-_UTF8 = lookup("utf-8").name
-
-
-def text_encoding(context: AdaptContext | None) -> str:
-    """Return the codec to write text with: that of the connection, but UTF-8 where the server does not look.
-
-    With the client encoding SQL_ASCII the server takes bytes for what they are (PostgreSQL manual, "Character
-    Set Support"), and nothing else is as likely to be understood.
-    """
-    encoding = encoding_of(context)
-    return _UTF8 if encoding == _SQL_ASCII else encoding
-
-
-def encode_text(text: str, encoding: str) -> bytes:
-    """Return text as the server will take it.
-
-    :raises DataError: it has a NUL character, a lone surrogate, or a character that the encoding does not
-        have.
-    """
-    if "\0" in text:
-        raise DataError(
-            "text in PostgreSQL cannot contain NUL (0x00) characters:"
-            f" there is one at index {text.index(chr(0))}; remove it or store bytes"
-        )
-    try:
-        return text.encode(encoding)
-    except UnicodeEncodeError as ex:
-        character = text[ex.start]
-        if "\ud800" <= character <= "\udfff":
-            raise DataError(
-                "text in PostgreSQL cannot contain lone surrogates:"
-                f" there is {character!a} at index {ex.start}; replace it or store bytes"
-            ) from ex
-        raise DataError(
-            f"the client encoding ({encoding}) has no character {character!a}, at index {ex.start}:"
-            " SET client_encoding TO 'UTF8'"
-        ) from ex
+_BYTEA = global_types["bytea"].oid
 
 
 class _BaseStrDumper(Dumper):
@@ -85,25 +47,25 @@ class _BaseStrDumper(Dumper):
 class StrDumper(_BaseStrDumper):
     """Dump str as text."""
 
-    oid = builtin_types["text"].oid
+    oid = global_types["text"].oid
 
 
 class StrDumperVarchar(_BaseStrDumper):
     """Dump str as varchar."""
 
-    oid = builtin_types["varchar"].oid
+    oid = global_types["varchar"].oid
 
 
 class StrDumperBpchar(_BaseStrDumper):
     """Dump str as bpchar, the type of `character(n)` columns."""
 
-    oid = builtin_types["bpchar"].oid
+    oid = global_types["bpchar"].oid
 
 
 class StrDumperName(_BaseStrDumper):
     """Dump str as name."""
 
-    oid = builtin_types["name"].oid
+    oid = global_types["name"].oid
 
 
 class StrDumperUnknown(_BaseStrDumper):
@@ -142,13 +104,13 @@ class TextLoader(Loader):
         self._encoding = encoding_of(context)
         # One C function each for the usual cases, unless a subclass has its own way.
         if type(self).load is TextLoader.load:
-            if self._encoding == _UTF8:
+            if self._encoding == UTF8:
                 self.load = bytes.decode  # type: ignore[assignment, method-assign]
-            elif self._encoding == _SQL_ASCII:
+            elif self._encoding == SQL_ASCII:
                 self.load = bytes  # type: ignore[assignment, method-assign]
 
     def load(self, data: bytes) -> str | bytes:
-        return data.decode(self._encoding) if self._encoding != _SQL_ASCII else data
+        return data.decode(self._encoding) if self._encoding != SQL_ASCII else data
 
 
 class TextBinaryLoader(TextLoader):

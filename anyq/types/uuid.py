@@ -8,11 +8,12 @@ from __future__ import annotations
 from uuid import UUID, SafeUUID
 
 from .._accel import twin
-from ..abc import AdaptContext
-from ..adapt import Dumper, Format, Loader
-from ..adapt.typeinfo import builtin_types
+from ..adapt.adapters_map import AdaptContext
+from ..adapt.base import Dumper, Loader
+from ..adapt.typeinfo import global_types
+from ..protocol.constants import Format
 
-_UUID = builtin_types["uuid"].oid
+_UUID = global_types["uuid"].oid
 
 _new = UUID.__new__
 _set = object.__setattr__

@@ -194,8 +194,6 @@ def test_a_format_for_each_parameter(params: list[Any], formats: list[PyFormat])
 def test_error_says_which_parameter() -> None:
     with pytest.raises(DataError, match="parameter 2: a value of type Int2 does not fit"):
         Transformer().dump_sequence([1, Int2(70_000)], [PyFormat.AUTO] * 2)
-    with pytest.raises(DataError, match="column 2: a value of type int does not fit"):
-        Transformer().dump_typed([1, 70_000], [types["int2"].oid] * 2, Format.BINARY)
 
 
 def test_registrations_count_at_once(context: AdaptersMap) -> None:

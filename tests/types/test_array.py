@@ -196,7 +196,7 @@ def test_str_in_the_encoding_of_the_client(encoding: str, format: PyFormat) -> N
 def test_by_oid(value: list[Any], format: Format) -> None:
     tx = transformer()
     oid = types["int4"].array_oid
-    [data] = tx.dump_typed([value], [oid], format)
+    data = tx.get_dumper_by_oid(oid, format).dump(value)
     assert data is not None
     assert tx.get_dumper_by_oid(oid, format).oid == oid
     assert load(bytes(data), oid, format) == value

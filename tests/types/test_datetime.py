@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyq.adapt import AdaptersMap, Format, PyFormat, Transformer
-from anyq.adapt.typeinfo import builtin_types
+from anyq.adapt.timezones import connection_timezone
+from anyq.adapt.typeinfo import global_types
 from anyq.errors import DataError
 from anyq.types import _datestyle
-from anyq.types.datetime import DateLoader, connection_timezone, register_default_adapters
+from anyq.types.datetime import DateLoader, register_default_adapters
 
 if TYPE_CHECKING:
     from anyq import AsyncConnection
@@ -50,7 +51,7 @@ class FakeConnection:
         return self
 
 
-ADAPTERS = AdaptersMap(types=builtin_types)
+ADAPTERS = AdaptersMap(types=global_types)
 register_default_adapters(ADAPTERS)
 
 
@@ -58,13 +59,13 @@ def load(type_name: str, data: bytes | str, **parameters: str) -> Any:
     """Load a value, given as bytes in binary or as str in text, for a connection with some parameters."""
     tx = Transformer(FakeConnection(**parameters) if parameters else ADAPTERS)
     if isinstance(data, str):
-        return tx.get_load_function(builtin_types[type_name].oid, Format.TEXT)(data.encode())
-    return tx.get_load_function(builtin_types[type_name].oid, Format.BINARY)(data)
+        return tx.get_load_function(global_types[type_name].oid, Format.TEXT)(data.encode())
+    return tx.get_load_function(global_types[type_name].oid, Format.BINARY)(data)
 
 
 def dump(obj: Any, format: PyFormat) -> tuple[str, bytes]:
     dumper = Transformer(ADAPTERS).get_dumper(obj, format)
-    info = builtin_types.get(dumper.oid)
+    info = global_types.get(dumper.oid)
     data = dumper.dump(obj)
     assert info is not None
     assert data is not None
@@ -171,7 +172,7 @@ class TestDate:
 
         adapters = AdaptersMap(ADAPTERS)
         adapters.register_loader("date", InfiniteDateLoader)
-        function = Transformer(adapters).get_load_function(builtin_types["date"].oid, Format.TEXT)
+        function = Transformer(adapters).get_load_function(global_types["date"].oid, Format.TEXT)
         assert function(b"infinity") == date.max
         assert function(b"2020-01-01") == date(2020, 1, 1)
 
@@ -524,8 +525,8 @@ def test_infinity(type_name: str, text: str) -> None:
 def test_lists_of_one_kind(format: PyFormat) -> None:
     tx = Transformer(ADAPTERS)
     naive, aware = datetime(2020, 1, 1), datetime(2020, 1, 1, tzinfo=UTC)
-    assert tx.get_common_dumper([naive, naive], format).oid == builtin_types["timestamp"].oid
-    assert tx.get_common_dumper([aware, aware], format).oid == builtin_types["timestamptz"].oid
+    assert tx.get_common_dumper([naive, naive], format).oid == global_types["timestamp"].oid
+    assert tx.get_common_dumper([aware, aware], format).oid == global_types["timestamptz"].oid
     with pytest.raises(DataError, match="different PostgreSQL types"):
         tx.get_common_dumper([naive, aware], format)
 
@@ -541,7 +542,7 @@ def test_lists_of_one_kind(format: PyFormat) -> None:
     ],
 )
 def test_wrong_kind_for_an_oid(type_name: str, value: Any, format: Format) -> None:
-    dumper = Transformer(ADAPTERS).get_dumper_by_oid(builtin_types[type_name].oid, format)
+    dumper = Transformer(ADAPTERS).get_dumper_by_oid(global_types[type_name].oid, format)
     with pytest.raises(DataError, match="with(out)? time zone, where (naive|aware) values are expected"):
         dumper.dump(value)
 

@@ -277,7 +277,7 @@ def test_the_decimal_context_does_not_matter() -> None:
 )
 def test_numeric_by_oid_takes_every_number(value: Any, expected: str, format: Format) -> None:
     oid = types["numeric"].oid
-    [data] = transformer().dump_typed([value], [oid], format)
+    data = transformer().get_dumper_by_oid(oid, format).dump(value)
     assert data is not None
     assert load(bytes(data), oid, format) == Decimal(expected)
 
