@@ -21,6 +21,7 @@ from anyq import errors as e
 from anyq.protocol import backend as be
 from anyq.rows import dict_row
 from tests.support import frontend_messages as fm
+from tests.support.activity import held_lock, until_sleeping
 from tests.support.fakeserver import FAILED, IN_TRANSACTION, READY, FakeClient, FakeServer, fake_server
 from tests.support.server import Server
 
@@ -159,11 +160,28 @@ async def test_a_farewell_on_a_stream_of_the_callers() -> None:
 
 async def test_a_cancelled_statement_on_a_stream_of_the_callers_is_waited_for(embedded_server: Server) -> None:
     stream = await anyio.connect_tcp("127.0.0.1", embedded_server.port)
-    async with AsyncConnection.connect(embedded_server.tcp_dsn, stream=stream, autocommit=True) as conn:
-        async with anyio.create_task_group() as group:
-            group.start_soon(conn.execute, "SELECT pg_sleep(0.1)")
-            await anyio.wait_all_tasks_blocked()
-            group.cancel_scope.cancel()
+    left = anyio.Event()
+    async with (
+        held_lock(embedded_server.dsn) as lock,
+        AsyncConnection.connect(embedded_server.tcp_dsn, stream=stream, autocommit=True) as conn,
+        anyio.create_task_group() as group,
+    ):
+        scope = anyio.CancelScope()
+
+        async def wait_for_the_lock() -> None:
+            with scope:
+                await conn.execute(lock.statement)
+            left.set()
+
+        group.start_soon(wait_for_the_lock)
+        await lock.until_wanted(conn.info.backend_pid)
+        scope.cancel()
+        await anyio.wait_all_tasks_blocked()
+        assert not left.is_set()
+        await lock.release()
+        with anyio.fail_after(PATIENCE):
+            await left.wait()
+        assert scope.cancelled_caught
         assert await one(conn, "SELECT 1") == 1
 
 
@@ -696,17 +714,21 @@ async def test_info_can_be_connected_to_again(dsn: str) -> None:
                 assert other.info.get_parameters() == parameters
 
 
-async def test_the_transaction_status(conn: AsyncConnection) -> None:
-    assert conn.info.transaction_status is TransactionStatus.IDLE
-    async with anyio.create_task_group() as group:
-        group.start_soon(conn.execute, "SELECT pg_sleep(0.05)")
-        while conn.info.transaction_status is TransactionStatus.IDLE:
-            await anyio.lowlevel.checkpoint()
-        assert conn.info.transaction_status is TransactionStatus.ACTIVE
-    assert conn.info.transaction_status is TransactionStatus.INTRANS
+def status(conn: AsyncConnection) -> TransactionStatus:
+    return conn.info.transaction_status
+
+
+async def test_the_transaction_status(conn: AsyncConnection, dsn: str) -> None:
+    assert status(conn) is TransactionStatus.IDLE
+    async with held_lock(dsn) as lock, anyio.create_task_group() as group:
+        group.start_soon(conn.execute, lock.statement)
+        await lock.until_wanted(conn.info.backend_pid)
+        assert status(conn) is TransactionStatus.ACTIVE
+        await lock.release()
+    assert status(conn) is TransactionStatus.INTRANS
     with pytest.raises(e.UndefinedTable):
         await conn.execute("SELECT * FROM nosuch")
-    assert conn.info.transaction_status is TransactionStatus.INERROR
+    assert status(conn) is TransactionStatus.INERROR
 
 
 async def test_nothing_shows_the_password(embedded_server: Server) -> None:
@@ -737,7 +759,7 @@ async def test_the_descriptor_becomes_readable(conn: AsyncConnection, server: Se
         assert conn.fileno() == conn.fileno()
 
 
-async def test_the_descriptor_is_waited_for_while_queries_run(conn: AsyncConnection) -> None:
+async def test_the_descriptor_is_waited_for_while_queries_run(conn: AsyncConnection, dsn: str) -> None:
     """It is a duplicate, so the event loop does not mind that it is registered twice."""
     heard = anyio.Event()
 
@@ -749,13 +771,20 @@ async def test_the_descriptor_is_waited_for_while_queries_run(conn: AsyncConnect
         await anyio.wait_readable(Waitable())  # type: ignore[arg-type]
         heard.set()
 
-    async with anyio.create_task_group() as group:
+    rows: list[object] = []
+
+    async def query(statement: str) -> None:
+        rows.append(await one(conn, statement))
+
+    async with held_lock(dsn) as lock, anyio.create_task_group() as group:
         group.start_soon(wait)
-        await anyio.wait_all_tasks_blocked()
+        group.start_soon(query, lock.statement + "::text")
+        await lock.until_wanted(conn.info.backend_pid)
         assert not heard.is_set()
-        assert await one(conn, "SELECT pg_sleep(0.05)::text") == ""
+        await lock.release()
         with anyio.fail_after(PATIENCE):
             await heard.wait()
+    assert rows == [""]
 
 
 # -- notices
@@ -797,20 +826,16 @@ async def test_a_notice_handler_that_fails(conn: AsyncConnection, caplog: pytest
 
 
 @pytest.mark.parametrize("method", ["cancel_safe", "cancel"])
-async def test_cancel_safe(conn: AsyncConnection, method: str) -> None:
-    done = anyio.Event()
-
+async def test_cancel_safe(conn: AsyncConnection, method: str, dsn: str) -> None:
     async def sleep() -> None:
         with pytest.raises(e.QueryCanceled):
             await conn.execute("SELECT pg_sleep(1000)")
-        done.set()
 
     with anyio.fail_after(PATIENCE):
         async with anyio.create_task_group() as group:
             group.start_soon(sleep)
-            while not done.is_set():
-                # It may come before the server has begun.
-                await getattr(conn, method)()
+            await until_sleeping(dsn, conn.info.backend_pid)
+            await getattr(conn, method)()
     await conn.rollback()
     assert await one(conn, "SELECT 1") == 1
 

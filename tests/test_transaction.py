@@ -11,7 +11,7 @@ import pytest
 
 from anyq import AsyncConnection, AsyncTransaction, OutOfOrderTransactionNesting, Rollback, TransactionStatus
 from anyq import errors as e
-from tests.support.activity import until_sleeping
+from tests.support.activity import held_lock, until_sleeping
 from tests.support.server import Server
 
 pytestmark = pytest.mark.anyio
@@ -420,45 +420,62 @@ async def test_a_commit_that_is_cancelled_in_the_queue(conn: AsyncConnection, ds
             await leave.wait()
 
     with anyio.fail_after(PATIENCE):
-        async with anyio.create_task_group() as group:
+        async with held_lock(dsn) as lock, anyio.create_task_group() as group:
             async with anyio.create_task_group() as second:
                 second.start_soon(doomed)
                 await entered.wait()
-                group.start_soon(conn.execute, "SELECT pg_sleep(0.3)")
-                await until_sleeping(dsn, conn.info.backend_pid)
+                group.start_soon(conn.execute, lock.statement)
+                await lock.until_wanted(conn.info.backend_pid)
                 leave.set()
                 await anyio.wait_all_tasks_blocked()
                 second.cancel_scope.cancel()
             assert conn.transactions == []
+            await lock.release()
     assert status(conn) is TransactionStatus.IDLE
 
 
 async def test_a_rollback_waits_its_turn(dsn: str) -> None:
     """Longer than the grace time, if nobody is cancelled: the connection must not be closed on the other task."""
-    async with AsyncConnection.connect(dsn, autocommit=True, grace_period=0.05) as conn:
+    leaving, left = anyio.Event(), anyio.Event()
+    # No grace time at all, so that any wait is longer.
+    async with AsyncConnection.connect(dsn, autocommit=True, grace_period=0) as conn, held_lock(dsn) as lock:
         with anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as group:
-                with pytest.raises(Oops):
-                    async with conn.transaction():
-                        group.start_soon(conn.execute, "SELECT pg_sleep(0.3)")
-                        await until_sleeping(dsn, conn.info.backend_pid)
-                        raise Oops
+
+                async def leave() -> None:
+                    with pytest.raises(Oops):
+                        async with conn.transaction():
+                            group.start_soon(conn.execute, lock.statement)
+                            await lock.until_wanted(conn.info.backend_pid)
+                            leaving.set()
+                            raise Oops
+                    left.set()
+
+                group.start_soon(leave)
+                await leaving.wait()
+                await anyio.wait_all_tasks_blocked()
+                assert not left.is_set()
+                await lock.release()
+        assert left.is_set()
         assert not conn.closed
         assert status(conn) is TransactionStatus.IDLE
 
 
 async def test_a_cancelled_rollback_does_not_wait_its_turn(dsn: str) -> None:
     """It happens in its turn, whoever reads then, and the task has left long before."""
-    async with AsyncConnection.connect(dsn, autocommit=True, grace_period=0.05) as conn:
+    async with AsyncConnection.connect(dsn, autocommit=True, grace_period=0) as conn, held_lock(dsn) as lock:
         with anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as group:
                 with anyio.CancelScope() as scope:
                     async with conn.transaction():
-                        group.start_soon(conn.execute, "SELECT pg_sleep(0.3)")
-                        await until_sleeping(dsn, conn.info.backend_pid)
+                        group.start_soon(conn.execute, lock.statement)
+                        await lock.until_wanted(conn.info.backend_pid)
                         scope.cancel()
                         await anyio.lowlevel.checkpoint()
                 assert status(conn) is TransactionStatus.ACTIVE
+                # The task that reads may now take its time for the reply to ROLLBACK.
+                conn.wire.cancelling.grace = PATIENCE
+                await lock.release()
         assert not conn.closed
         assert status(conn) is TransactionStatus.IDLE
 
@@ -476,7 +493,8 @@ async def test_a_rollback_waits_for_a_request_that_is_sent_in_pieces(cancel: boo
 
     async with (
         AsyncConnection.connect(dsn) as other,
-        AsyncConnection.connect(dsn, autocommit=True, grace_period=0.1) as conn,
+        # No grace time at all, so that any wait is longer.
+        AsyncConnection.connect(dsn, autocommit=True, grace_period=0.1 if cancel else 0) as conn,
     ):
         await other.execute("SELECT pg_advisory_xact_lock(8)")
         with anyio.fail_after(PATIENCE):
@@ -496,9 +514,9 @@ async def test_a_rollback_waits_for_a_request_that_is_sent_in_pieces(cancel: boo
 
                 group.start_soon(leave)
                 await entered.wait()
+                await anyio.wait_all_tasks_blocked()
                 if not cancel:
-                    # Twice the grace time.
-                    await other.execute("SELECT pg_sleep(0.2)")
+                    assert not errors
                     await other.rollback()
         assert conn.broken is cancel
         assert len(errors) == cancel

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import math
 import resource
+import select
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from anyq.notifications.subscription import BUFFER_SIZE
 from anyq.protocol import backend as be
 from anyq.sql import Identifier
 from tests.support import frontend_messages as fm
-from tests.support.activity import PATIENCE
+from tests.support.activity import PATIENCE, held_lock
 from tests.support.fakeserver import IN_TRANSACTION, READY, FakeClient, fake_server
 from tests.support.notifying import listened_to, one, receive, send, terminate
 from tests.support.stepping import MANY, cancel_at_each_wait, cancelled_at
@@ -695,34 +696,45 @@ async def test_entering_on_a_dead_connection(auto: AsyncConnection, other: Async
 async def test_leaving_while_a_query_runs(dsn: str, other: AsyncConnection, cancelled: bool) -> None:
     """It does not wait for the query, or can be cancelled; and the query goes on, longer than the grace time."""
     results: list[Any] = []
-    async with AsyncConnection.connect(dsn, autocommit=True, grace_period=0.05) as auto:
+    # No grace time at all, so that any wait is longer.
+    async with AsyncConnection.connect(dsn, autocommit=True, grace_period=0) as auto, held_lock(dsn) as lock:
 
         async def query() -> None:
-            results.append(await one(auto, "SELECT pg_advisory_lock(1, 2)::text"))
+            results.append(await one(auto, lock.statement + "::text"))
 
-        await other.execute("SELECT pg_advisory_lock(1, 2)")
-        async with anyio.create_task_group() as tasks:
-            if cancelled:
-                with anyio.CancelScope() as scope:
-                    async with auto.listen("a"):
-                        tasks.start_soon(query)
-                        await anyio.wait_all_tasks_blocked()
+        leaving, left, scope = anyio.Event(), anyio.Event(), anyio.CancelScope()
+
+        async def listen() -> None:
+            with scope:
+                async with auto.listen("a"):
+                    tasks.start_soon(query)
+                    await lock.until_wanted(auto.info.backend_pid)
+                    leaving.set()
+                    if cancelled:
                         scope.cancel()
                         await anyio.sleep_forever()
-            else:
-                with anyio.move_on_after(0.2):
-                    async with auto.listen("a"):
-                        tasks.start_soon(query)
-                        await anyio.wait_all_tasks_blocked()
+            left.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listen)
+            await leaving.wait()
+            await anyio.wait_all_tasks_blocked()
+            assert left.is_set() is cancelled
+            scope.cancel()
+            with anyio.fail_after(PATIENCE):
+                await left.wait()
             assert not auto.closed
-            await other.execute("SELECT pg_advisory_unlock(1, 2)")
+            # The query that reads may now take its time for the reply to UNLISTEN.
+            auto.wire.cancelling.grace = PATIENCE
+            await lock.release()
         assert results == [""]
         assert await listened_to(auto) == set()
 
 
 async def test_leaving_while_another_task_sends(dsn: str, other: AsyncConnection) -> None:
     """While executemany() has the connection, UNLISTEN waits for its turn; nobody waits for UNLISTEN."""
-    async with AsyncConnection.connect(dsn, autocommit=True, grace_period=0.05) as auto:
+    # No grace time at all, so that any wait is longer.
+    async with AsyncConnection.connect(dsn, autocommit=True, grace_period=0) as auto:
 
         async def many() -> None:
             await auto.cursor().executemany("SELECT pg_advisory_xact_lock(1, %s)", [(number,) for number in [3] * 3000])
@@ -736,7 +748,7 @@ async def test_leaving_while_another_task_sends(dsn: str, other: AsyncConnection
                     assert auto.wire.sending
                     scope.cancel()
                     await anyio.sleep_forever()
-            await anyio.sleep(0.1)
+            await anyio.wait_all_tasks_blocked()
             assert not auto.closed
             await other.execute("SELECT pg_advisory_unlock(1, 3)")
         # Executing anything would do as well; executemany() has done it.
@@ -945,13 +957,16 @@ async def test_cancelled_while_others_catch_up(
 
     async def query() -> None:
         await send(other, "a", "again")
-        await auto.execute("SELECT FROM pg_sleep(0.01)")
+        assert select.select([auto], [], [], PATIENCE)[0], "the notification does not come"
+        await auto.execute("SELECT 1")
 
     async def check() -> None:
         assert await one(auto, "SELECT 7") == 7
 
     with anyio.fail_after(PATIENCE):
         async with auto.listen("a", max_buffer_size=8, overflow="drop_newest") as idle:
+            # A receive brings one notification at most, and not the reply that comes after it.
+            auto.wire.chunk = 16
             await send(other, "a", *range(20))
             await check()
             await cancel_at_each_wait(query, check)

@@ -73,3 +73,22 @@ async def cancel_at_each_wait(
         if not cancelled:
             return wait - 1
     raise AssertionError(f"it has waited {MANY} times, and is not at its end")
+
+
+async def cancel_when_blocked(operation: Callable[[], Awaitable[object]]) -> None:
+    """Run an operation until every task of the event loop waits for something, and cancel it then.
+
+    :raises AssertionError: it came to its end by itself.
+    """
+    ended = False
+
+    async def run() -> None:
+        nonlocal ended
+        await operation()
+        ended = True
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    assert not ended, "it does not wait"
