@@ -281,17 +281,21 @@ async def changing_a_password(conn: AsyncConnection) -> None:
         await conn.change_password("nosuch", "secret")
 
 
+#: Keeps a server busy, and ends at once when it is cancelled.
+WORK = "SELECT count(*) FROM generate_series(1, %s::int)"
+
+
 async def several_tasks(conn: AsyncConnection) -> None:
     async def one_of_them() -> None:
         # A cancelled statement fails the transaction that all of them share; a CancelRequest that comes too late hits
         # one of the others, which cannot be repeated in the middle of a transaction.
         with suppress(*() if conn.autocommit else (e.InFailedSqlTransaction, e.QueryCanceled)):
-            await conn.execute("SELECT pg_sleep(0.001)")
+            await conn.execute(WORK, [1000])
 
     async with anyio.create_task_group() as group:
         for _ in range(5):
             group.start_soon(one_of_them)
-        await conn.execute("SELECT pg_sleep(0.001)")
+        await conn.execute(WORK, [1000])
 
 
 OPERATIONS: list[Operation] = [
@@ -513,10 +517,10 @@ async def series(conn: AsyncConnection, chance: random.Random) -> None:
     assert await cursor.fetchall() == [(start + i,) for i in range(count)]
 
 
-async def sleeping(conn: AsyncConnection, chance: random.Random) -> None:
-    number = chance.randrange(10**6)
-    cursor = await conn.execute("SELECT %s::int FROM pg_sleep(%s)", [number, chance.choice([0.0, 0.001, 0.01])])
-    assert await cursor.fetchall() == [(number,)]
+async def work(conn: AsyncConnection, chance: random.Random) -> None:
+    count = chance.choice([1, 10, 100]) * chance.randrange(1000)
+    cursor = await conn.execute(WORK, [count])
+    assert await cursor.fetchall() == [(count,)]
 
 
 async def wrong(conn: AsyncConnection, chance: random.Random) -> None:
@@ -549,25 +553,47 @@ async def streamed(conn: AsyncConnection, chance: random.Random) -> None:
     assert seen == stop
 
 
-MIXTURE = [echo, echo, echo, series, series, sleeping, wrong, large, streamed]
+MIXTURE = [echo, echo, echo, series, series, work, wrong, large, streamed]
+
+
+class Storm:
+    """Operations of many tasks that are cancelled at random moments: by progress, not by a clock.
+
+    One is cancelled before it has begun, another at one of its waits, a third whenever the operation of another task
+    has come to its end.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self._running: list[anyio.CancelScope] = []
+        self.done = self.cancelled = 0
+
+    async def run(self, operation: Awaitable[Any]) -> None:
+        """Run an operation of one of the tasks, which may be cancelled; return in either case."""
+        with anyio.CancelScope() as scope:
+            self._running.append(scope)
+            if self._chance.random() < 0.1:
+                scope.cancel()
+            # 0: at none of them.
+            await CancelAt(operation, self._chance.choice([0, 0, 0, 0, 0, 0, 1, 2, 3, 5, 8]), scope.cancel)
+        self._running.remove(scope)
+        if scope.cancelled_caught:
+            self.cancelled += 1
+        else:
+            self.done += 1
+        if self._running and self._chance.random() < 0.3:
+            self._chance.choice(self._running).cancel()
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_a_storm_on_one_connection(seed: int, dsn: str, observer: AsyncConnection) -> None:
     """Tasks that are cancelled at random, and what they are given is what they asked for."""
-    done = cancelled = 0
+    storm = Storm(seed)
 
     async def client(number: int) -> None:
-        nonlocal done, cancelled
         chance = random.Random(seed * 1000 + number)
         for _ in range(20 * SCALE):
-            patience = chance.choice([0, 0.0005, 0.002, 0.01, 0.05, 1, 1])
-            with anyio.move_on_after(patience) as scope:
-                await chance.choice(MIXTURE)(conn, chance)
-            if scope.cancelled_caught:
-                cancelled += 1
-            else:
-                done += 1
+            await storm.run(chance.choice(MIXTURE)(conn, chance))
 
     async with connected(dsn, autocommit=True) as conn:
         before = sockets()
@@ -578,29 +604,29 @@ async def test_a_storm_on_one_connection(seed: int, dsn: str, observer: AsyncCon
         assert sockets() == before
         assert await at_work(observer) == 0
         await check_ready(conn, 5)
-    assert done > 50
-    assert cancelled > 50
+    assert storm.done > 200 * SCALE
+    assert storm.cancelled > 200 * SCALE
 
 
 async def test_a_storm_of_transactions(dsn: str, schema: str, observer: AsyncConnection) -> None:
     """What is moved from one row to another is neither lost nor doubled."""
     table = f"{schema}.accounts"
     await observer.execute(f"CREATE TABLE {table} AS SELECT id, 100 AS money FROM generate_series(0, 9) AS id".encode())
-    moved = 0
+    storm = Storm(0)
+
+    async def move(conn: AsyncConnection, chance: random.Random) -> None:
+        async with conn.transaction():
+            # One after the other in the same order, so that nobody waits in a circle.
+            first, second = sorted(chance.sample(range(10), 2))
+            change = f"UPDATE {table} SET money = money + %s WHERE id = %s".encode()
+            await conn.execute(change, [-1, first])
+            await conn.execute(change, [1, second])
 
     async def client(number: int) -> None:
-        nonlocal moved
         chance = random.Random(number)
         async with connected(dsn, autocommit=number % 2 == 0) as conn:
             for _ in range(25 * SCALE):
-                with anyio.move_on_after(chance.choice([0, 0.0005, 0.001, 0.003, 0.01, 1])):
-                    async with conn.transaction():
-                        # One after the other in the same order, so that nobody waits in a circle.
-                        first, second = sorted(chance.sample(range(10), 2))
-                        change = f"UPDATE {table} SET money = money + %s WHERE id = %s".encode()
-                        await conn.execute(change, [-1, first])
-                        await conn.execute(change, [1, second])
-                    moved += 1
+                await storm.run(move(conn, chance))
                 assert conn.info.transaction_status is TransactionStatus.IDLE
                 assert conn.transactions == []
 
@@ -610,5 +636,6 @@ async def test_a_storm_of_transactions(dsn: str, schema: str, observer: AsyncCon
                 group.start_soon(client, number)
     cursor = await observer.execute(f"SELECT sum(money) FROM {table}".encode())
     assert await cursor.fetchall() == [(1000,)]
-    assert moved > 10
+    assert storm.done > 20 * SCALE
+    assert storm.cancelled > 20 * SCALE
     await until_none_is_left(observer)
