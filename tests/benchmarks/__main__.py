@@ -18,12 +18,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from anyq.cli.embedded import EmbeddedServer
 
-from .drivers import DRIVERS
-from .results import show
+from .drivers import DRIVERS, OWN
+from .results import OTHER, show, show_changes
 from .targets import show_targets
 from .worker import Figures
 from .workloads import WORKLOADS
@@ -42,16 +43,23 @@ _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024), "MALLOC_TRIM_THRESHO
 
 
 class Process:
-    """A driver in a process of its own that runs workloads when it is told to."""
+    """A driver in a process of its own that runs workloads when it is told to.
 
-    def __init__(self, driver: str) -> None:
-        self.driver = driver
+    :param name: a driver's, or that of a driver of anyq and :data:`OTHER` behind it, for the other folder.
+    """
+
+    def __init__(self, name: str, other: Path | None) -> None:
+        self.driver = name
+        driver = name.removesuffix(OTHER)
         env = {name: value for name, value in os.environ.items() if name != "ANYQ_IMPL"} | _MALLOC
         implementation = DRIVERS[driver].implementation
         if implementation is not None:
             env["ANYQ_IMPL"] = implementation
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.worker", driver],
+            [
+                *(sys.executable, "-m", "tests.benchmarks.worker", driver),
+                *([str(other)] if other is not None and name.endswith(OTHER) else []),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -86,12 +94,17 @@ class Process:
 class Comparison:
     """The processes of all drivers, and what they have given so far."""
 
-    def __init__(self, drivers: list[str], workloads: list[str], dsns: dict[str, str]) -> None:
+    def __init__(self, args: argparse.Namespace, dsns: dict[str, str]) -> None:
         self.dsns = dsns
+        self.other: Path | None = args.against
         self.failures = 0
-        self.results: dict[str, dict[str, list[Figures]]] = {name: {} for name in workloads}
+        self.results: dict[str, dict[str, list[Figures]]] = {name: {} for name in args.workloads}
         self._processes: dict[str, Process] = {}
-        self._drivers = drivers
+        self._drivers: list[str] = []
+        for driver in args.drivers:
+            self._drivers.append(driver)
+            if self.other is not None and driver in OWN:
+                self._drivers.append(driver + OTHER)
         #: Workloads that a driver does not have, or failed in.
         self._out: set[tuple[str, str]] = set()
 
@@ -105,7 +118,7 @@ class Comparison:
 
     def _start(self) -> None:
         for driver in self._drivers:
-            process = Process(driver)
+            process = Process(driver, self.other)
             if process.missing is not None:
                 print(f"left out: {driver}: {process.missing}")
                 process.close()
@@ -142,7 +155,7 @@ class Comparison:
     def _ask(self, process: Process, name: str, seconds: float) -> Figures | None:
         workload = WORKLOADS[name]
         if workload.own_process:
-            process = Process(process.driver)
+            process = Process(process.driver, self.other)
         answer = process.ask(name, self.dsns[workload.server], seconds)
         if workload.own_process:
             process.close()
@@ -207,13 +220,22 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tls-dsn", help="for connecting over TLS (sslmode=require or stricter); none by default")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3, help="for one workload on one driver in one round")
-    parser.add_argument("--drivers", nargs="+", choices=DRIVERS, default=list(DRIVERS), metavar="DRIVER")
+    parser.add_argument("--drivers", nargs="+", choices=DRIVERS, metavar="DRIVER")
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="WORKLOAD")
     parser.add_argument("--reference", choices=DRIVERS, default="socket", metavar="DRIVER", help="to compare with")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="FOLDER",
+        help="a folder with another anyq: each of anyq's drivers is measured from there as well",
+    )
     parser.add_argument("--targets", action="store_true", help="say which of the project's targets are reached")
     parser.add_argument("--json", metavar="FILE", help="write every round's figures there")
     parser.epilog = f"drivers:\n  {' '.join(DRIVERS)}\n\n{parser.epilog}"
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.drivers is None:
+        args.drivers = list(DRIVERS if args.against is None else OWN)
+    return args
 
 
 def main() -> int:
@@ -223,12 +245,14 @@ def main() -> int:
         text = ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else value
         print(f"{name}: {text}")
     print(f"load before: {load()}", flush=True)
-    with servers(args) as dsns, Comparison(args.drivers, args.workloads, dsns) as comparison:
+    with servers(args) as dsns, Comparison(args, dsns) as comparison:
         for number in range(args.rounds + 1):
             print(f"round {number} of {args.rounds}" if number else "warming up", file=sys.stderr, flush=True)
             comparison.round(number, args.seconds)
     print(f"load after: {load()}")
     show(comparison.results, args.reference)
+    if args.against:
+        show_changes(comparison.results, str(args.against))
     if args.targets:
         show_targets(comparison.results)
     if args.json:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .worker import Figures
 from .workloads import WORKLOADS
 
 Results = Mapping[str, Mapping[str, Sequence[Figures]]]
 """By workload and driver, the figures of each round."""
+
+OTHER = "@other"
+"""What comes behind the name of a driver that is taken from another folder."""
 
 
 def rate(
@@ -43,4 +46,37 @@ def show(results: Results, reference: str) -> None:
             peaks = [figures["memory"] for figures in rounds if figures["memory"] is not None]
             if peaks:
                 line += f"{statistics.median(peaks) / 2**20:>12.1f}"
+            print(line)
+
+
+class Change(NamedTuple):
+    """How much more time an operation takes here than in another folder: 0.03 is 3 % more."""
+
+    median: float
+    low: float
+    """A quarter of the rounds are below it..."""
+    high: float
+    """... and a quarter above this."""
+
+
+def change(here: Sequence[Figures], other: Sequence[Figures], of: Literal["wall", "cpu"]) -> Change:
+    ratios = [mine[of] / max(theirs[of], 1e-3) - 1 for mine, theirs in zip(here, other, strict=True)]
+    if len(ratios) == 1:
+        return Change(*(ratios * 3))
+    low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return Change(median, low, high)
+
+
+def show_changes(results: Results, folder: str) -> None:
+    print(f"\nTime of an operation here against {folder}: median of the rounds' ratios, and the middle half of them")
+    print(f"  {'workload':<18}{'driver':<24}{'clock':>8}{'':>20}{'CPU':>8}")
+    for workload, by_driver in results.items():
+        for driver, rounds in by_driver.items():
+            other = by_driver.get(driver + OTHER)
+            if not rounds or not other:
+                continue
+            line = f"  {workload:<18}{driver:<24}"
+            for of in ("wall", "cpu"):
+                found = change(rounds, other, of)
+                line += f"{found.median:>+8.1%}{f'({found.low:+.1%} to {found.high:+.1%})':>20}"
             print(line)

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .results import Results, rate
+from .results import OTHER, Results, rate
 from .workloads import FETCHES, WORKLOADS
 
 MEMORY = 20 * 1024 * 1024
@@ -83,7 +83,7 @@ def verdicts(results: Results) -> Iterator[Verdict]:
     for workload in STREAMED:
         for driver, rounds in results.get(workload, {}).items():
             peaks = [figures["memory"] for figures in rounds if figures["memory"] is not None]
-            if driver.startswith("anyq") and peaks:
+            if driver.startswith("anyq") and not driver.endswith(OTHER) and peaks:
                 found = statistics.median(peaks) / 2**20
                 yield Verdict(workload, driver, "an idle process", MEMORY / 2**20, found, "MB")
 

@@ -6,6 +6,7 @@ How fast it is says the benchmark itself, see docs/benchmarks.md; nothing here l
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
+import anyq
 from anyq.sync import set_portal_backend
 from tests.benchmarks.drivers import DRIVERS, Entry
 from tests.benchmarks.drivers.base import Unsupported
+from tests.benchmarks.results import change
 from tests.benchmarks.targets import verdicts
 from tests.benchmarks.worker import Figures, measure
 from tests.benchmarks.workloads import WORKLOADS
@@ -61,24 +64,62 @@ def test_workload(entry: Entry, name: str, server: Server) -> None:
         assert figures["wall"] > 0
 
 
+HERE = Path(__file__).parents[2]
+
+
+def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, cwd=HERE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
 def test_the_command(dsn: str, tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     options = ["--rounds=2", "--seconds=0", "--targets", f"--json={file}", f"--dsn={dsn}"]
     drivers = ["socket", "anyq-asyncio-pure", "anyq-sync-pure"]
     workloads = ["one_row", "notify_10", "connect_tls"]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks", *options, "--drivers", *drivers, "--workloads", *workloads],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run("tests.benchmarks", *options, "--drivers", *drivers, "--workloads", *workloads)
     assert "left out: connect_tls: needs --tls-dsn" in done.stdout
     assert "rate against socket" in done.stdout
     assert "not measured: anyq-asyncio against asyncpg-asyncio" in done.stdout
     results = json.loads(file.read_text())["results"]
     rounds = {workload: {name: len(found) for name, found in results[workload].items()} for workload in results}
     assert rounds == {"one_row": dict.fromkeys(drivers, 2), "notify_10": {"anyq-asyncio-pure": 2}}
+
+
+def test_another_anyq_beside_this_one(dsn: str) -> None:
+    options = ["--rounds=1", "--seconds=0", f"--against={HERE}", f"--dsn={dsn}"]
+    done = run("tests.benchmarks", *options, "--drivers", "anyq-asyncio-pure", "--workloads", "one_row")
+    assert f"Time of an operation here against {HERE}" in done.stdout
+    assert "left out" not in done.stdout
+
+
+def test_another_anyq_must_be_one(dsn: str, tmp_path: Path) -> None:
+    options = ["--rounds=1", "--seconds=0", f"--against={tmp_path}", f"--dsn={dsn}"]
+    done = run("tests.benchmarks", *options, "--drivers", "anyq-asyncio-pure", "--workloads", "one_row")
+    assert f"left out: anyq-asyncio-pure@other: anyq was imported from {HERE} and not from {tmp_path}" in done.stdout
+
+
+def test_change_is_of_rounds_that_belong_together() -> None:
+    here, other = [figures(10), figures(103), figures(20)], [figures(10), figures(100), figures(10)]
+    found = change(here, other, "wall")
+    assert [round(value, 3) for value in found] == [0.03, 0.015, 0.515]
+
+
+@pytest.mark.parametrize("implementation", ["cython", "python"])
+def test_canned_connection(implementation: str) -> None:
+    """What instructions are counted of: it runs without an event loop, so nothing of one is counted."""
+    if implementation == "cython" and anyq.__impl__ != "cython":
+        pytest.skip("the compiled path is not there")
+    script = "from tests.benchmarks.instructions import run; run(20)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=HERE, env=os.environ | {"ANYQ_IMPL": implementation})
+    assert done.returncode == 0
+
+
+def test_path(dsn: str) -> None:
+    done = run("tests.benchmarks.path", f"--dsn={dsn}", "--calls", "--implementations", "python")
+    assert "a prepared, known query: " in done.stdout
+    assert "cursor.py: AsyncCursor.execute\n" in done.stdout
 
 
 def figures(wall: float, memory: int | None = None) -> Figures:

@@ -1,4 +1,4 @@
-"""The process of one driver: ``python -m tests.benchmarks.worker DRIVER``.
+"""The process of one driver: ``python -m tests.benchmarks.worker DRIVER [FOLDER]``; anyq is taken from there.
 
 Says in its first line what it is or why it cannot be. Then it reads one request a line and answers each in a line:
 microseconds an operation, or that the driver has no such thing, or the error.
@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 
 import anyio
 
+from . import other_anyq
 from .drivers import DRIVERS, NO_LOOP, Entry
 from .drivers.base import Driver, SyncDriver, Unsupported
 from .operations import KINDS, SYNC_KINDS, Operation, SyncOperation
@@ -124,9 +125,11 @@ def measure(entry: Entry, workload: Workload, dsn: str, seconds: float, count: i
     return found
 
 
-def main(name: str) -> None:
+def main(name: str, folder: str | None = None) -> None:
     entry = DRIVERS[name]
     try:
+        if folder is not None:
+            other_anyq.use(Path(folder))
         entry.make()
         if entry.loop == "uvloop":
             import uvloop  # noqa: F401
@@ -153,4 +156,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

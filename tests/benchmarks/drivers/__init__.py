@@ -35,9 +35,12 @@ def _own() -> dict[str, Entry]:
     return found
 
 
+OWN = _own()
+"""Those of anyq."""
+
 DRIVERS: dict[str, Entry] = {
     "socket": Entry("blocking_socket", "BlockingSocket", NO_LOOP),
-    **_own(),
+    **OWN,
     "asyncpg-asyncio": Entry("with_asyncpg", "Asyncpg", "asyncio"),
     "asyncpg-uvloop": Entry("with_asyncpg", "Asyncpg", "uvloop"),
     "psycopg-asyncio": Entry("with_psycopg", "PsycopgAsync", "asyncio"),
