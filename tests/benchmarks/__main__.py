@@ -225,7 +225,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--reference", choices=DRIVERS, default="socket", metavar="DRIVER", help="to compare with")
     parser.add_argument(
         "--against",
-        type=Path,
+        type=lambda path: Path(path).resolve(),
         metavar="FOLDER",
         help="a folder with another anyq: each of anyq's drivers is measured from there as well",
     )

@@ -62,7 +62,9 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--against", type=Path, metavar="FOLDER", help="a folder with another anyq")
+    parser.add_argument(
+        "--against", type=lambda path: Path(path).resolve(), metavar="FOLDER", help="a folder with another anyq"
+    )
     parser.add_argument("--implementations", nargs="+", default=["cython", "python"], choices=["cython", "python"])
     # How this script calls itself.
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

@@ -121,7 +121,9 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--against", type=Path, metavar="FOLDER", help="a folder with another anyq")
+    parser.add_argument(
+        "--against", type=lambda path: Path(path).resolve(), metavar="FOLDER", help="a folder with another anyq"
+    )
     parser.add_argument("--calls", action="store_true", help="list every call")
     parser.add_argument("--dsn", help="database to use; by default an embedded server")
     parser.add_argument("--implementations", nargs="+", default=["cython", "python"], choices=["cython", "python"])
