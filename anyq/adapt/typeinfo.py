@@ -39,13 +39,18 @@ class _Asking(Protocol):
     def transaction(self) -> AbstractAsyncContextManager[object, bool | None]: ...
 
 
+class _Calls(Protocol):
+    def call(self, func: Callable[..., Awaitable[Any]], /, *args: Any) -> Any: ...
+
+
 class _Blocking(Protocol):
     """A synchronous `Connection`, which is around an asynchronous one."""
 
     @property
     def async_connection(self) -> _Asking: ...
 
-    def call(self, func: Callable[..., Awaitable[Any]], /, *args: Any) -> Any: ...
+    @property
+    def calls(self) -> _Calls: ...
 
 
 class _Adapters(Protocol):
@@ -116,7 +121,7 @@ class TypeInfo:
         if not isinstance(name, str):
             name = name.as_string(None)
         if hasattr(conn, "async_connection"):
-            return conn.call(cls._fetch, conn.async_connection, name)
+            return conn.calls.call(cls._fetch, conn.async_connection, name)
         return cls._fetch(conn, name)
 
     @classmethod

@@ -1,7 +1,13 @@
 """The synchronous API: psycopg's synchronous objects, by way of an event loop in another thread.
 
-Knows nothing of its own: every object holds its asynchronous counterpart and calls it through a portal (`_portal`), one
-hop for each call that has to wait for the server and none for what has arrived. Nothing but ``anyq`` imports it.
+Knows threads. Must not know anything that the asynchronous classes know: every object holds its asynchronous
+counterpart and calls it, one hop for each call that has to wait for the server and none for what has arrived. Nothing
+but ``anyq`` imports it.
+
+Begin with `connection`; `calls` is what all its objects share. How a thread calls is, from the bottom, `worker` (the
+two sides of a call), `timeout`, `portal` (the way into an event loop) and `shared_portal` (a process's own event loop).
+
+`anyq.sync.timeout` is the function, which hides the module of its name: within the package, import from that.
 """
 
 from __future__ import annotations
@@ -10,7 +16,8 @@ from .connection import Connection
 from .cursor import ClientCursor, Cursor, RawCursor, RowStream
 from .listener import Listener, listen
 from .notifications import Listen, NotificationStream, Notifies
-from .portal import set_portal_backend, timeout
+from .shared_portal import set_portal_backend
+from .timeout import timeout
 from .transaction import Transaction
 
 connect = Connection.connect

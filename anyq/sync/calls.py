@@ -1,4 +1,4 @@
-"""Calls: how a synchronous connection calls the asynchronous one, and when it refuses to.
+"""Calls: how the synchronous objects of one connection call the asynchronous ones, and when they refuse to.
 
 Knows portals, and the ways that a connection ends: closed, its event loop stopped, inherited by fork(). Must not know
 what is called.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from typing_extensions import ParamSpec, TypeVar
 
 from ..connection import AsyncConnection
 from ..errors import InterfaceError, ProgrammingError
+from ..rows import RowFactory
 from .portal import FORKED, Portal
 from .worker import PortalStopped
 
@@ -22,69 +23,91 @@ T = TypeVar("T")
 
 
 class Calls:
-    """A connection's way into its event loop.
+    """The way of a connection, or of a listener, into its event loop; all that is made of it shares this.
 
     :param user: what the portal knows this by.
+    :param grace: seconds that a cancelled call may take to leave everything clean.
+    :param check_open: raises what is to be raised where what is called was closed.
     """
 
-    def __init__(self, async_connection: AsyncConnection[Any], portal: Portal, user: object) -> None:
-        self._async = async_connection
-        self._portal = portal
+    def __init__(self, portal: Portal, user: object, grace: float, check_open: Callable[[], None]) -> None:
+        self.portal = portal
         self._user = user
-        self._grace = async_connection.wire.cancelling.grace
+        self._grace = grace
+        self._check_open = check_open
         self._ended = False
         self._feeding: int | None = None  # the thread that makes parameters for executemany()
-        self._barred = False  # either of the two
-
-    def check_open(self) -> None:
-        """Raise an OperationalError if the connection is closed."""
-        self._async.check_open()
-        if self._portal.failure is not None:
-            raise InterfaceError(self._portal.failure)
+        self._refusing = False  # either of the two
 
     @property
     def ended(self) -> bool:
-        """For this package: whether this object was closed, so that nothing can be called."""
+        """Whether this was ended, so that nothing can be called."""
         return self._ended
 
+    def check_open(self) -> None:
+        """Raise an OperationalError if what is called was closed, an InterfaceError if nothing can be called."""
+        self._check_open()
+        if self.portal.failure is not None:
+            raise InterfaceError(self.portal.failure)
+
     def call(self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """For this package: run a coroutine function in the event loop, and return what it returns."""
-        if self._barred:
+        """Run a coroutine function in the event loop, and return what it returns.
+
+        :raises InterfaceError: this is the loop's own thread, or there is no loop any more.
+        :raises ProgrammingError: this thread makes parameters for executemany().
+        """
+        if self._refusing:
             self._refuse()
         try:
-            return self._portal.call(self._grace, func, *args, **kwargs)
+            return self.portal.call(self._grace, func, *args, **kwargs)
         except PortalStopped:
             # Another thread has closed it meanwhile, and it was the portal's last.
-            self._async.check_open()
+            self._check_open()
             raise
 
-    def leave(self, func: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """For this package: do the same for the end of something; return False if the connection ended before."""
-        if self._ended or self._portal.failure is not None:
+    def call_unless_ended(self, func: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Do the same for what closes something; return False if all has ended before, and nothing was called."""
+        if self._ended or self.portal.failure is not None:
             return False
         try:
-            self._portal.call(self._grace, func, *args, **kwargs)
+            self.portal.call(self._grace, func, *args, **kwargs)
         except PortalStopped:
             return False
         return True
 
     def post(self, callback: Callable[[], object]) -> None:
-        """For this package: have a function called in the event loop, without waiting; for finalizers too."""
-        self._portal.post(callback)
+        """Have a function called in the event loop, without waiting; for finalizers too."""
+        self.portal.post(callback)
 
     def begin_feeding(self) -> None:
-        """For this package: refuse this thread's calls, which would wait for what it is about to make."""
+        """Refuse this thread's calls, which would wait for what it is about to make."""
         self._feeding = threading.get_ident()
-        self._barred = True
+        self._refusing = True
 
     def end_feeding(self) -> None:
-        """For this package: let this thread call again."""
+        """Let this thread call again."""
         self._feeding = None
-        self._barred = self._ended
+        self._refusing = self._ended
+
+    def end(self, close: Callable[[], object] | None) -> None:
+        """Refuse all calls from now on, and do without the portal.
+
+        :param close: to be called in the event loop before.
+        """
+        if self._ended:
+            return
+        self._ended = self._refusing = True
+        if close is not None:
+            self.portal.post(close)
+        self.portal.release(self._user)
+
+    def forget(self) -> None:
+        """Do without the portal: from a finalizer, without waiting for anything."""
+        self.portal.forget(self._user)
 
     def _refuse(self) -> None:
         if self._ended:
-            if self._portal.inherited:
+            if self.portal.inherited:
                 raise InterfaceError(FORKED)
             self.check_open()
         if self._feeding == threading.get_ident():
@@ -93,11 +116,30 @@ class Calls:
                 "under way meanwhile; use another connection for one of the two, or give executemany() a list"
             )
 
-    def _end(self) -> None:
-        if self._ended:
-            return
-        self._ended = self._barred = True
-        if not self._async.closed:
-            # The call that should have closed it was interrupted, or the loop has stopped.
-            self._portal.post(self._async.wire.close)
-        self._portal.release(self._user)
+
+class Calling(Protocol):
+    """A connection, as those know it that it makes."""
+
+    @property
+    def calls(self) -> Calls:
+        """The way into the event loop."""
+        ...
+
+    @property
+    def async_connection(self) -> AsyncConnection[Any]:
+        """The asynchronous connection inside."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed, by either side."""
+        ...
+
+    @property
+    def row_factory(self) -> RowFactory[Any]:
+        """The factory of rows of cursors that have none of their own."""
+        ...
+
+
+ConnT = TypeVar("ConnT", bound=Calling, default=Any, covariant=True)
+"""The class of an object's connection; where it is not given nothing is checked about it."""

@@ -13,7 +13,7 @@ from typing import Any, Generic, cast, overload
 
 import anyio.abc
 from anyio.from_thread import BlockingPortal
-from typing_extensions import ParamSpec, Self, TypeVar
+from typing_extensions import Self, TypeVar
 
 from ..abc import AdaptContext, Params, Query
 from ..adapt import AdaptersMap
@@ -26,14 +26,14 @@ from ..rows import RowFactory, TupleRow, tuple_row
 from ..session.info import ConnectionInfo
 from ..session.wire import BUSY_WAIT
 from ..startup.routes import Dial
+from .calls import Calls
 from .cursor import Cursor
 from .notifications import Listen, Notifies
-from .portal import Portal, open_portal
+from .portal import Portal
+from .shared_portal import open_portal
 from .transaction import Transaction
 from .transactions import TransactionSettings
 
-P = ParamSpec("P")
-T = TypeVar("T")
 Row = TypeVar("Row", default=TupleRow)
 CursorRow = TypeVar("CursorRow")
 NewRow = TypeVar("NewRow", default=TupleRow)
@@ -56,7 +56,8 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         row_factory: RowFactory[Row],
         cursor_factory: type[Cursor[Any]],
     ) -> None:
-        super().__init__(async_connection, portal, user)
+        calls = Calls(portal, user, async_connection.wire.cancelling.grace, async_connection.check_open)
+        super().__init__(async_connection, calls)
         self._owner = owner  # whether forgetting this forgets the connection
         self.row_factory: RowFactory[Row] = row_factory
         """The factory of rows of cursors made from now on."""
@@ -129,11 +130,11 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
             )
 
         user = object()
-        way = open_portal(portal, user)
+        opened = open_portal(portal, user)
         try:
             connection = cls(
-                way.call(grace_period, connect),
-                way,
+                opened.call(grace_period, connect),
+                opened,
                 user,
                 owner=True,
                 row_factory=cast(RowFactory[Any], row_factory or tuple_row),
@@ -142,7 +143,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
             # Of the rows that its factory makes, whatever this class was parametrised with.
             return cast("Connection[NewRow]", connection)
         except BaseException:
-            way.release(user)
+            opened.release(user)
             raise
 
     @classmethod
@@ -162,23 +163,21 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         :param cursor_factory: class of cursors, by default Cursor.
         :raises InterfaceError: this is the thread of the portal's event loop, or the portal is not running.
         """
-        user = object()
-        return cls.on_portal(connection, open_portal(portal, user), user, cursor_factory)
+        return cls.on_portal(connection, open_portal(portal, connection), cursor_factory)
 
     @classmethod
     def on_portal(
         cls,
         connection: AsyncConnection[CursorRow],
         portal: Portal,
-        user: object,
         cursor_factory: type[Cursor[Any]] | None = None,
     ) -> Connection[CursorRow]:
-        """For this package: do the same on a portal that is open."""
+        """For this package: do the same on a portal that somebody else keeps open."""
         make: Any = cls
         made: Connection[CursorRow] = make(
             connection,
             portal,
-            user,
+            object(),
             owner=False,
             row_factory=connection.row_factory,
             cursor_factory=cursor_factory or Cursor,
@@ -201,7 +200,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
     ) -> None:
         """Commit, or on an exception roll back, and close the connection."""
         try:
-            self.leave(self._async.__aexit__, exc_type, exc_val, exc_tb)
+            self.calls.call_unless_ended(self._async.__aexit__, exc_type, exc_val, exc_tb)
         finally:
             self._end()
 
@@ -211,14 +210,15 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         return f"<{type(self).__module__}.{type(self).__qualname__} [{status}] ({where}) at 0x{id(self):x}>"
 
     def __del__(self) -> None:
-        if getattr(self, "_ended", True):
+        calls: Calls | None = getattr(self, "calls", None)
+        if calls is None or calls.ended:
             return
         forgotten = self._owner and not self.closed
         text = repr(self)
         if forgotten:
             connection = self._async
-            self._portal.post(lambda: connection.wire.close())
-        self._portal.forget(self._user)
+            calls.post(lambda: connection.wire.close())
+        calls.forget()
         if forgotten:
             warnings.warn(
                 f"{text} was never closed; use 'with' or call its close()", ResourceWarning, source=self, stacklevel=2
@@ -229,7 +229,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
     @property
     def closed(self) -> bool:
         """Whether the connection is closed, by either side."""
-        return self._ended or self._async.closed or self._portal.failure is not None
+        return self.calls.ended or self._async.closed or self.calls.portal.failure is not None
 
     @property
     def broken(self) -> bool:
@@ -279,30 +279,34 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
     def prepared_max(self, value: int | None) -> None:
         self._async.prepared_max = value
 
+    def check_open(self) -> None:
+        """Raise an OperationalError if the connection is closed."""
+        self.calls.check_open()
+
     def fileno(self) -> int:
         """Return a file descriptor that is readable when the server has said something: to wait on, not to read from.
 
         :raises OperationalError: the connection is closed.
         """
-        self.check_open()
+        self.calls.check_open()
         return self._async.fileno()
 
     # -- executing
 
     @overload
-    def cursor(self, *, binary: bool = False) -> Cursor[Row]: ...
+    def cursor(self, *, binary: bool = False) -> Cursor[Row, Self]: ...
 
     @overload
-    def cursor(self, *, binary: bool = False, row_factory: RowFactory[CursorRow]) -> Cursor[CursorRow]: ...
+    def cursor(self, *, binary: bool = False, row_factory: RowFactory[CursorRow]) -> Cursor[CursorRow, Self]: ...
 
-    def cursor(self, *, binary: bool = False, row_factory: RowFactory[Any] | None = None) -> Cursor[Any]:
+    def cursor(self, *, binary: bool = False, row_factory: RowFactory[Any] | None = None) -> Cursor[Any, Self]:
         """Return a new cursor; it does not wait for anything.
 
         :param binary: True to ask for results in binary format always.
         :param row_factory: makes its rows, by default the connection's.
         """
-        self.check_open()
-        cursor: Cursor[Any] = self.cursor_factory(self, row_factory=row_factory)
+        self.calls.check_open()
+        cursor: Cursor[Any, Self] = self.cursor_factory(self, row_factory=row_factory)
         if binary:
             cursor.format = Format.BINARY
         return cursor
@@ -314,7 +318,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         *,
         prepare: bool | None = None,
         binary: bool = False,
-    ) -> Cursor[Row]:
+    ) -> Cursor[Row, Self]:
         """Execute a statement on a new cursor and return the cursor; see :meth:`Cursor.execute`."""
         cursor = self.cursor(binary=binary)
         return cursor.execute(query, params, prepare=prepare)
@@ -328,16 +332,16 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
 
         After an interruption it is not known whether the transaction was committed.
         """
-        self.call(self._async.commit)
+        self.calls.call(self._async.commit)
 
     def rollback(self) -> None:
         """Roll back the transaction, if one is open.
 
         :raises ProgrammingError: inside a :meth:`transaction` block; raise :class:`Rollback` there.
         """
-        self.call(self._async.rollback)
+        self.calls.call(self._async.rollback)
 
-    def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> Transaction:
+    def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> Transaction[Self]:
         """Return a block to be entered by ``with``: a transaction, or a savepoint if one is open.
 
         :param savepoint_name: name of the savepoint, by default a unique one.
@@ -356,7 +360,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         :raises DataError: the password has a character that cannot be.
         :raises Error: what the server says; only some roles may change the password of another one.
         """
-        self.call(self._async.change_password, user, password)
+        self.calls.call(self._async.change_password, user, password)
 
     # -- the end
 
@@ -367,9 +371,13 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         closing one that the process has inherited by fork(), which is the parent's.
         """
         try:
-            self.leave(self._async.close)
+            self.calls.call_unless_ended(self._async.close)
         finally:
             self._end()
+
+    def _end(self) -> None:
+        # It is closed already but where the call that should have done so was interrupted, or the loop has stopped.
+        self.calls.end(None if self._async.closed else self._async.wire.close)
 
     def cancel(self) -> None:
         """Do what :meth:`cancel_safe` does, with its default timeout."""
@@ -384,7 +392,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
 
         The statement may be at its end before the server looks. Manual: "Canceling Requests in Progress".
         """
-        self.call(self._async.cancel_safe, timeout=timeout)
+        self.calls.call(self._async.cancel_safe, timeout=timeout)
 
     # -- notices
 
@@ -419,7 +427,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         Where a transaction is open, listening begins when it is committed, as PostgreSQL has it; if it is rolled back,
         listening begins then.
         """
-        return Listen(self, self._async.listen(*channels, max_buffer_size=max_buffer_size, overflow=overflow))
+        return Listen(self.calls, self._async.listen(*channels, max_buffer_size=max_buffer_size, overflow=overflow))
 
     def notify(self, channel: str, payload: str = "") -> None:
         """Send a notification; it is delivered when the transaction is committed, in autocommit mode at once.
@@ -428,7 +436,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
 
         Manual: "NOTIFY".
         """
-        self.call(self._async.notify, channel, payload)
+        self.calls.call(self._async.notify, channel, payload)
 
     def notifies(self, *, timeout: float | None = None, stop_after: int | None = None) -> Notifies:
         """Iterate over the notifications of all channels that the connection listens to, as they come.
@@ -439,7 +447,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         :param timeout: seconds after which it ends; None to go on for ever, 0 for what is there.
         :param stop_after: how many notifications to yield.
         """
-        return Notifies(self, self._async.notifies(timeout=timeout, stop_after=stop_after))
+        return Notifies(self.calls, self._async.notifies(timeout=timeout, stop_after=stop_after))
 
     def add_notify_handler(self, callback: Callable[[Notify], None]) -> None:
         """Have `callback` called with each :class:`Notify` when it is read.
@@ -462,4 +470,4 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         There is no traffic and no timer: the operating system tells. A server that vanishes without a word is noticed
         by keepalives only (see the ``keepalives`` keywords).
         """
-        self.leave(self._async.wait_disconnected)
+        self.calls.call_unless_ended(self._async.wait_disconnected)

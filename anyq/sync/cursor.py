@@ -12,8 +12,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic
 
 from typing_extensions import Self, TypeVar
 
@@ -25,10 +24,8 @@ from ..row_stream import AsyncRowStream
 from ..rows import RowFactory, RowMaker, TupleRow, tuple_row
 from ..session.executemany import BATCH_SETS, ManyExecutions
 from ..statements.column import Column
-
-if TYPE_CHECKING:
-    # The connection makes cursors, so it imports this module; a cursor only holds the connection that made it.
-    from .connection import Connection
+from .calls import Calls, ConnT
+from .closing import Closing
 
 Row = TypeVar("Row", default=TupleRow)
 
@@ -48,7 +45,7 @@ class _FactoryFor:
         return self.factory(inner if cursor is None else cursor)
 
 
-class Cursor(Generic[Row]):
+class Cursor(Closing, Generic[Row, ConnT]):
     """Executes statements on a connection and holds their results.
 
     Made by :meth:`Connection.cursor`. Several cursors of one connection, in one thread or in many, may execute at the
@@ -60,8 +57,9 @@ class Cursor(Generic[Row]):
 
     _async_class: type[AsyncCursor[Any]] = AsyncCursor
 
-    def __init__(self, connection: Connection[Any], *, row_factory: RowFactory[Row] | None = None) -> None:
+    def __init__(self, connection: ConnT, *, row_factory: RowFactory[Row] | None = None) -> None:
         self._conn = connection
+        self._calls = connection.calls
         self._row_factory: RowFactory[Any] = row_factory or connection.row_factory
         self._async: AsyncCursor[Any] = self._async_class(
             connection.async_connection, row_factory=self._inner(self._row_factory)
@@ -78,7 +76,7 @@ class Cursor(Generic[Row]):
     # -- what it is
 
     @property
-    def connection(self) -> Connection[Any]:
+    def connection(self) -> ConnT:
         """The connection that the cursor executes on."""
         return self._conn
 
@@ -167,7 +165,7 @@ class Cursor(Generic[Row]):
 
         Manual: "Extended Query" (protocol-flow).
         """
-        self._conn.call(self._async.execute, query, params, prepare=prepare, binary=binary)
+        self._calls.call(self._async.execute, query, params, prepare=prepare, binary=binary)
         return self
 
     def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
@@ -183,7 +181,7 @@ class Cursor(Generic[Row]):
         mode.
         """
         if isinstance(params_seq, list | tuple):
-            self._conn.call(self._async.executemany, query, params_seq, returning=returning)
+            self._calls.call(self._async.executemany, query, params_seq, returning=returning)
             return
         self._async._check_open()
         self._async._reset()
@@ -191,15 +189,15 @@ class Cursor(Generic[Row]):
         portion = list(islice(sets, BATCH_SETS))
         many = ManyExecutions(self._async, query, returning)
         try:
-            while self._conn.call(many.feed, portion, last=len(portion) < BATCH_SETS):
-                self._conn.begin_feeding()
+            while self._calls.call(many.feed, portion, last=len(portion) < BATCH_SETS):
+                self._calls.begin_feeding()
                 try:
                     portion = list(islice(sets, BATCH_SETS))
                 finally:
-                    self._conn.end_feeding()
+                    self._calls.end_feeding()
         except BaseException:
             # The generator failed; or a call, which is over then.
-            self._conn.leave(many.abandon)
+            self._calls.call_unless_ended(many.abandon)
             raise
 
     def stream(
@@ -216,7 +214,7 @@ class Cursor(Generic[Row]):
         meanwhile: then the rows that come before their replies are kept in memory. Leaving early, or an interruption,
         cancels the query, and with it the transaction that it is in.
         """
-        return RowStream(self, self._async.stream(query, params, binary=binary, size=size))
+        return RowStream(self, self._calls, self._async.stream(query, params, binary=binary, size=size))
 
     # -- fetching
 
@@ -299,17 +297,6 @@ class Cursor(Generic[Row]):
         """Close the cursor and forget its result. The connection stays open."""
         self._async._close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def setinputsizes(self, sizes: Sequence[Any]) -> None:
         """Do nothing (PEP 249): sizes are not needed."""
 
@@ -317,7 +304,7 @@ class Cursor(Generic[Row]):
         """Do nothing (PEP 249): sizes are not needed."""
 
 
-class ClientCursor(Cursor[Row]):
+class ClientCursor(Cursor[Row, ConnT]):
     """A cursor that puts parameters into the statement as literals, and sends text.
 
     For statements that take no parameters on the server (``CREATE``, ``SET``, ``NOTIFY``...), and for servers and
@@ -333,21 +320,21 @@ class ClientCursor(Cursor[Row]):
         return inner.mogrify(query, params)
 
 
-class RawCursor(Cursor[Row]):
+class RawCursor(Cursor[Row, ConnT]):
     """A cursor whose statements are written with PostgreSQL's own placeholders, ``$1``, ``$2``, ..."""
 
     _async_class = AsyncRawCursor
 
 
-class RowStream(Generic[Row]):
+class RowStream(Closing, Generic[Row]):
     """Iterator over the rows of a query; made by :meth:`Cursor.stream`.
 
     ``close()`` or the end of its ``with`` block cancels the query; a stream that is dropped without either is cleaned
     up by the next operation on the connection.
     """
 
-    def __init__(self, cursor: Cursor[Row], stream: AsyncRowStream[Row]) -> None:
-        self._conn = cursor.connection
+    def __init__(self, cursor: Cursor[Row], calls: Calls, stream: AsyncRowStream[Row]) -> None:
+        self._calls = calls
         # Row makers may want it, and the stream holds only what is inside.
         self._cursor = cursor
         self._async = stream
@@ -360,7 +347,7 @@ class RowStream(Generic[Row]):
         stream = self._async
         if stream._position == len(stream._rows):
             try:
-                self._conn.call(stream._more)
+                self._calls.call(stream._more)
             except StopAsyncIteration:
                 raise StopIteration from None
         return stream._next_row()
@@ -370,20 +357,9 @@ class RowStream(Generic[Row]):
 
         Takes the connection's grace time at most.
         """
-        self._conn.leave(self._async.aclose)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        self.close()
+        self._calls.call_unless_ended(self._async.aclose)
 
     def __del__(self) -> None:
         # In the loop, since others may be at work there.
         if getattr(self, "_async", None) is not None and self._async._request is not None:
-            self._conn.post(self._async._drop)
+            self._calls.post(self._async._drop)

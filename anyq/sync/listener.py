@@ -6,14 +6,14 @@ or channels.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 import anyio
 from anyio.from_thread import BlockingPortal
-from typing_extensions import ParamSpec, Self, TypeVar
+from typing_extensions import Self
 
 from ..connection import GRACE_PERIOD
 from ..errors import InterfaceError
@@ -21,12 +21,10 @@ from ..listener import MAX_DELAY, AsyncListener, Event
 from ..listener import listen as async_listen
 from ..notifications.subscription import BUFFER_SIZE, ITEMS_PER_CHECKPOINT, Overflow
 from ..rows import TupleRow
+from .calls import Calls
 from .connection import Connection
 from .notifications import NotificationStream
-from .portal import Portal, open_portal
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from .shared_portal import open_portal
 
 
 class Listener:
@@ -39,7 +37,7 @@ class Listener:
         self._listener = listener
         self._has_channels = has_channels
         self._portal_given = portal
-        self._portal: Portal | None = None
+        self._calls: Calls | None = None
         self._stream: NotificationStream[Event] | None = None
         self._entered: anyio.Event
         self._left: anyio.Event
@@ -50,28 +48,28 @@ class Listener:
     def connection(self) -> Connection[TupleRow] | None:
         """The connection of the moment, None while there is none. It may be used for statements, in autocommit mode."""
         connection = self._listener.connection
-        if connection is None or self._portal is None:
+        if connection is None or self._calls is None:
             return None
-        return Connection.on_portal(connection, self._portal, self)
+        return Connection.on_portal(connection, self._calls.portal)
 
     # -- the block
 
     def __enter__(self) -> Self:
-        if self._portal is not None:
+        if self._calls is not None:
             raise InterfaceError("a listener can be entered once; call anyq.sync.listen() again")
-        self._portal = open_portal(self._portal_given, self)
+        self._calls = calls = Calls(open_portal(self._portal_given, self), self, GRACE_PERIOD, _check_nothing)
         try:
-            self.call(self._begin)
-            self._portal.spawn(self._hold)
-            self.call(self._wait_entered)
+            calls.call(self._begin)
+            calls.portal.spawn(self._hold)
+            calls.call(self._wait_entered)
         except BaseException:
-            self._leave()
+            self._leave(calls)
             raise
         if self._error is not None:
-            self._leave()
+            self._leave(calls)
             raise self._error
         if self._has_channels:
-            self._stream = NotificationStream(self, self._listener.stream, ITEMS_PER_CHECKPOINT)
+            self._stream = NotificationStream(calls, self._listener.stream, ITEMS_PER_CHECKPOINT)
         return self
 
     def __exit__(
@@ -80,16 +78,16 @@ class Listener:
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        self._leave()
+        assert self._calls is not None
+        self._leave(self._calls)
         if self._error is not None and exc_type is None:
             raise self._error
 
-    def _leave(self) -> None:
-        assert self._portal is not None
+    def _leave(self, calls: Calls) -> None:
         try:
-            self.call(self._finish)
+            calls.call(self._finish)
         finally:
-            self._portal.release(self)
+            calls.portal.release(self)
 
     async def _begin(self) -> None:
         self._entered = anyio.Event()
@@ -152,35 +150,20 @@ class Listener:
 
         :raises OperationalError: the listener has given up.
         """
-        if self._portal is None:
+        calls = self._calls
+        if calls is None:
             raise InterfaceError(_NOT_ENTERED)
         block = self._listener.subscribe(*channels, max_buffer_size=max_buffer_size, overflow=overflow)
-        stream = self.call(block.__aenter__)
+        stream = calls.call(block.__aenter__)
         try:
-            yield NotificationStream(self, stream, ITEMS_PER_CHECKPOINT)
+            yield NotificationStream(calls, stream, ITEMS_PER_CHECKPOINT)
         finally:
             # The block only cleans up: which error is on its way does not matter to it.
-            self.call(block.__aexit__, None, None, None)
+            calls.call(block.__aexit__, None, None, None)
 
-    # -- for this package
 
-    def call(self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """For this package: run a coroutine function in the event loop, and return what it returns."""
-        assert self._portal is not None
-        return self._portal.call(GRACE_PERIOD, func, *args, **kwargs)
-
-    def leave(self, func: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """For this package: do the same for the end of something, unless the portal has stopped; tell which."""
-        assert self._portal is not None
-        if self._portal.failure is not None:
-            return False
-        self.call(func, *args, **kwargs)
-        return True
-
-    def post(self, callback: Callable[[], object]) -> None:
-        """For this package: have a function called in the event loop, without waiting."""
-        assert self._portal is not None
-        self._portal.post(callback)
+def _check_nothing() -> None:
+    """The listener's connections come and go, and none of them is what is called."""
 
 
 _NOT_ENTERED = "enter the listener first: with anyq.sync.listen(...) as listener"

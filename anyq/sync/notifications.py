@@ -5,46 +5,25 @@ Knows the asynchronous objects and how to call them. Must not know channels or c
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Protocol
+from typing import Generic
 
 import anyio
-from typing_extensions import ParamSpec, Self, TypeVar
+from typing_extensions import Self, TypeVar
 
 from ..errors import Error
 from ..notifications.hub import AsyncListen
 from ..notifications.notifies import AsyncNotifies
 from ..notifications.subscription import ITEMS_PER_CHECKPOINT, Notify
 from ..notifications.subscription import NotificationStream as AsyncNotificationStream
+from .calls import Calls
+from .closing import Closing
 
-if TYPE_CHECKING:
-    # A connection makes all of these, so it imports this module.
-    from .connection import Connection
-
-P = ParamSpec("P")
-T = TypeVar("T")
 EventT = TypeVar("EventT", default=Notify)
 
 
-class Caller(Protocol):
-    """Who runs coroutine functions in an event loop."""
-
-    def call(self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a coroutine function and return what it returns."""
-        ...
-
-    def leave(self, func: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Run a coroutine function that ends something; return False if everything has ended."""
-        ...
-
-    def post(self, callback: Callable[[], object]) -> None:
-        """Have a function called in the event loop, without waiting."""
-        ...
-
-
-class NotificationStream(Generic[EventT]):
+class NotificationStream(Closing, Generic[EventT]):
     """The notifications of one ``listen()`` block; iterate over it, or call :meth:`receive`.
 
     ``clone()`` gives a second receiver of the same subscription, for another thread: each notification goes to one of
@@ -54,8 +33,8 @@ class NotificationStream(Generic[EventT]):
     left; it raises an OperationalError if the connection was closed, or a NotificationOverflow.
     """
 
-    def __init__(self, caller: Caller, stream: AsyncNotificationStream[EventT], batch: int) -> None:
-        self._caller = caller
+    def __init__(self, calls: Calls, stream: AsyncNotificationStream[EventT], batch: int) -> None:
+        self._calls = calls
         self._stream = stream
         self._batch = batch  # how many to take in one go
         self._taken: list[EventT] = []  # the next one last
@@ -82,7 +61,7 @@ class NotificationStream(Generic[EventT]):
     def receive(self) -> EventT:
         """Wait for the next notification and return it; errors as for :meth:`receive_nowait`."""
         if not self._taken:
-            self._taken = self._caller.call(_receive, self._stream, self._batch)
+            self._taken = self._calls.call(_receive, self._stream, self._batch)
             self._taken.reverse()
         return self._taken.pop()
 
@@ -95,31 +74,20 @@ class NotificationStream(Generic[EventT]):
         :raises NotificationOverflow: the buffer was full.
         """
         if not self._taken:
-            self._taken.append(self._caller.call(_receive_nowait, self._stream))
+            self._taken.append(self._calls.call(_receive_nowait, self._stream))
         return self._taken.pop()
 
     def clone(self) -> NotificationStream[EventT]:
         """Return another receiver of the same subscription, to be closed on its own."""
         # What one receiver takes ahead the others cannot have.
         self._batch = 1
-        return NotificationStream(self._caller, self._caller.call(_clone, self._stream), 1)
+        return NotificationStream(self._calls, self._calls.call(_clone, self._stream), 1)
 
     def close(self) -> None:
         """Close this receiver; a thread that waits in it gets ClosedResourceError."""
         self._taken = []
-        if not self._caller.leave(self._stream.aclose):
-            self._caller.post(self._stream.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        self.close()
+        if not self._calls.call_unless_ended(self._stream.aclose):
+            self._calls.post(self._stream.close)
 
 
 async def _receive(stream: AsyncNotificationStream[EventT], limit: int) -> list[EventT]:
@@ -143,14 +111,14 @@ async def _clone(stream: AsyncNotificationStream[EventT]) -> AsyncNotificationSt
 class Listen:
     """A block that listens; made by :meth:`Connection.listen`."""
 
-    def __init__(self, connection: Connection[Any], listen: AsyncListen) -> None:
-        self._conn = connection
+    def __init__(self, calls: Calls, listen: AsyncListen) -> None:
+        self._calls = calls
         self._listen = listen
         self._stream: AsyncNotificationStream[Notify] | None = None
 
     def __enter__(self) -> NotificationStream[Notify]:
-        self._stream = self._conn.call(self._listen.__aenter__)
-        return NotificationStream(self._conn, self._stream, ITEMS_PER_CHECKPOINT)
+        self._stream = self._calls.call(self._listen.__aenter__)
+        return NotificationStream(self._calls, self._stream, ITEMS_PER_CHECKPOINT)
 
     def __exit__(
         self,
@@ -159,15 +127,15 @@ class Listen:
         exc_tb: TracebackType | None,
     ) -> None:
         assert self._stream is not None
-        if not self._conn.leave(self._listen.__aexit__, exc_type, exc_val, exc_tb):
-            self._conn.post(self._stream.close)
+        if not self._calls.call_unless_ended(self._listen.__aexit__, exc_type, exc_val, exc_tb):
+            self._calls.post(self._stream.close)
 
 
-class Notifies:
+class Notifies(Closing):
     """The notifications of a connection as they come; made by :meth:`Connection.notifies`."""
 
-    def __init__(self, connection: Connection[Any], notifies: AsyncNotifies) -> None:
-        self._conn = connection
+    def __init__(self, calls: Calls, notifies: AsyncNotifies) -> None:
+        self._calls = calls
         self._notifies = notifies
 
     def __iter__(self) -> Self:
@@ -183,25 +151,14 @@ class Notifies:
         if notify is not None:
             return notify
         try:
-            return self._conn.call(self._notifies.__anext__)
+            return self._calls.call(self._notifies.__anext__)
         except StopAsyncIteration:
             raise StopIteration from None
 
     def close(self) -> None:
         """End the iteration; what was not yielded is for a later generator."""
-        self._conn.leave(self._notifies.aclose)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        self.close()
+        self._calls.call_unless_ended(self._notifies.aclose)
 
     def __del__(self) -> None:
         # In the loop, since others may be at work there.
-        self._conn.post(self._notifies.close)
+        self._calls.post(self._notifies.close)

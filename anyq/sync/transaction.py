@@ -6,62 +6,59 @@ Knows the asynchronous block and how to call it. Must not know transactions.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic
 
 from typing_extensions import Self
 
 from ..transaction import AsyncTransaction, Rollback
-
-if TYPE_CHECKING:
-    # A connection makes transactions, so it imports this module.
-    from .connection import Connection
+from .calls import ConnT
 
 
-class Transaction:
+class Transaction(Generic[ConnT]):
     """A transaction block, made by :meth:`Connection.transaction`; a savepoint inside another block.
 
     Entering begins it, leaving commits it; an exception rolls it back, Ctrl-C included.
     """
 
-    def __init__(
-        self, connection: Connection[Any], savepoint_name: str | None = None, force_rollback: bool = False
-    ) -> None:
+    def __init__(self, connection: ConnT, savepoint_name: str | None = None, force_rollback: bool = False) -> None:
         self._conn = connection
-        self._transaction = AsyncTransaction(connection.async_connection, savepoint_name, force_rollback)
+        self._calls = connection.calls
+        self.async_transaction = AsyncTransaction(connection.async_connection, savepoint_name, force_rollback)
+        """For this package: the asynchronous block inside."""
 
     @property
-    def connection(self) -> Connection[Any]:
+    def connection(self) -> ConnT:
         """The connection the block is on."""
         return self._conn
 
     @property
     def savepoint_name(self) -> str | None:
         """The name of the savepoint; None where the block is a whole transaction."""
-        return self._transaction.savepoint_name
+        return self.async_transaction.savepoint_name
 
     @property
     def force_rollback(self) -> bool:
         """Whether the block is rolled back however it ends."""
-        return self._transaction.force_rollback
+        return self.async_transaction.force_rollback
 
     @force_rollback.setter
     def force_rollback(self, value: bool) -> None:
-        self._transaction.force_rollback = value
+        self.async_transaction.force_rollback = value
 
     def __repr__(self) -> str:
         # The name and the state are the asynchronous block's.
-        inner = repr(self._transaction).split(" ", 1)[1].rpartition(" at ")[0]
+        inner = repr(self.async_transaction).split(" ", 1)[1].rpartition(" at ")[0]
         return f"<{type(self).__module__}.{type(self).__qualname__} {inner} at 0x{id(self):x}>"
 
     def __enter__(self) -> Self:
         try:
-            self._conn.call(self._transaction.__aenter__)
+            self._calls.call(self.async_transaction.__aenter__)
         except Exception:
             raise
         except BaseException as error:
             # Ctrl-C, but too late to keep the block from being entered: nobody will leave it.
-            if self._transaction in self._conn.async_connection.transactions:
-                self._conn.call(self._transaction.__aexit__, type(error), error, None)
+            if self.async_transaction in self._conn.async_connection.transactions:
+                self._calls.call(self.async_transaction.__aexit__, type(error), error, None)
             raise
         return self
 
@@ -71,11 +68,12 @@ class Transaction:
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> bool:
-        if self._conn.ended:
+        if self._calls.ended:
             # As for the asynchronous block: the error of the body, if there is one, is the one to know about.
             if exc_val is None:
-                self._conn.check_open()
+                self._calls.check_open()
             return False
-        if isinstance(exc_val, Rollback) and isinstance(exc_val.transaction, Transaction):
-            exc_val = Rollback(exc_val.transaction._transaction)
-        return self._conn.call(self._transaction.__aexit__, exc_type, exc_val, exc_tb)
+        named: Any = exc_val.transaction if isinstance(exc_val, Rollback) else None
+        if isinstance(named, Transaction):
+            exc_val = Rollback(named.async_transaction)
+        return self._calls.call(self.async_transaction.__aexit__, exc_type, exc_val, exc_tb)

@@ -5,12 +5,20 @@ Knows the asynchronous connection's setters. Must not know what they do.
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..connection import AsyncConnection
 from ..session.transactions import IsolationLevel
 from .calls import Calls
 
 
-class TransactionSettings(Calls):
+class TransactionSettings:
     """The part of a connection that says how its transactions are begun."""
+
+    def __init__(self, async_connection: AsyncConnection[Any], calls: Calls) -> None:
+        self._async = async_connection
+        self.calls = calls
+        """For this package: the way into the event loop."""
 
     @property
     def autocommit(self) -> bool:
@@ -26,7 +34,7 @@ class TransactionSettings(Calls):
 
         :raises ProgrammingError: a transaction is open.
         """
-        self.call(self._async.set_autocommit, value)
+        self.calls.call(self._async.set_autocommit, value)
 
     @property
     def isolation_level(self) -> IsolationLevel | None:
@@ -42,7 +50,7 @@ class TransactionSettings(Calls):
 
         :raises ProgrammingError: a transaction is open.
         """
-        self.call(self._async.set_isolation_level, value)
+        self.calls.call(self._async.set_isolation_level, value)
 
     @property
     def read_only(self) -> bool | None:
@@ -58,7 +66,7 @@ class TransactionSettings(Calls):
 
         :raises ProgrammingError: a transaction is open.
         """
-        self.call(self._async.set_read_only, value)
+        self.calls.call(self._async.set_read_only, value)
 
     @property
     def deferrable(self) -> bool | None:
@@ -74,4 +82,4 @@ class TransactionSettings(Calls):
 
         :raises ProgrammingError: a transaction is open.
         """
-        self.call(self._async.set_deferrable, value)
+        self.calls.call(self._async.set_deferrable, value)

@@ -2,8 +2,8 @@
 
 Theory of operation. A thread waits for each of its calls, so one task in the loop serves it for as long as it lives:
 nothing is started for a call. The thread puts a `Job` down, wakes the task (the one hop there is) and sleeps on the
-job's lock, which the task releases when the job is done. Whoever holds a `Lease` has the worker for itself; the task
-ends when the lease is dropped, which is what happens to a thread's leases when the thread ends.
+job's lock, which the task releases when the job is done. A `WorkerHandle` belongs to one thread; the task ends when the
+handle is freed, which is what happens to a thread's handles when the thread ends.
 
 All jobs of a worker run in one cancel scope, since making one for each would cost more than a third of the whole
 call. So the scope is used up when a job in it was cancelled, and the worker enters a new one.
@@ -29,8 +29,13 @@ from ..errors import InterfaceError, OperationTimeout
 
 _WINDOWS = sys.platform == "win32"
 
-_BREATH = 0.05
+_CTRL_C_INTERVAL = 0.05
 """Seconds between two looks at Ctrl-C on Windows, where the wait for a lock is not interrupted by it."""
+
+LOOP_STOPPED = (
+    "the event loop that this connection works in has stopped: its portal was stopped, or the interpreter is exiting; "
+    "open a new connection"
+)
 
 
 class PortalStopped(InterfaceError):
@@ -69,7 +74,7 @@ class Job:
     def wait(self) -> None:
         """Sleep until it is done. Signals are handled meanwhile, and what their handlers raise is raised."""
         if _WINDOWS:
-            while not self._finished.acquire(timeout=_BREATH):
+            while not self._finished.acquire(timeout=_CTRL_C_INTERVAL):
                 pass
         else:
             self._finished.acquire()
@@ -93,7 +98,7 @@ class Worker:
         self._running: Job | None = None
         self._scope: anyio.CancelScope
         self._ended = False
-        self._dead = False
+        self._stopped = False
 
     # -- for the thread
 
@@ -104,13 +109,13 @@ class Worker:
         """
         self._next = job
         # In this order: the task sets the one and then looks at the other, so one of the two notices.
-        if self._dead:
-            raise PortalStopped(STOPPED)
+        if self._stopped:
+            raise PortalStopped(LOOP_STOPPED)
         try:
             if self._waker is not None:
                 self._waker.wake()
         except RuntimeError:
-            raise PortalStopped(STOPPED) from None
+            raise PortalStopped(LOOP_STOPPED) from None
 
     def cancel(self, job: Job) -> None:
         """Cancel a job, if it is not done; it is done soon, in any case."""
@@ -120,11 +125,11 @@ class Worker:
         """Have the task end when it has nothing to do. May be called by a finalizer."""
         self._post(self.end_now)
 
-    def disown(self, post: Callable[[Callable[[], object]], object]) -> None:
-        """Know that the loop is in another process now, from which this one was forked."""
+    def after_fork(self, post: Callable[[Callable[[], object]], object]) -> None:
+        """Know that the loop is in another process, from which this one was forked."""
         self._post = post
         self._waker = None
-        self._dead = True
+        self._stopped = True
 
     # -- in the loop
 
@@ -159,11 +164,11 @@ class Worker:
                     )
                     job.finish()
         finally:
-            self._dead = True
+            self._stopped = True
             waker.close()
             for job in (self._running, self._next):
                 if job is not None:
-                    job.error = PortalStopped(STOPPED)
+                    job.error = PortalStopped(LOOP_STOPPED)
                     job.finish()
 
     async def _serve(self, scope: anyio.CancelScope) -> None:
@@ -196,8 +201,8 @@ class Worker:
             job = None
 
 
-class Lease:
-    """The thread's half: who has it has the worker; dropping it ends the worker."""
+class WorkerHandle:
+    """The thread's half: it has the worker for itself; freeing it ends the worker."""
 
     __slots__ = ("worker",)
 
@@ -208,9 +213,3 @@ class Lease:
         # If the loop has ended, the worker has with it.
         with suppress(RuntimeError):
             self.worker.end()
-
-
-STOPPED = (
-    "the event loop that this connection works in has stopped: its portal was stopped, or the interpreter is exiting; "
-    "open a new connection"
-)

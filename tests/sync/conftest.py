@@ -11,7 +11,7 @@ import pytest
 
 import anyq
 from anyq.sync import portal as _portal
-from tests.support.activity import SCALE
+from tests.support.activity import PATIENCE, SCALE
 
 _BACKENDS = [
     pytest.param(("asyncio", {}), id="asyncio"),
@@ -100,7 +100,7 @@ def until_active(observer: anyq.Connection) -> Callable[[anyq.Connection], None]
     """Wait until the server executes a statement of a connection's."""
 
     def wait(connection: anyq.Connection) -> None:
-        with anyq.sync.timeout(30):
+        with anyq.sync.timeout(PATIENCE):
             state = None
             while state != "active":
                 cursor = observer.execute(

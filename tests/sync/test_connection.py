@@ -22,7 +22,6 @@ from anyq.rows import dict_row
 def test_a_block_commits_and_closes(portal_backend: object, dsn: str) -> None:
     with anyq.connect(dsn) as conn:
         assert conn.execute("SELECT 1").fetchone() == (1,)
-        assert not conn.closed
     assert conn.closed and not conn.broken
     conn.close()
 
@@ -56,25 +55,6 @@ def test_what_a_closed_connection_says(portal_backend: object, dsn: str) -> None
         with pytest.raises(anyq.OperationalError, match="closed"):
             use()
     conn.wait_disconnected()
-
-
-def test_settings_are_plain_properties(conn: anyq.Connection) -> None:
-    conn.autocommit = True
-    assert conn.autocommit
-    conn.autocommit = False
-    conn.isolation_level = anyq.IsolationLevel.SERIALIZABLE
-    conn.read_only = True
-    conn.deferrable = True
-    row = conn.execute(
-        "SELECT current_setting('transaction_isolation'), current_setting('transaction_read_only'),"
-        " current_setting('transaction_deferrable')"
-    ).fetchone()
-    assert row == ("serializable", "on", "on")
-    with pytest.raises(anyq.ProgrammingError, match="while a transaction is open"):
-        conn.autocommit = True
-    conn.rollback()
-    conn.read_only = conn.deferrable = conn.isolation_level = None
-    assert (conn.read_only, conn.deferrable, conn.isolation_level) == (None, None, None)
 
 
 def test_commit_and_rollback(conn: anyq.Connection) -> None:
@@ -172,7 +152,7 @@ def test_closing_interrupts_other_threads(
 
 def test_a_forgotten_connection_is_told_and_lets_the_portal_go(portal_backend: object, dsn: str) -> None:
     conn: Any = anyq.connect(dsn)
-    portal = conn._portal
+    portal = conn.calls.portal
     with pytest.warns(ResourceWarning, match=r"anyq\.sync\.connection\.Connection .* was never closed"):
         del conn
         gc.collect()
@@ -196,17 +176,6 @@ def test_the_shared_portal_is_there_while_it_is_used(portal_backend: tuple[str, 
         assert second.execute("SELECT 1").fetchone() == (1,)
         second.close()
         assert threads() == []
-
-
-def test_bad_backends() -> None:
-    with pytest.raises(ValueError, match="must be 'asyncio' or 'trio'"):
-        anyq.sync.set_portal_backend("curio")
-    anyq.sync.set_portal_backend("trio", {"no_such_option": 1})
-    try:
-        with pytest.raises(TypeError):
-            anyq.connect()
-    finally:
-        anyq.sync.set_portal_backend()
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -279,44 +248,6 @@ def test_inside_a_loop_that_is_not_the_portals(portal_backend: object, dsn: str)
             return conn.execute("SELECT 1").fetchone()
 
     assert anyio.run(main) == (1,)
-
-
-# -- time limits
-
-
-def test_timeout_cancels_and_leaves_the_connection_usable(conn: anyq.Connection) -> None:
-    conn.autocommit = True
-    with anyq.sync.timeout(0.05):
-        with pytest.raises(anyq.errors.OperationTimeout, match=r"within the 0\.05 s"):
-            conn.execute("SELECT pg_sleep(30)")
-        with anyq.sync.timeout(None):
-            assert conn.execute("SELECT pg_sleep(0.1), 1").fetchone() == ("", 1)
-        for _ in range(100):
-            assert conn.execute("SELECT 1").fetchone() == (1,)
-    assert issubclass(anyq.errors.OperationTimeout, anyq.OperationalError)
-
-
-def test_timeout_of_a_whole_block_of_calls(conn: anyq.Connection) -> None:
-    with pytest.raises(anyq.errors.OperationTimeout), conn.transaction(), anyq.sync.timeout(0.05):
-        conn.execute("CREATE TEMP TABLE gone ()")
-        conn.execute("SELECT pg_sleep(30)")
-    assert conn.info.transaction_status == anyq.TransactionStatus.IDLE
-    assert conn.execute("SELECT to_regclass('gone')").fetchone() == (None,)
-
-
-def test_timeout_in_connect(portal_backend: object) -> None:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as silent, anyq.sync.timeout(0.05):
-        port = silent.getsockname()[1]
-        with pytest.raises(anyq.errors.OperationTimeout):
-            anyq.connect(f"host=127.0.0.1 port={port} user=x sslmode=disable")
-
-
-@pytest.mark.parametrize("seconds", [-1, float("nan")])
-def test_bad_timeouts(seconds: float) -> None:
-    with pytest.raises(ValueError, match="0 or more"), anyq.sync.timeout(seconds):
-        pass
 
 
 def test_types_are_fetched(conn: anyq.Connection) -> None:

@@ -102,7 +102,8 @@ def test_row_factories_are_given_the_users_cursor(conn: anyq.Connection) -> None
     point = conn.cursor(row_factory=class_row(Point)).execute("SELECT 1 AS x, 2 AS y").fetchone()
     assert point is not None and (point.x, point.y) == (1, 2)
     conn.row_factory = dict_row  # type: ignore[assignment]
-    assert conn.execute("SELECT 1 AS one").fetchall() == [{"one": 1}]
+    rows: list[Any] = conn.execute("SELECT 1 AS one").fetchall()
+    assert rows == [{"one": 1}]
 
 
 def test_several_results(conn: anyq.Connection) -> None:

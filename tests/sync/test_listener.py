@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import socket
 from typing import Any
 
 import pytest
 
 import anyq
 from anyq.sync import listen
+from tests.support.activity import PATIENCE
 
 
 def test_a_listener_comes_back(observer: anyq.Connection, dsn: str) -> None:
@@ -27,6 +30,18 @@ def test_a_listener_comes_back(observer: anyq.Connection, dsn: str) -> None:
         event = listener.stream.receive()
         assert event.payload == "three"
     assert listener.connection is None
+
+
+def test_the_connection_of_the_moment_does_not_keep_the_portal_nor_stop_it(portal_backend: object, dsn: str) -> None:
+    """Whoever holds it may forget it or close it: the listener goes on."""
+    with anyq.sync.timeout(PATIENCE), listen(dsn, "a") as listener:
+        assert listener.connection is not None
+        listener.connection.notify("a", "one")
+        gc.collect()
+        event: Any = listener.stream.receive()
+        assert event.payload == "one"
+        listener.connection.close()
+        assert isinstance(listener.stream.receive(), anyq.Gap)
 
 
 def test_errors_of_the_first_connection(portal_backend: object) -> None:
@@ -52,8 +67,6 @@ def test_wrong_use(portal_backend: object, dsn: str) -> None:
 
 
 def test_an_interrupted_start_leaves_nothing(portal_backend: object) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with anyq.sync.timeout(0.05), pytest.raises(anyq.errors.OperationTimeout):

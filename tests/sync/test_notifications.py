@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import queue
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import anyio
 import pytest
 
 import anyq
+from tests.support.activity import PATIENCE
 
 
 @pytest.fixture
@@ -109,19 +111,23 @@ def test_listen(conn: anyq.Connection, observer: anyq.Connection) -> None:
 
 def test_receivers_compete(conn: anyq.Connection, observer: anyq.Connection, background: Callable[..., Any]) -> None:
     conn.autocommit = True
+    got: queue.Queue[str] = queue.Queue()
+
+    def receive(stream: anyq.sync.NotificationStream) -> None:
+        with stream:
+            for notify in stream:
+                got.put(notify.payload)
+
     with conn.listen("b", max_buffer_size=math.inf) as stream:
-        others = [stream.clone() for _ in range(3)]
-        threads = [background(lambda s=other: [n.payload for n in s]) for other in others]
+        clones = [stream.clone() for _ in range(4)]
+        threads = [background(lambda s=clone: receive(s)) for clone in clones]
         for i in range(100):
             observer.notify("b", str(i))
-        got: list[str] = []
-        with anyq.sync.timeout(0.5), pytest.raises(anyq.errors.OperationTimeout):
-            while True:
-                got.append(stream.receive().payload)
-    for other, thread in zip(others, threads, strict=True):
-        got += thread.result()
-        other.close()
-    assert sorted(got, key=int) == [str(i) for i in range(100)]
+        payloads = [got.get(timeout=PATIENCE) for _ in range(100)]
+    for thread in threads:
+        thread.result()
+    assert got.empty()
+    assert sorted(payloads, key=int) == [str(i) for i in range(100)]
 
 
 def test_overflow(conn: anyq.Connection, observer: anyq.Connection) -> None:

@@ -65,7 +65,6 @@ def test_ctrl_c_cancels_the_query_and_leaves_the_connection_usable(portal_backen
         portal_backend,
         dsn,
         """
-        import time
         with anyq.connect(dsn, autocommit=True) as conn, anyq.connect(dsn, autocommit=True) as other:
             def interrupt():
                 query = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
@@ -79,12 +78,10 @@ def test_ctrl_c_cancels_the_query_and_leaves_the_connection_usable(portal_backen
             ):
                 thread = threading.Thread(target=interrupt)
                 thread.start()
-                begun = time.monotonic()
                 try:
                     use()
                 except KeyboardInterrupt:
                     say("interrupted")
-                assert time.monotonic() - begun < 30
                 thread.join()
                 assert conn.execute("SELECT 1").fetchone() == (1,)
         """,
@@ -173,9 +170,15 @@ conn = anyq.connect(dsn)
 threading.Thread(target=lambda: list(conn.notifies()), daemon=True).start()
 """,
         """
-conn = anyq.connect(dsn)
-threads = [threading.Thread(target=conn.execute, args=["SELECT pg_sleep(0.1)"]) for _ in range(4)]
-for thread in threads:
+conn, other = anyq.connect(dsn), anyq.connect(dsn)
+key = [other.info.backend_pid]
+other.execute("SELECT pg_advisory_lock(%s)", key)
+def unlock():
+    # The interpreter waits for these threads when the main one has ended.
+    threading.main_thread().join()
+    other.execute("SELECT pg_advisory_unlock(%s)", key)
+threads = [threading.Thread(target=conn.execute, args=["SELECT pg_advisory_lock_shared(%s)", key]) for _ in range(4)]
+for thread in (*threads, threading.Thread(target=unlock)):
     thread.start()
 """,
         """
@@ -204,10 +207,10 @@ def test_no_thread_is_left_at_exit(portal_backend: Any, dsn: str) -> None:
         def look():
             say([thread.name for thread in threading.enumerate() if thread.name == "anyq portal"])
         # The last to be registered is the first to be called.
-        import anyq.sync.portal as portal
-        atexit.unregister(portal._at_exit)
+        from anyq.sync.shared_portal import _shared
+        atexit.unregister(_shared.exit)
         atexit.register(look)
-        atexit.register(portal._at_exit)
+        atexit.register(_shared.exit)
         conn = anyq.connect(dsn)
         look()
         """,

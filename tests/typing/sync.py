@@ -19,12 +19,14 @@ class Point:
 def connections(portal: BlockingPortal) -> None:
     with anyq.connect("") as conn:
         assert_type(conn, anyq.Connection[TupleRow])
-        assert_type(conn.cursor(), anyq.Cursor[TupleRow])
+        assert_type(conn.cursor(), anyq.Cursor[TupleRow, anyq.Connection[TupleRow]])
+        assert_type(conn.cursor().connection, anyq.Connection[TupleRow])
         assert_type(conn.execute("SELECT 1").fetchone(), TupleRow | None)
         assert_type(conn.cursor(row_factory=class_row(Point)).fetchall(), list[Point])
         assert_type(TypeInfo.fetch(conn, "mood"), TypeInfo | None)
         with conn.transaction() as block:
-            assert_type(block, anyq.Transaction)
+            assert_type(block, anyq.Transaction[anyq.Connection[TupleRow]])
+            assert_type(block.connection, anyq.Connection[TupleRow])
             raise anyq.Rollback(block)
     with anyq.Connection.connect("", row_factory=dict_row, portal=portal) as other:
         assert_type(other, anyq.Connection[DictRow])
@@ -34,6 +36,41 @@ def connections(portal: BlockingPortal) -> None:
             assert_type(row, DictRow)
         other.autocommit = True
         other.isolation_level = anyq.IsolationLevel.SERIALIZABLE
+
+
+def annotated(rows: anyq.Cursor[DictRow], plain: anyq.Cursor, block: anyq.Transaction) -> None:
+    """Who writes no class of connections is given any."""
+    assert_type(rows.fetchone(), DictRow | None)
+    assert_type(plain.fetchone(), TupleRow | None)
+    assert_type(rows.execute("SELECT 1"), anyq.Cursor[DictRow])
+    rows.connection.commit()
+    block.connection.commit()
+
+
+def kinds_of_cursors(conn: anyq.Connection, dicts: anyq.Connection[DictRow]) -> None:
+    annotated(dicts.cursor(), conn.cursor(), conn.transaction())
+    anything: list[anyq.Cursor[Any]] = [conn.cursor(), dicts.cursor()]
+    for cursor in anything:
+        cursor.fetchone()
+    assert_type(anyq.ClientCursor(conn), anyq.ClientCursor[TupleRow, anyq.Connection[TupleRow]])
+    assert_type(anyq.RawCursor(conn, row_factory=class_row(Point)).fetchone(), Point | None)
+    assert_type(anyq.ClientCursor(conn).connection.info, anyq.ConnectionInfo)
+
+
+class MyConnection(anyq.Connection[DictRow]):
+    """A class of a user's."""
+
+
+class MyCursor(anyq.Cursor[DictRow]):
+    """A class of a user's, written before there was a second parameter."""
+
+
+def classes_of_users(mine: MyConnection, cursor: MyCursor) -> None:
+    assert_type(mine.cursor().connection, MyConnection)
+    assert_type(mine.execute("SELECT 1").connection, MyConnection)
+    assert_type(mine.transaction().connection, MyConnection)
+    assert_type(cursor.execute("SELECT 1"), MyCursor)
+    anyq.connect("", cursor_factory=MyCursor)
 
 
 def notifications(conn: anyq.Connection) -> None:
@@ -54,4 +91,5 @@ def portals(aconn: anyq.AsyncConnection[DictRow], portal: BlockingPortal) -> Non
 
 
 def bad(conn: anyq.Connection) -> None:
+    anyq.Cursor("no connection")  # type: ignore[type-var]
     conn.autocommit = "yes"  # type: ignore[assignment]

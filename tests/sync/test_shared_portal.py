@@ -1,0 +1,98 @@
+"""The portal that a process shares: who starts it, who stops it, and which event loop it has. Without a server."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+import sniffio
+
+import anyq
+from anyq.sync.shared_portal import open_portal
+from tests.support.activity import PATIENCE
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "anyq portal"]
+
+
+async def library() -> str:
+    return sniffio.current_async_library()
+
+
+def test_it_is_there_while_it_has_users(portal_backend: tuple[str, Any]) -> None:
+    assert threads() == []
+    for _ in range(2):
+        first, second = object(), object()
+        portal = open_portal(None, first)
+        assert open_portal(None, second) is portal
+        assert threads() == ["anyq portal"]
+        assert portal.call(1.0, library) == portal_backend[0]
+        portal.release(first)
+        portal.release(first)
+        assert portal.failure is None
+        portal.release(second)
+        assert threads() == []
+        assert portal.failure is not None
+
+
+def test_a_finalizer_does_not_wait_for_the_thread(portal_backend: object) -> None:
+    user = object()
+    portal: Any = open_portal(None, user)
+    portal.forget(user)
+    # The next user has another one, whether the thread of this one has ended or not.
+    other = open_portal(None, user)
+    assert other is not portal
+    other.release(user)
+    portal.join(PATIENCE)
+
+
+def test_its_event_loop_is_chosen_before(portal_backend: object) -> None:
+    user = object()
+    portal = open_portal(None, user)
+    with pytest.raises(anyq.ProgrammingError, match="the shared portal is running"):
+        anyq.sync.set_portal_backend("trio")
+    portal.release(user)
+    anyq.sync.set_portal_backend("trio")
+    portal = open_portal(None, user)
+    assert portal.call(1.0, library) == "trio"
+    portal.release(user)
+
+
+def test_bad_backends() -> None:
+    with pytest.raises(ValueError, match="must be 'asyncio' or 'trio'"):
+        anyq.sync.set_portal_backend("curio")
+    anyq.sync.set_portal_backend("trio", {"no_such_option": 1})
+    try:
+        with pytest.raises(TypeError):
+            open_portal(None, object())
+        # Who could not start it is no user of it.
+        assert threads() == []
+    finally:
+        anyq.sync.set_portal_backend()
+
+
+def test_many_threads_start_and_stop_it(portal_backend: object) -> None:
+    barrier = threading.Barrier(8)
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(5):
+                barrier.wait(PATIENCE)
+                user = object()
+                portal = open_portal(None, user)
+                portal.call(1.0, library)
+                portal.release(user)
+        except BaseException as error:
+            errors.append(error)
+            barrier.abort()
+
+    workers = [threading.Thread(target=work) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(PATIENCE)
+    assert errors == []
+    assert threads() == []
