@@ -135,7 +135,7 @@ def test_description(cur: anyq.Cursor[Any]) -> None:
     cur.execute("CREATE TEMP TABLE t (name varchar(20), n numeric(6, 2))")
     assert cur.description is None
     cur.execute("SELECT name, n FROM t")
-    columns = cur.description or []
+    columns: Any = cur.description
     for column, name, kind in zip(columns, ("name", "n"), (anyq.STRING, anyq.NUMBER), strict=True):
         assert len(column) == 7
         column_name, type_code, _, _, precision, scale, _ = column
