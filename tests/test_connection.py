@@ -256,10 +256,8 @@ async def test_a_server_that_refuses_the_user(embedded_server: Server) -> None:
 async def test_a_server_that_says_nothing(with_stream: bool) -> None:
     async with fake_server(FakeClient.stall) as server:
         stream = await anyio.connect_tcp(server.host, server.port) if with_stream else None
-        before = anyio.current_time()
-        with pytest.raises(e.ConnectionTimeout, match="connect_timeout"):
+        with anyio.fail_after(PATIENCE), pytest.raises(e.ConnectionTimeout, match="connect_timeout"):
             await AsyncConnection.connect(server.conninfo, connect_timeout=0.2, stream=stream)
-        assert anyio.current_time() - before < PATIENCE
 
 
 async def test_a_server_that_stops_in_the_middle() -> None:

@@ -71,8 +71,8 @@ async def test_the_time_runs_from_the_first_step(
 ) -> None:
     await auto.execute("LISTEN a")
     generator = auto.notifies(timeout=PATIENCE, stop_after=1)
-    current_time = anyio.current_time
-    monkeypatch.setattr(anyio, "current_time", lambda: current_time() + 2 * PATIENCE)
+    clock = anyio.current_time
+    monkeypatch.setattr(anyio, "current_time", lambda: clock() + 2 * PATIENCE)
     got: list[int] = []
 
     async def take() -> None:
