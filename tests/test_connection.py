@@ -24,6 +24,7 @@ from tests.support import frontend_messages as fm
 from tests.support.activity import held_lock, until_sleeping
 from tests.support.fakeserver import FAILED, IN_TRANSACTION, READY, FakeClient, FakeServer, fake_server
 from tests.support.server import Server
+from tests.support.state import status
 
 pytestmark = pytest.mark.anyio
 
@@ -45,8 +46,8 @@ def sockets() -> int:
 
 async def one(conn: AsyncConnection, query: str) -> Any:
     """The only value of a query's result."""
-    cursor = await conn.execute(query)  # type: ignore[call-overload]
-    return (await cursor.fetchone())[0]
+    ((value,),) = await (await conn.execute(query)).fetchall()
+    return value
 
 
 class Sends:
@@ -187,7 +188,7 @@ async def test_a_cancelled_statement_on_a_stream_of_the_callers_is_waited_for(em
 
 async def test_what_is_no_stream(dsn: str) -> None:
     with pytest.raises(TypeError, match="ByteStream"):
-        await AsyncConnection.connect(dsn, stream=object())  # type: ignore[call-overload]
+        await AsyncConnection.connect(dsn, stream=object())  # type: ignore[arg-type]
 
 
 # -- connections that cannot be made
@@ -469,7 +470,7 @@ async def test_begin_travels_with_the_first_statement(conn: AsyncConnection) -> 
     await conn.execute("SELECT 2")
     assert b"BEGIN" not in sends.pieces[1]
     await conn.commit()
-    assert conn.info.transaction_status is TransactionStatus.IDLE
+    assert status(conn) is TransactionStatus.IDLE
     await conn.execute("SELECT %s", [3])
     assert b"BEGIN" in sends.pieces[3]
     assert len(sends.pieces) == 4
@@ -479,7 +480,7 @@ async def test_begin_travels_with_the_first_statement(conn: AsyncConnection) -> 
 async def test_no_begin_in_autocommit_mode(query: str, conn: AsyncConnection) -> None:
     await conn.set_autocommit(True)
     sends = Sends(conn)
-    await conn.execute(query)  # type: ignore[call-overload]
+    await conn.execute(query)
     assert conn.info.transaction_status is TransactionStatus.IDLE
     assert b"BEGIN" not in b"".join(sends.pieces)
 
@@ -500,7 +501,7 @@ async def test_commit_and_rollback(conn: AsyncConnection) -> None:
 async def test_an_error_leaves_the_transaction_failed(query: str, conn: AsyncConnection) -> None:
     """Also one in the syntax: the transaction was begun before the statement was looked at."""
     with pytest.raises(e.DatabaseError):
-        await conn.execute(query)  # type: ignore[call-overload]
+        await conn.execute(query)
     if ";" not in query:
         assert conn.info.transaction_status is TransactionStatus.INERROR
         with pytest.raises(e.InFailedSqlTransaction):
@@ -521,7 +522,7 @@ async def test_nobody_is_left_without_a_transaction(first: str, dsn: str, schema
         async def fail() -> None:
             ready.set()
             try:
-                await conn.execute(first)  # type: ignore[call-overload]
+                await conn.execute(first)
             except e.DatabaseError as error:
                 failures.append(type(error))
 
@@ -552,7 +553,7 @@ async def test_nobody_is_left_without_a_transaction_by_a_statement_that_ends_it(
 
         async def finish() -> None:
             ready.set()
-            await conn.execute(end)  # type: ignore[call-overload]
+            await conn.execute(end)
 
         async def insert() -> None:
             await ready.wait()
@@ -569,7 +570,7 @@ async def test_rollback_to_a_savepoint_does_not_end_the_transaction(conn: AsyncC
     notices: list[Any] = []
     conn.add_notice_handler(notices.append)
     for statement in ("SAVEPOINT a", "ROLLBACK TO a", "ROLLBACK WORK TO SAVEPOINT a", "SELECT 1"):
-        await conn.execute(statement)  # type: ignore[call-overload]
+        await conn.execute(statement)
         assert conn.info.transaction_status is TransactionStatus.INTRANS
     assert notices == []
 
@@ -577,15 +578,19 @@ async def test_rollback_to_a_savepoint_does_not_end_the_transaction(conn: AsyncC
 # -- settings
 
 
+def modes(conn: AsyncConnection) -> tuple[bool, TransactionStatus]:
+    return conn.autocommit, status(conn)
+
+
 async def test_autocommit(dsn: str) -> None:
     async with AsyncConnection.connect(dsn, autocommit=True) as conn:
-        assert conn.autocommit is True
+        assert modes(conn) == (True, TransactionStatus.IDLE)
         await conn.execute("SELECT 1")
-        assert conn.info.transaction_status is TransactionStatus.IDLE
+        assert modes(conn) == (True, TransactionStatus.IDLE)
         await conn.set_autocommit(False)
-        assert conn.autocommit is False
+        assert modes(conn) == (False, TransactionStatus.IDLE)
         await conn.execute("SELECT 1")
-        assert conn.info.transaction_status is TransactionStatus.INTRANS
+        assert modes(conn) == (False, TransactionStatus.INTRANS)
 
 
 async def test_the_settings_of_transactions(conn: AsyncConnection) -> None:
@@ -712,10 +717,6 @@ async def test_info_can_be_connected_to_again(dsn: str) -> None:
                 assert other.info.get_parameters() == parameters
 
 
-def status(conn: AsyncConnection) -> TransactionStatus:
-    return conn.info.transaction_status
-
-
 async def test_the_transaction_status(conn: AsyncConnection, dsn: str) -> None:
     assert status(conn) is TransactionStatus.IDLE
     async with held_lock(dsn) as lock, anyio.create_task_group() as group:
@@ -766,7 +767,7 @@ async def test_the_descriptor_is_waited_for_while_queries_run(conn: AsyncConnect
             return conn.fileno()
 
     async def wait() -> None:
-        await anyio.wait_readable(Waitable())  # type: ignore[arg-type]
+        await anyio.wait_readable(Waitable())
         heard.set()
 
     rows: list[object] = []

@@ -477,5 +477,6 @@ async def test_a_server_that_refuses_for_now(anyio_backend: object) -> None:
 
 @pytest.mark.parametrize("name", ["autocommit", "stream"])
 async def test_what_makes_no_sense_to_a_listener(name: str) -> None:
+    arguments: dict[str, Any] = {name: None}
     with pytest.raises(TypeError, match=f"no '{name}'"):
-        anyq.listen("", "a", **{name: None})
+        anyq.listen("", "a", **arguments)

@@ -13,6 +13,7 @@ from anyq import AsyncConnection, AsyncTransaction, OutOfOrderTransactionNesting
 from anyq import errors as e
 from tests.support.activity import held_lock, until_sleeping
 from tests.support.server import Server
+from tests.support.state import status
 
 pytestmark = pytest.mark.anyio
 
@@ -46,10 +47,6 @@ async def kept(conn: AsyncConnection) -> list[int]:
     values = [row[0] for row in await cursor.fetchall()]
     await conn.rollback()
     return values
-
-
-def status(conn: AsyncConnection) -> TransactionStatus:
-    return conn.info.transaction_status
 
 
 # -- one block
@@ -485,7 +482,7 @@ async def test_a_rollback_waits_for_a_request_that_is_sent_in_pieces(cancel: boo
     """Nothing can be sent in between: an error waits for its end, a cancellation no longer than the grace time."""
     errors: list[e.Error] = []
 
-    async def insert_many() -> None:
+    async def insert_many(conn: AsyncConnection) -> None:
         try:
             await conn.cursor().executemany("SELECT pg_advisory_xact_lock(8), %s", [(i,) for i in range(5000)])
         except e.Error as error:
@@ -504,7 +501,7 @@ async def test_a_rollback_waits_for_a_request_that_is_sent_in_pieces(cancel: boo
                 async def leave() -> None:
                     with anyio.CancelScope() as scope, pytest.raises(Oops):
                         async with conn.transaction():
-                            group.start_soon(insert_many)
+                            group.start_soon(insert_many, conn)
                             await anyio.wait_all_tasks_blocked()
                             entered.set()
                             if cancel:

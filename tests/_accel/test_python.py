@@ -39,7 +39,7 @@ if importlib.util.find_spec("anyq._accel.polling") is not None:
     READABLE["cython"] = importlib.import_module("anyq._accel.polling").readable_within
 
 
-@pytest.fixture(params=DECODERS.values(), ids=DECODERS)
+@pytest.fixture(params=list(DECODERS.values()), ids=list(DECODERS))
 def decode_rows(request: pytest.FixtureRequest) -> Decoder:
     decoder: Decoder = request.param
     return decoder

@@ -14,6 +14,7 @@ from anyq.adapt import AdaptersMap, Dumper, Loader
 from anyq.adapt.typeinfo import TypeInfo
 from anyq.protocol.constants import Format
 from tests.support.memory import needs_proc, peak_growth
+from tests.support.state import status
 
 pytestmark = pytest.mark.anyio
 
@@ -307,7 +308,8 @@ async def test_types_that_nobody_registered(conn: AsyncConnection) -> None:
         "CREATE TYPE pg_temp.pair AS (a int, b text);"
         "CREATE DOMAIN pg_temp.positive AS int CHECK (VALUE > 0)"
     )
-    for options in ({}, {"binary": True}, {"binary": False}, {"prepare": True}, {"prepare": True}):
+    wishes: list[dict[str, Any]] = [{}, {"binary": True}, {"binary": False}, {"prepare": True}, {"prepare": True}]
+    for options in wishes:
         values = await conn.cursor().execute(
             "SELECT 'happy'::pg_temp.mood, ARRAY['happy', NULL]::pg_temp.mood[], (1, 'x')::pg_temp.pair,"
             " 5::pg_temp.positive, '08:00:2b:01:02:03'::macaddr, '16/B374D848'::pg_lsn",
@@ -323,7 +325,8 @@ async def test_fetch_and_register(conn: AsyncConnection) -> None:
     row = await (await conn.execute("SELECT 'pg_temp.mood'::regtype::oid, 'pg_temp.mood[]'::regtype::oid")).fetchone()
     assert (info.name, (info.oid, info.array_oid)) == ("mood", row)
     info.register(conn)
-    for options in ({}, {"binary": True}, {"prepare": True}, {"prepare": True}):
+    wishes: list[dict[str, Any]] = [{}, {"binary": True}, {"prepare": True}, {"prepare": True}]
+    for options in wishes:
         assert await fetch_value(conn, "SELECT ARRAY['happy', NULL]::pg_temp.mood[]", **options) == ["happy", None]
     assert conn.adapters.types["mood"] is info
 
@@ -346,7 +349,7 @@ async def test_fetch_of_a_missing_type(conn: AsyncConnection, name: Any, autocom
     if not autocommit:
         # In a transaction it leaves that as it was.
         assert await TypeInfo.fetch(conn, name) is None
-        assert conn.info.transaction_status is TransactionStatus.INTRANS
+        assert status(conn) is TransactionStatus.INTRANS
 
 
 # -- memory

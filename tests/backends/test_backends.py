@@ -7,14 +7,15 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import anyio
 import pytest
+from typing_extensions import Unpack
 
 from anyq.backends import Backend, SocketWaiter, current_backend
-from tests.support.loops import ALL_LOOPS, BlindLoop, waits
+from tests.support.loops import ALL_LOOPS, BlindLoop, Ts, waits
 
 pytestmark = pytest.mark.anyio
 
@@ -393,30 +394,29 @@ async def test_native_cancellation(
 # --- asyncio's loops ---
 
 
-class Counting:
-    """Counts the registrations of a loop, and its turns."""
+def counting(kind: Any) -> Any:
+    """Return a kind of loop that counts its registrations."""
 
-    calls: list[str]
+    class CountingLoop(kind):  # type: ignore[misc]
+        calls: list[str]
 
-    def add_reader(self, *args: Any) -> Any:
-        self.calls.append("add_reader")
-        return super().add_reader(*args)  # type: ignore[misc]
+        def add_reader(self, *args: Any) -> Any:
+            self.calls.append("add_reader")
+            return super().add_reader(*args)
 
-    def remove_reader(self, *args: Any) -> Any:
-        self.calls.append("remove_reader")
-        return super().remove_reader(*args)  # type: ignore[misc]
+        def remove_reader(self, *args: Any) -> Any:
+            self.calls.append("remove_reader")
+            return super().remove_reader(*args)
 
-
-class CountingLoop(Counting, asyncio.SelectorEventLoop):
-    pass
+    return CountingLoop
 
 
 def counting_loops() -> list[Any]:
-    loops: list[Any] = [CountingLoop]
+    loops: list[Any] = [counting(asyncio.SelectorEventLoop)]
     if importlib.util.find_spec("uvloop") is not None:
         import uvloop
 
-        loops.append(type("CountingUvloop", (Counting, uvloop.Loop), {}))
+        loops.append(counting(uvloop.Loop))
     return loops
 
 
@@ -492,7 +492,7 @@ def test_loop_is_asked_once_whether_it_can_watch_sockets(pair: Pair) -> None:
     class Loop(BlindLoop):
         calls = 0
 
-        def add_reader(self, *args: Any) -> Any:
+        def add_reader(self, fd: Any, callback: Callable[[Unpack[Ts]], Any], *args: Unpack[Ts]) -> None:
             self.calls += 1
             raise NotImplementedError
 
@@ -557,7 +557,7 @@ def test_waiter_refuses_a_second_running_loop(pair: Pair) -> None:
     try:
         assert ready.wait(30)
         with pytest.raises(RuntimeError, match="another thread"):
-            asyncio.run(waiters[0].wait(True, False))
+            asyncio.run(waits(waiters[0], True, False))
     finally:
         done.set()
         thread.join()

@@ -146,7 +146,7 @@ async def test_no_descriptor_is_left(anyio_backend: Any) -> None:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_native_cancellation(backend: Backend) -> None:
     waker = backend.create_waker()
-    task = asyncio.create_task(waker.wait())  # type: ignore[arg-type]
+    task = asyncio.create_task(waker.wait())
     await anyio.wait_all_tasks_blocked()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -188,7 +188,8 @@ async def notifications(driver: Driver, workload: Workload, dsn: str) -> AsyncIt
         async def run_beside() -> int:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(query)
-                return await run()
+                left = await run()
+            return left
 
         async def check(left: int) -> None:
             # Each must come once: one too many would be taken for one of the next.

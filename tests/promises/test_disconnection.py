@@ -390,7 +390,7 @@ async def test_failures_of_the_network(
 async def test_selectors(conn: AsyncConnection, other: AsyncConnection) -> None:
     """The manual's example, with its blocking wait in a thread."""
     sel = selectors.DefaultSelector()
-    sel.register(conn, selectors.EVENT_READ)  # type: ignore[arg-type]
+    sel.register(conn, selectors.EVENT_READ)
     rounds = 0
     await conn.execute("LISTEN a")
     await send(other, "a", 1)
@@ -413,7 +413,7 @@ async def test_selectors(conn: AsyncConnection, other: AsyncConnection) -> None:
 
 async def test_nothing_is_to_be_read_while_nothing_happens(conn: AsyncConnection, other: AsyncConnection) -> None:
     sel = selectors.DefaultSelector()
-    sel.register(conn, selectors.EVENT_READ)  # type: ignore[arg-type]
+    sel.register(conn, selectors.EVENT_READ)
     for _ in range(10):
         await conn.execute("SELECT 1")
         assert sel.select(0) == []

@@ -1,8 +1,8 @@
 """No test sleeps to synchronise, nor races a clock: it waits for a fact.
 
 Read from the syntax trees of `tests/`. What there is to wait for instead: an event, `anyio.wait_all_tasks_blocked()`,
-what pg_stat_activity tells or a lock that the test holds (`tests/support/activity.py`), a scripted server that says when
-it has got something (`tests/support/fakeserver.py`), trio's MockClock.
+what pg_stat_activity tells or a lock that the test holds (`tests/support/activity.py`), a scripted server that says
+when it has got something (`tests/support/fakeserver.py`), trio's MockClock.
 
 Bounds are fine: a time after which the test has failed, whatever the machine, and which a test that succeeds never
 waits for. So is a pg_sleep() that only ever ends by being cancelled, and a limit of the driver's own that a test waits
@@ -32,7 +32,7 @@ LIMITS = {"move_on_after", "fail_after"}
 ALLOWED = {
     "benchmarks/worker.py::run": "a benchmark measures time",
     "benchmarks/worker.py::run_sync": "a benchmark measures time",
-    "support/poolers.py::wait_until_it_listens": "a pooler is a process of its own, and its port is the only fact there is",
+    "support/poolers.py::wait_until_it_listens": "that its port is open is the only fact a pooler shows",
 }
 """`file::function` and the reason why it may; an entry that nothing needs has to go."""
 
@@ -48,14 +48,13 @@ def _visit(node: ast.AST, function: str, mocked: bool) -> Iterator[tuple[str, in
         inside, told = function, mocked
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not function:
             inside, told = child.name, "MockClock(" in ast.unparse(child)
+        words = None
         if isinstance(child, ast.Call):
             words = _call(child, told)
         elif isinstance(child, ast.Constant) and isinstance(child.value, str):
             words = _text(child.value)
-        else:
-            words = None
         if words is not None:
-            yield inside, child.lineno, words
+            yield inside, getattr(child, "lineno", 0), words
         yield from _visit(child, inside, told)
 
 

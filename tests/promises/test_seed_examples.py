@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import anyq
+from tests.support.state import is_closed
 
 pytestmark = pytest.mark.anyio
 
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def options(dsn: str, schema: str) -> dict[str, Any]:
     """Arguments to connect with where a table `test` is, as the examples expect it."""
-    arguments = {"conninfo": dsn, "options": f"-c search_path={schema}"}
+    arguments: dict[str, Any] = {"conninfo": dsn, "options": f"-c search_path={schema}"}
     async with anyq.AsyncConnection.connect(**arguments) as conn:
         await conn.execute("CREATE TABLE test (id serial PRIMARY KEY, num int, data text)")
     return arguments
@@ -46,8 +47,8 @@ async def test_in_two_steps(options: dict[str, Any]) -> None:
         async with aconn.cursor() as cur:
             await cur.execute("INSERT INTO test (num) VALUES (1)")
         assert cur.closed
-        assert not aconn.closed
-    assert aconn.closed
+        assert not is_closed(aconn)
+    assert is_closed(aconn)
     assert await rows_of_test(options) == [(1, None)]
 
 

@@ -20,8 +20,8 @@ PATIENCE = 20.0
 
 async def ask(conn: AsyncConnection, query: str) -> Any:
     """Return the only value of a query's result."""
-    cursor = await conn.execute(query)  # type: ignore[call-overload]
-    return (await cursor.fetchone())[0]
+    ((answer,),) = await (await conn.execute(query)).fetchall()
+    return answer
 
 
 class _Looking:

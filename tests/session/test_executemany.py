@@ -14,6 +14,7 @@ from anyq import AsyncConnection, TransactionStatus
 from anyq import errors as e
 from anyq.session.executemany import BATCH_BYTES, BATCH_SETS
 from tests.support.activity import PATIENCE, until_sleeping
+from tests.support.state import status
 
 pytestmark = pytest.mark.anyio
 
@@ -208,7 +209,7 @@ async def test_it_begins_a_transaction(conn: AsyncConnection) -> None:
     assert await (await conn.execute("SELECT current_setting('anyq.test')")).fetchone() == ("b",)
     assert [await result.fetchone() async for result in cur.results()] == [("a",), ("b",)]
     await conn.rollback()
-    assert conn.info.transaction_status is TransactionStatus.IDLE
+    assert status(conn) is TransactionStatus.IDLE
 
 
 @pytest.mark.parametrize("returning", [False, True])

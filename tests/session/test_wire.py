@@ -41,8 +41,7 @@ def connect(server: Any, **kwargs: Any) -> Any:
 async def ask(conn: AsyncConnection, query: str, replies: dict[str, Any] | None = None) -> Any:
     """Return the only value of a query's result; file it, or the error, under the query, if `replies` are given."""
     try:
-        cursor = await conn.execute(query)  # type: ignore[call-overload]
-        answer = (await cursor.fetchone())[0]
+        ((answer,),) = await (await conn.execute(query)).fetchall()
     except errors.Error as error:
         if replies is None:
             raise

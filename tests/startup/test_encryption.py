@@ -20,6 +20,7 @@ from anyio.from_thread import BlockingPortal
 import anyq
 from anyq import AsyncConnection
 from anyq import errors as e
+from anyq.transport import tls_context
 from tests.support.certificates import PASS_PHRASE, Certificates
 from tests.support.server import Server
 from tests.support.stepping import cancel_at_each_wait
@@ -57,7 +58,12 @@ def connect(embedded_server: Server) -> Callable[..., Any]:
     """Connects by a proxy; keywords are those of connect()."""
 
     def connect(proxy: TlsProxy, **kwargs: Any) -> Any:
-        target = {"host": "localhost", "hostaddr": "127.0.0.1", "port": proxy.port, "connect_timeout": PATIENCE}
+        target: dict[str, Any] = {
+            "host": "localhost",
+            "hostaddr": "127.0.0.1",
+            "port": proxy.port,
+            "connect_timeout": PATIENCE,
+        }
         return AsyncConnection.connect(embedded_server.role_dsn("scram-sha-256"), **{**target, **kwargs})
 
     return connect
@@ -484,7 +490,7 @@ async def test_files_are_read_in_a_thread(
 
     from anyq.startup import encryption as _encryption
 
-    real = _encryption.build_context
+    real = tls_context.build_context
     threads: list[int] = []
 
     def build(options: Any) -> Any:
@@ -780,7 +786,7 @@ def test_sync(
 ) -> None:
     caplog.set_level(logging.ERROR)
     dsn = embedded_server.role_dsn("scram-sha-256")
-    target = {"host": "localhost", "hostaddr": "127.0.0.1", "port": proxy().port}
+    target: dict[str, Any] = {"host": "localhost", "hostaddr": "127.0.0.1", "port": proxy().port}
     with anyq.connect(dsn, sslmode="verify-full", sslrootcert=str(certificates.root), **target) as conn:
         assert conn.info.ssl_in_use
     with anyq.connect(dsn, ssl_context=certificates.client_context(), **target) as conn:

@@ -311,7 +311,7 @@ KEY = b64encode(bytes(32)).decode()
         ({"scram_client_key": KEY, "scram_server_key": KEY[:-4]}, "'scram_server_key' must be 32 bytes"),
     ],
 )
-async def test_keys_that_are_none(keys: dict[str, str], match: str) -> None:
+async def test_keys_that_are_none(keys: dict[str, Any], match: str) -> None:
     with pytest.raises(e.ProgrammingError, match=match) as caught:
         await AsyncConnection.connect("host=127.0.0.1", **keys)
     assert "hunter2" not in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import suppress
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -168,7 +169,7 @@ async def test_a_server_that_refuses_twice() -> None:
         ({"max_protocol_version": "3.0"}, PROTOCOL_3_0),
     ],
 )
-async def test_a_stream_of_the_callers_asks_once(keywords: dict[str, str], version: int) -> None:
+async def test_a_stream_of_the_callers_asks_once(keywords: dict[str, Any], version: int) -> None:
     """So it asks for what every server knows, unless it is told otherwise."""
     async with fake_server(speaking(version)) as server:
         stream = await anyio.connect_tcp(server.host, server.port)

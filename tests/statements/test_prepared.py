@@ -35,8 +35,9 @@ def test_threshold() -> None:
     assert entry.name == statements.prefix + b"0"
     assert len(statements) == 0
     assert statements.executed(entry, True) == []
-    assert statements.lookup(key(1)) is entry
-    assert entry.prepared
+    again = statements.lookup(key(1))
+    assert again is entry
+    assert again.prepared
     assert len(statements) == 1
 
 

@@ -59,7 +59,8 @@ async def test_wrong_parameters(cur: AsyncRawCursor, query: Any, params: Any, er
 
 
 async def test_several_statements(cur: AsyncRawCursor) -> None:
-    for params in (None, []):
+    nothing: list[int] = []
+    for params in (None, nothing):
         await cur.execute("SELECT 1; SELECT 5 % 3", params)
         assert [await result.fetchall() async for result in cur.results()] == [[(1,)], [(2,)]]
 

@@ -7,19 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+import anyio
 import pytest
+from typing_extensions import TypeVarTuple, Unpack
+
+Ts = TypeVarTuple("Ts")
+"""The arguments of a callback."""
 
 
 class BlindLoop(asyncio.SelectorEventLoop):
     """A loop without add_reader(), as far as others can see."""
 
-    def add_reader(self, *args: Any) -> Any:
+    def add_reader(self, fd: Any, callback: Callable[[Unpack[Ts]], Any], *args: Unpack[Ts]) -> None:
         raise NotImplementedError
 
-    remove_reader = add_writer = remove_writer = add_reader
+    def add_writer(self, fd: Any, callback: Callable[[Unpack[Ts]], Any], *args: Unpack[Ts]) -> None:
+        raise NotImplementedError
+
+    def remove_reader(self, fd: Any) -> bool:
+        raise NotImplementedError
+
+    def remove_writer(self, fd: Any) -> bool:
+        raise NotImplementedError
 
 
 ALL_LOOPS = [
@@ -38,6 +50,11 @@ class Waits(Protocol):
     """A channel, or what waits for a socket."""
 
     def wait(self, readable: bool, writable: bool) -> Awaitable[None]: ...
+
+
+async def is_readable(fd: int) -> None:
+    """Wait until a descriptor is readable, as the application may; a coroutine function, to be started in a task."""
+    await anyio.wait_readable(fd)
 
 
 async def waits(for_what: Waits, readable: bool, writable: bool) -> None:

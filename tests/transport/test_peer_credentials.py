@@ -79,7 +79,7 @@ async def test_the_next_host_is_tried(embedded_server: Server) -> None:
         pytest.skip("the tests and the server run as the same user")
     dsn = anyq.conninfo.conninfo_to_dict(embedded_server.dsn)
     async with fake_server(script, unix=True) as server:
-        hosts = {"host": f"{server.host},{dsn['host']}", "port": f"{server.port},{dsn['port']}"}
+        hosts: dict[str, Any] = {"host": f"{server.host},{dsn['host']}", "port": f"{server.port},{dsn['port']}"}
         conn = await anyq.AsyncConnection.connect(embedded_server.dsn, requirepeer=user, **hosts)
         assert conn.info.host == dsn["host"]
         await conn.close()

@@ -28,7 +28,7 @@ from anyio.streams.stapled import StapledByteStream
 from anyq.transport.socket import Channel, ForeignStream, SocketStream, as_channel
 from anyq.transport.tls import TlsStream
 from tests.support.certificates import Certificates
-from tests.support.loops import ALL_LOOPS, waits
+from tests.support.loops import ALL_LOOPS, is_readable, waits
 from tests.support.tlspair import tls_ends
 
 pytestmark = pytest.mark.anyio
@@ -72,6 +72,7 @@ async def ends(
     theirs.settimeout(10)
     if request.node.callspec.params["sockets"] is over_tls:
         certificates: Certificates = request.getfixturevalue("certificates")
+        stream: SocketStream | TlsStream
         stream, theirs = await tls_ends(ours, theirs, certificates)
     else:
         stream = SocketStream(ours)
@@ -210,8 +211,10 @@ async def test_closed(stream: SocketStream, peer: socket.socket) -> None:
         lambda: stream.wait(True, False),
         lambda: stream.send(b"x"),
         stream.receive,
-        *([] if isinstance(stream, TlsStream) else [stream.send_eof]),
+        stream.send_eof,
     ):
+        if operation == stream.send_eof and isinstance(stream, TlsStream):
+            continue
         with pytest.raises(anyio.ClosedResourceError):
             await operation()
     await stream.aclose()
@@ -307,7 +310,7 @@ async def test_fileno_beside_our_own_registration(stream: SocketStream, peer: so
     for _ in range(2):
         async with anyio.create_task_group() as group:
             group.start_soon(waits, stream, True, False)
-            group.start_soon(anyio.wait_readable, stream.fileno())
+            group.start_soon(is_readable, stream.fileno())
             await anyio.wait_all_tasks_blocked()
             peer.send(b"x")
         assert await receive_one(stream) == b"x"
@@ -900,7 +903,7 @@ async def test_foreign_fileno(tmp_path: Path) -> None:
     fd = channel.fileno()
     assert fd == channel.fileno() != ours.extra(SocketAttribute.raw_socket).fileno()
     async with anyio.create_task_group() as group:
-        group.start_soon(anyio.wait_readable, fd)
+        group.start_soon(is_readable, fd)
         await anyio.wait_all_tasks_blocked()
         await theirs.send(b"x")
     assert await receive_one(channel) == b"x"

@@ -11,7 +11,8 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -28,7 +29,12 @@ from tests.support.tlspair import tls_ends
 pytestmark = pytest.mark.anyio
 
 MEGABYTE = 1 << 20
-in_thread = anyio.to_thread.run_sync
+
+T = TypeVar("T")
+
+
+async def in_thread(function: Callable[..., T], *args: object) -> T:
+    return await anyio.to_thread.run_sync(function, *args)
 
 
 @pytest.fixture(scope="module", params=ALL_LOOPS)
@@ -59,7 +65,7 @@ async def receive_one(stream: TlsStream, size: int = 65536) -> bytes:
     return chunk
 
 
-async def test_what_was_negotiated(sockets: Any, certificates: Certificates) -> None:
+async def test_what_was_negotiated(sockets: tuple[socket.socket, socket.socket], certificates: Certificates) -> None:
     stream, peer = await tls_ends(*sockets, certificates)
     assert stream.tls is not None
     cipher = peer.cipher()
@@ -80,7 +86,7 @@ async def test_what_was_negotiated(sockets: Any, certificates: Certificates) -> 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_big_transfers_both_ways_at_once(
-    sockets: Any, certificates: Certificates, version: ssl.TLSVersion
+    sockets: tuple[socket.socket, socket.socket], certificates: Certificates, version: ssl.TLSVersion
 ) -> None:
     context = certificates.server_context("right")
     context.maximum_version = version
@@ -108,7 +114,9 @@ async def test_big_transfers_both_ways_at_once(
     peer.close()
 
 
-async def test_receive_into_a_big_buffer(sockets: Any, certificates: Certificates) -> None:
+async def test_receive_into_a_big_buffer(
+    sockets: tuple[socket.socket, socket.socket], certificates: Certificates
+) -> None:
     stream, peer = await tls_ends(*sockets, certificates)
     data = os.urandom(MEGABYTE)
     buffer = bytearray(MEGABYTE)
@@ -127,7 +135,9 @@ async def test_receive_into_a_big_buffer(sockets: Any, certificates: Certificate
     peer.close()
 
 
-async def test_nothing_is_left_behind_the_descriptor(sockets: Any, certificates: Certificates) -> None:
+async def test_nothing_is_left_behind_the_descriptor(
+    sockets: tuple[socket.socket, socket.socket], certificates: Certificates
+) -> None:
     """Who waits for the descriptor would never hear of what was decrypted already and not handed out."""
     stream, peer = await tls_ends(*sockets, certificates)
     received = 0
@@ -150,7 +160,9 @@ async def test_nothing_is_left_behind_the_descriptor(sockets: Any, certificates:
     peer.close()
 
 
-async def test_what_is_left_is_told_by_wait(sockets: Any, certificates: Certificates) -> None:
+async def test_what_is_left_is_told_by_wait(
+    sockets: tuple[socket.socket, socket.socket], certificates: Certificates
+) -> None:
     stream, peer = await tls_ends(*sockets, certificates)
     peer.sendall(b"abcdef")
     assert await receive_one(stream, 2) == b"ab"
@@ -167,7 +179,9 @@ async def test_what_is_left_is_told_by_wait(sockets: Any, certificates: Certific
     peer.close()
 
 
-async def test_backlog_is_sent_by_whoever_waits(sockets: Any, certificates: Certificates) -> None:
+async def test_backlog_is_sent_by_whoever_waits(
+    sockets: tuple[socket.socket, socket.socket], certificates: Certificates
+) -> None:
     """A task sleeps until something comes; what another task has sent meanwhile must not wait for that."""
     stream, peer = await tls_ends(*sockets, certificates)
     data = os.urandom(MEGABYTE)
@@ -193,7 +207,7 @@ async def test_backlog_is_sent_by_whoever_waits(sockets: Any, certificates: Cert
     peer.close()
 
 
-async def test_tickets_are_no_data(sockets: Any, certificates: Certificates) -> None:
+async def test_tickets_are_no_data(sockets: tuple[socket.socket, socket.socket], certificates: Certificates) -> None:
     """NewSessionTicket comes after the handshake (TLS 1.3); PostgreSQL sends none, what stands before it may."""
     context = certificates.server_context("right")
     context.num_tickets = 3
@@ -207,7 +221,7 @@ async def test_tickets_are_no_data(sockets: Any, certificates: Certificates) -> 
     peer.close()
 
 
-async def test_goodbyes(sockets: Any, certificates: Certificates) -> None:
+async def test_goodbyes(sockets: tuple[socket.socket, socket.socket], certificates: Certificates) -> None:
     stream, peer = await tls_ends(*sockets, certificates)
     peer.sendall(b"last words")
     peer.settimeout(0)
@@ -223,10 +237,10 @@ async def test_goodbyes(sockets: Any, certificates: Certificates) -> None:
     peer.unwrap().close()
 
 
-async def test_close_says_goodbye(sockets: Any, certificates: Certificates) -> None:
+async def test_close_says_goodbye(sockets: tuple[socket.socket, socket.socket], certificates: Certificates) -> None:
     context = certificates.server_context("right")
     stream, peer = await tls_ends(*sockets, certificates, server=context)
-    peer.suppress_ragged_eofs = False
+    peer.suppress_ragged_eofs = False  # type: ignore[attr-defined]
     stream.try_send(b"last words")
     stream.close_now()
     assert peer.recv(100) == b"last words"
@@ -234,7 +248,9 @@ async def test_close_says_goodbye(sockets: Any, certificates: Certificates) -> N
     peer.close()
 
 
-async def test_end_without_goodbye_is_an_end(sockets: Any, certificates: Certificates) -> None:
+async def test_end_without_goodbye_is_an_end(
+    sockets: tuple[socket.socket, socket.socket], certificates: Certificates
+) -> None:
     stream, peer = await tls_ends(*sockets, certificates)
     peer.sendall(b"last words")
     peer.close()
@@ -247,7 +263,9 @@ async def test_end_without_goodbye_is_an_end(sockets: Any, certificates: Certifi
 
 
 @pytest.mark.parametrize("into", [False, True])
-async def test_damaged_record(sockets: Any, certificates: Certificates, into: bool) -> None:
+async def test_damaged_record(
+    sockets: tuple[socket.socket, socket.socket], certificates: Certificates, into: bool
+) -> None:
     stream, peer = await tls_ends(*sockets, certificates)
     with socket.socket(fileno=os.dup(peer.fileno())) as raw:
         raw.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
@@ -267,7 +285,9 @@ async def test_damaged_record(sockets: Any, certificates: Certificates, into: bo
     peer.close()
 
 
-async def test_send_after_the_other_side_has_gone(sockets: Any, certificates: Certificates) -> None:
+async def test_send_after_the_other_side_has_gone(
+    sockets: tuple[socket.socket, socket.socket], certificates: Certificates
+) -> None:
     stream, peer = await tls_ends(*sockets, certificates)
     peer.sendall(b"last words")
     peer.close()
@@ -284,7 +304,9 @@ async def test_send_after_the_other_side_has_gone(sockets: Any, certificates: Ce
     stream.close_now()
 
 
-async def test_send_waits_until_all_is_on_its_way(sockets: Any, certificates: Certificates) -> None:
+async def test_send_waits_until_all_is_on_its_way(
+    sockets: tuple[socket.socket, socket.socket], certificates: Certificates
+) -> None:
     stream, peer = await tls_ends(*sockets, certificates)
     data = os.urandom(MEGABYTE)
     async with anyio.create_task_group() as group:
@@ -295,7 +317,7 @@ async def test_send_waits_until_all_is_on_its_way(sockets: Any, certificates: Ce
     peer.close()
 
 
-async def test_half_close_is_refused(sockets: Any, certificates: Certificates) -> None:
+async def test_half_close_is_refused(sockets: tuple[socket.socket, socket.socket], certificates: Certificates) -> None:
     stream, peer = await tls_ends(*sockets, certificates)
     with pytest.raises(NotImplementedError, match="one direction"):
         await stream.send_eof()
@@ -320,7 +342,9 @@ class Stubborn:
         return getattr(self._object, name)
 
 
-async def test_sending_that_needs_input(sockets: Any, certificates: Certificates) -> None:
+async def test_sending_that_needs_input(
+    sockets: tuple[socket.socket, socket.socket], certificates: Certificates
+) -> None:
     stream, peer = await tls_ends(*sockets, certificates)
     stream._ssl = Stubborn(stream)  # type: ignore[assignment]
     assert stream.try_send(b"hello") == 0
@@ -344,7 +368,7 @@ def client_stream(sock: socket.socket, context: ssl.SSLContext, name: str | None
     return TlsStream(SocketStream(sock), partial(context.wrap_bio, server_hostname=name))
 
 
-async def test_takes_the_socket_over(sockets: Any, certificates: Certificates) -> None:
+async def test_takes_the_socket_over(sockets: tuple[socket.socket, socket.socket], certificates: Certificates) -> None:
     below = SocketStream(sockets[0])
     fd = below.fileno()
     stream = TlsStream(below, partial(certificates.client_context().wrap_bio, server_hostname="x"))
@@ -361,7 +385,9 @@ async def test_takes_the_socket_over(sockets: Any, certificates: Certificates) -
     assert sockets[1].recv(1) == b""
 
 
-async def test_name_that_cannot_be_one_leaves_the_stream(sockets: Any, certificates: Certificates) -> None:
+async def test_name_that_cannot_be_one_leaves_the_stream(
+    sockets: tuple[socket.socket, socket.socket], certificates: Certificates
+) -> None:
     below = SocketStream(sockets[0])
     for name in ("a..b", "", "x" * 100):
         with pytest.raises(ValueError):
@@ -371,7 +397,9 @@ async def test_name_that_cannot_be_one_leaves_the_stream(sockets: Any, certifica
     below.close_now()
 
 
-async def test_certificate_that_is_not_trusted(sockets: Any, certificates: Certificates) -> None:
+async def test_certificate_that_is_not_trusted(
+    sockets: tuple[socket.socket, socket.socket], certificates: Certificates
+) -> None:
     stream = client_stream(sockets[0], certificates.client_context())
     wrap = partial(certificates.server_context("stranger").wrap_socket, sockets[1], server_side=True)
     told: list[BaseException] = []
@@ -390,7 +418,9 @@ async def test_certificate_that_is_not_trusted(sockets: Any, certificates: Certi
 
 
 @pytest.mark.parametrize("after", [0, 1, 100])
-async def test_connection_cut_during_the_handshake(sockets: Any, certificates: Certificates, after: int) -> None:
+async def test_connection_cut_during_the_handshake(
+    sockets: tuple[socket.socket, socket.socket], certificates: Certificates, after: int
+) -> None:
     stream = client_stream(sockets[0], certificates.client_context())
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     server = certificates.server_context("right").wrap_bio(incoming, outgoing, server_side=True)
@@ -409,7 +439,9 @@ async def test_connection_cut_during_the_handshake(sockets: Any, certificates: C
     stream.close_now()
 
 
-async def test_something_else_than_tls(sockets: Any, certificates: Certificates) -> None:
+async def test_something_else_than_tls(
+    sockets: tuple[socket.socket, socket.socket], certificates: Certificates
+) -> None:
     stream = client_stream(sockets[0], certificates.client_context())
     sockets[1].sendall(b"220 mail.example.com ESMTP\r\n")
     with pytest.raises(ssl.SSLError, match="(?i)wrong.version.number"):
@@ -473,7 +505,7 @@ def s_server(certificates: Certificates) -> Iterator[StartServer]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]
-        files = ["-cert", certificates.certificate("right"), "-key", certificates.key("right")]
+        files: list[str | Path] = ["-cert", certificates.certificate("right"), "-key", certificates.key("right")]
         process = subprocess.Popen(
             [
                 *(program, "s_server", "-accept", f"127.0.0.1:{port}", *files),

@@ -510,7 +510,7 @@ class TestInterval:
 @pytest.mark.parametrize("type_name", ["date", "timestamp", "timestamptz", "interval"])
 def test_infinity(type_name: str, text: str) -> None:
     def bound(bits: int) -> int:
-        return 2 ** (bits - 1) - 1 if text == "infinity" else -(2 ** (bits - 1))
+        return (1 << bits - 1) - 1 if text == "infinity" else -(1 << bits - 1)
 
     if type_name == "interval":
         binary = struct.pack("!qii", bound(64), bound(32), bound(32))
