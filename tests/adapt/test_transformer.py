@@ -13,6 +13,7 @@ import pytest
 
 from anyq.abc import DumperKey
 from anyq.adapt import AdaptersMap, Dumper, Format, Loader, PyFormat, RecursiveDumper, RecursiveLoader, Transformer
+from anyq.adapt.base import BinaryLoaders
 from anyq.adapt.typeinfo import TypeInfo
 from anyq.errors import DataError, InterfaceError, ProgrammingError
 from anyq.postgres import adapters, types
@@ -401,7 +402,7 @@ def test_type_that_contains_itself(context: AdaptersMap) -> None:
         format = Format.BINARY
 
         @classmethod
-        def is_usable(cls, oid: int, tx: Transformer) -> bool:
+        def is_usable(cls, oid: int, tx: BinaryLoaders) -> bool:
             return tx.has_binary_loader(60_001)
 
     TypeInfo("tree", 60_000, 60_001).register(context)
