@@ -52,7 +52,8 @@ class Portal:
         self._blocking: BlockingPortal
         self._backend: Backend
         self._post: Callable[[Callable[[], object]], object]
-        self._workers: set[Worker] = set()
+        self.workers: set[Worker] = set()
+        """Those that run now: one for each thread that calls, and each call of a thread inside another of its own."""
         _portals.all.add(self)
 
     @property
@@ -118,14 +119,14 @@ class Portal:
         return handle
 
     async def _run_worker(self, worker: Worker) -> None:
-        self._workers.add(worker)
+        self.workers.add(worker)
         if self._failure is not None:
             # The others were told to end before this one was there.
             worker.end_now()
         try:
             await worker.run()
         finally:
-            self._workers.discard(worker)
+            self.workers.discard(worker)
 
     def spawn(self, func: Callable[..., Awaitable[object]], *args: object) -> None:
         """Start a task in the portal.
@@ -164,7 +165,7 @@ class Portal:
     def end_workers(self) -> None:
         """Let every worker end when it has done what it does."""
         self._failure = self._failure or LOOP_STOPPED
-        for worker in tuple(self._workers):
+        for worker in tuple(self.workers):
             worker.end_now()
 
     # -- its users
@@ -181,7 +182,7 @@ class Portal:
         """Know that the loop is in another process, from which this one was forked."""
         self._failure = FORKED
         self._post = _post_nowhere
-        for worker in self._workers:
+        for worker in self.workers:
             worker.after_fork(_post_nowhere)
 
 

@@ -52,7 +52,7 @@ def test_a_thread_has_one_worker(blocking: BlockingPortal) -> None:
     portal = portal_of(blocking)
     for _ in range(10):
         portal.call(GRACE, answer)
-    assert len(portal._workers) == 1
+    assert len(portal.workers) == 1
 
 
 def test_the_loops_own_thread_is_refused(blocking: BlockingPortal) -> None:
@@ -99,7 +99,7 @@ def test_an_interrupted_call_is_cancelled(blocking: BlockingPortal, monkeypatch:
         portal.call(GRACE, wait)
     assert cancelled.is_set()
     assert portal.call(GRACE, answer) == 42
-    assert len(portal._workers) == 1
+    assert len(portal.workers) == 1
 
 
 def test_a_call_inside_a_call_has_another_worker(blocking: BlockingPortal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_a_call_inside_a_call_has_another_worker(blocking: BlockingPortal, monke
     monkeypatch.setattr(Job, "wait", handler_first)
     assert portal.call(GRACE, answer) == 42
     assert inside == [42]
-    assert len(portal._workers) == 2
+    assert len(portal.workers) == 2
 
 
 def test_an_interrupted_call_that_does_not_end(blocking: BlockingPortal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ def test_threads_share_connections(
 
 
 def test_a_threads_worker_ends_with_it(conn: anyq.Connection, background: Callable[..., Any]) -> None:
-    workers = conn.calls.portal._workers
+    workers = conn.calls.portal.workers
     before = len(workers)
     for _ in range(5):
         background(lambda: conn.execute("SELECT 1")).result()

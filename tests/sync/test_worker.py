@@ -94,18 +94,23 @@ async def test_a_running_job_is_cancelled(worker: Worker) -> None:
     assert (await run(worker, job(double, 3))).result == 6
 
 
-async def test_a_job_is_cancelled_before_it_begins(worker: Worker) -> None:
+async def test_a_job_is_cancelled_before_it_begins(anyio_backend: Any) -> None:
     called = []
 
     async def note() -> None:
         called.append(True)
 
+    backend = current_backend()
+    worker = Worker(backend, backend.thread_waker())
     one = job(note)
     worker.submit(one)
-    worker._cancel(one)
-    assert one.done
     worker.cancel(one)
-    assert (await run(worker, job(double, 3))).result == 6
+    await done(one)
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run)
+        worker.cancel(one)
+        assert (await run(worker, job(double, 3))).result == 6
+        worker.end()
     assert not called
 
 
