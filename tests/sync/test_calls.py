@@ -12,13 +12,14 @@ from anyio.from_thread import start_blocking_portal
 from anyq.errors import InterfaceError, OperationalError, ProgrammingError
 from anyq.sync.calls import Calls
 from anyq.sync.portal import Portal
+from tests.support.activity import PATIENCE
 
 
 class Called:
     """Something to call, in an event loop, that may be closed."""
 
     def __init__(self) -> None:
-        self.closed = False
+        self.closed = threading.Event()
         self.threads: list[int] = []
 
     async def ask(self, number: int) -> int:
@@ -26,10 +27,10 @@ class Called:
         return 2 * number
 
     def close(self) -> None:
-        self.closed = True
+        self.closed.set()
 
     def check_open(self) -> None:
-        if self.closed:
+        if self.closed.is_set():
             raise OperationalError("it is closed")
 
 
@@ -77,6 +78,8 @@ def test_the_end(calls: Calls, called: Called, portal: NotedPortal) -> None:
     calls.end(called.close)
     calls.end(lambda: pytest.fail("it is closed twice"))
     assert calls.ended
+    # In the event loop, as soon as that comes to it.
+    assert called.closed.wait(PATIENCE)
     assert portal.gone == [("release", "user")]
     for refused in (lambda: calls.call(called.ask, 1), calls.check_open):
         with pytest.raises(OperationalError, match="it is closed"):
