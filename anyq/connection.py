@@ -33,7 +33,7 @@ from .postgres import adapters as global_adapters
 from .protocol import frontend
 from .protocol.backend import NoticeResponse
 from .protocol.constants import Format
-from .protocol.request import Request
+from .protocol.request import Request, TransactionEffect
 from .protocol.verifiers import DEFAULT_SCRAM_ITERATIONS, encrypt_password
 from .rows import AsyncRowFactory, TupleRow, tuple_row
 from .session.cancelling import was_victim
@@ -528,13 +528,11 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         self, command: bytes, *, begins: bool = False, ends: bool = False, cancellable: bool = True
     ) -> None:
         """Run statements that have no result; to be called after ``wire.turn()`` without an await in between."""
+        effect = TransactionEffect.ENDS if ends else TransactionEffect.BEGINS if begins else TransactionEffect.NONE
         data = bytearray()
         frontend.query(data, command)
         while True:
-            request = Request(extended=False)
-            request.begins = begins
-            request.ends = ends
-            request.cancellable = cancellable
+            request = Request(extended=False, cancellable=cancellable, effect=effect)
             await self.wire.run(request, data)
             if request.error is None:
                 if ends and self.notifications.unsettled:
@@ -548,8 +546,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         """Run statements that have no result, in any case: cancelled or not. See :meth:`Wire.carry_out`."""
         data = bytearray()
         frontend.query(data, command)
-        request = Request(extended=False)
-        request.ends = ends
+        request = Request(extended=False, effect=TransactionEffect.ENDS if ends else TransactionEffect.NONE)
         await self.wire.carry_out(request, data, wait=wait)
         if request.error is not None:
             raise request.error

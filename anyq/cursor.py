@@ -365,11 +365,11 @@ class AsyncCursor(ResultHolder[Row]):
             await conn.wire.run(request, data)
             if not (was_victim(request) and had_own_transaction(request)):
                 break
-            if request.begins:
+            if request.after_begin:
                 await conn.rollback()
         if request.error is not None or request.failure is not None:
             self._raise(request, None)
-        conn.executor.described(statement, request.known[0] if request.known else None)
+        conn.executor.described(statement, request.description[0])
 
     async def _may_repeat(self, request: StatementRequest | RememberedRequest, statement: Statement) -> bool:
         """Return whether a statement that failed for a reason of the driver's own is to be sent again."""
@@ -381,7 +381,7 @@ class AsyncCursor(ResultHolder[Row]):
             return False
         if not had_own_transaction(request):
             return False
-        if request.begins:
+        if request.after_begin:
             await self._conn.rollback()
         return True
 

@@ -25,7 +25,6 @@ cdef object IDLE = constants.TransactionStatus.IDLE
 cdef object IN_TRANSACTION = constants.TransactionStatus.INTRANS
 cdef object IN_ERROR = constants.TransactionStatus.INERROR
 cdef object IDLE_PHASE = state.Phase.IDLE
-cdef object give_up = request.give_up
 cdef object Notify = handlers.Notify
 cdef object new_tuple = tuple.__new__
 
@@ -218,7 +217,7 @@ def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_
                     except RemoteProtocolError:
                         raise
                     except Exception as error:
-                        give_up(request, result, error)
+                        request.cannot_load(result, error)
                         stop = session.receive_rows(run, pos, end)
                 if stop <= pos:
                     return pos
@@ -236,8 +235,7 @@ def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_
                         request.count(PyUnicode_DecodeUTF8(<const char *>data + pos + 10, pair - 11, "replace"), count)
                     pos = stop
                     continue
-                known = request.known
-                result = Result() if known is None else Result((<tuple?>known)[0], (<tuple?>known)[1])
+                result = Result(*<tuple?>request.description)
                 request.current = result
             elif code == b"C":
                 if result is None or length == 4:

@@ -133,9 +133,8 @@ class _ChannelRequest(Request):
     def __init__(
         self, hub: NotificationHub, listens: dict[str, _Channel], unlistens: list[str], *, settles: bool
     ) -> None:
-        super().__init__(extended=False)
         # They take no time, so there is nothing to gain by cancelling them.
-        self.cancellable = False
+        super().__init__(extended=False, cancellable=False)
         self._hub = hub
         self.listens = listens
         self.unlistens = unlistens

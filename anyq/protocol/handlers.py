@@ -15,7 +15,7 @@ from . import backend, frontend
 from .backend import Authentication, NoticeResponse, NotificationResponse
 from .constants import PROTOCOL_3_0, TransactionStatus, show_version
 from .constants import BackendCode as B
-from .request import Fields, LoadFunctions, Request, Result
+from .request import UNDESCRIBED, Fields, LoadFunctions, Request, Result
 from .state import Phase
 
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ def on_parse_complete(session: ProtocolSession, payload: bytes) -> None:
 
 def on_bind_complete(session: ProtocolSession, payload: bytes) -> None:
     request = session.pending[0]
-    known = request.known
-    request.current = Result() if known is None else Result(known[0], known[1])
+    request.current = Result(*request.description)
 
 
 def on_parameter_description(session: ProtocolSession, payload: bytes) -> None:
@@ -131,18 +130,18 @@ def on_row_description(session: ProtocolSession, payload: bytes) -> None:
     request = session.pending[0]
     fields = _fields(payload) if len(payload) > _CACHED_DESCRIPTION else _cached_fields(payload)
     loads: LoadFunctions | None = None
-    if request.plan is not None:
+    if request.choose_loads is not None:
         try:
-            loads = request.plan(fields)
+            loads = request.choose_loads(fields)
         except Exception as error:
             request.failure = request.failure or error
-    request.known = (fields, loads)
+    request.description = (fields, loads)
     request.current = Result(fields, loads)
 
 
 def on_no_data(session: ProtocolSession, payload: bytes) -> None:
     request = session.pending[0]
-    request.known = None
+    request.description = UNDESCRIBED
     request.current = Result()
 
 
@@ -166,9 +165,7 @@ def on_empty_query(session: ProtocolSession, payload: bytes) -> None:
 
 def on_portal_suspended(session: ProtocolSession, payload: bytes) -> None:
     request = session.pending[0]
-    result = request.current or Result()
-    result.suspended = True
-    _complete(request, result)
+    _complete(request, request.current or Result())
 
 
 def on_function_result(session: ProtocolSession, payload: bytes) -> None:
@@ -182,9 +179,8 @@ def on_error(session: ProtocolSession, payload: bytes) -> None:
         session.fatal_error = error
     if request.error is None:
         request.error = error
-    if session.unmatched_cancels and isinstance(error, QueryCanceled) and (request.cancel_sent or request.at_risk):
+    if session.unmatched_cancels and isinstance(error, QueryCanceled) and request.cancelled():
         session.unmatched_cancels -= 1
-        request.victim = not request.cancel_sent
     if request.streaming and request.current is not None and request.current.rows:
         # Whether they came with the error or in a chunk before it makes no difference to the one who streams.
         request.add(request.current)

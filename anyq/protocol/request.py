@@ -2,12 +2,16 @@
 
 Knows what the one who waits for replies, and the session that files them, have to tell each other. Must not know
 messages, or in which order they come.
+
+One request is looked at by four: who makes it says what it is, the session files the replies, the one who waits sets
+what it waits for, and the one who cancels notes whom a CancelRequest may hit. The attributes stand in this order.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from typing import Any, Protocol
 
 from ..errors import DataError, Error
@@ -16,6 +20,11 @@ from .constants import TransactionStatus
 
 Fields = tuple[FieldDescription, ...]
 LoadFunctions = Sequence[Callable[[bytes], Any]]
+Description = tuple[Fields | None, LoadFunctions | None]
+"""What a :class:`Result` is made with: the columns of a statement, and what loads them."""
+
+UNDESCRIBED: Description = (None, None)
+"""Of a statement that returns no rows, or of which nothing is known."""
 
 
 class Waiter(Protocol):
@@ -24,12 +33,34 @@ class Waiter(Protocol):
     def set(self) -> None: ...
 
 
+class TransactionEffect(Enum):
+    """What a request does to the transaction of the session, as far as its maker knows."""
+
+    NONE = auto()
+    BEGINS = auto()
+    MAY_BEGIN = auto()
+    """Its BEGIN may not happen: a simple query with an error in its syntax is refused as a whole."""
+    ENDS = auto()
+    """It leaves none open, whether it has begun one itself or not."""
+
+
+class Cancellation(Enum):
+    """What CancelRequests may have to do with a request: they name a server process, and hit what it runs then."""
+
+    NONE = auto()
+    AT_RISK = auto()
+    """One was sent for a request before it when this one was on its way already."""
+    SENT = auto()
+    """One was sent for it."""
+    VICTIM = auto()
+    """It was cancelled by one that was meant for another request."""
+
+
 class Result:
     """What one statement gave: its description, its rows as far as they have come, its command tag."""
 
     tag: str | None = None
     """The command tag, such as ``INSERT 0 1``; None until the statement is complete and for an empty query."""
-    suspended = False
 
     def __init__(self, fields: Fields | None = None, loads: LoadFunctions | None = None) -> None:
         self.fields = fields
@@ -42,15 +73,28 @@ class Result:
 class Request:
     """What was sent up to one Sync (or as one simple Query), and every reply to it until ReadyForQuery.
 
-    :param plan: gives the load functions for a row description; called when the description arrives.
+    :param choose_loads: gives the load functions for a row description; called when the description arrives.
+    :param description: what statements bound from now on return, as far as the server has not described another.
+    :param extended: False for a simple Query.
+    :param cancellable: False for what is over in no time and should happen in any case: abandoned or not, no
+        CancelRequest is sent for it.
     """
 
     # There is one for each query, and most of this is never set: so the defaults are the class's.
-    plan: Callable[[Fields], LoadFunctions] | None = None
+
+    # -- what its maker says
+    choose_loads: Callable[[Fields], LoadFunctions] | None = None
     extended = True
+    cancellable = True
+    effect = TransactionEffect.NONE
+    counting = False
+    """Whether only the tags of results matter, and how many there are of each: :meth:`count` may be called instead."""
+
+    # -- what the session files
+    description = UNDESCRIBED
+    """What a Bind that succeeds from now on leads to."""
     current: Result | None = None
-    known: tuple[Fields, LoadFunctions | None] | None = None
-    """The description that statements bound from now on have, as far as none has been sent by the server."""
+    """The result under way."""
     parsed = 0
     """How many Parse messages have succeeded."""
     error: Error | None = None
@@ -58,33 +102,39 @@ class Request:
     failure: Exception | None = None
     """An error on this side: a value that cannot be loaded, a use that is not supported."""
     done = False
-    streaming = 0
-    """How many rows of the result under way the one who waits wants at least; 0 to have complete results."""
-    begins = False
-    ends = False
-    """Whether it opens or ends a transaction, as far as the sender knows."""
-    doubtful = False
-    """Whether its BEGIN may not happen: a simple query with an error in its syntax is refused as a whole."""
-    abandoned = False
-    cancellable = True
-    """False for what is over in no time and should happen in any case: abandoned or not, it is not cancelled."""
-    counting = False
-    """Whether only the tags of results matter, and how many there are of each: :meth:`count` may be called instead."""
-    cancel_sent = False
-    """Whether a CancelRequest was sent for it."""
-    at_risk = False
-    """Whether one was sent for a request before it when this one was on its way already."""
-    victim = False
-    """Whether it was cancelled by one that was meant for another request."""
     status_before = TransactionStatus.UNKNOWN
-    waiter: Waiter | None = None
+    """The transaction status in which the server began with it."""
 
-    def __init__(self, plan: Callable[[Fields], LoadFunctions] | None = None, *, extended: bool = True) -> None:
-        if plan is not None:
-            self.plan = plan
+    # -- what the one who waits sets
+    streaming = 0
+    """How many rows of the result under way it wants at least; 0 to have complete results."""
+    waiter: Waiter | None = None
+    """What to wake when it is done."""
+    abandoned = False
+    """Whether nobody wants the replies any more; see :meth:`abandon`."""
+
+    # -- what the one who cancels notes
+    cancellation = Cancellation.NONE
+
+    def __init__(
+        self,
+        choose_loads: Callable[[Fields], LoadFunctions] | None = None,
+        description: Description = UNDESCRIBED,
+        extended: bool = True,
+        cancellable: bool = True,
+        effect: TransactionEffect = TransactionEffect.NONE,
+    ) -> None:
+        self.results: list[Result] = []
+        """The complete ones."""
+        self.description = description
+        if choose_loads is not None:
+            self.choose_loads = choose_loads
         if not extended:
             self.extended = False
-        self.results: list[Result] = []
+        if not cancellable:
+            self.cancellable = False
+        if effect is not _NO_EFFECT:
+            self.effect = effect
 
     def add(self, result: Result) -> None:
         """Take a complete result."""
@@ -98,8 +148,8 @@ class Request:
         """Nobody wants the replies any more: they are dropped as they come."""
         self.abandoned = True
         self.streaming = 0
-        self.plan = None
-        self.known = None
+        self.choose_loads = None
+        self.description = UNDESCRIBED
         self.results = []
         if self.current is not None:
             self.current = Result()
@@ -110,6 +160,30 @@ class Request:
             return self.done
         return self.failure is not None or self.current is not None and len(self.current.rows) >= self.streaming
 
+    def cannot_load(self, result: Result, error: Exception) -> None:
+        """Take note that rows of a result could not be loaded: the rest is passed over, and the request fails."""
+        if isinstance(error, struct.error):
+            cause, error = error, DataError(f"a value of the result has not the length that its type has: {error}")
+            error.__cause__ = cause
+        self.failure = self.failure or error
+        result.loads = None
+        result.rows.clear()
+
+    def cancel_is_sent(self) -> None:
+        """Take note that a CancelRequest is sent for it."""
+        self.cancellation = Cancellation.SENT
+
+    def cancel_is_sent_for_another(self) -> None:
+        """Take note that one is sent for a request before it, which may come too late for that and hit this one."""
+        if self.cancellation is Cancellation.NONE:
+            self.cancellation = Cancellation.AT_RISK
+
+    def cancelled(self) -> bool:
+        """Take note that the server says it was cancelled; return whether a CancelRequest of ours explains that."""
+        if self.cancellation is Cancellation.AT_RISK:
+            self.cancellation = Cancellation.VICTIM
+        return self.cancellation is not Cancellation.NONE
+
     def fail(self, error: Error) -> None:
         """End it without a further reply."""
         if self.error is None:
@@ -117,16 +191,10 @@ class Request:
         self.finish()
 
     def finish(self) -> None:
+        """Take note that there is nothing more to come."""
         self.done = True
         if self.waiter is not None:
             self.waiter.set()
 
 
-def give_up(request: Request, result: Result, error: Exception) -> None:
-    """Take note that rows could not be loaded: the rest of the result is passed over, and the request fails."""
-    if isinstance(error, struct.error):
-        cause, error = error, DataError(f"a value of the result has not the length that its type has: {error}")
-        error.__cause__ = cause
-    request.failure = request.failure or error
-    result.loads = None
-    result.rows.clear()
+_NO_EFFECT = TransactionEffect.NONE

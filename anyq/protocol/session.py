@@ -21,7 +21,7 @@ from .buffer import HEADER, LARGE_MESSAGE, LargeRow, ReceiveBuffer
 from .constants import MAX_AUTH_MESSAGE_LENGTH, MAX_MESSAGE_LENGTH, PROTOCOL_3_0, TransactionStatus
 from .constants import BackendCode as B
 from .handlers import Notify
-from .request import LoadFunctions, Request, give_up
+from .request import LoadFunctions, Request, TransactionEffect
 from .state import ACCEPTS, ENDED, TRANSITIONS, Phase
 
 ReplyTaker = Callable[["ProtocolSession", "deque[Request]", bytes, int, int], int]
@@ -133,17 +133,15 @@ class ProtocolSession:
         """Return whether a statement sent now will find a transaction open, judging by what is on its way."""
         if self.pending:
             for request in reversed(self.pending):
-                if request.ends:
-                    return False
-                if request.begins:
-                    return True
+                if request.effect is not TransactionEffect.NONE:
+                    return request.effect is not TransactionEffect.ENDS
         return self.transaction_status is not TransactionStatus.IDLE
 
     def begin_in_doubt(self) -> bool:
         """Return whether the transaction that a statement sent now would find needs a BEGIN that may not happen."""
         for request in reversed(self.pending):
-            if request.ends or request.begins:
-                return request.doubtful and not request.ends
+            if request.effect is not TransactionEffect.NONE:
+                return request.effect is TransactionEffect.MAY_BEGIN
         return False
 
     def enter(self, phase: Phase) -> None:
@@ -289,7 +287,7 @@ class ProtocolSession:
                 raise
             except Exception as error:
                 # A loader's own failure must not lose the place in the stream: drain first, raise afterwards.
-                give_up(request, result, error)
+                request.cannot_load(result, error)
         while end - pos >= HEADER and run[pos] == _DATA_ROW:
             stop = pos + 1 + int.from_bytes(run[pos + 1 : pos + HEADER], "big")
             if stop > end or stop < pos + HEADER:
@@ -321,7 +319,7 @@ class ProtocolSession:
         try:
             row = tuple(None if v is None else load(v) for load, v in zip(loads, values, strict=True))
         except Exception as error:
-            give_up(request, result, error)
+            request.cannot_load(result, error)
         else:
             result.rows.append(row)
 

@@ -24,7 +24,7 @@ import anyio
 
 from ..errors import Error, QueryCanceled
 from ..protocol.constants import TransactionStatus
-from ..protocol.request import Request
+from ..protocol.request import Cancellation, Request
 from ..protocol.session import ProtocolSession
 
 logger = logging.getLogger("anyq")
@@ -68,11 +68,11 @@ class Cancelling:
         request, canceller = self._request, self.canceller
         assert request is not None
         assert canceller is not None
-        request.cancel_sent = True
+        request.cancel_is_sent()
         self._protocol.unmatched_cancels += 1
         for other in self._protocol.pending:
             if other is not request:
-                other.at_risk = True
+                other.cancel_is_sent_for_another()
         with anyio.CancelScope(shield=True, deadline=self.give_up_at):
             try:
                 await canceller()
@@ -86,7 +86,7 @@ class Cancelling:
 def was_victim(request: Request) -> bool:
     """Return whether a CancelRequest meant for the request before hit this one, which had a transaction of its own."""
     return (
-        request.victim
+        request.cancellation is Cancellation.VICTIM
         and isinstance(request.error, QueryCanceled)
         and request.status_before is TransactionStatus.IDLE
         and (not request.results or request.streaming > 0)

@@ -10,13 +10,14 @@ no further: what is under way is bounded, whatever the number of sets.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._accel import bind, bind_sets
 from ..abc import Params, Query
 from ..protocol import frontend
 from ..protocol.request import Result
-from ..statements.composer import StatementRequest, add_begin, affected_rows, messages
+from ..statements.composer import StatementRequest, add_begin, affected_rows, load_functions, messages
 from ..statements.placeholders import QueryPlan
 
 if TYPE_CHECKING:
@@ -34,12 +35,14 @@ class _ManyRequest(StatementRequest):
     def __init__(self, cursor: AsyncCursor[Any], keep: bool) -> None:
         conn = cursor.connection
         tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]
-        super().__init__(conn.executor, tx if keep else None)
+        if keep:
+            super().__init__(partial(load_functions, tx))
+        else:
+            # Nothing is described, and a statement that returns rows is welcome: they are passed over.
+            super().__init__(description=((), None))
+        self.executor = conn.executor
         self.keep = keep
         self.counting = not keep
-        if not keep:
-            # Nothing is described, and a statement that returns rows is welcome: they are passed over.
-            self.known = ((), None)
         self.rowcount = 0
         self.tag: str | None = None
         """The command tag of the last result."""
@@ -55,7 +58,7 @@ class _ManyRequest(StatementRequest):
             self.results.append(result)
 
     def count(self, tag: str | None, count: int) -> None:
-        if self.begins and not self._begun:
+        if self.after_begin and not self._begun:
             self._begun = True
             count -= 1
             if not count:

@@ -25,7 +25,7 @@ from ..errors import (
 )
 from ..protocol import frontend
 from ..protocol.constants import Format, TransactionStatus
-from ..protocol.request import Fields, LoadFunctions, Request, Result
+from ..protocol.request import UNDESCRIBED, Fields, LoadFunctions, Request, Result, TransactionEffect
 from .placeholders import QueryPlan
 from .prepared import Entry, PreparedStatements
 
@@ -70,18 +70,18 @@ class Layout:
     One for each combination of the statement, the transformer and whether binary results are wanted.
     """
 
-    __slots__ = ("adapters", "known", "result_formats", "tx", "version")
+    __slots__ = ("adapters", "description", "result_formats", "tx", "version")
 
     def __init__(self, fields: Fields | None, tx: Transformer, binary: bool | None) -> None:
         self.tx = tx
         self.adapters = tx.adapters
         self.version = self.adapters.version
-        self.known: tuple[Fields, LoadFunctions | None] | None = None
+        self.description = UNDESCRIBED
         self.result_formats: Sequence[int] = ()
         if fields is not None:
             wanted = [int(_wants_binary(tx, field.type_oid, binary)) for field in fields]
             fields = tuple(field._replace(format=f) for field, f in zip(fields, wanted, strict=True))
-            self.known = fields, load_functions(tx, fields)
+            self.description = fields, load_functions(tx, fields)
             # One code stands for all columns.
             self.result_formats = wanted[:1] if len(set(wanted)) == 1 else wanted
 
@@ -133,12 +133,12 @@ MISSES = 16
 class RememberedQuery:
     """How a statement was bound that is prepared: enough to bind it again to parameters that are alike."""
 
-    __slots__ = ("alike", "entry", "known", "missed", "plan", "version")
+    __slots__ = ("alike", "description", "entry", "missed", "plan", "version")
 
     def __init__(self, statement: Statement, plan: QueryPlan, entry: Entry, layout: Layout, version: int) -> None:
         self.plan = plan
         self.entry = entry
-        self.known = layout.known
+        self.description = layout.description
         self.version = version
         self.alike = Alike(
             *(layout.tx, plan.formats, statement.oids, statement.formats, entry.name, layout.result_formats),
@@ -153,30 +153,25 @@ _FORGETTING = frozenset(("DEALLOCATE ALL", "DISCARD ALL"))
 
 
 class StatementRequest(Request):
-    """A request that keeps the connection's account of prepared statements, whoever reads its reply.
+    """A request that keeps the connection's account of prepared statements, whoever reads its reply."""
 
-    :param tx: what loads the result, unless it is known what the result is like.
-    """
-
+    executor: Executor
+    """Whose account that is: to be set by whoever makes it. (Not by a constructor: one that calls another is slow.)"""
     entry: Entry | None = None
     """The statement to be prepared by this request; it has an account to settle when the reply is there."""
     foreseen = False
     """Whether it asks for the result formats that an earlier description of the statement suggests."""
+    after_begin = False
+    """Whether a BEGIN of ours is run before the statement: the first Parse and the first result are its; see
+    :func:`add_begin`."""
     _begun = False
 
-    def __init__(self, executor: Executor, tx: Transformer | None = None) -> None:
-        # As Request has it, which is not called: a call takes longer than all of this.
-        self.results = []
-        self._executor = executor
-        if tx is not None:
-            self.plan = partial(load_functions, tx)
-
     def add(self, result: Result) -> None:
-        if self.begins and not self._begun:
+        if self.after_begin and not self._begun:
             self._begun = True
             return
         if result.tag in _FORGETTING:
-            self._executor.statements.clear()
+            self.executor.statements.clear()
         self.results.append(result)
 
     def finish(self) -> None:
@@ -184,12 +179,12 @@ class StatementRequest(Request):
             # An empty query: after a BEGIN in the same string the server does not mention it.
             self.results.append(Result())
         if self.entry is not None:
-            parsed = self.parsed > self.begins
+            parsed = self.parsed > self.after_begin
             if parsed and self.error is None and not self.abandoned and self.entry.fields is None:
                 result = self.results[-1] if self.results else Result()
                 self.entry.fields = Layouts(result.fields)
                 self.entry.forgets = result.tag in _FORGETTING
-            self._executor.closing += self._executor.statements.executed(self.entry, parsed)
+            self.executor.closing += self.executor.statements.executed(self.entry, parsed)
             self.entry = None
         Request.finish(self)
 
@@ -198,16 +193,14 @@ class RememberedRequest(Request):
     """A request of a statement that is prepared already, with nothing before it: there is no account to settle."""
 
     foreseen = False
-
-    def __init__(self, known: tuple[Fields, LoadFunctions | None] | None) -> None:
-        # As Request has it, which is not called: a call takes longer than all of this.
-        self.results = []
-        self.known = known
+    after_begin = False
 
 
-def add_begin(request: Request, data: bytearray, begin: bytes) -> None:
+def add_begin(request: StatementRequest, data: bytearray, begin: bytes) -> None:
     """Append a BEGIN, to be run before what follows up to the Sync; if it fails, nothing of that is run."""
-    request.begins = True
+    request.after_begin = True
+    if request.effect is TransactionEffect.NONE:
+        request.effect = TransactionEffect.BEGINS
     frontend.parse(data, b"", begin, ())
     bind(data, b"", b"", (), (), ())
     data += _EXECUTE
@@ -249,10 +242,10 @@ class Executor:
             self._close_statements(data)
         if entry is not None and entry.prepared and entry.fields is not None:
             layout: Layout = entry.fields.get(tx, binary)
-            request = StatementRequest(self)
-            request.known = layout.known
+            request = StatementRequest(None, layout.description)
+            request.executor = self
             if ends_transaction(sql):
-                request.ends = True
+                request.effect = TransactionEffect.ENDS
             elif key is not None and plan is not None and not entry.forgets:
                 known = self.remembered.get(key)
                 if known is None or known.missed % MISSES == 0:
@@ -263,13 +256,18 @@ class Executor:
                 add_begin(request, data, begin)
             bind(data, b"", entry.name, formats, values, layout.result_formats, _EXECUTE_SYNC)
             return request, data
-        request = StatementRequest(self, tx)
-        request.ends = ends_transaction(sql)
+        request = StatementRequest(partial(load_functions, tx))
+        request.executor = self
+        if ends_transaction(sql):
+            request.effect = TransactionEffect.ENDS
         if entry is None and simple and not binary and (begin is None or only_simple or b";" in sql.rstrip(_BLANKS)):
             request.extended = False
             # BEGIN in the same string: if it fails, what follows does not run outside a transaction.
             frontend.query(data, sql if begin is None else begin + b";" + sql)
-            request.begins = request.doubtful = begin is not None
+            if begin is not None:
+                request.after_begin = True
+                if request.effect is TransactionEffect.NONE:
+                    request.effect = TransactionEffect.MAY_BEGIN
             return request, data
         if begin is not None:
             # Its Execute comes before the statement's Parse: there is a transaction even if that fails.
@@ -280,11 +278,11 @@ class Executor:
         result_formats: Sequence[int] = _TEXT
         if binary:
             layouts: Layouts | None = self._described.get((sql, oids))
-            known_layout = layouts.get(tx, True).known if layouts is not None else None
-            if known_layout is not None:
+            fields = layouts.get(tx, True).description[0] if layouts is not None else None
+            if fields is not None:
                 # One for each, so that the server refuses them if there are more columns by now, or less (but
                 # where there was a single one, as that would stand for all).
-                result_formats = [field.format for field in known_layout[0]]
+                result_formats = [field.format for field in fields]
                 request.foreseen = True
         bind(data, b"", name, formats, values, result_formats, _DESCRIBE_EXECUTE_SYNC)
         # If it is prepared, that was by a request whose reply nobody looked at: describe it now, and settle nothing.
@@ -313,10 +311,10 @@ class Executor:
         data = bytearray()
         request: StatementRequest | RememberedRequest
         if begin is None:
-            request = RememberedRequest(repeat.known)
+            request = RememberedRequest(None, repeat.description)
         else:
-            request = StatementRequest(self)
-            request.known = repeat.known
+            request = StatementRequest(None, repeat.description)
+            request.executor = self
             add_begin(request, data, begin)
         if not repeat.alike.bind(data, params):
             repeat.missed += 1
@@ -332,7 +330,8 @@ class Executor:
         if key in self._described:
             self._described.move_to_end(key)
             return None
-        request = StatementRequest(self, tx)
+        request = StatementRequest(partial(load_functions, tx))
+        request.executor = self
         data = bytearray()
         if begin is not None:
             add_begin(request, data, begin)

@@ -11,7 +11,7 @@ from anyq.errors import AdminShutdown, NotSupportedError, RemoteProtocolError
 from anyq.protocol import backend as be
 from anyq.protocol.constants import PROTOCOL_3_0, PROTOCOL_3_2, Format, TransactionStatus
 from anyq.protocol.handlers import Notify
-from anyq.protocol.request import Request
+from anyq.protocol.request import Cancellation, Request
 from anyq.protocol.session import ProtocolSession
 from anyq.protocol.state import Phase
 from tests.support import frontend_messages as fm
@@ -124,13 +124,13 @@ def test_last_words_outside_a_request() -> None:
 @pytest.mark.parametrize(
     ("reply", "result"),
     [
-        ((be.NoData(), be.CommandComplete("INSERT 0 1")), (None, [], "INSERT 0 1", False)),
-        ((be.NoData(), be.EmptyQueryResponse()), (None, [], None, False)),
-        ((be.EmptyQueryResponse(),), (None, [], None, False)),
-        ((columns("a"), be.PortalSuspended()), (["a"], [], None, True)),
-        ((columns(), *[be.DataRow(())] * 2, be.CommandComplete("SELECT 2")), ([], [(), ()], "SELECT 2", False)),
-        ((be.ParameterDescription((23,)), columns("a"), be.CommandComplete("SHOW")), (["a"], [], "SHOW", False)),
-        ((be.CloseComplete(), be.NoData(), be.CommandComplete("SET")), (None, [], "SET", False)),
+        ((be.NoData(), be.CommandComplete("INSERT 0 1")), (None, [], "INSERT 0 1")),
+        ((be.NoData(), be.EmptyQueryResponse()), (None, [], None)),
+        ((be.EmptyQueryResponse(),), (None, [], None)),
+        ((columns("a"), be.PortalSuspended()), (["a"], [], None)),
+        ((columns(), *[be.DataRow(())] * 2, be.CommandComplete("SELECT 2")), ([], [(), ()], "SELECT 2")),
+        ((be.ParameterDescription((23,)), columns("a"), be.CommandComplete("SHOW")), (["a"], [], "SHOW")),
+        ((be.CloseComplete(), be.NoData(), be.CommandComplete("SET")), (None, [], "SET")),
     ],
 )
 def test_the_forms_of_a_reply(reply: tuple[be.BackendMessage, ...], result: Any) -> None:
@@ -142,7 +142,7 @@ def test_the_forms_of_a_reply(reply: tuple[be.BackendMessage, ...], result: Any)
 def test_a_description_that_is_known_is_used_for_each_execution() -> None:
     fields = columns("a").fields
     request = Request()
-    request.known = fields, [int]
+    request.description = fields, [int]
     one = wire(be.BindComplete(), be.DataRow((b"12",)), be.CommandComplete("SELECT 1"))
     feed(busy(request), one + one + IDLE.encode())
     assert [result.rows for result in request.results] == [[(12,)], [(12,)]]
@@ -186,13 +186,13 @@ def test_which_request_was_hit_by_a_cancel_request(first_is_hit: bool) -> None:
     canceled = be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceled"})
     requests = [rows_request() for _ in range(3)]
     proto = busy(*requests)
-    requests[0].cancel_sent = True
-    requests[1].at_risk = True
+    requests[0].cancel_is_sent()
+    requests[1].cancel_is_sent_for_another()
     proto.unmatched_cancels = 1
     feed(proto, wire(*([canceled] if first_is_hit else [be.CommandComplete("SET")]), IDLE))
     assert proto.unmatched_cancels == (0 if first_is_hit else 1)
     feed(proto, wire(canceled, IDLE, canceled))
-    assert [request.victim for request in requests] == [False, not first_is_hit, False]
+    assert [request.cancellation is Cancellation.VICTIM for request in requests] == [False, not first_is_hit, False]
     feed(proto, IDLE.encode())
     # A server that is idle forgets those that come.
     assert proto.unmatched_cancels == 0
@@ -203,13 +203,15 @@ def test_cancel_requests_that_hit_later_ones() -> None:
     canceled = be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceled"})
     requests = [rows_request() for _ in range(3)]
     proto = busy(*requests)
-    requests[0].cancel_sent = requests[1].at_risk = True
+    requests[0].cancel_is_sent()
+    requests[1].cancel_is_sent_for_another()
     proto.unmatched_cancels += 1
     feed(proto, wire(be.CommandComplete("SET"), IDLE))
-    requests[1].cancel_sent = requests[2].at_risk = True
+    requests[1].cancel_is_sent()
+    requests[2].cancel_is_sent_for_another()
     proto.unmatched_cancels += 1
     feed(proto, wire(canceled, IDLE, canceled, IDLE))
-    assert [request.victim for request in requests] == [False, False, True]
+    assert [request.cancellation is Cancellation.VICTIM for request in requests] == [False, False, True]
 
 
 def test_a_transaction_status_that_is_unknown() -> None:

@@ -23,7 +23,7 @@ from anyq.errors import (
 from anyq.protocol import backend as be
 from anyq.protocol import buffer, session
 from anyq.protocol.constants import BackendCode, Format, TransactionStatus
-from anyq.protocol.request import Request, Result
+from anyq.protocol.request import Request, Result, TransactionEffect
 from anyq.protocol.session import ProtocolSession
 from anyq.protocol.state import Phase
 from tests.support.sessions import (
@@ -107,7 +107,7 @@ def test_a_query() -> None:
     feed(proto, INTRANS.encode())
     assert request.done
     assert outcome(request) == (
-        [(["a", "b"], [(b"1", None), (b"", b"2")], "SELECT 2", False)],
+        [(["a", "b"], [(b"1", None), (b"", b"2")], "SELECT 2")],
         [None, None],
         1,
         True,
@@ -131,10 +131,10 @@ def test_several_statements_in_one_query() -> None:
         ),
     )
     assert outcome(request)[0] == [
-        (["a"], [(b"1",)], "SELECT 1", False),
-        (None, [], "BEGIN", False),
-        (None, [], None, False),
-        (["b"], [], "SELECT 0", False),
+        (["a"], [(b"1",)], "SELECT 1"),
+        (None, [], "BEGIN"),
+        (None, [], None),
+        (["b"], [], "SELECT 0"),
     ]
 
 
@@ -213,26 +213,23 @@ def test_closing_fails_what_is_under_way() -> None:
 
 
 def test_whether_a_transaction_is_to_be_expected() -> None:
-    def request(**flags: bool) -> Request:
-        new = Request()
-        for flag, value in flags.items():
-            setattr(new, flag, value)
-        return new
+    def request(effect: TransactionEffect = TransactionEffect.NONE) -> Request:
+        return Request(effect=effect)
 
     proto = started()
     assert not proto.expects_transaction()
     proto.enqueue(request())
     assert not proto.expects_transaction()
-    proto.enqueue(request(begins=True))
+    proto.enqueue(request(TransactionEffect.BEGINS))
     proto.enqueue(request())
     assert proto.expects_transaction()
     assert not proto.begin_in_doubt()
-    proto.enqueue(request(ends=True))
+    proto.enqueue(request(TransactionEffect.ENDS))
     assert not proto.expects_transaction()
-    proto.enqueue(request(begins=True, doubtful=True))
+    proto.enqueue(request(TransactionEffect.MAY_BEGIN))
     assert proto.expects_transaction()
     assert proto.begin_in_doubt()
-    proto.enqueue(request(begins=True, doubtful=True, ends=True))
+    proto.enqueue(request(TransactionEffect.ENDS))
     assert not proto.expects_transaction()
     assert not proto.begin_in_doubt()
     for _ in range(6):
@@ -296,7 +293,7 @@ CONVERSATION: tuple[be.BackendMessage, ...] = (
 
 def conversation() -> tuple[ProtocolSession, list[Request]]:
     requests = [rows_request() for _ in range(5)]
-    requests[3].known = columns("p", "q").fields, [bytes, bytes]
+    requests[3].description = columns("p", "q").fields, [bytes, bytes]
     return busy(*requests), requests
 
 
@@ -411,7 +408,7 @@ def test_both_implementations_understand_alike(
     for implementation in ((python.decode_rows, None), (decode_rows, take_replies)):
         requests = [rows_request(extended=extended) for _ in replies]
         if extended:
-            requests[0].known = columns("a").fields, [bytes]
+            requests[0].description = columns("a").fields, [bytes]
         proto = ProtocolSession(*implementation)
         proto.start({"user": "test"})
         proto.receive_data(wire(be.AuthenticationOk(), IDLE))
@@ -430,10 +427,9 @@ class Tally(Request):
     """A request that only counts."""
 
     counting = True
-    known = ((), None)
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(description=((), None))
         self.tags: list[str | None] = []
 
     def add(self, result: Result) -> None:

@@ -95,9 +95,7 @@ def feed(proto: ProtocolSession, data: bytes, sizes: Sequence[int] = (10**9,), d
 
 def outcome(request: Request) -> Any:
     """All there is to know of a request in a form that can be compared."""
-    results = [
-        (None if r.fields is None else [f.name for f in r.fields], r.rows, r.tag, r.suspended) for r in request.results
-    ]
+    results = [(None if r.fields is None else [f.name for f in r.fields], r.rows, r.tag) for r in request.results]
     problems = [None if e is None else (type(e), str(e)) for e in (request.error, request.failure)]
     return results, problems, request.parsed, request.done, request.status_before
 
