@@ -84,14 +84,14 @@ class _AnyioFunctions(Protocol):
 
 
 _anyio_functions: _AnyioFunctions | None = None
-"""anyio's own functions for asyncio. Its public ones ask each time which event loop is running, which takes them longer
-than all the rest."""
+"""anyio's own functions for asyncio, where its tokens lead to them. Its public ones ask each time which event loop is
+running, which takes them longer than all the rest."""
 
 
 def _find_anyio_functions() -> _AnyioFunctions:
     global _anyio_functions
-    current_token = getattr(anyio.lowlevel, "current_token", None)  # since anyio 4.11
-    found: _AnyioFunctions = anyio.lowlevel if current_token is None else current_token().backend_class
+    # Before anyio 4.11 a token was the event loop itself; then the public functions have to do.
+    found: _AnyioFunctions = getattr(anyio.lowlevel.current_token(), "backend_class", anyio.lowlevel)
     _anyio_functions = found
     return found
 

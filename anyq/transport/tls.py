@@ -297,7 +297,7 @@ def watch_certificate_requests(context: ssl.SSLContext) -> bool:
         return False
     context.sslobject_class = WatchedObject
     # Python tells of handshake messages in this way only, made for its own tests.
-    setattr(context, "_msg_callback", _note)  # noqa: B010
+    setattr(context, "_msg_callback", _note)  # noqa: B010 - it is in no stub
     return True
 
 
