@@ -1,12 +1,11 @@
 """The start-up of a session on an open stream: who we are, and whatever the server asks to believe it.
 
-Knows the order of authentication messages, which answers there are and which of them may be given, and where the
-password comes from. Must not know how the stream was opened.
+Knows the order of authentication messages, which answers there are and which of them may be given. Must not know how
+the stream was opened.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 
 import anyio
@@ -14,13 +13,14 @@ import anyio.to_thread
 
 from ..backends import Waiter
 from ..conninfo import ConnectOptions, HostSpec
-from ..errors import Error, InterfaceError, NotSupportedError, OperationalError, RemoteProtocolError
+from ..errors import Error, NotSupportedError, OperationalError, RemoteProtocolError
 from ..protocol import auth, backend, frontend
 from ..protocol.constants import show_version
 from ..protocol.session import ProtocolSession
 from ..protocol.state import Phase
 from ..session.wire import Wire
 from .channel_binding import ChannelBinding
+from .password import Password
 
 __all__ = ["LoginFailed", "check_policy", "log_in", "next_authentication"]
 
@@ -95,7 +95,7 @@ class _Login:
         self._wire = wire
         self._protocol = wire.protocol
         self._options = options
-        self._password = _Password(options, host)
+        self._password = Password(options, host)
         self._policy = _Policy(options)
         self._binding = ChannelBinding(wire.channel, options.tls.channel_binding, options.tls.certmode)
         self._scram: auth.ScramClient | None = None
@@ -222,50 +222,7 @@ class _Policy:
         raise OperationalError(f"the server does not comply with require_auth={self._text!r}: {why}")
 
 
-class _Password:
-    """The password, from the options or from the function that gives it; asked for once."""
-
-    def __init__(self, options: ConnectOptions, host: HostSpec) -> None:
-        self._options = options
-        self._host = host
-        self._given = options.password
-        self._asked = options.password_source is None
-
-    async def get(self) -> str:
-        """Return the password.
-
-        :raises OperationalError: there is none.
-        """
-        if not self._asked:
-            self._given = await self._ask()
-            self._asked = True
-        if not self._given:
-            source = (
-                "and password() returned none"
-                if self._options.password_source
-                else ("and none was given; pass password=, or set PGPASSWORD")
-            )
-            raise OperationalError(f'the server asks for a password for user "{self._options.user}", {source}')
-        return self._given
-
-    async def _ask(self) -> str | None:
-        source = self._options.password_source
-        assert source is not None
-        answer: object
-        if inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(type(source).__call__):
-            answer = source(self._host)
-        else:
-            # It may read a file or ask a service. In a tuple, as trio takes no coroutine from a thread.
-            (answer,) = await anyio.to_thread.run_sync(lambda: (source(self._host),), abandon_on_cancel=True)
-        if inspect.isawaitable(answer):
-            answer = await answer
-        if answer is not None and not isinstance(answer, str):
-            # Its type and not its value: that may be the password.
-            raise InterfaceError(f"password() must return a str, not {type(answer).__name__}")
-        return answer
-
-
-async def _prove(scram: auth.ScramClient, password: _Password, server_first: bytes) -> bytes:
+async def _prove(scram: auth.ScramClient, password: Password, server_first: bytes) -> bytes:
     """Return the message that proves to the server that we know the password."""
     challenge = scram.parse_first(server_first)
     salted: bytes | None = None

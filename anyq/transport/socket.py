@@ -208,7 +208,7 @@ class SocketStream(Channel, ByteStream):
             if self._closed or self._sent_eof:
                 raise anyio.ClosedResourceError
             rest = memoryview(item)
-            while rest or self._has_backlog():
+            while rest or self.has_backlog():
                 sent = self.try_send(rest)
                 if sent:
                     rest = rest[sent:]
@@ -219,7 +219,7 @@ class SocketStream(Channel, ByteStream):
         finally:
             self._sending = False
 
-    def _has_backlog(self) -> bool:
+    def has_backlog(self) -> bool:
         """Return whether try_send() has taken data that is not on its way yet."""
         return False
 

@@ -186,7 +186,7 @@ class TlsStream(SocketStream):
         """
         raise NotImplementedError("TLS cannot close one direction only")
 
-    def _has_backlog(self) -> bool:
+    def has_backlog(self) -> bool:
         return self._backlog is not None
 
     # -- between OpenSSL and the socket

@@ -1,15 +1,8 @@
-"""Connections over TLS to the embedded server, by way of a proxy that has the TLS (see tests/support/tlsproxy.py)."""
+"""TLS or clear: which comes first, how TLS begins, and what is tried when one of them does not work."""
 
 from __future__ import annotations
 
-import logging
-import os
 import ssl
-import stat
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -17,70 +10,27 @@ import anyio.to_thread
 import pytest
 from anyio.from_thread import BlockingPortal
 
-import anyq
 from anyq import AsyncConnection
 from anyq import errors as e
-from anyq.transport import tls_context
-from tests.support.certificates import PASS_PHRASE, Certificates
+from anyq.protocol import backend as be
+from tests.support import frontend_messages as fm
+from tests.support.certificates import Certificates
+from tests.support.fakeserver import READY, FakeClient, fake_server
+from tests.support.hostile import FORGED, answer, connect_to, let_in, refusal, refused, refusing_for_two_reasons
 from tests.support.server import Server
 from tests.support.stepping import cancel_at_each_wait
-from tests.support.tlsproxy import TlsProxy, tls_proxy
+from tests.support.tlsproxies import PATIENCE, REASONS, Proxy
+from tests.support.tlsproxy import tls_proxy
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("home")]
 
-PATIENCE = 30.0
 MEGABYTE = 1 << 20
-
-Proxy = Callable[..., TlsProxy]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home directory without any files."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def proxy(embedded_server: Server, tls_portal: BlockingPortal, certificates: Certificates) -> Iterator[Proxy]:
-    """Starts proxies, each with the named certificate."""
-    with ExitStack() as stack:
-
-        def start(name: str = "right", *, verify: bool = False, alpn: bool = True, **kwargs: Any) -> TlsProxy:
-            context = certificates.server_context(name, verify=verify, alpn=alpn)
-            return stack.enter_context(tls_proxy(tls_portal, embedded_server.port, context, **kwargs))
-
-        yield start
-
-
-@pytest.fixture
-def connect(embedded_server: Server) -> Callable[..., Any]:
-    """Connects by a proxy; keywords are those of connect()."""
-
-    def connect(proxy: TlsProxy, **kwargs: Any) -> Any:
-        target: dict[str, Any] = {
-            "host": "localhost",
-            "hostaddr": "127.0.0.1",
-            "port": proxy.port,
-            "connect_timeout": PATIENCE,
-        }
-        return AsyncConnection.connect(embedded_server.role_dsn("scram-sha-256"), **{**target, **kwargs})
-
-    return connect
 
 
 # --- sslmode by certificates
 
 NAMES = ["right", "wrong-host", "expired", "early", "self-signed", "stranger", "revoked"]
 MODES = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
-REASONS = {
-    "wrong-host": "is for another host name",
-    "expired": "has expired",
-    "early": "is not valid yet",
-    "self-signed": "is signed by itself",
-    "stranger": "authority that is not trusted",
-    "revoked": "was revoked",
-}
 
 
 def outcome(mode: str, name: str, trusts: bool) -> str:
@@ -202,350 +152,7 @@ async def test_name_that_tls_cannot_have(host: str, proxy: Proxy, connect: Any) 
         await connect(proxy(), host=host, sslmode="require")
 
 
-# --- files
-
-
-def install(home: Path, **files: Path) -> None:
-    folder = home / ".postgresql"
-    folder.mkdir()
-    for name, source in files.items():
-        target = folder / name.replace("_", ".")
-        target.write_bytes(source.read_bytes())
-        target.chmod(0o600)
-
-
-async def test_default_files(home: Path, proxy: Proxy, connect: Any, certificates: Certificates) -> None:
-    install(
-        home,
-        root_crt=certificates.root,
-        root_crl=certificates.crl,
-        postgresql_crt=certificates.certificate("client"),
-        postgresql_key=certificates.key("client"),
-    )
-    async with connect(proxy(verify=True), sslmode="verify-full") as conn:
-        assert conn.info.ssl_in_use
-    # "require" verifies as well where there is something to verify with.
-    for name, reason in (("stranger", "not trusted"), ("revoked", "revoked")):
-        with pytest.raises(e.OperationalError, match=reason):
-            await connect(proxy(name), sslmode="require")
-    with pytest.raises(e.OperationalError, match="the server wants a client certificate"):
-        await connect(proxy(verify=True), sslmode="require", sslcertmode="disable")
-
-
-async def test_environment(
-    proxy: Proxy, connect: Any, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in {
-        "PGSSLMODE": "verify-full",
-        "PGSSLROOTCERT": certificates.root,
-        "PGSSLCERT": certificates.certificate("client"),
-        "PGSSLKEY": certificates.key("client"),
-        "PGSSLMINPROTOCOLVERSION": "TLSv1.2",
-        "PGSSLMAXPROTOCOLVERSION": "tlsv1.2",
-        "PGSSLNEGOTIATION": "direct",
-        "PGSSLSNI": "0",
-    }.items():
-        monkeypatch.setenv(name, str(value))
-    running = proxy(verify=True)
-    async with connect(running) as conn:
-        assert conn.info.ssl_attribute("protocol") == "TLSv1.2"
-    assert running.log == ["direct"]
-    assert running.names == [None]
-
-
-async def test_files_that_come_later(home: Path, proxy: Proxy, connect: Any, certificates: Certificates) -> None:
-    """A context is shared only as long as its files are the same."""
-    running = proxy("revoked")
-    folder = home / ".postgresql"
-    async with connect(running, sslmode="require"):
-        pass
-    install(home, root_crt=certificates.other_root)
-    with pytest.raises(e.OperationalError, match="not trusted"):
-        await connect(running, sslmode="require")
-    (folder / "root.crt").write_bytes(certificates.root.read_bytes())
-    async with connect(running, sslmode="require"):
-        pass
-    (folder / "root.crl").write_bytes(certificates.crl.read_bytes())
-    with pytest.raises(e.OperationalError, match="revoked"):
-        await connect(running, sslmode="require")
-    (folder / "root.crt").unlink()
-    async with connect(running, sslmode="require"):
-        pass
-
-
-def test_what_is_shared(home: Path, certificates: Certificates) -> None:
-    """Nothing that holds a private key."""
-    from anyq.conninfo import TlsOptions
-    from anyq.transport.tls_context import build_context
-
-    def is_shared(**kwargs: Any) -> bool:
-        options = TlsOptions(folder=str(home / ".postgresql"), **kwargs)
-        return build_context(options) is build_context(options)
-
-    root = str(certificates.root)
-    certificate, key = str(certificates.certificate("client")), str(certificates.key("client"))
-    assert is_shared()
-    assert is_shared(rootcert=root, mode="verify-full")
-    assert not is_shared(rootcert=root, cert=certificate, key=key)
-    assert not is_shared(rootcert="/nonexistent")
-    assert not is_shared(password="x")
-    install(home, postgresql_crt=certificates.certificate("client"), postgresql_key=certificates.key("client"))
-    assert not is_shared()
-    assert is_shared(certmode="disable")
-
-
-@pytest.mark.parametrize("by_folder", [False, True])
-async def test_revoked(by_folder: bool, tmp_path: Path, proxy: Proxy, connect: Any, certificates: Certificates) -> None:
-    options: dict[str, Any] = {"sslmode": "verify-full", "sslrootcert": certificates.root}
-    if by_folder:
-        # Named by a hash of the issuer, as `openssl rehash` does; which hash it is does not matter here.
-        (tmp_path / "crls").mkdir()
-        (tmp_path / "crls" / "0123abcd.r0").write_bytes(certificates.crl.read_bytes())
-        (tmp_path / "crls" / "README").write_text("not a list")
-        options["sslcrldir"] = tmp_path / "crls"
-    else:
-        options["sslcrl"] = certificates.crl
-    async with connect(proxy("right"), **options):
-        pass
-    with pytest.raises(e.OperationalError, match="revoked"):
-        await connect(proxy("revoked"), **options)
-    async with connect(proxy("revoked"), sslmode="verify-full", sslrootcert=certificates.root):
-        pass
-
-
-@pytest.mark.parametrize("keyword", ["sslcrl", "sslcrldir"])
-async def test_missing_revocations(
-    keyword: str, proxy: Proxy, connect: Any, certificates: Certificates, caplog: pytest.LogCaptureFixture
-) -> None:
-    """libpq passes over them; who asks for verification would not want that."""
-    options = {"sslrootcert": certificates.root, keyword: "/nonexistent"}
-    with pytest.raises(e.OperationalError, match=f"{keyword}.*cannot be found, so revoked certificates would"):
-        await connect(proxy(), sslmode="verify-ca", **options)
-    async with connect(proxy(), sslmode="require", **options):
-        assert f"revoked certificates are not refused: {keyword}" in caplog.text
-
-
-async def test_missing_root_certificate(proxy: Proxy, connect: Any, caplog: pytest.LogCaptureFixture) -> None:
-    options = {"sslrootcert": "/nonexistent"}
-    async with connect(proxy(), sslmode="require", **options):
-        assert 'not verified: sslrootcert "/nonexistent" does not exist' in caplog.text
-    with pytest.raises(e.OperationalError, match='needs a root certificate file, and "/nonexistent" does not exist'):
-        await connect(proxy(), sslmode="verify-ca", **options)
-
-
-@pytest.mark.parametrize(
-    ("keyword", "content", "message"),
-    [
-        ("sslrootcert", b"rubbish", "has nothing in PEM format"),
-        ("sslrootcert", None, "cannot be read: "),
-        ("sslcrl", b"rubbish", "has nothing in PEM format"),
-        ("sslcert", b"rubbish", "is not in PEM format"),
-        ("sslkey", b"rubbish", "is not in PEM format"),
-        ("sslkey", None, "is not a regular file"),
-    ],
-)
-async def test_bad_files(
-    keyword: str,
-    content: bytes | None,
-    message: str,
-    tmp_path: Path,
-    proxy: Proxy,
-    connect: Any,
-    certificates: Certificates,
-) -> None:
-    path = tmp_path / "file"
-    if content is None:
-        path.mkdir()
-    else:
-        path.write_bytes(content)
-        path.chmod(0o600)
-    options: dict[str, Any] = {
-        "sslrootcert": certificates.root,
-        "sslcert": certificates.certificate("client"),
-        "sslkey": certificates.key("client"),
-        keyword: path,
-    }
-    with pytest.raises(e.OperationalError, match=message) as caught:
-        await connect(proxy(), sslmode="require", **options)
-    assert str(path) in str(caught.value)
-
-
-async def test_system_certificates(
-    proxy: Proxy, connect: Any, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.root))
-    async with connect(proxy(), sslrootcert="system") as conn:
-        assert conn.info.ssl_in_use
-    # It verifies the name as well, since anybody can have a certificate of those authorities.
-    with pytest.raises(e.OperationalError, match="another host name"):
-        await connect(proxy("wrong-host"), sslrootcert="system")
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.other_root))
-    with pytest.raises(e.OperationalError, match="not trusted"):
-        await connect(proxy(), sslrootcert="system")
-
-
-@pytest.mark.parametrize(
-    ("key", "password", "message"),
-    [
-        ("client", None, None),
-        ("client", "not needed", None),
-        ("client-encrypted", PASS_PHRASE, None),
-        ("client-encrypted", None, "is encrypted: give its pass phrase as sslpassword"),
-        ("client-encrypted", "wrong-pass-phrase", "is not the pass phrase"),
-        ("stranger", None, "the key is not that of the certificate"),
-    ],
-)
-async def test_client_certificate(
-    key: str, password: str | None, message: str | None, proxy: Proxy, connect: Any, certificates: Certificates
-) -> None:
-    running = proxy(verify=True)
-    options = {
-        "sslmode": "require",
-        "sslcert": certificates.certificate("client"),
-        "sslkey": certificates.key(key),
-        "sslpassword": password,
-        "sslcertmode": "require",
-    }
-    if message is None:
-        async with connect(running, **options) as conn:
-            assert conn.info.ssl_in_use
-            assert password is None or password not in conn.info.dsn
-        return
-    with pytest.raises(e.OperationalError, match=message) as caught:
-        await connect(running, **options)
-    assert password is None or password not in str(caught.value)
-
-
-@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
-@pytest.mark.parametrize(("name", "message"), [(None, "wants a client certificate"), ("strange-client", "authority")])
-async def test_client_certificate_that_is_not_accepted(
-    version: str, name: str | None, message: str, proxy: Proxy, connect: Any, certificates: Certificates
-) -> None:
-    options: dict[str, Any] = {"sslmode": "require", "ssl_max_protocol_version": version}
-    if name is not None:
-        options |= {"sslcert": certificates.certificate(name), "sslkey": certificates.key(name)}
-    elif version == "TLSv1.2":
-        message = "nothing that both sides support"
-    # With TLS 1.3 the handshake is over for us before the server has looked at the certificate.
-    with pytest.raises(e.OperationalError, match=message):
-        await connect(proxy(verify=True), **options)
-
-
-async def test_certificate_without_key(proxy: Proxy, connect: Any, certificates: Certificates) -> None:
-    with pytest.raises(e.OperationalError, match="but not its private key file"):
-        await connect(proxy(), sslmode="require", sslcert=certificates.certificate("client"))
-
-
-async def test_certificate_that_is_not_there(proxy: Proxy, connect: Any, caplog: pytest.LogCaptureFixture) -> None:
-    async with connect(proxy(), sslmode="require", sslcert="/nonexistent"):
-        assert 'no client certificate is sent: sslcert "/nonexistent" does not exist' in caplog.text
-
-
-async def test_certmode_require(proxy: Proxy, connect: Any, certificates: Certificates) -> None:
-    options = {
-        "sslmode": "require",
-        "sslcertmode": "require",
-        "sslcert": certificates.certificate("client"),
-        "sslkey": certificates.key("client"),
-    }
-    for version in ("TLSv1.2", "TLSv1.3"):
-        with pytest.raises(e.OperationalError, match="did not ask for a client certificate"):
-            await connect(proxy(), ssl_max_protocol_version=version, **options)
-    with pytest.raises(e.OperationalError, match="did not ask for a client certificate"):
-        await connect(proxy(), sslmode="disable", sslcertmode="require")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="modes of files are of Unix")
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o660, 0o604, 0o400])
-async def test_key_that_others_can_read(
-    mode: int, tmp_path: Path, proxy: Proxy, connect: Any, certificates: Certificates
-) -> None:
-    key = tmp_path / "key"
-    key.write_bytes(certificates.key("client").read_bytes())
-    key.chmod(mode)
-    options = {"sslmode": "require", "sslcert": certificates.certificate("client"), "sslkey": key}
-    # The group may read a key of root's, which is then how the administrator shares it.
-    if mode == 0o400 or mode == 0o640 and os.geteuid() == 0:
-        async with connect(proxy(verify=True), **options):
-            pass
-        return
-    with pytest.raises(e.OperationalError, match=f"can be read by others.*{mode:04o}.*chmod 0600"):
-        await connect(proxy(verify=True), **options)
-
-
-async def test_key_log_file(tmp_path: Path, proxy: Proxy, connect: Any) -> None:
-    path = tmp_path / "keys"
-    async with connect(proxy(), sslmode="require", sslkeylogfile=path):
-        pass
-    assert "CLIENT_TRAFFIC_SECRET_0" in path.read_text()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with pytest.raises(e.OperationalError, match=r'sslkeylogfile ".*" cannot be written'):
-        await connect(proxy(), sslmode="require", sslkeylogfile=tmp_path / "nowhere" / "keys")
-
-
-async def test_files_are_read_in_a_thread(
-    proxy: Proxy, connect: Any, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import threading
-
-    from anyq.startup import encryption as _encryption
-
-    real = tls_context.build_context
-    threads: list[int] = []
-
-    def build(options: Any) -> Any:
-        threads.append(threading.get_ident())
-        return real(options)
-
-    monkeypatch.setattr(_encryption, "build_context", build)
-    async with connect(proxy(), sslmode="verify-full", sslrootcert=certificates.root):
-        pass
-    assert len(threads) == 1
-    assert threads[0] != threading.get_ident()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="what is watched are the functions of Unix")
-async def test_nothing_blocks(proxy: Proxy, connect: Any, certificates: Certificates) -> None:
-    from tests.support.blocking import calls_that_block
-
-    running = proxy(verify=True)
-    options = {
-        "sslmode": "verify-full",
-        "sslrootcert": certificates.root,
-        "sslcrl": certificates.crl,
-        "sslcert": certificates.certificate("client"),
-        "sslkey": certificates.key("client"),
-        "sslcertmode": "require",
-    }
-    # What is done for the first time only, such as imports, is not of interest.
-    for _ in range(2):
-        with calls_that_block() as found:
-            async with connect(running, **options) as conn:
-                await conn.cancel_safe()
-    assert found == [], found[0]
-
-
 # --- versions and negotiation
-
-
-async def test_versions(proxy: Proxy, connect: Any) -> None:
-    running = proxy()
-    for version in ("TLSv1.2", "TLSv1.3"):
-        options = {"ssl_min_protocol_version": version, "ssl_max_protocol_version": version}
-        async with connect(running, sslmode="require", **options) as conn:
-            assert conn.info.ssl_attribute("protocol") == version
-
-
-async def test_no_version_in_common(
-    embedded_server: Server, tls_portal: BlockingPortal, connect: Any, certificates: Certificates
-) -> None:
-    context = certificates.server_context("right")
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    with (
-        tls_proxy(tls_portal, embedded_server.port, context) as running,
-        pytest.raises(e.OperationalError, match="ssl_max_protocol_version|versions of TLS"),
-    ):
-        await connect(running, sslmode="require", ssl_min_protocol_version="TLSv1.3")
 
 
 async def test_direct(proxy: Proxy, connect: Any) -> None:
@@ -618,140 +225,6 @@ async def test_context_and_stream(proxy: Proxy, certificates: Certificates) -> N
         await stream.receive()
 
 
-# --- what connections do
-
-
-async def test_info(proxy: Proxy, connect: Any) -> None:
-    async with connect(proxy(), sslmode="require") as conn:
-        info = conn.info
-        assert info.ssl_attribute_names == ["library", "protocol", "cipher", "key_bits", "compression", "alpn"]
-        assert info.ssl_attribute("library") == "OpenSSL"
-        assert info.ssl_attribute("protocol") == "TLSv1.3"
-        assert (info.ssl_attribute("cipher") or "").startswith("TLS_AES")
-        assert info.ssl_attribute("key_bits") in ("128", "256")
-        assert info.ssl_attribute("compression") == "off"
-        assert info.ssl_attribute("nothing") is None
-        assert info.hostaddr == "127.0.0.1"
-        assert info.get_parameters()["sslmode"] == "require"
-    async with connect(proxy(), sslmode="disable") as conn:
-        assert conn.info.ssl_attribute_names == []
-        assert conn.info.ssl_attribute("protocol") is None
-
-
-@pytest.mark.parametrize("negotiation", ["postgres", "direct"])
-async def test_cancel_over_tls(negotiation: str, proxy: Proxy, connect: Any, certificates: Certificates) -> None:
-    running = proxy()
-    options = {"sslmode": "verify-full", "sslrootcert": certificates.root, "sslnegotiation": negotiation}
-    way = "direct" if negotiation == "direct" else "tls"
-    async with connect(running, autocommit=True, **options) as conn:
-        async with anyio.create_task_group() as group:
-            group.start_soon(conn.execute, "SELECT pg_sleep(60)")
-            await anyio.wait_all_tasks_blocked()
-            group.cancel_scope.cancel()
-        cursor = await conn.execute("SELECT 1")
-        assert await cursor.fetchone() == (1,)
-    assert running.log[:3] == [way, way, "cancel"]
-    assert set(running.log[3:]) <= {way, "cancel"}  # if the first came too early, it was sent again
-    # By the same name.
-    assert set(running.names) == {"localhost"}
-
-
-async def test_cancel_key_is_not_sent_in_clear(
-    embedded_server: Server, tls_portal: BlockingPortal, connect: Any, certificates: Certificates
-) -> None:
-    context = certificates.server_context("right")
-    with tls_proxy(tls_portal, embedded_server.port, context) as running:
-        async with connect(running, sslmode="prefer", grace_period=0.5) as conn:
-            # From now on the server claims that it has no TLS.
-            running._context = None
-            with anyio.CancelScope() as scope:
-                scope.cancel()
-                await conn.execute("SELECT 1")
-            async with anyio.create_task_group() as group:
-                group.start_soon(conn.execute, "SELECT pg_sleep(60)")
-                await anyio.wait_all_tasks_blocked()
-                group.cancel_scope.cancel()
-            assert conn.broken
-        assert "cancel" not in running.log
-
-
-async def test_big_result(proxy: Proxy, connect: Any) -> None:
-    async with connect(proxy(), sslmode="require") as conn:
-        cursor = await conn.execute(f"SELECT repeat('x', {20 * MEGABYTE}), 'end'")
-        big, end = await cursor.fetchone()
-        assert (len(big), end) == (20 * MEGABYTE, "end")
-        cursor = await conn.execute("SELECT n, repeat('y', 100) FROM generate_series(1, 100000) AS n")
-        rows = await cursor.fetchall()
-        assert len(rows) == 100000
-        assert rows[-1] == (100000, "y" * 100)
-
-
-async def test_large_values_both_ways_at_once(proxy: Proxy, connect: Any) -> None:
-    """Both sides have more to say than fits anywhere before the other one reads."""
-    size, count = MEGABYTE, 16
-    async with connect(proxy(), sslmode="require") as conn:
-        with anyio.fail_after(PATIENCE):
-            async with conn.cursor() as cursor:
-                await cursor.executemany("SELECT %s::text", [(str(n) * size,) for n in range(count)], returning=True)
-                received = []
-                while True:
-                    row = await cursor.fetchone()
-                    assert row is not None
-                    received.append((row[0][0], len(row[0])))
-                    if not cursor.nextset():
-                        break
-        assert received == [(str(n)[0], size * len(str(n))) for n in range(count)]
-
-
-async def test_notifications(proxy: Proxy, connect: Any) -> None:
-    async with connect(proxy(), sslmode="require", autocommit=True) as conn:
-        async with conn.listen("tls") as stream, anyio.create_task_group() as group:
-            received: list[Any] = []
-
-            async def receive() -> None:
-                async for notify in stream:
-                    received.append(notify.payload)
-                    if len(received) == 3:
-                        return
-
-            group.start_soon(receive)
-            for number in range(3):
-                await conn.execute("SELECT pg_notify('tls', %s)", [str(number)])
-        assert received == ["0", "1", "2"]
-
-
-async def test_disconnection(proxy: Proxy, connect: Any, embedded_server: Server) -> None:
-    async with connect(proxy(), sslmode="require", autocommit=True) as conn:
-        async with anyio.create_task_group() as group:
-
-            async def wait() -> None:
-                with anyio.fail_after(PATIENCE):
-                    await conn.wait_disconnected()
-                group.cancel_scope.cancel()
-
-            group.start_soon(wait)
-            await anyio.wait_all_tasks_blocked()
-            await anyio.to_thread.run_sync(
-                embedded_server.psql, f"SELECT pg_terminate_backend({conn.info.backend_pid})"
-            )
-            await anyio.sleep_forever()
-        assert conn.closed
-
-
-async def test_many_tasks_share_a_connection(proxy: Proxy, connect: Any) -> None:
-    async with connect(proxy(), sslmode="require", autocommit=True) as conn:
-        results: list[int] = []
-
-        async def query(number: int) -> None:
-            cursor = await conn.execute("SELECT %s::int, repeat('z', 100000)", [number])
-            results.append((await cursor.fetchone())[0])
-
-        async with anyio.create_task_group() as group:
-            for number in range(20):
-                group.start_soon(query, number)
-        assert sorted(results) == list(range(20))
-
-
 @pytest.mark.parametrize("natively", [False, True])
 async def test_cancelled_connect_leaves_no_socket(
     anyio_backend: Any, natively: bool, proxy: Proxy, connect: Any, certificates: Certificates
@@ -781,14 +254,213 @@ async def test_fallback_keeps_to_the_deadline(proxy: Proxy, connect: Any, certif
         await connect(running, sslmode="prefer", sslrootcert=certificates.root, connect_timeout=1e-9)
 
 
-def test_sync(
-    proxy: Proxy, embedded_server: Server, certificates: Certificates, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.ERROR)
-    dsn = embedded_server.role_dsn("scram-sha-256")
-    target: dict[str, Any] = {"host": "localhost", "hostaddr": "127.0.0.1", "port": proxy().port}
-    with anyq.connect(dsn, sslmode="verify-full", sslrootcert=str(certificates.root), **target) as conn:
+@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
+async def test_downgrade(mode: str, certificates: Certificates) -> None:
+    message = await refused(answer(b"N"), sslmode=mode, sslrootcert=str(certificates.root))
+    assert "the server does not support TLS, and it is required" in message
+
+
+ERROR = refusal("28000", FORGED).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (ERROR, "reported an error when it was asked for TLS, which is not shown"),
+        (ERROR[:1], "reported an error when it was asked for TLS"),
+        (b"X", "no valid answer to SSLRequest"),
+        (b"\0", "no valid answer to SSLRequest"),
+        (b"s", "no valid answer to SSLRequest"),
+        (b"S" + be.AuthenticationOk().encode() + READY.encode(), "without encryption came after the answer"),
+        (b"S\x16\x03\x03", "without encryption came after the answer"),
+        (b"SS", "without encryption came after the answer"),
+        (b"N" + be.AuthenticationCleartextPassword().encode(), "without encryption came after the answer"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["prefer", "require"])
+async def test_bad_answers(mode: str, data: bytes, reason: str) -> None:
+    """None of them is a reason to go on in clear: a server that has no TLS says so."""
+    message = await refused(answer(data), sslmode=mode)
+    assert reason in message
+    assert FORGED not in message
+    assert 'host "127.0.0.1", port' in message
+
+
+async def test_early_bytes_in_a_packet_of_their_own(context: ssl.SSLContext) -> None:
+    """They come after the answer was read, so they meet OpenSSL, which does not take them for anything it was sent."""
+
+    async def early(client: FakeClient) -> None:
+        await client.expect(fm.SSLRequest)
+        await client.send_raw(b"S")
+        assert (await client.receive_raw())[:1] == b"\x16"
+        await client.send(be.AuthenticationOk(), READY)
+
+    message = await refused(early, sslmode="require")
+    assert "answered with something that is not TLS" in message
+
+
+@pytest.mark.parametrize("mode", ["prefer", "require"])
+async def test_closed_when_asked_for_tls(mode: str) -> None:
+    async def script(client: FakeClient) -> None:
+        await client.expect(fm.SSLRequest)
+
+    assert "closed the connection when it was asked for TLS" in await refused(script, sslmode=mode)
+
+
+async def test_reset_when_asked_for_tls() -> None:
+    async def script(client: FakeClient) -> None:
+        await client.expect(fm.SSLRequest)
+        await client.abort()
+
+    assert "was lost when the server was asked for TLS" in await refused(script, sslmode="require")
+
+
+@pytest.mark.parametrize("after", [b"", b"S", b"S\x16\x03\x03\x00\x7a"], ids=["request", "answer", "handshake"])
+async def test_silence(after: bytes, anyio_backend: Any) -> None:
+    async def script(client: FakeClient) -> None:
+        await client.expect(fm.SSLRequest)
+        await client.send_raw(after[:1])
+        if after[:1]:
+            assert await client.receive_raw()
+            await client.send_raw(after[1:] or b"")
+        with pytest.raises(anyio.EndOfStream):
+            while True:
+                await client.receive_raw()
+
+    async with fake_server(script) as server:
+        with pytest.raises(e.ConnectionTimeout):
+            await connect_to(server, sslmode="prefer", connect_timeout=0.2)
+
+
+async def test_cancelled_in_silence() -> None:
+    asked, ended = anyio.Event(), anyio.Event()
+
+    async def script(client: FakeClient) -> None:
+        await client.expect(fm.SSLRequest)
+        asked.set()
+        await client.expect_end()
+        ended.set()
+
+    async with fake_server(script) as server:
+        async with anyio.create_task_group() as group:
+            group.start_soon(connect_to, server)
+            await asked.wait()
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+        with anyio.fail_after(PATIENCE):
+            await ended.wait()
+
+
+async def test_cut_in_the_handshake() -> None:
+    async def script(client: FakeClient) -> None:
+        await client.expect(fm.SSLRequest)
+        await client.send_raw(b"S")
+        assert await client.receive_raw()
+
+    assert "closed the connection during the TLS handshake" in await refused(script, sslmode="require")
+
+
+async def test_direct_to_one_who_does_not_speak_tls() -> None:
+    async def script(client: FakeClient) -> None:
+        assert (await client.receive_raw())[:1] == b"\x16"
+        await client.send(refusal("08P01", FORGED))
+
+    message = await refused(script, sslmode="require", sslnegotiation="direct")
+    assert "something that is not TLS; check host, port and sslnegotiation" in message
+    assert FORGED not in message
+
+
+async def test_prefer_goes_on_in_clear_on_the_same_connection() -> None:
+    async def script(client: FakeClient) -> None:
+        await client.expect(fm.SSLRequest)
+        await client.send_raw(b"N")
+        await let_in(client)
+
+    async with fake_server(script) as server, await connect_to(server, sslmode="prefer") as conn:
+        assert not conn.info.ssl_in_use
+
+
+@pytest.mark.parametrize("code", ["28000", "28P01", "53300"])
+async def test_prefer_after_a_refusal(code: str, context: ssl.SSLContext) -> None:
+    async def with_tls(client: FakeClient) -> None:
+        await client.start_tls(context)
+        await client.expect(fm.Startup)
+        await client.send(refusal(code))
+
+    async with fake_server(with_tls, let_in) as server, await connect_to(server, sslmode="prefer") as conn:
+        assert not conn.info.ssl_in_use
+
+
+async def test_allow_after_a_refusal(context: ssl.SSLContext) -> None:
+    async def in_clear(client: FakeClient) -> None:
+        await client.expect(fm.Startup)
+        await client.send(refusal("28000"))
+
+    async def with_tls(client: FakeClient) -> None:
+        await client.start_tls(context)
+        await let_in(client)
+
+    async with fake_server(in_clear, with_tls) as server, await connect_to(server, sslmode="allow") as conn:
         assert conn.info.ssl_in_use
-    with anyq.connect(dsn, ssl_context=certificates.client_context(), **target) as conn:
-        assert conn.execute("SELECT 1").fetchone() == (1,)
-        assert conn.info.ssl_attribute("protocol") == "TLSv1.3"
+
+
+async def test_allow_where_tls_is_not_there_either() -> None:
+    async def in_clear(client: FakeClient) -> None:
+        await client.expect(fm.Startup)
+        await client.send(refusal("28000", "no entry"))
+
+    message = await refused(in_clear, answer(b"N"), sslmode="allow")
+    assert message.startswith("connection failed, all 2 attempts:\n- ")
+    assert "without TLS: no entry\n- " in message
+    assert "with TLS: the server does not support TLS" in message
+
+
+async def test_both_ways_refused(context: ssl.SSLContext) -> None:
+    async def with_tls(client: FakeClient) -> None:
+        await client.start_tls(context)
+        await in_clear(client)
+
+    async def in_clear(client: FakeClient) -> None:
+        await client.expect(fm.Startup)
+        await client.send(refusal("28P01", "wrong password"))
+
+    async with fake_server(with_tls, in_clear) as server:
+        # Both for the same reason, so it is still told by its class.
+        with pytest.raises(e.InvalidPassword) as caught:
+            await connect_to(server, sslmode="prefer")
+    assert caught.value.sqlstate == "28P01"
+    assert "with TLS: wrong password\n- " in str(caught.value)
+    assert "without TLS: wrong password" in str(caught.value)
+
+
+async def test_two_reasons(context: ssl.SSLContext) -> None:
+    message = await refused(*refusing_for_two_reasons(context), sslmode="prefer")
+    assert "with TLS: wrong password\n- " in message and "without TLS: no entry" in message
+
+
+@pytest.mark.parametrize("let_in_first", [False, True])
+async def test_no_other_way_where_it_would_not_help(let_in_first: bool, context: ssl.SSLContext) -> None:
+    """The server is starting, or has let us in and found that there is no such database."""
+
+    async def script(client: FakeClient) -> None:
+        await client.start_tls(context)
+        await client.expect(fm.Startup)
+        if let_in_first:
+            await client.send(be.AuthenticationOk(), refusal("3D000", "no such database"))
+        else:
+            await client.send(refusal("57P03", "starting up"))
+
+    async with fake_server(script) as server:
+        with pytest.raises(e.OperationalError, match="no such database|starting up"):
+            await connect_to(server, sslmode="prefer")
+    assert len(server.clients) == 1
+
+
+async def test_no_other_way_after_a_lost_connection(context: ssl.SSLContext) -> None:
+    async def script(client: FakeClient) -> None:
+        await client.start_tls(context)
+        await client.expect(fm.Startup)
+
+    # With the newest version there would be an attempt with the oldest one, with TLS as well.
+    message = await refused(script, sslmode="prefer", max_protocol_version="3.0")
+    assert "closed the connection during the start-up" in message

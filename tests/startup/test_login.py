@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -66,31 +65,6 @@ async def test_a_wrong_password(method: str, password: str, embedded_server: Ser
     if password:
         assert caught.value.sqlstate == "28P01"
         assert password not in str(caught.value)
-
-
-@pytest.mark.parametrize("method", METHODS[:-1])
-async def test_no_password(
-    method: str, embedded_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # No password file of the user's.
-    monkeypatch.setenv("HOME", str(tmp_path))
-    role = embedded_server.roles[method]
-    with pytest.raises(e.OperationalError) as caught:
-        await AsyncConnection.connect(f"host=127.0.0.1 port={embedded_server.port} user={role.user} dbname=postgres")
-    assert f'password for user "{role.user}", and none was given' in str(caught.value)
-
-
-async def test_a_password_beyond_ascii(embedded_server: Server) -> None:
-    """Prepared by SASLprep on both sides: U+00AD is mapped to nothing, U+2168 to IX (RFC 4013)."""
-    user = "anyq_beyond_ascii"
-    embedded_server.psql(f"DROP ROLE IF EXISTS {user}; CREATE ROLE {user} LOGIN PASSWORD 'I\u00adX-ñ€'")
-    dsn = f"host=127.0.0.1 port={embedded_server.port} user={user} dbname=postgres"
-    try:
-        for password in ("I\u00adX-ñ€", "\u2168-ñ€"):
-            async with AsyncConnection.connect(dsn, password=password) as conn:
-                assert not conn.closed
-    finally:
-        embedded_server.psql(f"DROP ROLE {user}")
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,52 +1,21 @@
-"""Which of several hosts a session is made on: target_session_attrs and load_balance_hosts."""
+"""Which session suits: target_session_attrs."""
 
 from __future__ import annotations
-
-import random
-import socket
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import Any
 
 import anyio
 import pytest
 
 import anyq
 from anyq import errors as e
-from anyq.cli.embedded import ServerUnavailable
-from anyq.conninfo import ConnectOptions, HostSpec
 from anyq.protocol import backend as be
 from anyq.protocol.backend import FieldDescription
 from anyq.protocol.constants import Format
-from anyq.transport import dialing
 from tests.support import frontend_messages as fm
-from tests.support.fakeserver import READY, FakeClient, FakeServer, Script, fake_server
-from tests.support.replicas import Replicas, replicas
-from tests.support.sockets import open_sockets
-from tests.support.stepping import cancel_at_each_wait
+from tests.support.fakeserver import READY, FakeClient, Script, fake_server
+from tests.support.replicas import Replicas
+from tests.support.scripts import HOT_STANDBY, PRIMARY, READ_ONLY, in_recovery, refusing, session, several
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="session")
-def pair() -> Iterator[Replicas]:
-    """A primary and its standby, started once."""
-    if sys.platform == "win32":
-        pytest.skip("the servers of this test listen at Unix-domain sockets")
-    with ExitStack() as stack:
-        try:
-            running = stack.enter_context(replicas())
-        except ServerUnavailable as error:
-            pytest.skip(f"no primary with a standby to test on: {error}")
-        yield running
-
-
-async def in_recovery(conn: anyq.AsyncConnection) -> bool:
-    cur = await conn.execute("SELECT pg_is_in_recovery()")
-    row = await cur.fetchone()
-    assert row is not None
-    return bool(row[0])
 
 
 # --- a primary and a standby ---
@@ -123,9 +92,6 @@ def test_the_synchronous_connection(pair: Replicas) -> None:
 
 # --- servers that follow a script ---
 
-HOT_STANDBY = {"in_hot_standby": "on", "default_transaction_read_only": "off"}
-PRIMARY = {"in_hot_standby": "off", "default_transaction_read_only": "off"}
-READ_ONLY = {"in_hot_standby": "off", "default_transaction_read_only": "on"}
 
 SHOW = b"SHOW transaction_read_only"
 RECOVERY = b"SELECT pg_catalog.pg_is_in_recovery()"
@@ -135,17 +101,6 @@ def value(text: bytes) -> tuple[be.BackendMessage, ...]:
     """The reply of one row to a query."""
     field = FieldDescription("x", 0, 0, 25, -1, -1, Format.TEXT)
     return be.RowDescription((field,)), be.DataRow((text,)), be.CommandComplete("SELECT 1"), READY
-
-
-def session(parameters: dict[str, str]) -> Script:
-    """A server that reports these parameters, and that the client takes leave of."""
-
-    async def script(client: FakeClient) -> None:
-        await client.accept_startup(parameters=parameters)
-        await client.expect(fm.Terminate)
-        await client.expect_end()
-
-    return script
 
 
 def asked(query: bytes, answer: bytes) -> Script:
@@ -159,18 +114,6 @@ def asked(query: bytes, answer: bytes) -> Script:
         await client.expect_end()
 
     return script
-
-
-def refusing(code: str, message: str = "go away") -> Script:
-    async def script(client: FakeClient) -> None:
-        await client.expect(fm.Startup)
-        await client.send(be.ErrorResponse({"S": "FATAL", "V": "FATAL", "C": code, "M": message}))
-
-    return script
-
-
-def several(server: FakeServer, count: int) -> str:
-    return f"{server.conninfo} host={','.join([server.host] * count)}"
 
 
 @pytest.mark.parametrize(
@@ -247,104 +190,3 @@ async def test_a_stream_of_the_callers_has_to_suit_too() -> None:
         stream = await anyio.connect_tcp(server.host, server.port)
         with pytest.raises(e.OperationalError, match="not in hot standby"):
             await anyq.AsyncConnection.connect(server.conninfo, stream=stream, target_session_attrs="standby")
-
-
-# --- when the next host is tried ---
-
-
-@pytest.mark.parametrize("code", ["57P03", "53300", "08004", "58000", "XX000"])
-async def test_a_server_that_is_not_fit_now(code: str) -> None:
-    # The last of them may be about the version of the protocol, which is tried first.
-    refusals = [refusing(code)] * (2 if code == "XX000" else 1)
-    async with fake_server(*refusals, session({})) as server, anyq.AsyncConnection.connect(several(server, 2)):
-        pass
-
-
-@pytest.mark.parametrize("code", ["28P01", "28000", "3D000", "42501"])
-async def test_a_refusal_that_is_about_us(code: str) -> None:
-    """Manual, "Specifying Multiple Hosts": the remaining hosts are not tried."""
-    async with fake_server(refusing("57P03", "not yet"), refusing(code)) as server:
-        with pytest.raises(e.OperationalError) as caught:
-            await anyq.AsyncConnection.connect(several(server, 3))
-    assert caught.value.__cause__ is not None
-    assert caught.value.__cause__.diag.sqlstate == code  # type: ignore[attr-defined]
-    lines = str(caught.value).splitlines()
-    assert len(lines) == 3 and "not yet" in lines[1] and "go away" in lines[2]
-
-
-async def test_what_we_refuse_is_refused_everywhere() -> None:
-    async def script(client: FakeClient) -> None:
-        await client.expect(fm.Startup)
-        await client.send(be.AuthenticationCleartextPassword())
-        await client.expect_end()
-
-    async with fake_server(script) as server:
-        with pytest.raises(e.OperationalError, match="asks for a password"):
-            await anyq.AsyncConnection.connect(several(server, 2))
-
-
-async def test_a_server_that_goes_away_in_the_start_up() -> None:
-    async def script(client: FakeClient) -> None:
-        await client.expect(fm.Startup)
-        await client.send(be.AuthenticationOk())
-
-    async with fake_server(script, session({})) as server, anyq.AsyncConnection.connect(several(server, 2)):
-        pass
-
-
-# --- load_balance_hosts ---
-
-
-@pytest.fixture
-def reverse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chance that puts everything into the opposite order."""
-    monkeypatch.setattr(random, "shuffle", lambda sequence: sequence.reverse())
-
-
-async def test_hosts_in_random_order(pair: Replicas, reverse: None) -> None:
-    conninfo = pair.conninfo(pair.primary, pair.standby)
-    for option, standby in [("random", True), ("disable", False)]:
-        async with anyq.AsyncConnection.connect(conninfo, load_balance_hosts=option) as conn:
-            assert await in_recovery(conn) is standby
-
-
-def test_any_order_is_possible() -> None:
-    hosts = tuple(HostSpec(name, None, 1) for name in "abc")
-    options = ConnectOptions(hosts=hosts, user="u", dbname="d", load_balance_hosts=True)
-    # One of the six is left out by chance once in 10 ** 30 times.
-    seen = {tuple(dialing.attempts(options)) for _ in range(400)}
-    assert len(seen) == 6
-
-
-async def test_addresses_in_random_order(reverse: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def getaddrinfo(host: str, port: int, **kwargs: Any) -> list[Any]:
-        await anyio.lowlevel.checkpoint()
-        return [info for each in ("127.0.0.2", "127.0.0.3", "127.0.0.4") for info in socket.getaddrinfo(each, port)]
-
-    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
-    for option, last in [("random", "127.0.0.2"), ("disable", "127.0.0.4")]:
-        with pytest.raises(e.OperationalError) as caught:
-            await anyq.AsyncConnection.connect("host=name port=1 user=u", load_balance_hosts=option)
-        assert last in str(caught.value).splitlines()[-1]
-
-
-# --- cancellation ---
-
-
-@pytest.mark.parametrize("natively", [False, True])
-async def test_cancelled_at_each_wait(pair: Replicas, warm_loop: None, natively: bool, anyio_backend_name: str) -> None:
-    """On the way over several hosts: a dead one, two that do not suit, one that does."""
-    if natively and anyio_backend_name != "asyncio":
-        pytest.skip("only asyncio cancels tasks")
-    conninfo = pair.conninfo(pair.primary, pair.primary, pair.standby)
-    conninfo = conninfo.replace("host=", "host=/no/such/dir,").replace("port=", "port=5432,")
-    before = open_sockets()
-
-    async def connect() -> None:
-        async with anyq.AsyncConnection.connect(conninfo, target_session_attrs="standby"):
-            pass
-
-    async def check() -> None:
-        assert open_sockets() <= before
-
-    assert await cancel_at_each_wait(connect, check, natively=natively) > 5

@@ -109,6 +109,13 @@ class FakeClient:
                     ) from None
                 return None
 
+    async def receive_raw(self) -> bytes:
+        """Return the next bytes of a client that does not send messages.
+
+        :raises anyio.EndOfStream: the client has closed the connection.
+        """
+        return await self._stream.receive()
+
     async def expect(self, kind: type[M], **content: object) -> M:
         """Wait for the next message, which must be of `kind` and have `content` as far as it is given.
 

@@ -48,6 +48,10 @@ class TlsProxy:
         if context is not None:
             context.sni_callback = lambda _, name, __: self.names.append(name)
 
+    def deny_tls(self) -> None:
+        """Claim from now on that there is no TLS."""
+        self._context = None
+
     async def run(self, started: threading.Event, stop: anyio.Event) -> None:
         async with AsyncExitStack() as stack:
             listener = await stack.enter_async_context(await anyio.create_tcp_listener(local_host="127.0.0.1"))

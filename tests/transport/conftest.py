@@ -7,8 +7,14 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.support.deadlines import deadlines
+from tests.support.tlsproxies import connect, home, proxy
+
 
 @pytest.fixture
 def resources() -> Iterator[ExitStack]:
     with ExitStack() as stack:
         yield stack
+
+
+__all__ = ["connect", "deadlines", "home", "proxy"]

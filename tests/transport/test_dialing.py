@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import socket
 import sys
 from contextlib import ExitStack
@@ -12,6 +13,8 @@ import anyio
 import pytest
 from anyio.abc import SocketAttribute
 
+import anyq
+from anyq import errors as e
 from anyq.conninfo import ConnectOptions, HostSpec
 from anyq.errors import ConnectionTimeout, OperationalError
 from anyq.transport import dialing
@@ -489,3 +492,29 @@ async def test_open_same_fails(tmp_path: Path) -> None:
         await open_same((socket.AF_UNIX, f"{tmp_path}/x"))
     with pytest.raises(OperationalError, match=r'connection to socket "@no-such" failed: '):
         await open_same((socket.AF_UNIX, "\0no-such"))
+
+
+@pytest.fixture
+def reverse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chance that puts everything into the opposite order."""
+    monkeypatch.setattr(random, "shuffle", lambda sequence: sequence.reverse())
+
+
+def test_any_order_is_possible() -> None:
+    hosts = tuple(HostSpec(name, None, 1) for name in "abc")
+    options = ConnectOptions(hosts=hosts, user="u", dbname="d", load_balance_hosts=True)
+    # One of the six is left out by chance once in 10 ** 30 times.
+    seen = {tuple(dialing.attempts(options)) for _ in range(400)}
+    assert len(seen) == 6
+
+
+async def test_addresses_in_random_order(reverse: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def getaddrinfo(host: str, port: int, **kwargs: Any) -> list[Any]:
+        await anyio.lowlevel.checkpoint()
+        return [info for each in ("127.0.0.2", "127.0.0.3", "127.0.0.4") for info in socket.getaddrinfo(each, port)]
+
+    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+    for option, last in [("random", "127.0.0.2"), ("disable", "127.0.0.4")]:
+        with pytest.raises(e.OperationalError) as caught:
+            await anyq.AsyncConnection.connect("host=name port=1 user=u", load_balance_hosts=option)
+        assert last in str(caught.value).splitlines()[-1]

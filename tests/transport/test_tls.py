@@ -312,7 +312,7 @@ async def test_send_waits_until_all_is_on_its_way(
     async with anyio.create_task_group() as group:
         group.start_soon(stream.send, data)
         assert await in_thread(receive_all, peer, len(data)) == data
-    assert not stream._has_backlog()
+    assert not stream.has_backlog()
     stream.close_now()
     peer.close()
 
@@ -329,12 +329,13 @@ async def test_half_close_is_refused(sockets: tuple[socket.socket, socket.socket
 class Stubborn:
     """An SSL object that cannot encrypt before it has received something, as in a renegotiation (TLS 1.2)."""
 
-    def __init__(self, stream: TlsStream) -> None:
-        self._object = stream.ssl_object
-        self._incoming = stream._incoming
+    def __init__(self, ssl_object: ssl.SSLObject, incoming: ssl.MemoryBIO) -> None:
+        self._object = ssl_object
+        self._incoming = incoming
+        self.stubborn = False
 
     def write(self, data: Any) -> int:
-        if not self._incoming.pending:
+        if self.stubborn and not self._incoming.pending:
             raise ssl.SSLWantReadError
         return self._object.write(data)
 
@@ -342,11 +343,16 @@ class Stubborn:
         return getattr(self._object, name)
 
 
-async def test_sending_that_needs_input(
-    sockets: tuple[socket.socket, socket.socket], certificates: Certificates
-) -> None:
-    stream, peer = await tls_ends(*sockets, certificates)
-    stream._ssl = Stubborn(stream)  # type: ignore[assignment]
+async def test_sending_that_needs_input(sockets: tuple[socket.socket, socket.socket], certificates: Certificates) -> None:
+    wrapped: list[Stubborn] = []
+
+    def wrap(incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> Any:
+        context = certificates.client_context()
+        wrapped.append(Stubborn(context.wrap_bio(incoming, outgoing, server_hostname="localhost"), incoming))
+        return wrapped[0]
+
+    stream, peer = await tls_ends(*sockets, certificates, wrap=wrap)
+    wrapped[0].stubborn = True
     assert stream.try_send(b"hello") == 0
     async with anyio.create_task_group() as group:
         group.start_soon(waits, stream, False, True)

@@ -1,4 +1,4 @@
-"""Streams to servers that a function of the caller's opens: dial."""
+"""Routes to a server: streams that a function of the caller's opens, and one that the caller has opened."""
 
 from __future__ import annotations
 

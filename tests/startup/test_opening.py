@@ -1,8 +1,10 @@
-"""Which version of the protocol is spoken, also by servers that know only the oldest."""
+"""Which host a session is made on, when the next one is tried, and when the same once more."""
 
 from __future__ import annotations
 
 import gc
+import random
+import ssl
 from contextlib import suppress
 from typing import Any
 
@@ -17,9 +19,74 @@ from anyq.protocol import backend as be
 from anyq.protocol.constants import MAX_SECRET_KEY_LENGTH, PROTOCOL_3_0, PROTOCOL_3_2
 from tests.support import frontend_messages as fm
 from tests.support.fakeserver import READY, FakeClient, Script, fake_server
+from tests.support.hostile import answer, connect_to, let_in, refusal, refusing_for_two_reasons
+from tests.support.replicas import Replicas
+from tests.support.scripts import in_recovery, refusing, session, several
+from tests.support.sockets import open_sockets
 from tests.support.stepping import cancel_at_each_wait
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("home")]
+
+
+async def test_no_other_host_after_two_refusals(context: ssl.SSLContext) -> None:
+    async with fake_server(*refusing_for_two_reasons(context)) as first, fake_server() as second:
+        hosts = {"host": f"{first.host},{second.host}", "port": f"{first.port},{second.port}"}
+        with pytest.raises(e.OperationalError, match="with TLS: wrong password\n- .*without TLS: no entry"):
+            await connect_to(first, sslmode="prefer", **hosts)
+    assert second.clients == []
+
+
+async def test_an_older_version_of_the_protocol_with_tls(context: ssl.SSLContext) -> None:
+    """Asked for on a connection of its own, which has TLS too."""
+
+    async def script(client: FakeClient) -> None:
+        await client.start_tls(context)
+        await client.expect(fm.Startup)
+
+    async with (
+        fake_server(script, let_in_over_tls(context)) as server,
+        await connect_to(server, sslmode="require") as conn,
+    ):
+        assert conn.info.ssl_in_use
+        assert conn.info.protocol_version == 30000
+
+
+async def test_the_next_host(context: ssl.SSLContext) -> None:
+    async with fake_server(answer(b"N")) as first, fake_server(let_in_over_tls(context)) as second:
+        hosts = {"host": f"{first.host},{second.host}", "port": f"{first.port},{second.port}"}
+        async with await connect_to(second, sslmode="require", **hosts) as conn:
+            assert conn.info.port == second.port
+
+
+def let_in_over_tls(context: ssl.SSLContext) -> Script:
+    async def script(client: FakeClient) -> None:
+        await client.start_tls(context)
+        await let_in(client)
+
+    return script
+
+
+async def test_the_next_host_after_a_refusal_and_a_session_that_does_not_suit(context: ssl.SSLContext) -> None:
+    """The refusal was of TLS: that it would be the same anywhere says nothing about the session without."""
+
+    async def with_tls(client: FakeClient) -> None:
+        await client.start_tls(context)
+        await client.expect(fm.Startup)
+        await client.send(refusal("28000"))
+
+    async def standby(client: FakeClient) -> None:
+        await client.accept_startup(parameters={"in_hot_standby": "on", "default_transaction_read_only": "off"})
+        await client.expect(fm.Terminate)
+
+    async def primary(client: FakeClient) -> None:
+        await client.start_tls(context)
+        await client.accept_startup(parameters={"in_hot_standby": "off", "default_transaction_read_only": "off"})
+        await client.expect(fm.Terminate)
+
+    async with fake_server(with_tls, standby) as first, fake_server(primary) as second:
+        hosts = {"host": f"{first.host},{second.host}", "port": f"{first.port},{second.port}"}
+        async with await connect_to(first, sslmode="prefer", target_session_attrs="primary", **hosts) as conn:
+            assert conn.info.port == second.port
 
 
 def speaking(version: int) -> Script:
@@ -47,7 +114,7 @@ def negotiating(newest: int, *, let_in: bool = True) -> Script:
     return script
 
 
-def refusing(code: str | None, *, engaged: bool = False) -> Script:
+def too_new(code: str | None, *, engaged: bool = False) -> Script:
     """A server that cannot cope with 3.2."""
 
     async def script(client: FakeClient) -> None:
@@ -58,9 +125,6 @@ def refusing(code: str | None, *, engaged: bool = False) -> Script:
             await client.send(be.ErrorResponse({"S": "ERROR", "C": code, "M": "what is that?"}))
 
     return script
-
-
-# --- a real server ---
 
 
 async def test_the_newest_that_the_server_knows(dsn: str) -> None:
@@ -97,9 +161,6 @@ async def test_at_least(dsn: str) -> None:
             await anyq.AsyncConnection.connect(dsn, min_protocol_version="3.2")
 
 
-# --- servers that follow a script ---
-
-
 async def test_a_server_that_negotiates() -> None:
     async with fake_server(negotiating(PROTOCOL_3_0)) as server:
         conn = await anyq.AsyncConnection.connect(server.conninfo)
@@ -122,11 +183,11 @@ async def test_a_server_that_negotiates_more_than_is_asked_for() -> None:
 @pytest.mark.parametrize(
     "refusal",
     [
-        refusing("0A000"),
-        refusing("08P01"),
+        too_new("0A000"),
+        too_new("08P01"),
         # As pgpool-II, which finds out only when the server sends its key.
-        refusing("XX000", engaged=True),
-        refusing(None),
+        too_new("XX000", engaged=True),
+        too_new(None),
     ],
 )
 async def test_a_server_that_knows_nothing_newer(refusal: Script) -> None:
@@ -137,7 +198,7 @@ async def test_a_server_that_knows_nothing_newer(refusal: Script) -> None:
         await conn.close()
 
 
-@pytest.mark.parametrize("refusal", [refusing("57P03"), refusing(None, engaged=True)])
+@pytest.mark.parametrize("refusal", [too_new("57P03"), too_new(None, engaged=True)])
 async def test_other_refusals_are_final(refusal: Script) -> None:
     async with fake_server(refusal) as server:
         with pytest.raises(e.OperationalError):
@@ -145,7 +206,7 @@ async def test_other_refusals_are_final(refusal: Script) -> None:
 
 
 async def test_nothing_older_where_that_is_not_wanted() -> None:
-    async with fake_server(refusing("0A000")) as server:
+    async with fake_server(too_new("0A000")) as server:
         with pytest.raises(e.FeatureNotSupported, match="what is that"):
             await anyq.AsyncConnection.connect(server.conninfo, min_protocol_version="3.2")
 
@@ -155,7 +216,7 @@ async def test_a_server_that_refuses_twice() -> None:
         await client.expect(fm.Startup, version=PROTOCOL_3_0)
         await client.send(be.ErrorResponse({"S": "FATAL", "C": "0A000", "M": "nothing at all"}))
 
-    async with fake_server(refusing("0A000"), script) as server:
+    async with fake_server(too_new("0A000"), script) as server:
         with pytest.raises(e.FeatureNotSupported, match="nothing at all"):
             await anyq.AsyncConnection.connect(server.conninfo)
 
@@ -194,7 +255,7 @@ async def test_keys_of_any_length(length: int) -> None:
         await conn.close()
 
 
-async def test_cancelled_at_each_wait(warm_loop: None) -> None:
+async def test_cancelled_at_each_wait_of_two_versions(warm_loop: None) -> None:
     """Whichever of the two connections is under way, nothing is left of it."""
 
     async def serve(stream: anyio.abc.SocketStream) -> None:
@@ -224,3 +285,75 @@ async def test_cancelled_at_each_wait(warm_loop: None) -> None:
         group.cancel_scope.cancel()
     # A socket that nobody has closed is a warning, and so an error.
     gc.collect()
+
+
+@pytest.mark.parametrize("code", ["57P03", "53300", "08004", "58000", "XX000"])
+async def test_a_server_that_is_not_fit_now(code: str) -> None:
+    # The last of them may be about the version of the protocol, which is tried first.
+    refusals = [refusing(code)] * (2 if code == "XX000" else 1)
+    async with fake_server(*refusals, session({})) as server, anyq.AsyncConnection.connect(several(server, 2)):
+        pass
+
+
+@pytest.mark.parametrize("code", ["28P01", "28000", "3D000", "42501"])
+async def test_a_refusal_that_is_about_us(code: str) -> None:
+    """Manual, "Specifying Multiple Hosts": the remaining hosts are not tried."""
+    async with fake_server(refusing("57P03", "not yet"), refusing(code)) as server:
+        with pytest.raises(e.OperationalError) as caught:
+            await anyq.AsyncConnection.connect(several(server, 3))
+    assert caught.value.__cause__ is not None
+    assert caught.value.__cause__.diag.sqlstate == code  # type: ignore[attr-defined]
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3 and "not yet" in lines[1] and "go away" in lines[2]
+
+
+async def test_what_we_refuse_is_refused_everywhere() -> None:
+    async def script(client: FakeClient) -> None:
+        await client.expect(fm.Startup)
+        await client.send(be.AuthenticationCleartextPassword())
+        await client.expect_end()
+
+    async with fake_server(script) as server:
+        with pytest.raises(e.OperationalError, match="asks for a password"):
+            await anyq.AsyncConnection.connect(several(server, 2))
+
+
+async def test_a_server_that_goes_away_in_the_start_up() -> None:
+    async def script(client: FakeClient) -> None:
+        await client.expect(fm.Startup)
+        await client.send(be.AuthenticationOk())
+
+    async with fake_server(script, session({})) as server, anyq.AsyncConnection.connect(several(server, 2)):
+        pass
+
+
+@pytest.fixture
+def reverse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chance that puts everything into the opposite order."""
+    monkeypatch.setattr(random, "shuffle", lambda sequence: sequence.reverse())
+
+
+async def test_hosts_in_random_order(pair: Replicas, reverse: None) -> None:
+    conninfo = pair.conninfo(pair.primary, pair.standby)
+    for option, standby in [("random", True), ("disable", False)]:
+        async with anyq.AsyncConnection.connect(conninfo, load_balance_hosts=option) as conn:
+            assert await in_recovery(conn) is standby
+
+
+@pytest.mark.parametrize("natively", [False, True])
+async def test_cancelled_at_each_wait(pair: Replicas, warm_loop: None, natively: bool, anyio_backend_name: str) -> None:
+    """On the way over several hosts: a dead one, two that do not suit, one that does."""
+    if natively and anyio_backend_name != "asyncio":
+        pytest.skip("only asyncio cancels tasks")
+    conninfo = pair.conninfo(pair.primary, pair.primary, pair.standby)
+    conninfo = conninfo.replace("host=", "host=/no/such/dir,").replace("port=", "port=5432,")
+    before = open_sockets()
+
+    async def connect() -> None:
+        async with anyq.AsyncConnection.connect(conninfo, target_session_attrs="standby"):
+            pass
+
+    async def check() -> None:
+        assert open_sockets() <= before
+
+    assert await cancel_at_each_wait(connect, check, natively=natively) > 5
