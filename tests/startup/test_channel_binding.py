@@ -13,8 +13,8 @@ from anyq.protocol import backend as be
 from tests.protocol.test_auth import FakeScramServer
 from tests.support import frontend_messages as fm
 from tests.support.certificates import Certificates
-from tests.support.fakeserver import READY, FakeClient, fake_server
-from tests.support.hostile import SECRET, Script, connect_to, refused
+from tests.support.fakeserver import READY, FakeClient, Script, fake_server
+from tests.support.hostile import SECRET, connect_to, refused
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("home")]
 

@@ -343,7 +343,9 @@ class Stubborn:
         return getattr(self._object, name)
 
 
-async def test_sending_that_needs_input(sockets: tuple[socket.socket, socket.socket], certificates: Certificates) -> None:
+async def test_sending_that_needs_input(
+    sockets: tuple[socket.socket, socket.socket], certificates: Certificates
+) -> None:
     wrapped: list[Stubborn] = []
 
     def wrap(incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> Any:

@@ -13,6 +13,7 @@ import pytest
 from anyio.from_thread import BlockingPortal
 
 from anyq import errors as e
+from anyq.transport import tls_context
 from tests.support.certificates import PASS_PHRASE, Certificates
 from tests.support.server import Server
 from tests.support.tlsproxies import Proxy
@@ -92,11 +93,10 @@ async def test_files_that_come_later(home: Path, proxy: Proxy, connect: Any, cer
 def test_what_is_shared(home: Path, certificates: Certificates) -> None:
     """Nothing that holds a private key."""
     from anyq.conninfo import TlsOptions
-    from anyq.transport.tls_context import build_context
 
     def is_shared(**kwargs: Any) -> bool:
         options = TlsOptions(folder=str(home / ".postgresql"), **kwargs)
-        return build_context(options) is build_context(options)
+        return tls_context.build_context(options) is tls_context.build_context(options)
 
     root = str(certificates.root)
     certificate, key = str(certificates.certificate("client")), str(certificates.key("client"))
@@ -304,16 +304,15 @@ async def test_files_are_read_in_a_thread(
 ) -> None:
     import threading
 
-    from anyq.startup import encryption as _encryption
+    from anyq.startup import encryption
 
-    real = _encryption.build_context
     threads: list[int] = []
 
     def build(options: Any) -> Any:
         threads.append(threading.get_ident())
-        return real(options)
+        return tls_context.build_context(options)
 
-    monkeypatch.setattr(_encryption, "build_context", build)
+    monkeypatch.setattr(encryption, "build_context", build)
     async with connect(proxy(), sslmode="verify-full", sslrootcert=certificates.root):
         pass
     assert len(threads) == 1
