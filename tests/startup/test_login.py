@@ -18,6 +18,7 @@ from anyq.protocol import backend as be
 from anyq.protocol.auth import ScramClient
 from anyq.protocol.constants import MAX_AUTH_MESSAGE_LENGTH
 from tests.support import frontend_messages as fm
+from tests.support.deadlines import LIMIT, Deadlines
 from tests.support.fakeserver import READY, FakeClient, FakeServer, fake_server
 from tests.support.server import Server
 
@@ -379,7 +380,7 @@ async def test_an_endless_message(length: int, at: str) -> None:
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
-async def test_a_server_that_falls_silent(steps: int) -> None:
+async def test_a_server_that_falls_silent(steps: int, deadlines: Deadlines) -> None:
     """connect_timeout covers every step of the log-in."""
 
     async def script(client: FakeClient) -> None:
@@ -389,10 +390,11 @@ async def test_a_server_that_falls_silent(steps: int) -> None:
         elif steps == 2:
             await first_of_scram(client)
             await client.expect(fm.SASLResponse)
+        deadlines.pass_now()
         await client.expect_end()
 
     with pytest.raises(e.ConnectionTimeout):
-        await log_in(script, connect_timeout=0.05)
+        await log_in(script, connect_timeout=LIMIT)
 
 
 @pytest.mark.parametrize(

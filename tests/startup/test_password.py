@@ -18,6 +18,7 @@ from anyq.conninfo import HostSpec
 from anyq.protocol import backend as be
 from anyq.protocol.auth import ScramClient, scram_keys
 from tests.support import frontend_messages as fm
+from tests.support.deadlines import LIMIT, Deadlines
 from tests.support.fakeserver import READY, FakeClient, fake_server
 from tests.support.server import Server
 from tests.support.stepping import cancel_at_each_wait
@@ -148,13 +149,15 @@ async def test_a_function_that_fails() -> None:
             await AsyncConnection.connect(dsn, password=broken)
 
 
-@pytest.mark.parametrize("way", ["cancel", "connect_timeout"])
-async def test_a_function_that_takes_too_long(way: str) -> None:
+@pytest.mark.parametrize("end", ["cancel", "connect_timeout"])
+async def test_a_function_that_takes_too_long(end: str, deadlines: Deadlines) -> None:
     """In its thread it goes on, but nobody waits for that."""
     asked, go_on = anyio.Event(), threading.Event()
 
     def password(host: HostSpec) -> str:
         anyio.from_thread.run_sync(asked.set)
+        if end == "connect_timeout":
+            anyio.from_thread.run_sync(deadlines.pass_now)
         go_on.wait(PATIENCE)
         return "too late"
 
@@ -164,14 +167,14 @@ async def test_a_function_that_takes_too_long(way: str) -> None:
     try:
         async with fake_server(asks_for_it) as server:
             with anyio.fail_after(PATIENCE):
-                if way == "cancel":
+                if end == "cancel":
                     async with anyio.create_task_group() as group:
                         group.start_soon(connect, server.conninfo)
                         await asked.wait()
                         group.cancel_scope.cancel()
                 else:
                     with pytest.raises(e.ConnectionTimeout):
-                        await connect(server.conninfo, connect_timeout=0.05)
+                        await connect(server.conninfo, connect_timeout=LIMIT)
     finally:
         go_on.set()
 

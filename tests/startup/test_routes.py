@@ -18,6 +18,8 @@ from anyq.protocol import backend as be
 from anyq.protocol.constants import PROTOCOL_3_0, PROTOCOL_3_2
 from anyq.transport.socket import SocketStream
 from tests.support import frontend_messages as fm
+from tests.support.activity import held_lock, until_sleeping
+from tests.support.deadlines import LIMIT, Deadlines
 from tests.support.fakeserver import FakeClient, fake_server
 from tests.support.sockets import open_sockets
 from tests.support.stepping import cancel_at_each_wait
@@ -54,8 +56,10 @@ async def test_a_statement_is_cancelled_over_another_stream(dsn: str) -> None:
     dial = Dialler()
     async with anyq.AsyncConnection.connect(dsn, dial=dial, autocommit=True) as conn:
         with anyio.fail_after(PATIENCE):
-            with anyio.move_on_after(0.05):
-                await conn.execute("SELECT pg_sleep(1000)")
+            async with anyio.create_task_group() as group:
+                group.start_soon(conn.execute, "SELECT pg_sleep(1000)")
+                await until_sleeping(dsn, conn.info.backend_pid)
+                group.cancel_scope.cancel()
             cur = await conn.execute("SELECT 1")
             assert await cur.fetchone() == (1,)
             await conn.cancel_safe()
@@ -115,13 +119,14 @@ async def test_what_is_no_stream() -> None:
         await anyq.AsyncConnection.connect("host=a user=u", dial=dial)
 
 
-async def test_a_dial_that_takes_too_long() -> None:
+async def test_a_dial_that_takes_too_long(deadlines: Deadlines) -> None:
     async def dial(host: HostSpec) -> ByteStream:
+        deadlines.pass_now()
         await anyio.sleep_forever()
         raise AssertionError
 
     with pytest.raises(e.ConnectionTimeout, match=r'host "a", port 5432: dial\(\) did not open .* connect_timeout'):
-        await anyq.AsyncConnection.connect("host=a user=u connect_timeout=0.05", dial=dial)
+        await anyq.AsyncConnection.connect("host=a user=u", connect_timeout=LIMIT, dial=dial)
 
 
 async def test_a_stream_and_a_dial(dsn: str) -> None:
@@ -160,13 +165,21 @@ async def test_a_dial_that_fails_when_a_statement_is_cancelled(dsn: str, caplog:
 
     async def dial(host: HostSpec) -> ByteStream:
         if good.asked:
+            failed.set()
             raise ZeroDivisionError("broken")
         return await good(host)
 
-    async with anyq.AsyncConnection.connect(dsn, dial=dial, autocommit=True) as conn:
+    failed = anyio.Event()
+
+    async with anyq.AsyncConnection.connect(dsn, dial=dial, autocommit=True) as conn, held_lock(dsn) as lock:
         with anyio.fail_after(PATIENCE):
-            with anyio.move_on_after(0.02):
-                await conn.execute("SELECT pg_sleep(0.3)")
+            async with anyio.create_task_group() as group:
+                group.start_soon(conn.execute, lock.statement)
+                await lock.until_wanted(conn.info.backend_pid)
+                group.cancel_scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    await failed.wait()
+                    await lock.release()
             cur = await conn.execute("SELECT 1")
             assert await cur.fetchone() == (1,)
             with pytest.raises(e.OperationalError, match="could not open another stream: ZeroDivisionError"):

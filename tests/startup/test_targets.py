@@ -11,6 +11,7 @@ from anyq.protocol import backend as be
 from anyq.protocol.backend import FieldDescription
 from anyq.protocol.constants import Format
 from tests.support import frontend_messages as fm
+from tests.support.deadlines import LIMIT, Deadlines
 from tests.support.fakeserver import READY, FakeClient, Script, fake_server
 from tests.support.replicas import Replicas
 from tests.support.scripts import HOT_STANDBY, PRIMARY, READ_ONLY, in_recovery, refusing, session, several
@@ -172,15 +173,16 @@ async def test_a_server_that_does_not_say(reply: tuple[be.BackendMessage, ...]) 
         await conn.close()
 
 
-async def test_connect_timeout_covers_the_question() -> None:
+async def test_connect_timeout_covers_the_question(deadlines: Deadlines) -> None:
     async def script(client: FakeClient) -> None:
         await client.accept_startup()
         await client.expect(fm.Query)
+        deadlines.pass_now()
         await client.stall()
 
     async with fake_server(script) as server:
         with pytest.raises(e.ConnectionTimeout):
-            await anyq.AsyncConnection.connect(server.conninfo, target_session_attrs="primary", connect_timeout=0.2)
+            await anyq.AsyncConnection.connect(server.conninfo, target_session_attrs="primary", connect_timeout=LIMIT)
         # Without a grace time, and so without a request to cancel.
         assert len(server.clients) == 1
 

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-LIMIT = 1e6
+LIMIT = 1e9
 """Seconds that the limits of a test have; none of them passes by itself."""
 
 
@@ -22,12 +22,12 @@ class Deadlines:
 
     def _make(self, **kwargs: Any) -> anyio.CancelScope:
         scope = self._made(**kwargs)
-        if LIMIT / 2 < scope.deadline - anyio.current_time() < math.inf:
+        if LIMIT / 2 < scope.deadline < math.inf:
             self._scopes.append(scope)
         return scope
 
     def pass_now(self) -> None:
-        """Let those pass that are about LIMIT seconds away."""
+        """Let those pass that are LIMIT seconds away."""
         assert self._scopes, "nothing has such a deadline"
         for scope in self._scopes:
             scope.deadline = -math.inf
