@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, cast, overload
+from typing import Any, Generic, cast, overload
 
 import anyio
 import anyio.abc
@@ -20,32 +20,29 @@ import anyio.to_thread
 from typing_extensions import Self, TypeVar
 
 from .abc import AdaptContext, Params, Query
-from .adapt import AdaptersMap, Transformer
+from .adapt import AdaptersMap
 from .adapt.encodings import python_codec
 from .conninfo import ConnectOptions, HostSpec, PasswordSource
 from .cursor import AsyncCursor, AsyncRawCursor
 from .dbapi20 import ErrorClasses
 from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, ProgrammingError
-from .notifications.hub import AsyncListen, Disconnection, NotificationHub, check_channel, check_payload
+from .notifications.hub import Disconnection, NotificationHub
+from .notifications.limits import check_channel, check_payload
+from .notifications.listen import AsyncListen
 from .notifications.notifies import AsyncNotifies
 from .notifications.subscription import BUFFER_SIZE, Notify, Overflow
 from .postgres import adapters as global_adapters
-from .protocol import frontend
 from .protocol.backend import NoticeResponse
 from .protocol.constants import Format
-from .protocol.request import Request, TransactionEffect
 from .protocol.verifiers import DEFAULT_SCRAM_ITERATIONS, encrypt_password
 from .rows import AsyncRowFactory, TupleRow, tuple_row
-from .session.cancelling import was_victim
 from .session.info import ConnectionInfo
-from .session.transactions import TransactionSettings
+from .session.session import Session
 from .session.wire import BUSY_WAIT, LONGEST_BUSY_WAIT, Wire
 from .sql import SQL, Identifier, Literal
 from .startup.opening import open_session
 from .startup.routes import Dial
-from .statements.composer import Executor
-from .transaction import AsyncTransaction
-from .transport.socket import SocketStream
+from .transaction import AsyncTransaction, TransactionSettings
 
 logger = logging.getLogger("anyq")
 
@@ -84,11 +81,6 @@ class AsyncConnecting(Generic[ConnectionT]):
         await self._connection.__aexit__(exc_type, exc_val, exc_tb)
 
 
-class _Context(NamedTuple):
-    adapters: AdaptersMap
-    connection: Any
-
-
 class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
     """A session with a server. Made by :meth:`connect`.
 
@@ -108,27 +100,19 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None,
         busy_wait: float,
     ) -> None:
-        super().__init__(autocommit)
         wire.busy_wait = busy_wait
-        self.wire = wire
-        """For this package: the traffic of this connection."""
-        self.executor = Executor(prepare_threshold)
-        """For this package: what the server has prepared, and how statements are sent."""
-        self.transactions: list[AsyncTransaction] = []
-        """For this package: the transaction blocks that are entered, the innermost last."""
+        adapters = AdaptersMap(context.adapters if context is not None else global_adapters)
+        self.session = Session(wire, adapters, self, autocommit=autocommit, prepare_threshold=prepare_threshold)
+        """For this package: what cursors, blocks and subscriptions work on."""
         self.row_factory: AsyncRowFactory[Row] = row_factory
         """The factory of rows of cursors made from now on."""
         self.cursor_factory = cursor_factory
         """The class of cursors made from now on."""
-        self.info = ConnectionInfo(self, options, host)
+        self.info = ConnectionInfo(self.session, options, host)
         """What is known about the connection."""
-        self._adapters = AdaptersMap(context.adapters if context is not None else global_adapters)
-        self._tx: Transformer | None = None
-        self._parameters_version = -1
-        self._encoding = "utf-8"
-        self._notice_handlers: list[NoticeHandler] = []
-        self.notifications = NotificationHub(self)
+        self.notifications = NotificationHub(self.session)
         """For this package: who listens to what."""
+        self._notice_handlers: list[NoticeHandler] = []
         wire.protocol.use_codecs(python_codec)
         wire.on_event = self._on_event
         wire.on_end = self.notifications.end
@@ -216,7 +200,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
             if exc_val is None and not self.closed:
                 await self.commit()
         finally:
-            await self.wire.aclose()
+            await self.session.wire.aclose()
 
     def __repr__(self) -> str:
         status = "closed" if self.closed else self.info.transaction_status.name
@@ -224,8 +208,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         return f"<{type(self).__module__}.{type(self).__qualname__} [{status}] ({where}) at 0x{id(self):x}>"
 
     def __del__(self) -> None:
-        wire: Wire | None = getattr(self, "wire", None)
-        if wire is not None and not wire.closed:
+        session: Session | None = getattr(self, "session", None)
+        if session is not None and not session.closed:
             warnings.warn(
                 f"{self!r} was never closed; use 'async with' or await its close()",
                 ResourceWarning,
@@ -238,17 +222,17 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
     @property
     def closed(self) -> bool:
         """Whether the connection is closed, by either side."""
-        return self.wire.closed
+        return self.session.closed
 
     @property
     def broken(self) -> bool:
         """Whether the connection was lost, or had to be closed; not by :meth:`close`."""
-        return self.wire.broken
+        return self.session.wire.broken
 
     @property
     def adapters(self) -> AdaptersMap:
         """The adapters of this connection: what is registered here does not change the global ones."""
-        return self._adapters
+        return self.session.adaptation.adapters
 
     @property
     def connection(self) -> AsyncConnection[Row]:
@@ -258,50 +242,52 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
     @property
     def encoding(self) -> str:
         """The Python codec of the client encoding."""
-        self._refresh()
-        return self._encoding
+        return self.session.encoding
 
     @property
     def peer_address(self) -> str | None:
         """The server's IP address; None on a Unix socket or a stream of the caller's."""
-        channel = self.wire.channel
-        if isinstance(channel, SocketStream) and isinstance(channel.peer[1], tuple):
-            return str(channel.peer[1][0])
-        return None
+        return self.info.hostaddr or None
+
+    def check_open(self) -> None:
+        """Raise an OperationalError if the connection is closed."""
+        self.session.check_open()
 
     @property
     def prepare_threshold(self) -> int | None:
         """How many executions of a statement go before it is prepared; 0 for the first, None for never."""
-        return self.executor.statements.prepare_threshold
+        return self.session.composer.statements.prepare_threshold
 
     @prepare_threshold.setter
     def prepare_threshold(self, value: int | None) -> None:
-        self.executor.statements.prepare_threshold = value
+        self.session.composer.statements.prepare_threshold = value
 
     @property
     def prepared_max(self) -> int | None:
         """How many prepared statements are kept on the server; None for any number."""
-        return self.executor.statements.prepared_max
+        return self.session.composer.statements.prepared_max
 
     @prepared_max.setter
     def prepared_max(self, value: int | None) -> None:
-        self.executor.statements.prepared_max = value
+        self.session.composer.statements.prepared_max = value
 
     def fileno(self) -> int:
         """Return a file descriptor that is readable when the server has said something: to wait on, not to read from.
 
         :raises OperationalError: the connection is closed.
         """
-        self.check_open()
-        return self.wire.channel.fileno()
+        self.session.check_open()
+        return self.session.wire.channel.fileno()
 
     # -- executing
 
     @overload
-    def cursor(self, *, binary: bool = False) -> AsyncCursor[Row]: ...
+    def cursor(self, *, binary: bool = False) -> AsyncCursor[Row, Self]: ...
 
     @overload
-    def cursor(self, *, binary: bool = False, row_factory: AsyncRowFactory[CursorRow]) -> AsyncCursor[CursorRow]: ...
+    def cursor(
+        self, *, binary: bool = False, row_factory: AsyncRowFactory[CursorRow]
+    ) -> AsyncCursor[CursorRow, Self]: ...
 
     def cursor(self, *, binary: bool = False, row_factory: AsyncRowFactory[Any] | None = None) -> AsyncCursor[Any]:
         """Return a new cursor; it does not wait for anything.
@@ -309,8 +295,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         :param binary: True to ask for results in binary format always.
         :param row_factory: makes its rows, by default the connection's.
         """
-        self.check_open()
-        cursor: AsyncCursor[Any] = self.cursor_factory(self, row_factory=row_factory)
+        self.session.check_open()
+        cursor: AsyncCursor[Any, Any] = self.cursor_factory(self, row_factory=row_factory)
         if binary:
             cursor.format = Format.BINARY
         return cursor
@@ -322,7 +308,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         *,
         prepare: bool | None = None,
         binary: bool = False,
-    ) -> AsyncCursor[Row]:
+    ) -> AsyncCursor[Row, Self]:
         """Execute a statement on a new cursor and return the cursor; see :meth:`AsyncCursor.execute`."""
         cursor = self.cursor(binary=binary)
         return await cursor.execute(query, params, prepare=prepare)
@@ -336,32 +322,26 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
 
         After a cancellation it is not known whether the transaction was committed.
         """
-        await self._end(b"COMMIT", "commit")
+        self._check_no_block("commit() cannot be called inside a transaction() block; leave the block")
+        await self.session.end_transaction(b"COMMIT", cancellable=True)
 
     async def rollback(self) -> None:
         """Roll back the transaction, if one is open.
 
         :raises ProgrammingError: inside a :meth:`transaction` block; raise :class:`Rollback` there.
         """
-        await self._end(b"ROLLBACK", "rollback")
+        self._check_no_block(
+            "rollback() cannot be called inside a transaction() block; leave the block, by raising anyq.Rollback"
+        )
+        # It takes no time, and should happen: it is not cancelled half-way.
+        await self.session.end_transaction(b"ROLLBACK", cancellable=False)
 
-    async def _end(self, command: bytes, name: str) -> None:
-        self.check_open()
-        if self.transactions:
-            raise ProgrammingError(
-                f"{name}() cannot be called inside a transaction() block; leave the block"
-                + (", by raising anyq.Rollback" if name == "rollback" else "")
-            )
-        await self.wire.turn()
-        if self.wire.protocol.expects_transaction():
-            # A ROLLBACK takes no time, and should happen: it is not cancelled half-way.
-            await self.send_command(command, ends=True, cancellable=name != "rollback")
-        else:
-            await self.wire.backend.checkpoint()
-            if self.notifications.unsettled:
-                await self.notifications.settle()
+    def _check_no_block(self, message: str) -> None:
+        self.session.check_open()
+        if self.session.transactions.blocks:
+            raise ProgrammingError(message)
 
-    def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> AsyncTransaction:
+    def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> AsyncTransaction[Self]:
         """Return a block to be entered by ``async with``: a transaction, or a savepoint if one is open.
 
         :param savepoint_name: name of the savepoint, by default a unique one.
@@ -400,8 +380,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
 
         Operations under way in other tasks fail with OperationalError. Closing it again does nothing.
         """
-        await self.wire.aclose()
-        await self.wire.backend.checkpoint()
+        await self.session.wire.aclose()
+        await self.session.wire.backend.checkpoint()
 
     async def cancel(self) -> None:
         """Do what :meth:`cancel_safe` does, with its default timeout."""
@@ -417,11 +397,11 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         The statement may be at its end before the server looks. After a cancellation, or a timeout, the request may be
         on its way nevertheless, and hit a later statement. Manual: "Canceling Requests in Progress".
         """
-        self.check_open()
-        if self.wire.cancelling.canceller is None:
+        self.session.check_open()
+        if self.session.wire.cancelling.canceller is None:
             raise NotSupportedError("a connection on a stream of the caller's cannot send a cancel request")
         with anyio.move_on_after(timeout) as scope:
-            await self.wire.cancelling.canceller()
+            await self.session.wire.cancelling.canceller()
         if scope.cancelled_caught:
             raise ConnectionTimeout(f"the server did not take the cancel request within {timeout:g} s")
 
@@ -469,8 +449,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         Where a transaction is open, listening begins when it is committed, as PostgreSQL has it; if it is rolled back,
         listening begins then. A cancellation while the block is entered or left leaves nothing listening.
         """
-        self.check_open()
-        return AsyncListen(self, channels, max_buffer_size, overflow)
+        self.session.check_open()
+        return AsyncListen(self.notifications, channels, max_buffer_size, overflow)
 
     async def notify(self, channel: str, payload: str = "") -> None:
         """Send a notification; it is delivered when the transaction is committed, in autocommit mode at once.
@@ -479,7 +459,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
 
         Manual: "NOTIFY".
         """
-        self.check_open()
+        self.session.check_open()
         encodings = self.notifications.encodings()
         check_channel(channel, *encodings)
         check_payload(payload, *encodings)
@@ -494,8 +474,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         :param timeout: seconds after which it ends; None to go on for ever, 0 for what is there.
         :param stop_after: how many notifications to yield.
         """
-        self.check_open()
-        return AsyncNotifies(self, timeout, stop_after)
+        self.session.check_open()
+        return AsyncNotifies(self.notifications, timeout, stop_after)
 
     def add_notify_handler(self, callback: Callable[[Notify], None]) -> None:
         """Have `callback` called with each :class:`Notify` when it is read.
@@ -518,54 +498,6 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         There is no traffic and no timer: the operating system tells. A server that vanishes without a word is noticed
         by keepalives only (see the ``keepalives`` keywords). A cancellation leaves the connection as it is.
         """
-        await self.wire.backend.checkpoint()
+        await self.session.wire.backend.checkpoint()
         if not self.closed:
             await self.notifications.attend(Disconnection())
-
-    # -- for this package
-
-    async def send_command(
-        self, command: bytes, *, begins: bool = False, ends: bool = False, cancellable: bool = True
-    ) -> None:
-        """Run statements that have no result; to be called after ``wire.turn()`` without an await in between."""
-        effect = TransactionEffect.ENDS if ends else TransactionEffect.BEGINS if begins else TransactionEffect.NONE
-        data = bytearray()
-        frontend.query(data, command)
-        while True:
-            request = Request(extended=False, cancellable=cancellable, effect=effect)
-            await self.wire.run(request, data)
-            if request.error is None:
-                if ends and self.notifications.unsettled:
-                    await self.notifications.settle()
-                return
-            if not was_victim(request):
-                raise request.error
-            await self.wire.turn()
-
-    async def carry_out(self, command: bytes, *, ends: bool = False, wait: bool = True) -> None:
-        """Run statements that have no result, in any case: cancelled or not. See :meth:`Wire.carry_out`."""
-        data = bytearray()
-        frontend.query(data, command)
-        request = Request(extended=False, effect=TransactionEffect.ENDS if ends else TransactionEffect.NONE)
-        await self.wire.carry_out(request, data, wait=wait)
-        if request.error is not None:
-            raise request.error
-        if wait and ends and self.notifications.unsettled:
-            await self.notifications.settle()
-
-    def transformer(self) -> Transformer:
-        """Return the transformer for this connection's adapters, as its parameters are now."""
-        if self._tx is None or self._parameters_version != self.wire.protocol.parameters_version:
-            self._tx = self.make_transformer(self._adapters)
-        return self._tx
-
-    def make_transformer(self, adapters: AdaptersMap) -> Transformer:
-        """Return a transformer for a map of a cursor's own."""
-        return Transformer(_Context(adapters, self), encoding=self.encoding)
-
-    def _refresh(self) -> None:
-        session = self.wire.protocol
-        if self._parameters_version != session.parameters_version:
-            self._parameters_version = session.parameters_version
-            self._encoding = python_codec(session.parameters.get("client_encoding", "UTF8"))
-            self._tx = None

@@ -1,58 +1,54 @@
 """AsyncCursor and its kin: execute statements, fetch rows.
 
-Knows how psycopg's cursors behave. Must not know messages (that is ``_execution``), sockets or event loops.
+Knows how psycopg's cursors behave. Must not know how a statement is sent, sockets or event loops.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, Protocol
 
 from typing_extensions import Self, TypeVar
 
 from .abc import Params, Query
-from .adapt import AdaptersMap, Transformer
+from .adapt import AdaptersMap
 from .adapt.typeinfo import TypesRegistry
-from .errors import InterfaceError, NotSupportedError, OperationalError
+from .errors import InterfaceError
 from .protocol.constants import Format
 from .protocol.request import Result
 from .protocol.state import ENDED
-from .row_stream import AsyncRowStream
+from .row_stream import AsyncRowStream, StreamedQuery
 from .rows import AsyncRowFactory, RowMaker, TupleRow
-from .session.cancelling import was_victim
-from .session.executemany import executemany
-from .statements import placeholders as _queries
-from .statements.composer import (
-    QueryKey,
-    RememberedRequest,
-    Statement,
-    StatementRequest,
-    affected_rows,
-    had_own_transaction,
-    is_repeatable,
-    went_stale,
-    with_advice,
-    without_begin,
-)
-from .statements.placeholders import QueryPlan
+from .session.execute import execute, refuse_binary
+from .session.executemany import ManyExecutions, ManyResults
+from .session.session import Session
+from .statements.binders import CLIENT_SIDE, RAW, SERVER_SIDE, Binder
+from .statements.outcome import affected_rows
 from .statements.results import ResultHolder
 
-if TYPE_CHECKING:
-    # The connection makes cursors, so it imports this module; a cursor only holds the connection that made it.
-    from .connection import AsyncConnection
+
+class CursorOwner(Protocol):
+    """What a cursor asks of the connection that made it."""
+
+    row_factory: AsyncRowFactory[Any]
+
+    @property
+    def session(self) -> Session: ...
+
+    @property
+    def closed(self) -> bool: ...
+
 
 Row = TypeVar("Row", default=TupleRow)
-AnyRow = TypeVar("AnyRow")
-CursorT = TypeVar("CursorT", bound="AsyncCursor[Any]")
-
-_ONLY_TEXT = "a client cursor gets its results as text; use another cursor for binary ones"
+ConnectionT = TypeVar("ConnectionT", bound=CursorOwner, default=Any)
+CursorT = TypeVar("CursorT", bound="AsyncCursor[Any, Any]")
 
 ROWS_PER_CHECKPOINT = 64
 """``async for`` over rows that have arrived lets other tasks run once for so many rows."""
 
 
-class AsyncCursor(ResultHolder[Row]):
+class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
     """Executes statements on a connection and holds their results.
 
     Made by :meth:`AsyncConnection.cursor`. Several cursors of one connection, in one task or in many, may execute at
@@ -61,16 +57,14 @@ class AsyncCursor(ResultHolder[Row]):
     :param row_factory: makes rows from values; by default the connection's.
     """
 
+    _binder: Binder = SERVER_SIDE
     _format = Format.TEXT
-    _remembers = True
-    """Whether what was learned from a query that has the same text holds for this cursor."""
-    _adapters: AdaptersMap | None = None
-    _tx: Transformer | None = None
-    _tx_version = -1
 
-    def __init__(self, connection: AsyncConnection[Any], *, row_factory: AsyncRowFactory[Row] | None = None) -> None:
+    def __init__(self, connection: ConnectionT, *, row_factory: AsyncRowFactory[Row] | None = None) -> None:
         self._row_factory = row_factory or connection.row_factory
         self._conn = connection
+        self._session = session = connection.session
+        self._adaptation = session.adaptation
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else ("no result" if self._result is None else self.statusmessage or "ready")
@@ -79,17 +73,16 @@ class AsyncCursor(ResultHolder[Row]):
     # -- what it is
 
     @property
-    def connection(self) -> AsyncConnection[Any]:
+    def connection(self) -> ConnectionT:
         """The connection that the cursor executes on."""
         return self._conn
 
     @property
     def adapters(self) -> AdaptersMap:
         """The adapters of this cursor: what is registered here changes neither the connection's nor the global ones."""
-        if self._adapters is None:
-            self._adapters = AdaptersMap(self._conn.adapters)
-            self._remembers = False
-        return self._adapters
+        if self._adaptation is self._session.adaptation:
+            self._adaptation = self._adaptation.copy()
+        return self._adaptation.adapters
 
     @property
     def format(self) -> Format:
@@ -99,8 +92,6 @@ class AsyncCursor(ResultHolder[Row]):
     @format.setter
     def format(self, format: Format) -> None:
         self._format = format
-        if format:
-            self._remembers = False
 
     @property
     def closed(self) -> bool:
@@ -132,64 +123,15 @@ class AsyncCursor(ResultHolder[Row]):
 
         Manual: "Extended Query" (protocol-flow).
         """
-        conn = self._conn
-        wire = conn.wire
-        if self._closed or wire.protocol.phase >= ENDED:
+        session = self._session
+        if self._closed or session.wire.protocol.phase >= ENDED:
             self._check_open()
         if self._result is not None or self._rowcount >= 0:
             self._reset()
-        key: QueryKey | None = None
-        if self._remembers and prepare is None and binary is None and type(query) is str:
-            key = query, params is None
-            repeat = conn.executor.remembered.get(key)
-            if repeat is not None:
-                begin = await conn.turn()
-                composed = conn.executor.compose_again(repeat, params, wire.protocol.parameters_version, begin)
-                if composed is not None:
-                    request, data = composed
-                    await wire.run(request, data)
-                    if request.error is None and request.failure is None and request.results:
-                        self._take(request.results)
-                        if conn.notifications.unsettled:
-                            await conn.notifications.settle()
-                        return self
-                    if not await self._may_repeat(request, self._bind(query, params, self._transformer())):
-                        self._raise(request, begin)
-        await self._execute(query, params, prepare, binary, key)
-        return self
-
-    async def _execute(
-        self, query: Query, params: Params | None, prepare: bool | None, binary: bool | None, key: QueryKey | None
-    ) -> None:
-        """Execute a statement of which nothing is known.
-
-        :param key: what to remember it by; None if it is special.
-        """
-        conn = self._conn
-        wire = conn.wire
-        tx = self._transformer()
-        version = wire.protocol.parameters_version
-        statement = self._bind(query, params, tx)
         if binary is None and self._format:
             binary = True
-        if not self._extended:
-            if binary:
-                raise NotSupportedError(_ONLY_TEXT)
-            prepare = False
-        if binary:
-            await self._describe(statement, tx)
-        while True:
-            begin = await conn.turn()
-            request, data = conn.executor.compose(statement, tx, begin, prepare, binary, key, version)
-            await wire.run(request, data)
-            if request.error is not None or request.failure is not None or not request.results:
-                if await self._may_repeat(request, statement):
-                    continue
-                self._raise(request, begin)
-            break
-        self._take(request.results)
-        if conn.notifications.unsettled:
-            await conn.notifications.settle()
+        self._take(await execute(session, query, params, self._binder, self._adaptation, prepare, binary))
+        return self
 
     async def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
         """Execute a statement once for each set of parameters, pipelined: a batch costs one round trip.
@@ -204,9 +146,9 @@ class AsyncCursor(ResultHolder[Row]):
         """
         self._check_open()
         self._reset()
-        await executemany(self, query, params_seq, returning)
-        if self._conn.notifications.unsettled:
-            await self._conn.notifications.settle()
+        many = self._many(query, returning)
+        await many.feed(params_seq, last=True)
+        self._take_many(many.outcome)
 
     def stream(
         self, query: Query, params: Params | None = None, *, binary: bool | None = None, size: int = 1
@@ -228,9 +170,10 @@ class AsyncCursor(ResultHolder[Row]):
         self._reset()
         if binary is None and self._format:
             binary = True
-        if binary and not self._extended:
-            raise NotSupportedError(_ONLY_TEXT)
-        return AsyncRowStream(self, query, params, binary, size)
+        if not self._binder.extended:
+            refuse_binary(binary)
+        statement = StreamedQuery(query, params, self._binder, self._adaptation, binary, size)
+        return AsyncRowStream(self._session, statement, self._stream_begins, self._stream_ends)
 
     # -- fetching
 
@@ -239,7 +182,7 @@ class AsyncCursor(ResultHolder[Row]):
 
         :raises ProgrammingError: there is no result, or it has no rows.
         """
-        await self._conn.wire.backend.checkpoint()
+        await self._session.wire.backend.checkpoint()
         return self._fetchone()
 
     async def fetchmany(self, size: int = 0) -> list[Row]:
@@ -248,7 +191,7 @@ class AsyncCursor(ResultHolder[Row]):
         :param size: rows; by default :attr:`arraysize`.
         :raises ProgrammingError: there is no result, or it has no rows.
         """
-        await self._conn.wire.backend.checkpoint()
+        await self._session.wire.backend.checkpoint()
         return self._fetchmany(size)
 
     async def fetchall(self) -> list[Row]:
@@ -256,7 +199,7 @@ class AsyncCursor(ResultHolder[Row]):
 
         :raises ProgrammingError: there is no result, or it has no rows.
         """
-        await self._conn.wire.backend.checkpoint()
+        await self._session.wire.backend.checkpoint()
         return self._fetchall()
 
     def __aiter__(self) -> Self:
@@ -266,7 +209,7 @@ class AsyncCursor(ResultHolder[Row]):
     async def __anext__(self) -> Row:
         position = self._position
         if position % ROWS_PER_CHECKPOINT == 0:
-            await self._conn.wire.backend.checkpoint()
+            await self._session.wire.backend.checkpoint()
         rows = self._rows()
         if position >= len(rows):
             raise StopAsyncIteration
@@ -280,21 +223,21 @@ class AsyncCursor(ResultHolder[Row]):
         :param value: rows, from where the cursor is (`mode` "relative") or from the first row ("absolute").
         :raises IndexError: there is no such row; the cursor stays where it is.
         """
-        await self._conn.wire.backend.checkpoint()
+        await self._session.wire.backend.checkpoint()
         self._scroll(value, mode)
 
     # -- several results
 
     def results(self) -> AsyncIterator[Self]:
         """Iterate over the results of several statements, from where the cursor is: it is yielded once for each."""
-        return _Results(self)
+        return _Results(self, self._session.wire.backend.checkpoint, any=bool(self._results))
 
     async def set_result(self, index: int) -> Self:
         """Go to the result of the statement at `index`, from 0; negative ones count from the last.
 
         :raises IndexError: there is no such result.
         """
-        await self._conn.wire.backend.checkpoint()
+        await self._session.wire.backend.checkpoint()
         self._set_result(index)
         return self
 
@@ -303,7 +246,7 @@ class AsyncCursor(ResultHolder[Row]):
     async def close(self) -> None:
         """Close the cursor and forget its result. The connection stays open."""
         self._close()
-        await self._conn.wire.backend.checkpoint()
+        await self._session.wire.backend.checkpoint()
 
     async def __aenter__(self) -> Self:
         return self
@@ -323,170 +266,75 @@ class AsyncCursor(ResultHolder[Row]):
     def setoutputsize(self, size: int, column: int | None = None) -> None:
         """Do nothing (PEP 249): sizes are not needed."""
 
-    # -- for this package
+    # -- its own
 
-    _extended = True  # whether parameters are bound by the server
+    def _many(self, query: Query, returning: bool) -> ManyExecutions:
+        return ManyExecutions(self._session, query, self._binder, self._adaptation.transformer(), returning=returning)
 
-    def _transformer(self) -> Transformer:
-        """Return the transformer to use: the connection's, unless the cursor has adapters of its own."""
-        adapters = self._adapters
-        if adapters is None:
-            return self._conn.transformer()
-        version = self._conn.wire.protocol.parameters_version
-        if self._tx is None or self._tx_version != version:
-            self._tx = self._conn.make_transformer(adapters)
-            self._tx_version = version
-        return self._tx
+    def _take_many(self, outcome: ManyResults) -> None:
+        self._results = outcome.results
+        if outcome.results:
+            self._select(outcome.results[0], 0)
+        else:
+            self._result, self._rowcount = outcome.last, outcome.rowcount
 
-    def _bind(self, query: Query, params: Params | None, tx: Transformer) -> Statement:
-        """Return the statement with its parameters adapted."""
-        plan = _queries.plan_query(query, params, tx, tx.encoding)
-        if params is None:
-            return Statement(plan.sql, (), (), (), True, False, plan)
-        values, oids, formats = tx.dump_sequence(plan.bind_params(params), plan.formats)
-        # Not by its name: a named tuple's own constructor is written in Python.
-        return tuple.__new__(  # pyright: ignore[reportUnknownMemberType]
-            Statement, (plan.sql, values, oids, formats, not values, False, plan)
-        )
-
-    def _plan(self, query: Query, tx: Transformer) -> QueryPlan | None:
-        """Return the plan that all sets of parameters have in common; None if there is none, but :meth:`_bind`."""
-        return _queries.plan_query(query, (), tx, tx.encoding)
-
-    async def _describe(self, statement: Statement, tx: Transformer) -> None:
-        """Find out which columns have a binary format, if that is not known yet."""
-        conn = self._conn
-        while True:
-            begin = await conn.turn()
-            composed = conn.executor.compose_describe(statement, tx, begin)
-            if composed is None:
-                return
-            request, data = composed
-            await conn.wire.run(request, data)
-            if not (was_victim(request) and had_own_transaction(request)):
-                break
-            if request.after_begin:
-                await conn.rollback()
-        if request.error is not None or request.failure is not None:
-            self._raise(request, None)
-        conn.executor.described(statement, request.description[0])
-
-    async def _may_repeat(self, request: StatementRequest | RememberedRequest, statement: Statement) -> bool:
-        """Return whether a statement that failed for a reason of the driver's own is to be sent again."""
-        if went_stale(request):
-            self._conn.executor.forget(statement)
-            if request.error is None:
-                return False
-        elif not (was_victim(request) and is_repeatable(statement.sql)):
-            return False
-        if not had_own_transaction(request):
-            return False
-        if request.after_begin:
-            await self._conn.rollback()
-        return True
-
-    def _raise(self, request: StatementRequest | RememberedRequest, begin: bytes | None) -> None:
-        if request.failure is not None:
-            raise request.failure
-        if request.error is not None:
-            if begin is not None and not request.extended:
-                raise without_begin(request.error, begin)
-            raise with_advice(request.error, self._conn.executor.statements)
-        raise OperationalError(
-            "the server did not run the statement: a COPY that another task began on this connection was in its way"
-        )
-
-    def _start_of_stream(self, result: Result) -> RowMaker[Any]:
+    def _stream_begins(self, result: Result) -> RowMaker[Any]:
         """Take the result whose rows are about to be streamed; return what makes rows."""
         self._select(result, 0)
         self._rowcount = -1
         return self._make_row or tuple
 
-    def _end_of_stream(self, request: StatementRequest, statement: Statement) -> None:
-        """Take the end of a stream's request; raise if it failed or was not a query."""
-        if request.error is not None or request.failure is not None or not request.results:
-            if went_stale(request):
-                self._conn.executor.forget(statement)
-            self._raise(request, None)
-        result = request.results[0]
+    def _stream_ends(self, result: Result) -> None:
+        """Take the end of a streamed result.
+
+        :raises ProgrammingError: it is none of a query.
+        """
         self._select(result, 0)
         self._rowcount = affected_rows(result.tag)
         self._rows()
 
-    def _end_of_many(self, results: Sequence[Result], rowcount: int, last: Result | None) -> None:
-        """Take what executemany() has given."""
-        self._results = results
-        if results:
-            self._select(results[0], 0)
-        else:
-            self._result, self._rowcount = last, rowcount
-
     def _types(self) -> TypesRegistry:
-        return (self._adapters or self._conn.adapters).types
-
-    def _has_results(self) -> bool:
-        return bool(self._results)
+        return self._adaptation.adapters.types
 
     def _check_open(self) -> None:
         if self._closed:
             raise InterfaceError("the cursor is closed; make a new one with connection.cursor()")
-        self._conn.check_open()
+        self._session.check_open()
 
 
 class _Results(AsyncIterator[CursorT]):
     """What :meth:`AsyncCursor.results` iterates by. An object and not a generator, so that it may be left early."""
 
-    def __init__(self, cursor: CursorT) -> None:
+    def __init__(self, cursor: CursorT, checkpoint: Callable[[], Awaitable[None]], *, any: bool) -> None:
         self._cursor = cursor
-        self._started = False
+        self._checkpoint = checkpoint
+        self._started = not any
 
     async def __anext__(self) -> CursorT:
-        cursor = self._cursor
-        await cursor.connection.wire.backend.checkpoint()
-        if self._started:
-            more = cursor.nextset()
-        else:
-            self._started = True
-            more = cursor._has_results()  # pyright: ignore[reportPrivateUsage]
-        if not more:
+        await self._checkpoint()
+        if self._started and not self._cursor.nextset():
             raise StopAsyncIteration
-        return cursor
+        self._started = True
+        return self._cursor
 
 
-class AsyncClientCursor(AsyncCursor[Row]):
+class AsyncClientCursor(AsyncCursor[Row, ConnectionT]):
     """A cursor that puts parameters into the statement as literals, and sends text.
 
     For statements that take no parameters on the server (``CREATE``, ``SET``, ``NOTIFY``...), and for servers and
     poolers without the extended protocol.
     """
 
-    _extended = False
-    _remembers = False
+    _binder = CLIENT_SIDE
 
     def mogrify(self, query: Query, params: Params | None = None) -> str:
         """Return the statement with its parameters as it would be sent."""
         self._check_open()
-        tx = self._transformer()
-        return self._bind(query, params, tx).sql.decode(tx.encoding)
-
-    def _bind(self, query: Query, params: Params | None, tx: Transformer) -> Statement:
-        plan = _queries.plan_query(query, params, tx, tx.encoding)
-        sql = plan.sql if params is None else plan.interpolate([tx.as_literal(p) for p in plan.bind_params(params)])
-        return Statement(sql, (), (), (), True, True)
-
-    def _plan(self, query: Query, tx: Transformer) -> QueryPlan | None:
-        return None
+        tx = self._adaptation.transformer()
+        return self._binder.bind(query, params, tx).sql.decode(tx.encoding)
 
 
-class AsyncRawCursor(AsyncCursor[Row]):
+class AsyncRawCursor(AsyncCursor[Row, ConnectionT]):
     """A cursor whose statements are written with PostgreSQL's own placeholders, ``$1``, ``$2``, ..."""
 
-    _remembers = False
-
-    def _bind(self, query: Query, params: Params | None, tx: Transformer) -> Statement:
-        plan = _queries.convert_raw(_queries.query_text(query, tx, tx.encoding), params)
-        values, oids, formats = tx.dump_sequence(params or (), plan.formats)  # type: ignore[arg-type]
-        return Statement(plan.sql, values, oids, formats, not values)
-
-    def _plan(self, query: Query, tx: Transformer) -> QueryPlan | None:
-        return None
+    _binder = RAW

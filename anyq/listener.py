@@ -21,7 +21,8 @@ from typing_extensions import Self
 from .backends import Backend, current_backend
 from .connection import AsyncConnection
 from .errors import Error, InterfaceError, OperationalError
-from .notifications.hub import NotificationHub, check_options
+from .notifications.hub import NotificationHub
+from .notifications.limits import check_options
 from .notifications.subscription import BUFFER_SIZE, NotificationStream, Notify, Overflow, Receiver, Subscription
 
 logger = logging.getLogger("anyq")
@@ -80,7 +81,7 @@ class _StableSubscription:
 
     def end(self, error: Callable[[], Exception] | None) -> None:
         # That the connection is closed is a gap, not the end; anything else is.
-        if self.hub is None or not self.hub.over:
+        if self.hub is None or not self.hub.session.closed:
             self.subscription.end(error)
 
 
@@ -280,7 +281,7 @@ class AsyncListener:
             assert connection is not None
             await connection.wait_disconnected()
             lost_at = anyio.current_time()
-            reason = str(connection.wire.protocol.lost_error())
+            reason = str(connection.session.wire.protocol.lost_error())
             await _close(connection)
             if self._connected.is_set():
                 self._connected = anyio.Event()
@@ -323,8 +324,8 @@ _NOT_ENTERED = "enter the listener first: async with anyq.listen(...) as listene
 
 async def _close(connection: AsyncConnection[Any]) -> None:
     """Close a connection, cancelled or not: what a caller's dial() has opened can only be closed by awaiting."""
-    with anyio.move_on_after(connection.wire.cancelling.grace, shield=True):
-        await connection.wire.aclose()
+    with anyio.move_on_after(connection.session.wire.cancelling.grace, shield=True):
+        await connection.session.wire.aclose()
 
 
 def _copy(error: Error) -> OperationalError:

@@ -1,25 +1,40 @@
 """AsyncRowStream: the rows of one query, taken from the connection as they arrive.
 
-Knows one request under way and its cursor. Must not know messages or sockets.
+Knows one request under way. Must not know messages, sockets, or what a cursor does with the end of a result.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic, NamedTuple
 
 from typing_extensions import Self, TypeVar
 
-from .abc import Params, Query
+from .abc import Params
 from .protocol.request import Result
 from .rows import RowMaker, TupleRow
-from .statements.composer import Statement, StatementRequest
-
-if TYPE_CHECKING:
-    # A stream is made by a cursor and works on that cursor; neither can be first.
-    from .cursor import AsyncCursor
+from .session.execute import describe, may_repeat
+from .session.session import Adaptation, Session
+from .statements.binders import Binder
+from .statements.outcome import failure_of, went_stale
+from .statements.requests import StatementRequest
+from .statements.statement import Statement
 
 Row = TypeVar("Row", default=TupleRow)
+
+
+class StreamedQuery(NamedTuple):
+    """What is streamed, and how."""
+
+    # A LiteralString is narrowed to str where it is kept; what was checked at the call stays what it is.
+    query: Any
+    params: Params | None
+    binder: Binder
+    adaptation: Adaptation
+    binary: bool | None
+    size: int
+    """Rows wanted in one go at least."""
 
 
 class AsyncRowStream(Generic[Row]):
@@ -31,14 +46,16 @@ class AsyncRowStream(Generic[Row]):
     """
 
     def __init__(
-        self, cursor: AsyncCursor[Row], query: Query, params: Params | None, binary: bool | None, size: int
+        self,
+        session: Session,
+        query: StreamedQuery,
+        begins: Callable[[Result], RowMaker[Row]],
+        ends: Callable[[Result], None],
     ) -> None:
-        self._cursor = cursor
-        # A LiteralString is narrowed to str by an assignment; what was checked at the call stays what it is.
-        self._query: Any = query
-        self._params = params
-        self._binary = binary
-        self._size = size
+        self._session = session
+        self._query = query
+        self._begins = begins
+        self._ends = ends
         self._statement: Statement | None = None
         self._request: StatementRequest | None = None
         self._rows: list[tuple[Any, ...]] = []
@@ -79,7 +96,7 @@ class AsyncRowStream(Generic[Row]):
         self._position = 0
         request, self._request = self._request, None
         if request is not None and not request.done:
-            await self._cursor.connection.wire.abandon(request)
+            await self._session.wire.abandon(request)
 
     def _next_row(self) -> Row:
         row = self._rows[self._position]
@@ -92,7 +109,7 @@ class AsyncRowStream(Generic[Row]):
 
         :raises StopAsyncIteration: there are none.
         """
-        wire = self._cursor.connection.wire
+        wire = self._session.wire
         if self._exhausted:
             await wire.backend.checkpoint()
             raise StopAsyncIteration
@@ -111,7 +128,7 @@ class AsyncRowStream(Generic[Row]):
         if (
             request.error is not None
             and self._make_row is None  # nobody has seen a row of it yet
-            and await self._cursor._may_repeat(request, self._statement)  # pyright: ignore[reportPrivateUsage]
+            and await may_repeat(self._session, request, self._statement.key)
         ):
             self._request = None
             await self._more()
@@ -128,37 +145,40 @@ class AsyncRowStream(Generic[Row]):
             raise request.failure
         self._exhausted = True
         self._rows = []
-        self._cursor._end_of_stream(request, self._statement)  # pyright: ignore[reportPrivateUsage]
+        if request.error is not None or not request.results:
+            composer = self._session.composer
+            if went_stale(request):
+                composer.forget(self._statement.key)
+            raise failure_of(request, None, composer.statements)
+        self._ends(request.results[0])
         raise StopAsyncIteration
 
     def _take(self, result: Result) -> None:
         if self._make_row is None:
-            self._make_row = self._cursor._start_of_stream(result)  # pyright: ignore[reportPrivateUsage]
+            self._make_row = self._begins(result)
         self._rows, result.rows = result.rows, []
 
     async def _start(self) -> StatementRequest:
-        cursor = self._cursor
-        conn = cursor.connection
-        tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]
-        statement: Statement = cursor._bind(self._query, self._params, tx)  # pyright: ignore[reportPrivateUsage]
+        session = self._session
+        query, params, binder, adaptation, binary, size = self._query
+        tx = adaptation.transformer()
         # One statement only: what streams is one result.
-        self._statement = statement = statement._replace(simple=False)
-        if self._binary:
-            await cursor._describe(statement, tx)  # pyright: ignore[reportPrivateUsage]
-        wire = conn.wire
-        begin = await conn.turn()
-        request, data = conn.executor.compose(statement, tx, begin, False, self._binary)
-        request.streaming = self._size
-        wire.submit(request, data)
+        self._statement = statement = binder.bind(query, params, tx)._replace(simple=False)
+        if binary:
+            await describe(session, statement, tx)
+        begin = await session.transactions.turn()
+        request, data = session.composer.compose(statement, tx, begin, prepare=False, binary=binary)
+        request.streaming = size
+        session.wire.submit(request, data)
         self._request = request
-        await wire.backend.checkpoint()
+        await session.wire.backend.checkpoint()
         return request
 
     def _drop(self) -> None:
         request = self._request
         if request is not None and not request.done:
             # Nothing can be waited for here; whoever reads next drops the rows and cancels the query.
-            self._cursor.connection.wire.drop(request)
+            self._session.wire.drop(request)
 
     def __del__(self) -> None:
         self._drop()

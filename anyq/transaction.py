@@ -1,4 +1,4 @@
-"""AsyncTransaction: a block of statements that takes effect as a whole, or not at all; nested by savepoints.
+"""Transactions as a user sees them: blocks, nested by savepoints, and the settings of those that are begun next.
 
 Knows BEGIN, COMMIT, ROLLBACK and savepoints, and how the blocks of a connection are nested. Must not know messages.
 """
@@ -7,19 +7,27 @@ from __future__ import annotations
 
 import logging
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, NoReturn, Protocol
 
-from typing_extensions import Self
+from typing_extensions import Self, TypeVar
 
 from .adapt.quoting import identifier_bytes
 from .errors import Error, InterfaceError, OperationalError, ProgrammingError
 from .protocol.constants import TransactionStatus
-
-if TYPE_CHECKING:
-    # A connection makes transactions, so it imports this module.
-    from .connection import AsyncConnection
+from .session.session import Session
+from .session.transactions import IsolationLevel
 
 logger = logging.getLogger("anyq")
+
+
+class TransactionOwner(Protocol):
+    """What a transaction block asks of the connection that made it."""
+
+    @property
+    def session(self) -> Session: ...
+
+
+ConnectionT = TypeVar("ConnectionT", bound=TransactionOwner, default=Any)
 
 
 class OutOfOrderTransactionNesting(ProgrammingError):
@@ -40,7 +48,7 @@ class Rollback(Exception):
         return f"{type(self).__name__}({self.transaction!r})"
 
 
-class AsyncTransaction:
+class AsyncTransaction(Generic[ConnectionT]):
     """A transaction block, made by :meth:`AsyncConnection.transaction`; a savepoint inside another block.
 
     Entering begins it, leaving commits it; an exception rolls it back. A cancellation is an exception: what the block
@@ -48,9 +56,10 @@ class AsyncTransaction:
     """
 
     def __init__(
-        self, connection: AsyncConnection[Any], savepoint_name: str | None = None, force_rollback: bool = False
+        self, connection: ConnectionT, savepoint_name: str | None = None, force_rollback: bool = False
     ) -> None:
         self._conn = connection
+        self._session = connection.session
         self._savepoint_name = savepoint_name or ""
         self.force_rollback = force_rollback
         """Whether the block is rolled back however it ends."""
@@ -58,7 +67,7 @@ class AsyncTransaction:
         self._outer = False
 
     @property
-    def connection(self) -> AsyncConnection[Any]:
+    def connection(self) -> ConnectionT:
         """The connection the block is on."""
         return self._conn
 
@@ -74,21 +83,21 @@ class AsyncTransaction:
     async def __aenter__(self) -> Self:
         if self._state != "inactive":
             raise InterfaceError("a transaction block can be entered once; make a new one with conn.transaction()")
-        conn = self._conn
-        conn.check_open()
-        await conn.wire.turn()
-        stack = conn.transactions
-        self._outer = not stack and not conn.wire.protocol.expects_transaction()
+        session = self._session
+        session.check_open()
+        await session.wire.turn()
+        stack = session.transactions.blocks
+        self._outer = not stack and not session.wire.protocol.expects_transaction()
         if not self._outer and not self._savepoint_name:
             self._savepoint_name = f"_anyq_{len(stack) + 1}"
-        statements = [conn.begin_statement()] if self._outer else []
+        statements = [session.transactions.begin_statement()] if self._outer else []
         if self._savepoint_name:
             statements.append(b"SAVEPOINT " + self._identifier())
         stack.append(self)
         self._state = "active"
         try:
             # It takes no time, so it is not cancelled half-way: a block that was not entered is rolled back.
-            await conn.send_command(b";".join(statements), begins=self._outer, cancellable=False)
+            await session.send_command(b";".join(statements), begins=self._outer, cancellable=False)
         except BaseException as error:
             self._state = "failed"
             self._leave()
@@ -103,13 +112,13 @@ class AsyncTransaction:
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> bool:
-        conn = self._conn
-        if conn.closed:
+        session = self._session
+        if session.closed:
             # The server has rolled back already; the error that closed it is on its way, or comes next.
             self._leave()
             self._state = "lost"
             if exc_val is None:
-                raise OperationalError(conn.wire.protocol.closed_reason())
+                raise OperationalError(session.wire.protocol.closed_reason())
             return False
         if exc_val is None and not self.force_rollback:
             await self._commit()
@@ -130,8 +139,8 @@ class AsyncTransaction:
 
     async def _commit(self) -> None:
         self._check_innermost("commit")
-        conn = self._conn
-        if not self._outer and conn.info.transaction_status is TransactionStatus.INERROR:
+        session = self._session
+        if not self._outer and session.transaction_status is TransactionStatus.INERROR:
             # A statement of the block failed and its error was caught: there is nothing to release.
             await self._rollback(None)
             return
@@ -143,13 +152,13 @@ class AsyncTransaction:
         self._leave()
         self._state = "failed"
         try:
-            await conn.wire.turn()
+            await session.wire.turn()
         except BaseException:
             # Nothing was sent.
             await self._undo()
             raise
         try:
-            await conn.send_command(b";".join(statements), ends=self._outer, cancellable=self._outer)
+            await session.send_command(b";".join(statements), ends=self._outer, cancellable=self._outer)
         except BaseException:
             # Whether it was committed is not known, but for a block that is still there.
             if self._savepoint_name and self._is_left_open():
@@ -162,21 +171,21 @@ class AsyncTransaction:
         self._state = "rolled back (explicit)" if isinstance(exc_val, Rollback) else "rolled back"
         self._leave()
         # In any case: the block is often left by a cancellation, and it must not leave a transaction open.
-        cancelled = isinstance(exc_val, self._conn.wire.backend.cancelled_exc_class)
-        await self._conn.carry_out(self._rollback_statements(), ends=self._outer, wait=not cancelled)
+        cancelled = isinstance(exc_val, self._session.wire.backend.cancelled_exc_class)
+        await self._session.carry_out(self._rollback_statements(), ends=self._outer, wait=not cancelled)
 
     def _is_left_open(self) -> bool:
-        session = self._conn.wire.protocol
+        protocol = self._session.wire.protocol
         if self._outer:
-            return not session.pending and session.transaction_status is not TransactionStatus.IDLE
-        return not session.pending and session.transaction_status is TransactionStatus.INERROR
+            return not protocol.pending and protocol.transaction_status is not TransactionStatus.IDLE
+        return not protocol.pending and protocol.transaction_status is TransactionStatus.INERROR
 
     async def _undo(self) -> None:
         """Roll back a block that could not be entered or left as it should; an error that says so is on its way."""
-        if self._conn.closed:
+        if self._session.closed:
             return
         try:
-            await self._conn.carry_out(self._rollback_statements(), ends=self._outer, wait=False)
+            await self._session.carry_out(self._rollback_statements(), ends=self._outer, wait=False)
         except Error as error:
             logger.warning("error ignored in rollback of %s: %s", self, error)
 
@@ -187,10 +196,10 @@ class AsyncTransaction:
         return b"ROLLBACK TO " + name + b";RELEASE " + name
 
     def _identifier(self) -> bytes:
-        return identifier_bytes(self._conn.encoding, self._savepoint_name)
+        return identifier_bytes(self._session.encoding, self._savepoint_name)
 
     def _check_innermost(self, action: str) -> None:
-        stack = self._conn.transactions
+        stack = self._session.transactions.blocks
         if stack and stack[-1] is self:
             return
         self._state = "failed"
@@ -203,6 +212,90 @@ class AsyncTransaction:
         )
 
     def _leave(self) -> None:
-        stack = self._conn.transactions
+        stack = self._session.transactions.blocks
         if self in stack:
             stack.remove(self)
+
+
+class TransactionSettings:
+    """The part of a connection that says how its transactions are begun."""
+
+    session: Session
+
+    @property
+    def autocommit(self) -> bool:
+        """Whether each statement is a transaction of its own; change it by :meth:`set_autocommit`."""
+        return self.session.transactions.autocommit
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        _refuse_setting("autocommit")
+
+    async def set_autocommit(self, value: bool) -> None:
+        """Set :attr:`autocommit`.
+
+        :raises ProgrammingError: a transaction is open.
+        """
+        await self._check_setting("autocommit")
+        self.session.transactions.autocommit = bool(value)
+
+    @property
+    def isolation_level(self) -> IsolationLevel | None:
+        """The isolation level of transactions begun from now on; None for the server's default."""
+        return self.session.transactions.isolation_level
+
+    @isolation_level.setter
+    def isolation_level(self, value: IsolationLevel | None) -> None:
+        _refuse_setting("isolation_level")
+
+    async def set_isolation_level(self, value: IsolationLevel | None) -> None:
+        """Set :attr:`isolation_level`.
+
+        :raises ProgrammingError: a transaction is open.
+        """
+        await self._check_setting("isolation_level")
+        self.session.transactions.isolation_level = IsolationLevel(value) if value is not None else None
+
+    @property
+    def read_only(self) -> bool | None:
+        """Whether transactions begun from now on are read only; None for the server's default."""
+        return self.session.transactions.read_only
+
+    @read_only.setter
+    def read_only(self, value: bool | None) -> None:
+        _refuse_setting("read_only")
+
+    async def set_read_only(self, value: bool | None) -> None:
+        """Set :attr:`read_only`.
+
+        :raises ProgrammingError: a transaction is open.
+        """
+        await self._check_setting("read_only")
+        self.session.transactions.read_only = bool(value) if value is not None else None
+
+    @property
+    def deferrable(self) -> bool | None:
+        """Whether transactions begun from now on are deferrable; None for the server's default."""
+        return self.session.transactions.deferrable
+
+    @deferrable.setter
+    def deferrable(self, value: bool | None) -> None:
+        _refuse_setting("deferrable")
+
+    async def set_deferrable(self, value: bool | None) -> None:
+        """Set :attr:`deferrable`.
+
+        :raises ProgrammingError: a transaction is open.
+        """
+        await self._check_setting("deferrable")
+        self.session.transactions.deferrable = bool(value) if value is not None else None
+
+    async def _check_setting(self, name: str) -> None:
+        session = self.session
+        session.check_open()
+        await session.wire.backend.checkpoint()
+        session.transactions.check_none_open(name)
+
+
+def _refuse_setting(name: str) -> NoReturn:
+    raise AttributeError(f"{name!r} cannot be assigned on an asynchronous connection: use await conn.set_{name}()")

@@ -55,8 +55,8 @@ class Sends:
 
     def __init__(self, conn: AsyncConnection) -> None:
         self.pieces: list[bytes] = []
-        self._send = conn.wire.channel.try_send
-        conn.wire.channel.try_send = self._record  # type: ignore[method-assign]
+        self._send = conn.session.wire.channel.try_send
+        conn.session.wire.channel.try_send = self._record  # type: ignore[method-assign]
 
     def _record(self, data: Any) -> int:
         sent = self._send(data)
@@ -893,7 +893,7 @@ async def test_a_statement_is_begun_again_with_its_transaction(monkeypatch: pyte
             async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
                 doomed.start_soon(conn.execute, "SELECT 'doomed'")
                 await anyio.wait_all_tasks_blocked()
-                conn._autocommit = False
+                conn.session.transactions.autocommit = False
                 group.start_soon(insert, conn)
                 await sent.wait()
                 doomed.cancel_scope.cancel()

@@ -32,7 +32,7 @@ async def conn(anyio_backend: object, dsn: str, request: pytest.FixtureRequest) 
         await connection.commit()
         yield connection
         if not connection.closed:
-            assert connection.transactions == []
+            assert connection.session.transactions.blocks == []
 
 
 async def insert(conn: AsyncConnection, value: int) -> None:
@@ -41,7 +41,7 @@ async def insert(conn: AsyncConnection, value: int) -> None:
 
 async def kept(conn: AsyncConnection) -> list[int]:
     """What is in the table, after all that is not committed was rolled back."""
-    assert conn.transactions == []
+    assert conn.session.transactions.blocks == []
     await conn.rollback()
     cursor = await conn.execute("SELECT a FROM t ORDER BY a")
     values = [row[0] for row in await cursor.fetchall()]
@@ -281,7 +281,7 @@ async def test_a_connection_that_is_closed_inside(conn: AsyncConnection) -> None
         async with conn.transaction() as block:
             await conn.close()
     assert "(lost)" in repr(block)
-    assert conn.transactions == []
+    assert conn.session.transactions.blocks == []
 
 
 async def test_an_error_in_a_block_whose_connection_is_closed(conn: AsyncConnection) -> None:
@@ -376,7 +376,7 @@ async def test_a_block_that_is_cancelled_before_it_is_begun(conn: AsyncConnectio
         async with conn.transaction():
             raise AssertionError("a cancelled task has entered a block")
     assert status(conn) is TransactionStatus.IDLE
-    assert conn.transactions == []
+    assert conn.session.transactions.blocks == []
 
 
 @pytest.mark.parametrize("savepoint_name", [None, "name"])
@@ -398,7 +398,7 @@ async def test_a_block_that_is_cancelled_in_the_queue(
                 second.start_soon(doomed)
                 await anyio.wait_all_tasks_blocked()
                 second.cancel_scope.cancel()
-            assert conn.transactions == []
+            assert conn.session.transactions.blocks == []
             group.start_soon(insert, conn, 1)
             await anyio.wait_all_tasks_blocked()
             first.cancel_scope.cancel()
@@ -426,7 +426,7 @@ async def test_a_commit_that_is_cancelled_in_the_queue(conn: AsyncConnection, ds
                 leave.set()
                 await anyio.wait_all_tasks_blocked()
                 second.cancel_scope.cancel()
-            assert conn.transactions == []
+            assert conn.session.transactions.blocks == []
             await lock.release()
     assert status(conn) is TransactionStatus.IDLE
 
@@ -471,7 +471,7 @@ async def test_a_cancelled_rollback_does_not_wait_its_turn(dsn: str) -> None:
                         await anyio.lowlevel.checkpoint()
                 assert status(conn) is TransactionStatus.ACTIVE
                 # The task that reads may now take its time for the reply to ROLLBACK.
-                conn.wire.cancelling.grace = PATIENCE
+                conn.session.wire.cancelling.grace = PATIENCE
                 await lock.release()
         assert not conn.closed
         assert status(conn) is TransactionStatus.IDLE
@@ -585,8 +585,8 @@ async def test_statements_of_other_tasks_are_part_of_the_block(conn: AsyncConnec
 async def test_begin_and_savepoint_go_out_together(dsn: str) -> None:
     pieces: list[Any] = []
     async with AsyncConnection.connect(dsn, autocommit=True) as conn:
-        send = conn.wire.channel.try_send
-        conn.wire.channel.try_send = lambda data: pieces.append(bytes(data)) or send(data)  # type: ignore[func-returns-value,method-assign]
+        send = conn.session.wire.channel.try_send
+        conn.session.wire.channel.try_send = lambda data: pieces.append(bytes(data)) or send(data)  # type: ignore[func-returns-value,method-assign]
         async with conn.transaction("name"):
             pass
     for piece, words in ((pieces[0], (b"BEGIN", b"SAVEPOINT")), (pieces[1], (b"RELEASE", b"COMMIT"))):

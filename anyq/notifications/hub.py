@@ -10,81 +10,26 @@ Manual: "LISTEN", "NOTIFY", "Asynchronous Operations" (protocol-flow).
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 from ..adapt.encodings import python_codec
 from ..adapt.quoting import identifier_bytes
-from ..errors import Error, OperationalError, ProgrammingError
+from ..errors import Error, OperationalError
 from ..protocol import frontend
 from ..protocol.request import Request
 from ..session.cancelling import was_victim
+from ..session.session import Session
 from ..session.wire import SMALL_CHUNK
-from .notifies import Generators
-from .subscription import NotificationStream, Notify, Overflow, Receiver, Subscription
-
-if TYPE_CHECKING:
-    # A connection has subscriptions, so it imports this module.
-    from ..connection import AsyncConnection
+from .generators import Generators
+from .subscription import Notify, Receiver
 
 logger = logging.getLogger("anyq")
 
-MAX_CHANNEL = 63
-"""Bytes of a channel's name (NAMEDATALEN - 1); the server would cut a longer one without an error."""
-
-MAX_PAYLOAD = 7999
-"""Bytes of a payload: it must be shorter than 8000 (manual, "NOTIFY")."""
-
 CATCH_UP_PATIENCE = 4
 """Turns of the event loop without a notification taken after which a subscriber is not waited for."""
-
-
-class AsyncListen:
-    """A block that listens; made by :meth:`AsyncConnection.listen`."""
-
-    def __init__(
-        self, connection: AsyncConnection[Any], channels: Sequence[str], max_buffer_size: float, overflow: Overflow
-    ) -> None:
-        check_options(channels, max_buffer_size, overflow, *connection.notifications.encodings())
-        self._connection = connection
-        self._channels = channels
-        self._max_buffer_size = max_buffer_size
-        self._overflow: Overflow = overflow
-        self._subscription: Subscription[Notify] | None = None
-
-    async def __aenter__(self) -> NotificationStream[Notify]:
-        if self._subscription is not None:
-            raise ProgrammingError("a listen() block can be entered once; call listen() again")
-        self._connection.check_open()
-        hub = self._connection.notifications
-        wire = self._connection.wire
-        self._subscription = Subscription(
-            self._channels, self._max_buffer_size, self._overflow, wire.backend, hub.attend, wire.channel.wake
-        )
-        hub.add(self._subscription)
-        try:
-            await hub.listen(self._subscription.channels)
-        except BaseException:
-            await self._leave(wait=False)
-            raise
-        return self._subscription.stream
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        await self._leave(wait=exc_val is None)
-
-    async def _leave(self, *, wait: bool) -> None:
-        assert self._subscription is not None
-        self._subscription.leave()
-        await self._connection.notifications.leave(self._subscription, wait=wait)
 
 
 class Disconnection(Receiver):
@@ -162,19 +107,22 @@ class NotificationHub:
     transaction, one that executes a statement, or one that waits for notifications.
     """
 
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        """The session that it listens on."""
         self._channels: dict[str, _Channel] = {}
         self._stale: set[str] = set()
         self.generators = Generators()
         self.handlers: list[Callable[[Notify], None]] = []
-        self.unsettled = False
-        """Whether there is something to do when no transaction is open."""
 
     @property
-    def over(self) -> bool:
-        """Whether the connection is closed."""
-        return self._connection.closed
+    def unsettled(self) -> bool:
+        """Whether there is something to do when no transaction is open; whoever executes a statement asks for it then."""
+        return self.session.settle is not None
+
+    @unsettled.setter
+    def unsettled(self, value: bool) -> None:
+        self.session.settle = self.settle if value else None
 
     # -- delivering
 
@@ -184,7 +132,7 @@ class NotificationHub:
         if channel is not None:
             for sink in channel.sinks:
                 if sink.put(notify):
-                    self._connection.wire.back_pressure = self._let_catch_up
+                    self.session.wire.back_pressure = self._let_catch_up
         if self.handlers:
             for handler in tuple(self.handlers):
                 try:
@@ -203,7 +151,7 @@ class NotificationHub:
         One that has taken nothing for some turns of the event loop does something else, and is not waited for: it must
         not hold up the others, nor the reply that the task that reads is waiting for.
         """
-        wire = self._connection.wire
+        wire = self.session.wire
         idle = 0
         surplus = self._surplus()
         while surplus and idle < CATCH_UP_PATIENCE and not wire.closed:
@@ -218,15 +166,15 @@ class NotificationHub:
 
     def end(self) -> None:
         """Tell everyone that the connection is closed."""
-        session = self._connection.wire.protocol
+        lost_error = self.session.wire.protocol.lost_error
         for channel in self._channels.values():
             for sink in channel.sinks:
-                sink.end(session.lost_error)
+                sink.end(lost_error)
         self.unsettled = False
 
     async def attend(self, receiver: Receiver) -> None:
         """Wait until a receiver has what it waits for or the connection is closed; settle channels meanwhile."""
-        wire = self._connection.wire
+        wire = self.session.wire
         receiver.is_interrupted = self._is_interrupted
         while True:
             if self._is_due():
@@ -236,21 +184,21 @@ class NotificationHub:
                 return
 
     def _is_interrupted(self) -> bool:
-        return self.over or self._is_due()
+        return self.session.closed or self._is_due()
 
     # -- subscriptions
 
     def add(self, sink: Sink) -> None:
         """Deliver to a subscription from now on; the server is to be told by :meth:`listen`."""
-        self._connection.wire.chunk = SMALL_CHUNK
+        self.session.wire.chunk = SMALL_CHUNK
         for name in sink.channels:
             self._channels.setdefault(name, _Channel()).sinks.append(sink)
 
     async def listen(self, names: Sequence[str]) -> None:
         """Have the server send the notifications of these channels, in the transaction that is open if one is."""
-        conn = self._connection
+        wire = self.session.wire
         while True:
-            await conn.wire.turn()
+            await wire.turn()
             self._stale.difference_update(names)
             listens = {
                 name: channel
@@ -258,11 +206,11 @@ class NotificationHub:
                 if name in names and channel.listening is not _Listening.CERTAIN
             }
             if not listens:
-                await conn.wire.backend.checkpoint()
+                await wire.backend.checkpoint()
                 return
             request = _ChannelRequest(self, listens, [], settles=False)
-            request.in_transaction = conn.wire.protocol.expects_transaction()
-            await conn.wire.run(request, self._message(request))
+            request.in_transaction = wire.protocol.expects_transaction()
+            await wire.run(request, self._message(request))
             if request.error is None:
                 return
             if not was_victim(request):
@@ -281,7 +229,7 @@ class NotificationHub:
                 del self._channels[name]
                 self._stale.add(name)
                 self.unsettled = True
-        wire = self._connection.wire
+        wire = self.session.wire
         try:
             if wait:
                 if self._is_due():
@@ -295,7 +243,7 @@ class NotificationHub:
                 await wire.carry_out(request, self._message(request), wait=False)
 
     def _is_due(self) -> bool:
-        wire = self._connection.wire
+        wire = self.session.wire
         return self.unsettled and not wire.closed and not wire.protocol.expects_transaction()
 
     async def settle(self) -> None:
@@ -303,7 +251,7 @@ class NotificationHub:
 
         Raises no error: a subscription that the server does not listen for any more is told.
         """
-        wire = self._connection.wire
+        wire = self.session.wire
         # A closed connection is the end of it, and everybody has been told.
         with suppress(OperationalError):
             while self._is_due():
@@ -323,7 +271,7 @@ class NotificationHub:
 
     def _message(self, request: _ChannelRequest) -> bytearray:
         statements = [
-            command + identifier_bytes(self._connection.encoding, name)
+            command + identifier_bytes(self.session.encoding, name)
             for command, names in ((b"LISTEN ", request.listens), (b"UNLISTEN ", request.unlistens))
             for name in names
         ]
@@ -334,14 +282,14 @@ class NotificationHub:
     def answered(self, request: _ChannelRequest) -> None:
         """Take note of the server's answer to LISTEN and UNLISTEN."""
         if request.error is None:
-            in_transaction = request.in_transaction or self._connection.wire.protocol.expects_transaction()
+            in_transaction = request.in_transaction or self.session.wire.protocol.expects_transaction()
             for channel in request.listens.values():
                 if not in_transaction:
                     channel.listening = _Listening.CERTAIN
                 elif channel.listening is not _Listening.CERTAIN:
                     channel.listening = _Listening.TENTATIVE
                     self.unsettled = True
-        elif request.settles and not self._connection.closed:
+        elif request.settles and not self.session.closed:
             victim = was_victim(request)
             for name, channel in request.listens.items():
                 if self._channels.get(name) is not channel:
@@ -358,71 +306,5 @@ class NotificationHub:
 
     def encodings(self) -> tuple[str, str]:
         """Return the Python codecs of the client's and of the server's encoding; limits count in the latter."""
-        server = self._connection.wire.protocol.parameters.get("server_encoding", "UTF8")
-        return self._connection.encoding, python_codec(server)
-
-
-def check_channel(channel: str, client: str, server: str) -> None:
-    """Check the name of a channel.
-
-    :param client: Python codec of the client encoding.
-    :param server: that of the server encoding, in which the name's length counts.
-    :raises ProgrammingError: it is no name that a channel can have.
-    """
-    if not isinstance(channel, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"the name of a channel is a str, not {type(channel).__name__}")
-    if not channel:
-        raise ProgrammingError("the name of a channel cannot be empty")
-    if "\0" in channel:
-        raise ProgrammingError("the name of a channel cannot contain NUL characters")
-    size = _size("the name of a channel", channel, client, server)
-    if size > MAX_CHANNEL:
-        raise ProgrammingError(
-            f"the name of a channel has {MAX_CHANNEL} bytes at most, and {channel!r} has {size}: the server would "
-            "cut it"
-        )
-
-
-def check_payload(payload: str, client: str, server: str) -> None:
-    """Check that a payload can be sent; parameters as for :func:`check_channel`.
-
-    :raises ProgrammingError: it is too long, or has characters that no text has.
-    """
-    if not isinstance(payload, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"the payload of a notification is a str, not {type(payload).__name__}; json.dumps() makes one")
-    if "\0" in payload:
-        raise ProgrammingError("the payload of a notification cannot contain NUL characters")
-    size = _size("the payload of a notification", payload, client, server)
-    if size > MAX_PAYLOAD:
-        raise ProgrammingError(
-            f"the payload of a notification has {MAX_PAYLOAD} bytes at most, and this one has {size}: store the data "
-            "in a table and send its key"
-        )
-
-
-def _size(what: str, text: str, client: str, server: str) -> int:
-    """Return how many bytes a text has on the server."""
-    try:
-        size = len(text.encode(client))
-    except UnicodeEncodeError as error:
-        raise ProgrammingError(f"{what} cannot be sent in the client encoding: {error}") from error
-    try:
-        return len(text.encode(server))
-    except UnicodeEncodeError:
-        # The server has no encoding of its own (SQL_ASCII), or will refuse it.
-        return size
-
-
-def check_options(channels: Sequence[str], max_buffer_size: float, overflow: str, client: str, server: str) -> None:
-    """Check what a subscription is asked for.
-
-    :raises ProgrammingError: a name that no channel can have.
-    """
-    if overflow not in ("error", "drop_oldest", "drop_newest"):
-        raise ValueError(f"overflow must be 'error', 'drop_oldest' or 'drop_newest', not {overflow!r}")
-    if not (isinstance(max_buffer_size, int) or max_buffer_size == math.inf) or max_buffer_size < 1:
-        raise ValueError(f"max_buffer_size must be a positive int or math.inf, not {max_buffer_size!r}")
-    if not channels:
-        raise TypeError("the name of at least one channel is needed")
-    for channel in channels:
-        check_channel(channel, client, server)
+        server = self.session.wire.protocol.parameters.get("server_encoding", "UTF8")
+        return self.session.encoding, python_codec(server)

@@ -1,89 +1,23 @@
-"""AsyncNotifies: the generator of psycopg's ``conn.notifies()``, and what is kept for one that is made later.
+"""AsyncNotifies: the generator of psycopg's ``conn.notifies()``.
 
-Knows who has been given which notification. Must not know channels, nor how notifications are read.
+Knows its time, its count and what it was given. Must not know channels, nor how notifications are read.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
-from weakref import ReferenceType, ref
+from typing import Literal
 
 import anyio
 from typing_extensions import Self
 
-from ..errors import NotificationOverflow, ProgrammingError
+from ..errors import ProgrammingError
+from .hub import NotificationHub
 from .subscription import ITEMS_PER_CHECKPOINT, Notify, Receiver
-
-if TYPE_CHECKING:
-    # A connection makes generators, so it imports this module.
-    from ..connection import AsyncConnection
-
-logger = logging.getLogger("anyq")
-
-BACKLOG_SIZE = 100_000
-"""Notifications that a connection holds for a later ``notifies()``, while nobody takes them."""
-
-
-class Generators:
-    """The generators of one connection, and the notifications that none has yielded."""
-
-    def __init__(self) -> None:
-        # By identity, in the order they were started. Weak: one that is dropped amid its notifications hands them on.
-        self.running: dict[int, ReferenceType[AsyncNotifies]] = {}
-        self._backlog: deque[Notify] = deque()
-        self._missed = 0
-
-    def put(self, notify: Notify) -> None:
-        """Give a notification to every generator."""
-        for generator in self._all():
-            generator.put(notify)
-
-    def keep(self, notify: Notify) -> None:
-        """Keep a notification for a generator that is made later, if there is none."""
-        if self.running:
-            return
-        if len(self._backlog) >= BACKLOG_SIZE:
-            if not self._missed:
-                logger.warning("nobody takes the notifications of a connection: the oldest are dropped")
-            self._missed += 1
-            self._backlog.popleft()
-        self._backlog.append(notify)
-
-    def start(self, generator: AsyncNotifies) -> None:
-        """Have a generator take notifications from now on, and those that nobody has taken so far.
-
-        :raises NotificationOverflow: some of them were dropped.
-        """
-        if self._missed:
-            missed, self._missed = self._missed, 0
-            raise NotificationOverflow(
-                f"{missed} notifications were dropped while nobody took any; the {len(self._backlog)} latest are kept"
-            )
-        for notify in self._backlog:
-            generator.put(notify)
-        self._backlog.clear()
-        self.running[id(generator)] = ref(generator)
-
-    def stop(self, generator: AsyncNotifies, left: deque[Notify]) -> None:
-        """Take a generator off; what it has not yielded is for one that has not got it, or for a later one."""
-        del self.running[id(generator)]
-        others = self._all()
-        if not others:
-            self._backlog.extendleft(reversed(left))
-        elif len(left) > others[0].received:
-            # The oldest of the others began when these had been handed out already.
-            others[0].put_first(list(left)[: len(left) - others[0].received])
-
-    def _all(self) -> list[AsyncNotifies]:
-        # A copy: the garbage collector may end a generator at any time.
-        references = tuple(self.running.values())
-        return [generator for reference in references if (generator := reference()) is not None]
 
 
 class AsyncNotifies(Receiver):
@@ -92,9 +26,10 @@ class AsyncNotifies(Receiver):
     # There already if what makes one is interrupted by Ctrl-C, for the finalizer.
     _state: Literal["new", "running", "closed"] = "new"
 
-    def __init__(self, connection: AsyncConnection[Any], timeout: float | None, stop_after: int | None) -> None:
+    def __init__(self, hub: NotificationHub, timeout: float | None, stop_after: int | None) -> None:
         super().__init__()
-        self._connection = connection
+        self._hub = hub
+        self._wire = hub.session.wire
         self._timeout = timeout
         self._left = math.inf if stop_after is None else stop_after
         self._deadline = math.inf
@@ -136,7 +71,7 @@ class AsyncNotifies(Receiver):
             return notify
         if self._waits:
             raise ProgrammingError("another task waits for this generator's next notification; make one for each task")
-        wire = self._connection.wire
+        wire = self._wire
         await wire.backend.checkpoint()
         self._begin()
         self._look_at_the_time()
@@ -144,7 +79,7 @@ class AsyncNotifies(Receiver):
             self._waits = True
             try:
                 with anyio.CancelScope(deadline=self._deadline):
-                    await self._connection.notifications.attend(self)
+                    await self._hub.attend(self)
             finally:
                 self._waits = False
         if self._items and self._left > 0:
@@ -173,7 +108,7 @@ class AsyncNotifies(Receiver):
 
     def _begin(self) -> None:
         if self._state == "new":
-            self._connection.notifications.generators.start(self)
+            self._hub.generators.start(self)
             self._state = "running"
             if self._timeout is not None:
                 self._deadline = anyio.current_time() + self._timeout
@@ -181,7 +116,7 @@ class AsyncNotifies(Receiver):
     def _look_at_the_time(self) -> None:
         """When the time is over, take what has arrived by now, and no more."""
         if self._deadline < math.inf and self._state == "running" and anyio.current_time() >= self._deadline:
-            self._connection.wire.poll()
+            self._wire.poll()
             self._left = min(self._left, len(self._items))
             self._deadline = math.inf
 
@@ -190,20 +125,20 @@ class AsyncNotifies(Receiver):
             self.waiter.set()
         elif self._waits:
             # It reads for everyone.
-            self._connection.wire.channel.wake()
+            self._wire.channel.wake()
 
     def close(self) -> None:
         """End the iteration; what was not yielded is for a later generator."""
         was_running, self._state = self._state == "running", "closed"
         items, self._items = self._items, deque()
         if was_running:
-            self._connection.notifications.generators.stop(self, items)
+            self._hub.generators.stop(self, items)
         self._wake()
 
     async def aclose(self) -> None:
         """End the iteration; what was not yielded is for a later generator."""
         self.close()
-        await self._connection.wire.backend.checkpoint()
+        await self._wire.backend.checkpoint()
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,7 +9,7 @@ Names, values and SQL are bytes here, in the client encoding. See the PostgreSQL
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal, NoReturn
 
@@ -457,3 +457,18 @@ def _refuse_length(length: int) -> NoReturn:
         f"the message would have {length} bytes: PostgreSQL takes at most {MAX_MESSAGE_LENGTH}; "
         "send the data in smaller pieces, by COPY for example"
     )
+
+
+def _constant(*appends: Callable[[bytearray], None]) -> bytes:
+    data = bytearray()
+    for append in appends:
+        append(data)
+    return bytes(data)
+
+
+SYNC = _constant(sync)
+FLUSH = _constant(flush)
+EXECUTE = _constant(lambda out: execute(out, b""))
+EXECUTE_SYNC = EXECUTE + SYNC
+DESCRIBE_EXECUTE = _constant(lambda out: describe(out, b"P", b"")) + EXECUTE
+DESCRIBE_EXECUTE_SYNC = DESCRIBE_EXECUTE + SYNC

@@ -1,6 +1,6 @@
 """executemany: one statement, many sets of parameters, pipelined in batches within one request.
 
-Knows how a request is sent piece by piece. Must not know sockets, or how a row is made.
+Knows the session and how a request is sent piece by piece. Must not know cursors, or how a row is made.
 
 The sets are sent as Bind and Execute messages without a Sync in between, so that all of them are one implicit
 transaction in autocommit mode. Each batch ends with a Flush; the next one is sent while the server works on it, and
@@ -9,20 +9,22 @@ no further: what is under way is bounded, whatever the number of sets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from .._accel import bind, bind_sets
 from ..abc import Params, Query
+from ..adapt import Transformer
 from ..protocol import frontend
 from ..protocol.request import Result
-from ..statements.composer import StatementRequest, add_begin, affected_rows, load_functions, messages
-from ..statements.placeholders import QueryPlan
-
-if TYPE_CHECKING:
-    # This is a method of the cursor that has a module of its own.
-    from ..cursor import AsyncCursor
+from ..statements.binders import Binder
+from ..statements.layout import load_functions
+from ..statements.outcome import affected_rows, failure_of
+from ..statements.placeholders import ParsedQuery
+from ..statements.prepared import PreparedStatements
+from ..statements.requests import StatementRequest, add_begin
+from .session import Session
 
 BATCH_BYTES = 64 * 1024
 BATCH_SETS = 1000
@@ -32,15 +34,12 @@ BATCH_SETS = 1000
 class _ManyRequest(StatementRequest):
     """Counts rows and, if they are wanted, keeps results; ready when a batch is complete."""
 
-    def __init__(self, cursor: AsyncCursor[Any], keep: bool) -> None:
-        conn = cursor.connection
-        tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]
+    def __init__(self, account: PreparedStatements, tx: Transformer, keep: bool) -> None:
         if keep:
-            super().__init__(partial(load_functions, tx))
+            super().__init__(account, partial(load_functions, tx))
         else:
             # Nothing is described, and a statement that returns rows is welcome: they are passed over.
-            super().__init__(description=((), None))
-        self.executor = conn.executor
+            super().__init__(account, description=((), None))
         self.keep = keep
         self.counting = not keep
         self.rowcount = 0
@@ -82,9 +81,15 @@ class _ManyRequest(StatementRequest):
         return self.done or self.wanted > 0 and (self.error is not None or self.wanted <= self.completed)
 
 
-async def executemany(cursor: AsyncCursor[Any], query: Query, params_seq: Iterable[Params], returning: bool) -> None:
-    """Do what :meth:`AsyncCursor.executemany` says."""
-    await ManyExecutions(cursor, query, returning).feed(params_seq, last=True)
+class ManyResults(NamedTuple):
+    """What executemany() has given."""
+
+    results: Sequence[Result]
+    """One for each set, if they are wanted."""
+    rowcount: int
+    """The sum over all sets."""
+    last: Result | None
+    """The command tag of the last one, if results are not wanted."""
 
 
 class ManyExecutions:
@@ -93,18 +98,20 @@ class ManyExecutions:
     Between two portions the connection is in use: other statements wait.
     """
 
-    def __init__(self, cursor: AsyncCursor[Any], query: Query, returning: bool) -> None:
-        self._cursor = cursor
-        self._request = _ManyRequest(cursor, returning)
-        self._sets = _Sets(cursor, query, self._request)
+    def __init__(self, session: Session, query: Query, binder: Binder, tx: Transformer, *, returning: bool) -> None:
+        self._session = session
+        self._request = _ManyRequest(session.composer.statements, tx, returning)
+        self._sets = _Sets(query, binder, tx, returning)
         self._opened = False
+        self.outcome = ManyResults((), 0, None)
+        """What it has given, when the last portion has been fed."""
 
     async def feed(self, params_seq: Iterable[Params], *, last: bool) -> bool:
         """Execute for the sets of one portion; return whether another one is wanted.
 
         :param last: whether this one is the last.
         """
-        wire = self._cursor.connection.wire
+        wire = self._session.wire
         self._sets.refill(iter(params_seq))
         try:
             # The first batch is made before anything is sent: what is wrong with it stays between the caller and us.
@@ -112,39 +119,40 @@ class ManyExecutions:
             if not self._opened:
                 if not batch:
                     await wire.backend.checkpoint()
-                    if last:
-                        self._cursor._end_of_many((), 0, None)  # pyright: ignore[reportPrivateUsage]
                     return not last
                 await self._open()
-            return await self._send(batch, more, last)
+            wanted = await self._send(batch, more, last)
         except BaseException:
             await self.abandon()
             raise
+        if not wanted and self._session.settle is not None:
+            await self._session.settle()
+        return wanted
 
     async def abandon(self) -> None:
         """Undo what was sent, unless it has come to its end; shielded, within the grace time."""
         if self._opened:
-            await self._cursor.connection.wire.abandon(self._request)
+            await self._session.wire.abandon(self._request)
 
     async def _open(self) -> None:
-        conn = self._cursor.connection
-        await conn.turn()
-        await conn.wire.open(self._request)
+        session = self._session
+        await session.transactions.turn()
+        await session.wire.open(self._request)
         self._opened = True
-        begin = conn.due_begin()
+        begin = session.transactions.due_begin()
         if begin is not None:
             head = bytearray()
             add_begin(self._request, head, begin)
-            conn.wire.send(head)
+            session.wire.send(head)
 
     async def _send(self, batch: bytearray, more: bool, last: bool) -> bool:
         """Send a batch and those that follow it; return whether another portion is wanted."""
-        wire = self._cursor.connection.wire
+        wire = self._session.wire
         request = self._request
         while more or not last:
             if not batch:
                 return True
-            wire.send(batch + _FLUSH)
+            wire.send(batch + frontend.FLUSH)
             request.wanted = self._sets.previous
             await wire.backend.checkpoint()
             if request.wanted:
@@ -158,34 +166,27 @@ class ManyExecutions:
         # With the Sync it all takes effect.
         await wire.backend.checkpoint_if_cancelled()
         request.wanted = 0
-        wire.close_request(request, batch + _SYNC)
+        wire.close_request(request, batch + frontend.SYNC)
         await wire.backend.checkpoint()
         await wire.wait(request)
         if request.error is not None or request.failure is not None:
-            self._cursor._raise(request, None)  # pyright: ignore[reportPrivateUsage]
-        self._cursor._end_of_many(  # pyright: ignore[reportPrivateUsage]
-            request.results, request.rowcount, None if request.keep else request.last()
-        )
+            raise failure_of(request, None, self._session.composer.statements)
+        self.outcome = ManyResults(request.results, request.rowcount, None if request.keep else request.last())
         return False
-
-
-_FLUSH = messages(frontend.flush)
-_SYNC = messages(frontend.sync)
-_EXECUTE = messages(lambda out: frontend.execute(out, b""))
-_DESCRIBE_EXECUTE = messages(lambda out: frontend.describe(out, b"P", b"")) + _EXECUTE
 
 
 class _Sets:
     """Turns sets of parameters into messages, a batch at a time."""
 
-    def __init__(self, cursor: AsyncCursor[Any], query: Query, request: _ManyRequest) -> None:
-        self._cursor = cursor
+    def __init__(self, query: Query, binder: Binder, tx: Transformer, describe: bool) -> None:
         # A LiteralString is narrowed to str by an assignment; what was checked at the call stays what it is.
         self._query: Any = query
+        self._binder = binder
+        self._tx = tx
         self._sets: Iterator[Any] = iter(())
-        self._request = request
-        self._tx = cursor._transformer()  # pyright: ignore[reportPrivateUsage]
-        self._plan: QueryPlan | None = None
+        # What is new to the server is described once, if results are wanted.
+        self._first = frontend.DESCRIBE_EXECUTE if describe else frontend.EXECUTE
+        self._parsed: ParsedQuery | None = None
         self._sql: bytes | None = None  # the statement that was parsed last, and the types of its parameters
         self._oids: tuple[int, ...] = ()
         self._count = 0
@@ -202,7 +203,7 @@ class _Sets:
         data = bytearray()
         self.previous = self._last
         self._last = self._count
-        self._plan = self._cursor._plan(self._query, self._tx)  # pyright: ignore[reportPrivateUsage]
+        self._parsed = self._binder.parse(self._query, self._tx)
         count = bind_sets(data, self._sets, BATCH_SETS, BATCH_BYTES, self._add)
         self._count += count
         return data, count == BATCH_SETS or len(data) >= BATCH_BYTES
@@ -210,21 +211,19 @@ class _Sets:
     def _add(self, data: bytearray, params: Any) -> tuple[Any, ...] | None:
         """Append the messages of one set; for what it returns see :func:`bind_sets`."""
         tx = self._tx
-        plan = self._plan
-        if plan is None:
-            sql, values, oids, formats, *_ = self._cursor._bind(  # pyright: ignore[reportPrivateUsage]
-                self._query, params, tx
-            )
+        parsed = self._parsed
+        if parsed is None:
+            sql, values, oids, formats, *_ = self._binder.bind(self._query, params, tx)
         else:
-            sql = plan.sql
-            values, oids, formats = tx.dump_sequence(plan.bind_params(params), plan.formats)
+            sql = parsed.sql
+            values, oids, formats = tx.dump_sequence(parsed.bind_params(params), parsed.formats)
         if sql != self._sql or oids != self._oids:
             # Other types are another statement; the description must be that of this one.
             frontend.parse(data, b"", sql, oids)
-            bind(data, b"", b"", formats, values, (), _DESCRIBE_EXECUTE if self._request.keep else _EXECUTE)
+            bind(data, b"", b"", formats, values, (), self._first)
             self._sql, self._oids = sql, oids
         else:
-            bind(data, b"", b"", formats, values, (), _EXECUTE)
-        if plan is None or plan.names is not None:
+            bind(data, b"", b"", formats, values, (), frontend.EXECUTE)
+        if parsed is None or parsed.names is not None:
             return None
-        return tx, plan.formats, oids, formats, b"", (), _EXECUTE
+        return tx, parsed.formats, oids, formats, b"", (), frontend.EXECUTE

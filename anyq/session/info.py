@@ -6,22 +6,20 @@ Knows the session's state and the options it was made with. Must not change eith
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..adapt.timezones import connection_timezone
 from ..conninfo import ConnectOptions, HostSpec, make_conninfo
 from ..protocol.constants import TransactionStatus
-
-if TYPE_CHECKING:
-    # The information is about a connection, which hands it out.
-    from ..connection import AsyncConnection
+from ..transport.socket import SocketStream
+from .session import Session
 
 
 class ConnectionInfo:
     """What is known about a connection; ``conn.info``. Nothing in it waits for the server."""
 
-    def __init__(self, connection: AsyncConnection[Any], options: ConnectOptions, host: HostSpec) -> None:
-        self._conn = connection
+    def __init__(self, session: Session, options: ConnectOptions, host: HostSpec) -> None:
+        self._session = session
         self._options = options
         self._host = host
 
@@ -33,8 +31,10 @@ class ConnectionInfo:
     @property
     def hostaddr(self) -> str:
         """The server's IP address; empty on a Unix socket."""
-        peer = self._conn.peer_address
-        return "" if peer is None else peer
+        channel = self._session.wire.channel
+        if isinstance(channel, SocketStream) and isinstance(channel.peer[1], tuple):
+            return str(channel.peer[1][0])
+        return ""
 
     @property
     def port(self) -> int:
@@ -80,12 +80,7 @@ class ConnectionInfo:
     @property
     def transaction_status(self) -> TransactionStatus:
         """IDLE, INTRANS, INERROR; ACTIVE while a statement is under way; UNKNOWN on a closed connection."""
-        wire = self._conn.wire
-        if wire.closed:
-            return TransactionStatus.UNKNOWN
-        if wire.protocol.pending:
-            return TransactionStatus.ACTIVE
-        return wire.protocol.transaction_status
+        return self._session.transaction_status
 
     @property
     def server_version(self) -> int:
@@ -100,12 +95,12 @@ class ConnectionInfo:
     @property
     def backend_pid(self) -> int:
         """The process id of the server process of this connection."""
-        return self._conn.wire.protocol.backend_pid
+        return self._session.wire.protocol.backend_pid
 
     @property
     def protocol_version(self) -> int:
         """The protocol's version in two digits each: 30000 for 3.0, 30002 for 3.2."""
-        version = self._conn.wire.protocol.protocol_version
+        version = self._session.wire.protocol.protocol_version
         return (version >> 16) * 10000 + (version & 0xFFFF)
 
     @property
@@ -116,12 +111,12 @@ class ConnectionInfo:
     @property
     def ssl_in_use(self) -> bool:
         """Whether the connection uses TLS; of a stream of the caller's nothing is known, which counts as no."""
-        return self._conn.wire.channel.tls is not None
+        return self._session.wire.channel.tls is not None
 
     @property
     def ssl_attribute_names(self) -> list[str]:
         """The names that :meth:`ssl_attribute` knows of this connection; empty without TLS."""
-        tls = self._conn.wire.channel.tls
+        tls = self._session.wire.channel.tls
         return [] if tls is None else [*tls.attributes]
 
     def ssl_attribute(self, name: str) -> str | None:
@@ -130,24 +125,24 @@ class ConnectionInfo:
         ``library`` is "OpenSSL", ``protocol`` such as "TLSv1.3", ``cipher`` OpenSSL's name, ``key_bits`` a number,
         ``compression`` "on" or "off", ``alpn`` the protocol agreed on, "postgresql" or nothing.
         """
-        tls = self._conn.wire.channel.tls
+        tls = self._session.wire.channel.tls
         return None if tls is None else tls.attributes.get(name)
 
     @property
     def encoding(self) -> str:
         """The Python codec of the client encoding."""
-        return self._conn.encoding
+        return self._session.encoding
 
     @property
     def timezone(self) -> Any:
         """The session's time zone as a ``tzinfo``; what timestamptz values are loaded with."""
-        return connection_timezone(self._conn)
+        return connection_timezone(self._session.adaptation.connection)
 
     @property
     def error_message(self) -> str:
         """Why the connection is closed; empty while it is not."""
-        return self._conn.wire.protocol.closed_reason() if self._conn.closed else ""
+        return self._session.wire.protocol.closed_reason() if self._session.closed else ""
 
     def parameter_status(self, name: str) -> str | None:
         """Return the server's value of a parameter that it reports, such as ``TimeZone``; None if it does not."""
-        return self._conn.wire.protocol.parameters.get(name)
+        return self._session.wire.protocol.parameters.get(name)

@@ -1,4 +1,4 @@
-"""From a query with placeholders to PostgreSQL's ``$n``, planned once per query text.
+"""From a query with placeholders to PostgreSQL's ``$n``, parsed once per query text.
 
 Knows: the placeholder syntax (``%s``, ``%(name)s``, their ``%b`` and ``%t`` variants, ``%%``), the order in
 which parameters go into ``$1``, ``$2``, ..., and how a user's sequence or mapping is brought into that order.
@@ -37,7 +37,7 @@ _FORMATS = {"s": PyFormat.AUTO, "t": PyFormat.TEXT, "b": PyFormat.BINARY}
 _PLACEHOLDER = re.compile(r"%(?:(?P<escaped>%)|(?P<open>\((?P<name>[^)]*)(?P<close>\))?)?(?P<format>.)?)", re.DOTALL)
 
 
-class QueryPlan:
+class ParsedQuery:
     """A query split at its placeholders, once; bound to parameters at each execution.
 
     Immutable after construction and shared between threads and connections.
@@ -157,8 +157,8 @@ def _taker(names: tuple[str, ...] | None) -> Callable[[Any], tuple[Any, ...]]:
     return take
 
 
-def plan_query(query: Query, params: Params | None, context: AdaptContext | None, encoding: str) -> QueryPlan:
-    """Plan any accepted form of query: a string, bytes or an object of :mod:`anyq.sql`.
+def parse_query(query: Query, params: Params | None, context: AdaptContext | None, encoding: str) -> ParsedQuery:
+    """Parse any accepted form of query: a string, bytes or an object of :mod:`anyq.sql`.
 
     `encoding` is the Python name of the connection's client encoding. Without parameters (None, not an empty
     sequence) the text is sent as it is and percent signs mean nothing.
@@ -168,7 +168,7 @@ def plan_query(query: Query, params: Params | None, context: AdaptContext | None
     :raises TypeError: not a query.
     """
     if params is None:
-        return QueryPlan(query_text(query, context, encoding))
+        return ParsedQuery(query_text(query, context, encoding))
     # Strings have a cache of their own in front of encoding: a string's hash is kept by the string, and a
     # literal of the user's program is the same object at each execution.
     if isinstance(query, str):
@@ -196,8 +196,8 @@ def query_text(query: Query, context: AdaptContext | None, encoding: str) -> byt
     )
 
 
-def convert(query: bytes, encoding: str = "utf-8") -> QueryPlan:
-    """Convert the placeholders of a query to ``$n``; plans of short queries are remembered.
+def convert(query: bytes, encoding: str = "utf-8") -> ParsedQuery:
+    """Convert the placeholders of a query to ``$n``; short queries are remembered.
 
     `encoding` is the Python name of the encoding of `query`, for the names of its placeholders.
 
@@ -209,8 +209,8 @@ def convert(query: bytes, encoding: str = "utf-8") -> QueryPlan:
     return _convert(query, encoding)
 
 
-def convert_raw(query: bytes, params: Params | None) -> QueryPlan:
-    """Plan a query that is written with ``$n`` already, for RawCursor: the text is not looked at.
+def convert_raw(query: bytes, params: Params | None) -> ParsedQuery:
+    """Parse a query that is written with ``$n`` already, for RawCursor: the text is not looked at.
 
     The number of parameters is that of `params`; the server is the one to say that it is wrong.
 
@@ -218,9 +218,9 @@ def convert_raw(query: bytes, params: Params | None) -> QueryPlan:
     """
     if type(params) is not tuple and type(params) is not list:
         if params is None:
-            return QueryPlan(query)
+            return ParsedQuery(query)
         _check_raw_params(params)
-    return QueryPlan(query, (_AUTO,) * len(params))  # pyright: ignore[reportUnknownArgumentType]
+    return ParsedQuery(query, (_AUTO,) * len(params))  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _check_raw_params(params: Params) -> None:
@@ -244,7 +244,7 @@ def _not_params(params: object) -> TypeError:
     )
 
 
-def _convert(query: bytes, encoding: str) -> QueryPlan:
+def _convert(query: bytes, encoding: str) -> ParsedQuery:
     # What does not decode is handed back as it was: whoever passes bytes may know better than the connection.
     def encode(text: str) -> bytes:
         return text.encode(encoding, "surrogateescape")
@@ -252,7 +252,7 @@ def _convert(query: bytes, encoding: str) -> QueryPlan:
     return _split(query.decode(encoding, "surrogateescape"), encode)
 
 
-def _convert_text(text: str, encoding: str) -> QueryPlan:
+def _convert_text(text: str, encoding: str) -> ParsedQuery:
     return _split(text, lambda piece: _encode(piece, encoding))
 
 
@@ -260,7 +260,7 @@ def _encode(text: str, encoding: str) -> bytes:
     return encode_text(text, encoding_to_write(encoding))
 
 
-def _split(text: str, encode: Callable[[str], bytes]) -> QueryPlan:
+def _split(text: str, encode: Callable[[str], bytes]) -> ParsedQuery:
     parts: list[str] = []
     order: list[int] = []
     formats: list[PyFormat] = []
@@ -300,7 +300,7 @@ def _split(text: str, encode: Callable[[str], bytes]) -> QueryPlan:
         # A digit behind a placeholder must not make it another one: better a syntax error than $1 turned into $10.
         gap = " " if part[:1].isdecimal() else ""
         numbered.append(f"${index + 1}{gap}{part}")
-    return QueryPlan(
+    return ParsedQuery(
         encode("".join(numbered)),
         tuple(formats),
         tuple(index_of) or None,

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
+from itertools import count
 from typing import Any
 
 StatementKey = tuple[bytes, tuple[int, ...]]
@@ -50,7 +51,7 @@ class Entry:
         self.name = name
         #: False: this request is the one to send Parse, and to report with `PreparedStatements.executed`.
         self.prepared = False
-        #: The clock of `PreparedStatements` at the latest use.
+        #: The `tick` of `PreparedStatements` at the latest use.
         self.used = 0
         #: What the caller wants to remember with the statement: the description of its result. None at first.
         self.fields: Any = None
@@ -64,7 +65,7 @@ class Entry:
 class PreparedStatements:
     """The statement cache of one connection."""
 
-    __slots__ = ("_clock", "_counts", "_entries", "_serial", "prefix", "prepare_threshold", "prepared_max")
+    __slots__ = ("_counts", "_entries", "_serial", "closing", "prefix", "prepare_threshold", "prepared_max", "tick")
 
     def __init__(self, prepare_threshold: int | None = 5, prepared_max: int | None = 100) -> None:
         #: What the names of this connection's statements begin with.
@@ -77,9 +78,11 @@ class PreparedStatements:
         self.prepared_max = prepared_max
         self._entries: dict[StatementKey, Entry] = {}  # pending and prepared
         self._counts: OrderedDict[StatementKey, int] = OrderedDict()  # the least recently used first
-        # Ticks at each use. The least recently used entry is looked for when one has to go, which is seldom,
-        # rather than kept first, which would cost every execution.
-        self._clock = 0
+        #: Gives the time of a use, for `Entry.used`. The least recently used entry is looked for when one has to go,
+        #: which is seldom, rather than kept first, which would cost every execution.
+        self.tick = count(1).__next__
+        #: Names of statements to close with the next request.
+        self.closing: list[bytes] = []
         # Names are never used twice: a Close that is still on its way can only hit the statement it was meant
         # for.
         self._serial = 0
@@ -99,7 +102,7 @@ class PreparedStatements:
         """
         entry = self._entries.get(key)
         if entry is not None and entry.prepared and prepare is not False:
-            self.use(entry)
+            entry.used = self.tick()
             return entry
         threshold = self.prepare_threshold
         if entry is not None or prepare is False or threshold is None or self.prepared_max == 0:
@@ -107,19 +110,15 @@ class PreparedStatements:
         if prepare or not threshold:
             self._counts.pop(key, None)
         else:
-            count = self._counts.get(key, 0)
-            if count < threshold:
-                self._count(key, count + 1)
+            times = self._counts.get(key, 0)
+            if times < threshold:
+                self._count(key, times + 1)
                 return None
             del self._counts[key]
         entry = Entry(key, b"%b%d" % (self.prefix, self._serial))
         self._serial += 1
         self._entries[key] = entry
         return entry
-
-    def use(self, entry: Entry) -> None:
-        """Take note that a prepared statement is run."""
-        self._clock = entry.used = self._clock + 1
 
     def executed(self, entry: Entry, parsed: bool) -> list[bytes]:
         """Tell what became of the Parse of an entry; to be called in the order of the replies.
@@ -139,7 +138,7 @@ class PreparedStatements:
                 self._count(entry.key, self.prepare_threshold)
             return []
         entry.prepared = True
-        self.use(entry)
+        entry.used = self.tick()
         return self._evict()
 
     def discard(self, key: StatementKey) -> list[bytes]:
@@ -158,8 +157,8 @@ class PreparedStatements:
         self._counts.clear()
         self._gone(prepared)
 
-    def _count(self, key: StatementKey, count: int) -> None:
-        self._counts[key] = count
+    def _count(self, key: StatementKey, times: int) -> None:
+        self._counts[key] = times
         self._counts.move_to_end(key)
         if len(self._counts) > max(MIN_COUNTED, self.prepared_max or 0):
             self._counts.popitem(last=False)

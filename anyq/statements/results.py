@@ -17,7 +17,7 @@ from ..errors import ProgrammingError
 from ..protocol.request import Result
 from ..rows import AsyncRowFactory, RowMaker, TupleRow, tuple_row
 from .column import Column
-from .composer import affected_rows, no_rows_message
+from .outcome import affected_rows, no_rows_message
 
 Row = TypeVar("Row", default=TupleRow)
 

@@ -217,7 +217,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         text = repr(self)
         if forgotten:
             connection = self._async
-            calls.post(lambda: connection.wire.close())
+            calls.post(lambda: connection.session.wire.close())
         calls.forget()
         if forgotten:
             warnings.warn(

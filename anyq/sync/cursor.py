@@ -22,7 +22,7 @@ from ..cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
 from ..protocol.constants import Format
 from ..row_stream import AsyncRowStream
 from ..rows import RowFactory, RowMaker, TupleRow, tuple_row
-from ..session.executemany import BATCH_SETS, ManyExecutions
+from ..session.executemany import BATCH_SETS
 from ..statements.column import Column
 from .calls import Calls, ConnT
 from .closing import Closing
@@ -187,7 +187,7 @@ class Cursor(Closing, Generic[Row, ConnT]):
         self._async._reset()
         sets = iter(params_seq)
         portion = list(islice(sets, BATCH_SETS))
-        many = ManyExecutions(self._async, query, returning)
+        many = self._async._many(query, returning)
         try:
             while self._calls.call(many.feed, portion, last=len(portion) < BATCH_SETS):
                 self._calls.begin_feeding()
@@ -199,6 +199,7 @@ class Cursor(Closing, Generic[Row, ConnT]):
             # The generator failed; or a call, which is over then.
             self._calls.call_unless_ended(many.abandon)
             raise
+        self._async._take_many(many.outcome)
 
     def stream(
         self, query: Query, params: Params | None = None, *, binary: bool | None = None, size: int = 1

@@ -13,7 +13,7 @@ import anyio
 from typing_extensions import Self, TypeVar
 
 from ..errors import Error
-from ..notifications.hub import AsyncListen
+from ..notifications.listen import AsyncListen
 from ..notifications.notifies import AsyncNotifies
 from ..notifications.subscription import ITEMS_PER_CHECKPOINT, Notify
 from ..notifications.subscription import NotificationStream as AsyncNotificationStream

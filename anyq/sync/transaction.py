@@ -57,7 +57,7 @@ class Transaction(Generic[ConnT]):
             raise
         except BaseException as error:
             # Ctrl-C, but too late to keep the block from being entered: nobody will leave it.
-            if self.async_transaction in self._conn.async_connection.transactions:
+            if self.async_transaction in self._conn.async_connection.session.transactions.blocks:
                 self._calls.call(self.async_transaction.__aexit__, type(error), error, None)
             raise
         return self

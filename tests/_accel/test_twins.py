@@ -14,7 +14,6 @@ import struct
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -28,7 +27,7 @@ from anyq.postgres import adapters, types
 from anyq.protocol.backend import DataRow
 from anyq.protocol.frontend import bind
 from anyq.session import executemany as _executemany
-from anyq.statements import placeholders as _queries
+from anyq.statements.binders import SERVER_SIDE
 from anyq.types.json import set_json_loads
 from anyq.types.numeric import Float4, Int2, Int4, Int8, IntNumeric, Oid
 from anyq.types.string import StrDumper
@@ -448,20 +447,7 @@ def many_sets(draw: st.DrawFn) -> tuple[str, list[Any]]:
     return query, sets
 
 
-class Binder:
-    """What executemany() wants of a cursor."""
-
-    def __init__(self) -> None:
-        self.tx = Transformer(Context())
-
-    def _transformer(self) -> Transformer:
-        return self.tx
-
-    def _plan(self, query: str, tx: Transformer) -> Any:
-        return _queries.plan_query(query, (), tx, "utf-8")
-
-
-def bound(implementation: Any, query: str, sets: Sequence[Any], meddle: Callable[[Binder], None]) -> Any:
+def bound(implementation: Any, query: str, sets: Sequence[Any], meddle: Callable[[Transformer], None]) -> Any:
     """Return the batches that these sets make; `meddle` is called in the middle."""
     batches: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -470,15 +456,15 @@ def bound(implementation: Any, query: str, sets: Sequence[Any], meddle: Callable
         patch.setattr(_executemany, "bind_sets", implementation.bind_sets)
         patch.setattr(_executemany, "BATCH_SETS", 3)
         patch.setattr(_executemany, "BATCH_BYTES", 150)
-        binder = Binder()
+        tx = Transformer(Context())
 
         def feed() -> Iterator[Any]:
             for index, params in enumerate(sets):
                 if index == len(sets) // 2:
-                    meddle(binder)
+                    meddle(tx)
                 yield params
 
-        many: Any = _executemany._Sets(binder, query, SimpleNamespace(keep=False))  # type: ignore[arg-type]
+        many: Any = _executemany._Sets(query, SERVER_SIDE, tx, False)
         many.refill(feed())
         more = True
         while more:
@@ -491,7 +477,7 @@ def bound(implementation: Any, query: str, sets: Sequence[Any], meddle: Callable
 @given(many_sets())
 @example(("%s, %s", [(1, None), (2, None), (3, "a"), (None, "b"), (40_000, "c")] * 3))
 def test_sets_of_parameters(case: tuple[str, list[Any]]) -> None:
-    assert bound(dumping, *case, lambda binder: None) == bound(python, *case, lambda binder: None)
+    assert bound(dumping, *case, lambda tx: None) == bound(python, *case, lambda tx: None)
 
 
 def bound_alike(implementation: Any, formats: Any, like: Any, params: Any) -> Any:
@@ -552,8 +538,8 @@ def test_a_dumper_that_is_registered_between_two_sets_counts() -> None:
         def dump(self, obj: str) -> bytes:
             return obj.upper().encode()
 
-    def register(binder: Binder) -> None:
-        binder.tx.adapters.register_dumper(str, Louder)
+    def register(tx: Transformer) -> None:
+        tx.adapters.register_dumper(str, Louder)
 
     case = "%s", [("a",), ("b",), ("c",), ("d",)]
     batches = bound(dumping, *case, register)
@@ -563,7 +549,7 @@ def test_a_dumper_that_is_registered_between_two_sets_counts() -> None:
 
 
 def test_sets_of_parameters_that_end_in_an_error() -> None:
-    def fail(binder: Binder) -> None:
+    def fail(tx: Transformer) -> None:
         raise LookupError("the generator's own")
 
     case = "%s", [(1,), (2,), (3,), (4,)]

@@ -336,7 +336,7 @@ async def test_a_notification_amid_the_reply_to_a_query() -> None:
             conn.listen("a") as stream,
             anyio.create_task_group() as tasks,
         ):
-            tasks.start_soon(conn.send_command, b"SLOW")
+            tasks.start_soon(conn.session.send_command, b"SLOW")
             assert await stream.receive() == Notify("a", "early", 7)
             received.set()
 
@@ -743,7 +743,7 @@ async def test_leaving_while_another_task_sends(dsn: str, other: AsyncConnection
                 async with auto.listen("a"):
                     tasks.start_soon(many)
                     await anyio.wait_all_tasks_blocked()
-                    assert auto.wire.sending
+                    assert auto.session.wire.sending
                     scope.cancel()
                     await anyio.sleep_forever()
             await anyio.wait_all_tasks_blocked()
@@ -1042,7 +1042,7 @@ async def test_an_idle_connection_has_no_timer(
 
 async def test_all_that_one_receive_may_bring_fits_into_a_buffer(auto: AsyncConnection) -> None:
     shortest = be.NotificationResponse(1, "a", "").encode()
-    before = auto.wire.chunk
+    before = auto.session.wire.chunk
     async with auto.listen("a"):
-        assert auto.wire.chunk < before
-        assert auto.wire.chunk / len(shortest) < BUFFER_SIZE - BUFFER_SIZE / 4
+        assert auto.session.wire.chunk < before
+        assert auto.session.wire.chunk / len(shortest) < BUFFER_SIZE - BUFFER_SIZE / 4

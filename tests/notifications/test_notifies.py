@@ -11,7 +11,8 @@ import pytest
 
 from anyq import AsyncConnection, Notify
 from anyq import errors as e
-from anyq.notifications import notifies as _notifies
+from anyq.notifications import generators
+from anyq.notifications.notifies import AsyncNotifies
 from tests.support.activity import PATIENCE
 from tests.support.notifying import one, receive, send, terminate
 from tests.support.stepping import MANY, cancel_when_blocked, cancelled_at
@@ -216,7 +217,7 @@ async def test_a_generator_on_a_lost_connection(auto: AsyncConnection, other: As
 async def test_a_backlog_that_nobody_takes(
     auto: AsyncConnection, other: AsyncConnection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(_notifies, "BACKLOG_SIZE", 3)
+    monkeypatch.setattr(generators, "BACKLOG_SIZE", 3)
     await auto.execute("LISTEN a")
     await send(other, "a", *range(10))
     await auto.execute("SELECT 1")
@@ -367,5 +368,5 @@ async def test_the_handler_of_the_manual(
 
 async def test_one_that_was_not_made_to_its_end_is_finalized_without_an_error() -> None:
     """Ctrl-C may come in the middle of ``__init__``."""
-    generator = _notifies.AsyncNotifies.__new__(_notifies.AsyncNotifies)
+    generator = AsyncNotifies.__new__(AsyncNotifies)
     generator.__del__()

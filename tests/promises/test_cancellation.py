@@ -336,7 +336,7 @@ async def test_an_operation_that_is_cancelled_anywhere(
         n = 1
         # A sample of the later points of long operations: they are many, and much the same.
         while await cancelled_at(operation(conn), n, native):
-            assert conn.transactions == []
+            assert conn.session.transactions.blocks == []
             assert not conn.closed
             if autocommit or operation in (block, nested_blocks, block_with_an_error):
                 assert conn.info.transaction_status is TransactionStatus.IDLE
@@ -367,7 +367,7 @@ async def test_a_statement_that_takes_for_ever(
 ) -> None:
     async with connected(dsn) as conn:
         # Whether it looks for the reply before it waits.
-        conn.wire.skip = skips
+        conn.session.wire.skip = skips
         assert await cancelled_at(conn.execute("SELECT pg_sleep(1000)", prepare=prepare), n, native)
         assert await at_work(observer) == 0
         await check_ready(conn, n)
@@ -628,7 +628,7 @@ async def test_a_storm_of_transactions(dsn: str, schema: str, observer: AsyncCon
             for _ in range(25 * SCALE):
                 await storm.run(move(conn, chance))
                 assert conn.info.transaction_status is TransactionStatus.IDLE
-                assert conn.transactions == []
+                assert conn.session.transactions.blocks == []
 
     with anyio.fail_after(2 * PATIENCE * SCALE):
         async with anyio.create_task_group() as group:

@@ -367,9 +367,9 @@ async def test_failures_of_the_network(
                 await everyone.start(tasks, listen=False)
                 tasks.start_soon(everyone._told, "subscriber", stream.receive)
                 if busy:
-                    tasks.start_soon(everyone._told, "query", lambda: conn.send_command(b"SLOW"))
+                    tasks.start_soon(everyone._told, "query", lambda: conn.session.send_command(b"SLOW"))
                     await anyio.wait_all_tasks_blocked()
-                    tasks.start_soon(everyone._told, "next query", lambda: conn.send_command(b"NEXT"))
+                    tasks.start_soon(everyone._told, "next query", lambda: conn.session.send_command(b"NEXT"))
                 await anyio.wait_all_tasks_blocked()
                 ready.set()
             assert conn.closed and conn.broken

@@ -77,8 +77,8 @@ class _Counting:
 
 async def test_how_often_a_reply_is_looked_for_before_it_is_waited_for(conn: AsyncConnection) -> None:
     await conn.set_autocommit(True)
-    conn.wire.channel = channel = _Looking(conn.wire.channel)  # type: ignore[assignment]
-    conn.wire.skip = 0
+    conn.session.wire.channel = channel = _Looking(conn.session.wire.channel)  # type: ignore[assignment]
+    conn.session.wire.skip = 0
 
     async def looks(count: int) -> str:
         looks = ""
@@ -101,8 +101,8 @@ async def test_how_often_a_reply_is_looked_for_before_it_is_waited_for(conn: Asy
 async def test_a_lone_query_keeps_looking_for_its_reply(dsn: str, anyio_backend: Any) -> None:
     # Half a second, which nobody may ask for, so that the reply comes in time on any machine.
     async with AsyncConnection.connect(dsn, autocommit=True) as conn:
-        conn.wire.busy_wait = 0.5
-        conn.wire.channel = channel = _Counting(conn.wire.channel)  # type: ignore[assignment]
+        conn.session.wire.busy_wait = 0.5
+        conn.session.wire.channel = channel = _Counting(conn.session.wire.channel)  # type: ignore[assignment]
         for number in range(5):
             assert await ask(conn, f"SELECT {number}") == number
         assert channel.waits == 0
@@ -114,26 +114,26 @@ async def test_a_lone_query_keeps_looking_for_its_reply(dsn: str, anyio_backend:
 
 async def test_a_reply_that_does_not_come_soon_is_waited_for(dsn: str, anyio_backend: Any) -> None:
     async with AsyncConnection.connect(dsn, autocommit=True, busy_wait=0.001) as conn:
-        conn.wire.channel = channel = _Counting(conn.wire.channel)  # type: ignore[assignment]
-        conn.wire.skip = 0
+        conn.session.wire.channel = channel = _Counting(conn.session.wire.channel)  # type: ignore[assignment]
+        conn.session.wire.skip = 0
         await conn.execute("SELECT pg_sleep(0.05)")
         assert channel.waits
-        assert conn.wire.skip == 1
+        assert conn.session.wire.skip == 1
 
 
 async def test_where_nothing_is_looked_for_for_longer_than_a_moment(dsn: str, anyio_backend: Any) -> None:
     async def looked_longer(conn: AsyncConnection) -> int:
-        channel = conn.wire.channel = _Looking(conn.wire.channel)  # type: ignore[assignment]
-        conn.wire.skip = 0
+        channel = conn.session.wire.channel = _Looking(conn.session.wire.channel)  # type: ignore[assignment]
+        conn.session.wire.skip = 0
         await conn.execute("SELECT 1")
-        conn.wire.channel = channel._channel
+        conn.session.wire.channel = channel._channel
         return channel.looked_longer
 
     async with (
         AsyncConnection.connect(dsn, autocommit=True) as conn,
         AsyncConnection.connect(dsn, autocommit=True) as other,
     ):
-        conn.wire.busy_wait = 0.5
+        conn.session.wire.busy_wait = 0.5
         assert await looked_longer(conn) == 1
         # While something else is under way in this thread,
         async with anyio.create_task_group() as tasks:
@@ -143,7 +143,7 @@ async def test_where_nothing_is_looked_for_for_longer_than_a_moment(dsn: str, an
             tasks.cancel_scope.cancel()
         assert await looked_longer(conn) == 1
         # and where it was asked not to.
-        conn.wire.busy_wait = 0
+        conn.session.wire.busy_wait = 0
         assert await looked_longer(conn) == 0
 
 
@@ -157,9 +157,9 @@ async def test_cancelled_between_sending_and_looking(dsn: str, anyio_backend: An
     async with AsyncConnection.connect(dsn, autocommit=True) as conn:
         for _ in range(8):  # prepared by the sixth
             assert await ask(conn, "SELECT 1") == 1
-        conn.wire.busy_wait = 0.5
-        channel = conn.wire.channel = _Looking(conn.wire.channel)  # type: ignore[assignment]
-        conn.wire.skip = 0
+        conn.session.wire.busy_wait = 0.5
+        channel = conn.session.wire.channel = _Looking(conn.session.wire.channel)  # type: ignore[assignment]
+        conn.session.wire.skip = 0
         with anyio.CancelScope() as scope:
             send = channel.try_send
 
@@ -170,7 +170,7 @@ async def test_cancelled_between_sending_and_looking(dsn: str, anyio_backend: An
             channel.try_send = cancel  # type: ignore[method-assign]
             await conn.execute("SELECT 1")
         assert scope.cancelled_caught
-        conn.wire.channel = channel._channel
+        conn.session.wire.channel = channel._channel
         # Its checkpoint was before the look, the reply is drained, and the next query is alone again.
         assert channel.looked_longer == 0
         assert await ask(conn, "SELECT 2") == 2

@@ -448,7 +448,7 @@ async def test_a_second_connection_that_is_refused(caplog: pytest.LogCaptureFixt
             go_on.set()
             raise ConnectionRefusedError("no more connections")
 
-        conn.wire.cancelling.canceller = refuse
+        conn.session.wire.cancelling.canceller = refuse
         with anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as group:
                 group.start_soon(ask, conn, "slow")

@@ -13,7 +13,7 @@ from anyq import sql
 from anyq.adapt import PyFormat
 from anyq.errors import ProgrammingError
 from anyq.statements import placeholders as _queries
-from anyq.statements.placeholders import QueryPlan, convert, convert_raw, plan_query
+from anyq.statements.placeholders import ParsedQuery, convert, convert_raw, parse_query
 
 if TYPE_CHECKING:
     from anyq import AsyncConnection
@@ -155,23 +155,23 @@ def test_raw_bad_params(params: Any, message: str) -> None:
     "query", ["SELECT %s", b"SELECT %s", sql.SQL("SELECT %s"), sql.SQL("{} %s").format(sql.SQL("SELECT"))]
 )
 def test_forms_of_query(query: Any) -> None:
-    assert plan_query(query, (1,), None, "utf-8").sql == b"SELECT $1"
-    assert plan_query(query, (), None, "utf-8").sql == b"SELECT $1"
-    assert plan_query(query, None, None, "utf-8").sql == b"SELECT %s"
+    assert parse_query(query, (1,), None, "utf-8").sql == b"SELECT $1"
+    assert parse_query(query, (), None, "utf-8").sql == b"SELECT $1"
+    assert parse_query(query, None, None, "utf-8").sql == b"SELECT %s"
 
 
 def test_not_a_query() -> None:
     for params in (None, ()):
         with pytest.raises(TypeError, match="should be a string, bytes, or an object of the anyq.sql module.* int"):
-            plan_query(1, params, None, "utf-8")  # type: ignore[arg-type]
+            parse_query(1, params, None, "utf-8")  # type: ignore[arg-type]
 
 
 def test_encoding() -> None:
-    assert plan_query("%s è", (1,), None, "latin-1").sql == b"$1 \xe8"
-    assert plan_query("%(è)s", {"è": 1}, None, "latin-1").names == ("è",)
+    assert parse_query("%s è", (1,), None, "latin-1").sql == b"$1 \xe8"
+    assert parse_query("%(è)s", {"è": 1}, None, "latin-1").names == ("è",)
     assert convert(b"%(\xe8)s \xe8", "latin-1").names == ("è",)
     # The same text in two encodings is two plans.
-    assert plan_query("%s è", (1,), None, "utf-8").sql == "$1 è".encode()
+    assert parse_query("%s è", (1,), None, "utf-8").sql == "$1 è".encode()
 
 
 def test_bytes_that_do_not_decode_are_kept() -> None:
@@ -183,14 +183,14 @@ def test_bytes_that_do_not_decode_are_kept() -> None:
 def test_cache() -> None:
     assert convert(b"SELECT %s -- cached") is convert(b"SELECT %s -- cached")
     text = "SELECT %s -- cached"
-    assert plan_query(text, (1,), None, "utf-8") is plan_query(text, (2,), None, "utf-8")
+    assert parse_query(text, (1,), None, "utf-8") is parse_query(text, (2,), None, "utf-8")
 
 
 @pytest.mark.parametrize("query", ["x" * _queries.MAX_CACHED_QUERY + "%s", b"x" * _queries.MAX_CACHED_QUERY + b"%s"])
 def test_long_queries_are_not_kept(query: Any) -> None:
-    plan = plan_query(query, (1,), None, "utf-8")
+    plan = parse_query(query, (1,), None, "utf-8")
     assert plan.sql.endswith(b"x$1")
-    assert plan is not plan_query(query, (1,), None, "utf-8")
+    assert plan is not parse_query(query, (1,), None, "utf-8")
 
 
 _text = st.text(st.characters(exclude_categories=["Cs", "Nd"], exclude_characters="%$"), max_size=5)
@@ -229,7 +229,7 @@ def test_any_named(placeholders: list[tuple[str, str]], tail: str) -> None:
 @given(st.binary())
 def test_any_bytes(query: bytes) -> None:
     try:
-        plan: QueryPlan | None = convert(query)
+        plan: ParsedQuery | None = convert(query)
     except ProgrammingError:
         plan = None
     if plan is not None and b"%" not in query:

@@ -12,7 +12,7 @@ import pytest
 
 from anyq import AsyncClientCursor, AsyncConnection, AsyncRawCursor, TransactionStatus
 from anyq import errors as e
-from anyq.statements import composer as _execution
+from anyq.statements import composer
 from tests.support.state import status
 
 pytestmark = pytest.mark.anyio
@@ -319,16 +319,16 @@ async def test_evicted_between_two_executions(conn: AsyncConnection) -> None:
         await check(conn, number)
         await check(conn, number)
         await check(conn, f"{number}", "SELECT %s::text")
-    assert len(conn.executor.statements) == 1
+    assert len(conn.session.composer.statements) == 1
 
 
 async def test_many_queries(conn: AsyncConnection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_execution, "MAX_REPEATS", 3)
+    monkeypatch.setattr(composer, "MAX_REMEMBERED", 3)
     conn.prepare_threshold = 0
     for _ in range(3):
         for number in range(5):
             assert await (await conn.execute(f"SELECT {number}, %s", (number,))).fetchall() == [(number, number)]
-            assert len(conn.executor.remembered) <= 3
+            assert len(conn.session.composer.remembered) <= 3
 
 
 # -- many tasks

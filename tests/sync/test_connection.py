@@ -183,7 +183,7 @@ def test_a_portal_of_the_callers(backend: str, dsn: str) -> None:
     with start_blocking_portal(backend) as portal:
         with anyq.connect(dsn, portal=portal) as conn:
             assert conn.execute("SELECT 1").fetchone() == (1,)
-            assert conn.async_connection.wire.backend.name == backend
+            assert conn.async_connection.session.wire.backend.name == backend
         left = anyq.connect(dsn, portal=portal)
         assert not any(thread.name == "anyq portal" for thread in threading.enumerate())
     with pytest.raises(anyq.InterfaceError, match="has stopped"):

@@ -10,7 +10,7 @@ import pytest
 
 import anyq
 from anyq import sync
-from anyq.notifications.hub import AsyncListen
+from anyq.notifications.listen import AsyncListen
 from anyq.notifications.notifies import AsyncNotifies
 from anyq.notifications.subscription import Receiver
 

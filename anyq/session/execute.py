@@ -1,0 +1,142 @@
+"""Executing one statement: composed, sent, sent again where that is the driver's own business, and its results.
+
+Knows the session and the binders. Must not know cursors, nor how a result is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..abc import Params, Query
+from ..adapt import Transformer
+from ..errors import NotSupportedError
+from ..protocol.request import Result
+from ..statements.binders import Binder
+from ..statements.outcome import failure_of, had_own_transaction, went_stale
+from ..statements.prepared import StatementKey
+from ..statements.remembered import QueryKey
+from ..statements.requests import RememberedRequest, StatementRequest
+from ..statements.statement import Statement, is_repeatable
+from .cancelling import was_victim
+from .session import Adaptation, Session
+
+
+async def execute(
+    session: Session,
+    query: Query,
+    params: Params | None,
+    binder: Binder,
+    adaptation: Adaptation,
+    prepare: bool | None,
+    binary: bool | None,
+) -> Sequence[Result]:
+    """Execute a statement; return its results, of which there is one at least.
+
+    :param adaptation: the session's, or that of a cursor that has adapters of its own.
+    :raises Error: what is wrong with the parameters, what the server says, or that the connection was lost.
+
+    A cancellation cancels the statement; within the grace time the session is ready for the next one, or closed.
+    """
+    remember: tuple[QueryKey, int] | None = None
+    # What was learned from a query that has the same text holds only if nothing else is special.
+    if (
+        prepare is None
+        and binary is None
+        and type(query) is str
+        and binder.remembers
+        and adaptation is session.adaptation
+    ):
+        key = query, params is None
+        composer, wire = session.composer, session.wire
+        known = composer.remembered.get(key)
+        if known is not None:
+            transactions = session.transactions
+            begin = await (wire.turn() if transactions.autocommit else transactions.turn())
+            composed = known.compose(composer.statements, params, wire.protocol.parameters_version, begin)
+            if composed is not None:
+                request, data = composed
+                await wire.run(request, data)
+                if request.error is None and request.failure is None and request.results:
+                    if session.settle is not None:
+                        await session.settle()
+                    return request.results
+                if not await may_repeat(session, request, known.statement_key):
+                    raise failure_of(request, begin, composer.statements)
+        remember = key, wire.protocol.parameters_version
+    tx = adaptation.transformer()
+    statement = binder.bind(query, params, tx)
+    if not binder.extended:
+        refuse_binary(binary)
+        prepare = False
+    if binary:
+        await describe(session, statement, tx)
+    return await _execute(session, statement, tx, prepare, binary, remember)
+
+
+async def _execute(
+    session: Session,
+    statement: Statement,
+    tx: Transformer,
+    prepare: bool | None,
+    binary: bool | None,
+    remember: tuple[QueryKey, int] | None,
+) -> Sequence[Result]:
+    """Execute a statement of which nothing is remembered."""
+    composer = session.composer
+    while True:
+        begin = await session.transactions.turn()
+        request, data = composer.compose(statement, tx, begin, prepare=prepare, binary=binary, remember=remember)
+        await session.wire.run(request, data)
+        if request.error is None and request.failure is None and request.results:
+            break
+        if not await may_repeat(session, request, statement.key):
+            raise failure_of(request, begin, composer.statements)
+    if session.settle is not None:
+        await session.settle()
+    return request.results
+
+
+def refuse_binary(binary: bool | None) -> None:
+    """Refuse binary results, for a binder whose statements go by the simple protocol."""
+    if binary:
+        raise NotSupportedError("a client cursor gets its results as text; use another cursor for binary ones")
+
+
+async def describe(session: Session, statement: Statement, tx: Transformer) -> None:
+    """Find out which columns of a statement have a binary format, if that is not known yet."""
+    while True:
+        begin = await session.transactions.turn()
+        composed = session.composer.compose_describe(statement, tx, begin)
+        if composed is None:
+            return
+        request, data = composed
+        await session.wire.run(request, data)
+        if not (was_victim(request) and had_own_transaction(request)):
+            break
+        await _undo_begin(session, request)
+    if request.error is not None or request.failure is not None:
+        raise failure_of(request, None, session.composer.statements)
+    session.composer.described(statement, request.description[0])
+
+
+async def may_repeat(session: Session, request: StatementRequest | RememberedRequest, statement: StatementKey) -> bool:
+    """Return whether a statement that failed for a reason of the driver's own is to be sent again.
+
+    That is so if it went stale or was the victim of a CancelRequest meant for another one, and nothing else is lost
+    by its failure: the transaction that it was in was its own, and is rolled back here.
+    """
+    if went_stale(request):
+        session.composer.forget(statement)
+        if request.error is None:
+            return False
+    elif not (was_victim(request) and is_repeatable(statement[0])):
+        return False
+    if not had_own_transaction(request):
+        return False
+    await _undo_begin(session, request)
+    return True
+
+
+async def _undo_begin(session: Session, request: StatementRequest | RememberedRequest) -> None:
+    if request.after_begin:
+        await session.end_transaction(b"ROLLBACK", cancellable=False)

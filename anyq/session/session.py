@@ -1,0 +1,140 @@
+"""Session: what is built on a connection works on; the connection that a user holds is a facade on it.
+
+Knows the wire, the account of prepared statements, the transactions, the adapters of one server session, and how
+commands without a result are run. Must not know cursors, blocks, subscriptions or how a session is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ..adapt import AdaptersMap, Transformer
+from ..errors import OperationalError
+from ..protocol import frontend
+from ..protocol.constants import TransactionStatus
+from ..protocol.request import Request, TransactionEffect
+from ..protocol.session import ProtocolSession
+from ..protocol.state import ENDED
+from ..statements.composer import Composer
+from .cancelling import was_victim
+from .transactions import Transactions
+from .wire import Wire
+
+
+class Adaptation:
+    """The adapters of a session, or of a cursor that has its own, with the transformer made of them."""
+
+    __slots__ = ("_connection", "_protocol", "_tx", "_version", "adapters")
+
+    def __init__(self, adapters: AdaptersMap, protocol: ProtocolSession, connection: Any) -> None:
+        self.adapters = adapters
+        self._protocol = protocol
+        self._connection = connection
+        self._tx: Transformer | None = None
+        self._version = -1
+
+    @property
+    def connection(self) -> Any:
+        """The connection that dumpers and loaders are given."""
+        return self._connection
+
+    def copy(self) -> Adaptation:
+        """Return one with a map of its own, which begins as a copy."""
+        return Adaptation(AdaptersMap(self.adapters), self._protocol, self._connection)
+
+    def transformer(self) -> Transformer:
+        """Return the transformer for these adapters, as the connection's parameters are now."""
+        tx = self._tx
+        if tx is None or self._version != self._protocol.parameters_version:
+            self._version = self._protocol.parameters_version
+            self._tx = tx = Transformer(self, encoding=self._protocol.encoding)
+        return tx
+
+
+class Session:
+    """One server session, shared by any number of tasks.
+
+    :param connection: the connection that a user holds, for those who are given it: dumpers and loaders.
+    """
+
+    def __init__(
+        self, wire: Wire, adapters: AdaptersMap, connection: Any, *, autocommit: bool, prepare_threshold: int | None
+    ) -> None:
+        self.wire = wire
+        """The traffic."""
+        self.transactions = Transactions(wire, autocommit=autocommit)
+        """How transactions are begun, and which blocks are entered."""
+        self.composer = Composer(prepare_threshold)
+        """How statements are sent, and what the server has prepared."""
+        self.adaptation = Adaptation(adapters, wire.protocol, connection)
+        """How values are converted, unless a cursor has adapters of its own."""
+        self.settle: Callable[[], Awaitable[None]] | None = None
+        """What to await when a statement is at its end, as something waits for there to be no transaction; or None."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session is at its end, by either side."""
+        return self.wire.closed
+
+    @property
+    def encoding(self) -> str:
+        """The Python codec of the client encoding."""
+        return self.wire.protocol.encoding
+
+    @property
+    def transaction_status(self) -> TransactionStatus:
+        """IDLE, INTRANS, INERROR; ACTIVE while a statement is under way; UNKNOWN at the session's end."""
+        protocol = self.wire.protocol
+        if protocol.phase >= ENDED:
+            return TransactionStatus.UNKNOWN
+        return TransactionStatus.ACTIVE if protocol.pending else protocol.transaction_status
+
+    def check_open(self) -> None:
+        """Raise an OperationalError if the session is at its end."""
+        protocol = self.wire.protocol
+        if protocol.phase >= ENDED:
+            raise OperationalError(protocol.closed_reason())
+
+    def transformer(self) -> Transformer:
+        """Return the transformer for the session's adapters, as its parameters are now."""
+        return self.adaptation.transformer()
+
+    async def send_command(
+        self, command: bytes, *, begins: bool = False, ends: bool = False, cancellable: bool = True
+    ) -> None:
+        """Run statements that have no result; to be called after ``wire.turn()`` without an await in between."""
+        effect = TransactionEffect.ENDS if ends else TransactionEffect.BEGINS if begins else TransactionEffect.NONE
+        data = bytearray()
+        frontend.query(data, command)
+        while True:
+            request = Request(extended=False, cancellable=cancellable, effect=effect)
+            await self.wire.run(request, data)
+            if request.error is None:
+                if ends and self.settle is not None:
+                    await self.settle()
+                return
+            if not was_victim(request):
+                raise request.error
+            await self.wire.turn()
+
+    async def carry_out(self, command: bytes, *, ends: bool = False, wait: bool = True) -> None:
+        """Run statements that have no result, in any case: cancelled or not. See :meth:`Wire.carry_out`."""
+        data = bytearray()
+        frontend.query(data, command)
+        request = Request(extended=False, effect=TransactionEffect.ENDS if ends else TransactionEffect.NONE)
+        await self.wire.carry_out(request, data, wait=wait)
+        if request.error is not None:
+            raise request.error
+        if wait and ends and self.settle is not None:
+            await self.settle()
+
+    async def end_transaction(self, command: bytes, *, cancellable: bool) -> None:
+        """Run COMMIT or ROLLBACK if a transaction is open, or will be when what is on its way has been run."""
+        await self.wire.turn()
+        if self.wire.protocol.expects_transaction():
+            await self.send_command(command, ends=True, cancellable=cancellable)
+        else:
+            await self.wire.backend.checkpoint()
+            if self.settle is not None:
+                await self.settle()

@@ -1,0 +1,90 @@
+"""Outcome: what the end of a statement's request means, for the statement and for whoever reads its error.
+
+Knows errors by their SQLSTATE, command tags and what was foreseen. Must not know what is done about it.
+"""
+
+from __future__ import annotations
+
+from ..errors import (
+    Error,
+    FeatureNotSupported,
+    InvalidSqlStatementName,
+    OperationalError,
+    ProtocolViolation,
+    error_from_fields,
+)
+from ..protocol.constants import TransactionStatus
+from ..protocol.request import Request, Result
+from .prepared import PreparedStatements
+from .requests import RememberedRequest, StatementRequest
+
+_LOST_STATEMENT = (
+    "The statement was prepared on another server connection, as it happens behind a pooler in transaction mode: "
+    "connect with prepare_threshold=None, or have the pooler keep prepared statements (max_prepared_statements of "
+    "PgBouncer)."
+)
+
+
+def went_stale(request: StatementRequest | RememberedRequest) -> bool:
+    """Return whether a statement's plan or description went stale, or the statement itself is gone from the server."""
+    error = request.error
+    if request.foreseen and (request.failure is not None or isinstance(error, ProtocolViolation)):
+        return True
+    if isinstance(error, FeatureNotSupported):
+        # "cached plan must not change result type": the text is translated, the function's name is not.
+        return error.diag.source_function == "RevalidateCachedQuery"
+    return isinstance(error, InvalidSqlStatementName)
+
+
+def had_own_transaction(request: Request) -> bool:
+    """Return whether no transaction was open before the request, so that its failure took nothing else with it."""
+    return request.status_before is TransactionStatus.IDLE
+
+
+def failure_of(
+    request: StatementRequest | RememberedRequest, begin: bytes | None, statements: PreparedStatements
+) -> Exception:
+    """Return the error that a request ended in, for the one who asked for it.
+
+    :param begin: the BEGIN that went before the statement in the same text, if one did.
+    """
+    if request.failure is not None:
+        return request.failure
+    if request.error is None:
+        return OperationalError(
+            "the server did not run the statement: a COPY that another task began on this connection was in its way"
+        )
+    if begin is not None and not request.extended:
+        return _without_begin(request.error, begin)
+    return _with_advice(request.error, statements)
+
+
+def _with_advice(error: Error, statements: PreparedStatements) -> Error:
+    """Return the server's error, with a hint if it says that a statement is gone which was prepared for us."""
+    if isinstance(error, InvalidSqlStatementName) and statements.prefix.decode() in str(error):
+        return error_from_fields({**error.diag.fields, "H": _LOST_STATEMENT})
+    return error
+
+
+def _without_begin(error: Error, begin: bytes) -> Error:
+    """Return a simple query's error with its position counted in the user's text, not in the one with BEGIN."""
+    position = error.diag.statement_position
+    if position is None:
+        return error
+    shift = len(begin) + 1
+    return error_from_fields({**error.diag.fields, "P": str(max(1, int(position) - shift))})
+
+
+def affected_rows(tag: str | None, default: int = -1) -> int:
+    """Return the number at the end of a command tag, which is that of the rows affected or returned."""
+    if tag is None:
+        return default
+    last = tag.rpartition(" ")[2]
+    return int(last) if last.isdecimal() else default
+
+
+def no_rows_message(result: Result | None) -> str:
+    """Return what to say to somebody who fetches from something that has no rows."""
+    if result is None:
+        return "no result to fetch from: execute a statement first"
+    return f"the last statement returned no rows (command status: {result.tag or 'none'}); there is nothing to fetch"
