@@ -163,7 +163,7 @@ def finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 def wire_of(conn: Any) -> Any:
     """The object of a connection that has its channel and its backend."""
-    return conn.wire
+    return conn.session.wire
 
 
 class CannedConnection:
