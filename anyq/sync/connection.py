@@ -56,7 +56,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         row_factory: RowFactory[Row],
         cursor_factory: type[Cursor[Any]],
     ) -> None:
-        calls = Calls(portal, user, async_connection.wire.cancelling.grace, async_connection.check_open)
+        calls = Calls(portal, user, async_connection.session.wire.cancelling.grace, async_connection.check_open)
         super().__init__(async_connection, calls)
         self._owner = owner  # whether forgetting this forgets the connection
         self.row_factory: RowFactory[Row] = row_factory
@@ -377,7 +377,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
 
     def _end(self) -> None:
         # It is closed already but where the call that should have done so was interrupted, or the loop has stopped.
-        self.calls.end(None if self._async.closed else self._async.wire.close)
+        self.calls.end(None if self._async.closed else self._async.session.wire.close)
 
     def cancel(self) -> None:
         """Do what :meth:`cancel_safe` does, with its default timeout."""

@@ -723,7 +723,7 @@ async def test_leaving_while_a_query_runs(dsn: str, other: AsyncConnection, canc
                 await left.wait()
             assert not auto.closed
             # The query that reads may now take its time for the reply to UNLISTEN.
-            auto.wire.cancelling.grace = PATIENCE
+            auto.session.wire.cancelling.grace = PATIENCE
             await lock.release()
         assert results == [""]
         assert await listened_to(auto) == set()
@@ -964,7 +964,7 @@ async def test_cancelled_while_others_catch_up(
     with anyio.fail_after(PATIENCE):
         async with auto.listen("a", max_buffer_size=8, overflow="drop_newest") as idle:
             # A receive brings one notification at most, and not the reply that comes after it.
-            auto.wire.chunk = 16
+            auto.session.wire.chunk = 16
             await send(other, "a", *range(20))
             await check()
             await cancel_at_each_wait(query, check)

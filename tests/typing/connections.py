@@ -26,7 +26,7 @@ async def by_default() -> None:
     assert_type(await anyq.AsyncConnection.connect(host="localhost", port=5432, row_factory=None), AsyncConnection)
     async with anyq.AsyncConnection.connect("dbname=test", autocommit=True, prepare_threshold=None) as conn:
         assert_type(conn, AsyncConnection[tuple[Any, ...]])
-        assert_type(conn.cursor(), AsyncCursor[tuple[Any, ...]])
+        assert_type(conn.cursor(), AsyncCursor[tuple[Any, ...], AsyncConnection])
     async with await anyq.AsyncConnection.connect("dbname=test", connect_timeout=1.5) as conn:
         assert_type(conn, AsyncConnection[TupleRow])
 
@@ -38,10 +38,10 @@ async def with_a_row_factory() -> None:
     assert_type(await AsyncConnection.connect("", row_factory=class_row(Person)), AsyncConnection[Person])
     async with AsyncConnection.connect(row_factory=class_row(Person)) as people:
         assert_type(people, AsyncConnection[Person])
-        assert_type(people.cursor(), AsyncCursor[Person])
-        assert_type(await people.execute("SELECT * FROM people"), AsyncCursor[Person])
+        assert_type(people.cursor(), AsyncCursor[Person, AsyncConnection[Person]])
+        assert_type(await people.execute("SELECT * FROM people"), AsyncCursor[Person, AsyncConnection[Person]])
         assert_type(await (await people.execute("SELECT * FROM people")).fetchone(), Person | None)
-        assert_type(people.cursor(row_factory=dict_row), AsyncCursor[DictRow])
+        assert_type(people.cursor(row_factory=dict_row), AsyncCursor[DictRow, AsyncConnection[Person]])
     async with await AsyncConnection.connect(row_factory=dict_row) as dicts:
         assert_type(await (await dicts.execute("SELECT 1 AS a")).fetchall(), list[dict[str, Any]])
 

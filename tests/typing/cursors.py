@@ -35,24 +35,30 @@ def count(**values: object) -> int:
 
 
 async def cursors(conn: AsyncConnection) -> None:
-    assert_type(conn.cursor(), AsyncCursor[TupleRow])
-    assert_type(conn.cursor(binary=True), AsyncCursor[TupleRow])
-    assert_type(conn.cursor(row_factory=tuple_row), AsyncCursor[TupleRow])
-    assert_type(conn.cursor(row_factory=dict_row), AsyncCursor[DictRow])
-    assert_type(conn.cursor(row_factory=namedtuple_row), AsyncCursor[NamedTuple])
-    assert_type(conn.cursor(row_factory=scalar_row, binary=True), AsyncCursor[Any])
-    assert_type(conn.cursor(row_factory=class_row(Person)), AsyncCursor[Person])
-    assert_type(conn.cursor(row_factory=args_row(Person)), AsyncCursor[Person])
-    assert_type(conn.cursor(row_factory=kwargs_row(count)), AsyncCursor[int])
+    assert_type(conn.cursor(), AsyncCursor[TupleRow, AsyncConnection])
+    assert_type(conn.cursor(binary=True), AsyncCursor[TupleRow, AsyncConnection])
+    assert_type(conn.cursor(row_factory=tuple_row), AsyncCursor[TupleRow, AsyncConnection])
+    assert_type(conn.cursor(row_factory=dict_row), AsyncCursor[DictRow, AsyncConnection])
+    assert_type(conn.cursor(row_factory=namedtuple_row), AsyncCursor[NamedTuple, AsyncConnection])
+    assert_type(conn.cursor(row_factory=scalar_row, binary=True), AsyncCursor[Any, AsyncConnection])
+    assert_type(conn.cursor(row_factory=class_row(Person)), AsyncCursor[Person, AsyncConnection])
+    assert_type(conn.cursor(row_factory=args_row(Person)), AsyncCursor[Person, AsyncConnection])
+    assert_type(conn.cursor(row_factory=kwargs_row(count)), AsyncCursor[int, AsyncConnection])
     async with conn.cursor() as cur:
-        assert_type(cur, AsyncCursor[TupleRow])
+        assert_type(cur, AsyncCursor[TupleRow, AsyncConnection])
     async with conn.cursor(row_factory=class_row(Person)) as people:
-        assert_type(people, AsyncCursor[Person])
+        assert_type(people, AsyncCursor[Person, AsyncConnection])
+
+
+async def connections(conn: AsyncConnection, people: AsyncConnection[Person]) -> None:
+    assert_type(conn.cursor().connection, AsyncConnection)
+    assert_type(people.cursor().connection, AsyncConnection[Person])
+    assert_type(people.transaction().connection, AsyncConnection[Person])
 
 
 async def fetching(conn: AsyncConnection) -> None:
     cur = conn.cursor()
-    assert_type(await cur.execute("SELECT 1"), AsyncCursor[TupleRow])
+    assert_type(await cur.execute("SELECT 1"), AsyncCursor[TupleRow, AsyncConnection])
     assert_type(await cur.fetchone(), tuple[Any, ...] | None)
     assert_type(await cur.fetchmany(), list[tuple[Any, ...]])
     assert_type(await cur.fetchall(), list[tuple[Any, ...]])
@@ -61,11 +67,11 @@ async def fetching(conn: AsyncConnection) -> None:
     async for row in cur.stream("SELECT 1"):
         assert_type(row, tuple[Any, ...])
     async for result in cur.results():
-        assert_type(result, AsyncCursor[TupleRow])
-    assert_type(await cur.set_result(0), AsyncCursor[TupleRow])
+        assert_type(result, AsyncCursor[TupleRow, AsyncConnection])
+    assert_type(await cur.set_result(0), AsyncCursor[TupleRow, AsyncConnection])
 
     people = conn.cursor(row_factory=class_row(Person))
-    assert_type(await people.execute("SELECT * FROM people"), AsyncCursor[Person])
+    assert_type(await people.execute("SELECT * FROM people"), AsyncCursor[Person, AsyncConnection])
     assert_type(await people.fetchone(), Person | None)
     assert_type(await people.fetchmany(5), list[Person])
     assert_type(await people.fetchall(), list[Person])
@@ -89,7 +95,6 @@ async def attributes(cur: AsyncCursor) -> None:
     assert_type(cur.rownumber, int | None)
     assert_type(cur.statusmessage, str | None)
     assert_type(cur.nextset(), bool | None)
-    assert_type(cur.connection, AsyncConnection[Any])
     if cur.description is not None:
         assert_type(cur.description[0].name, str)
         assert_type(cur.description[0].type_code, int)
