@@ -125,9 +125,9 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         """
         session = self._session
         if self._closed or session.wire.protocol.phase >= ENDED:
-            self._check_open()
+            self.check_open()
         if self._result is not None or self._rowcount >= 0:
-            self._reset()
+            self.forget_results()
         if binary is None and self._format:
             binary = True
         self._take(await execute(session, query, params, self._binder, self._adaptation, prepare, binary))
@@ -144,11 +144,9 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         ``rowcount`` is the sum over all sets. A cancellation, like an error, rolls back what was sent in autocommit
         mode.
         """
-        self._check_open()
-        self._reset()
-        many = self._many(query, returning)
+        many = self.begin_many(query, returning)
         await many.feed(params_seq, last=True)
-        self._take_many(many.outcome)
+        self.take_many(many.outcome)
 
     def stream(
         self, query: Query, params: Params | None = None, *, binary: bool | None = None, size: int = 1
@@ -164,10 +162,10 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         meanwhile: then the rows that come before their replies are kept in memory. Leaving early, or a cancellation,
         cancels the query, and with it the transaction that it is in.
         """
-        self._check_open()
+        self.check_open()
         if size < 1:
             raise ValueError(f"size must be at least 1 row, not {size}")
-        self._reset()
+        self.forget_results()
         if binary is None and self._format:
             binary = True
         if not self._binder.extended:
@@ -183,7 +181,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         :raises ProgrammingError: there is no result, or it has no rows.
         """
         await self._session.wire.backend.checkpoint()
-        return self._fetchone()
+        return self.next_row()
 
     async def fetchmany(self, size: int = 0) -> list[Row]:
         """Return the next `size` rows, or as many as are left.
@@ -192,7 +190,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         :raises ProgrammingError: there is no result, or it has no rows.
         """
         await self._session.wire.backend.checkpoint()
-        return self._fetchmany(size)
+        return self.next_rows(size)
 
     async def fetchall(self) -> list[Row]:
         """Return all rows that are left.
@@ -200,10 +198,10 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         :raises ProgrammingError: there is no result, or it has no rows.
         """
         await self._session.wire.backend.checkpoint()
-        return self._fetchall()
+        return self.remaining_rows()
 
     def __aiter__(self) -> Self:
-        self._check_open()
+        self.check_open()
         return self
 
     async def __anext__(self) -> Row:
@@ -224,13 +222,13 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         :raises IndexError: there is no such row; the cursor stays where it is.
         """
         await self._session.wire.backend.checkpoint()
-        self._scroll(value, mode)
+        self.move(value, mode)
 
     # -- several results
 
     def results(self) -> AsyncIterator[Self]:
         """Iterate over the results of several statements, from where the cursor is: it is yielded once for each."""
-        return _Results(self, self._session.wire.backend.checkpoint, any=bool(self._results))
+        return _Results(self, self._session.wire.backend.checkpoint, any=self.has_results)
 
     async def set_result(self, index: int) -> Self:
         """Go to the result of the statement at `index`, from 0; negative ones count from the last.
@@ -238,14 +236,14 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         :raises IndexError: there is no such result.
         """
         await self._session.wire.backend.checkpoint()
-        self._set_result(index)
+        self.go_to_result(index)
         return self
 
     # -- the end, and PEP 249's formalities
 
     async def close(self) -> None:
         """Close the cursor and forget its result. The connection stays open."""
-        self._close()
+        self.end()
         await self._session.wire.backend.checkpoint()
 
     async def __aenter__(self) -> Self:
@@ -258,7 +256,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         exc_tb: TracebackType | None,
     ) -> None:
         # No checkpoint: nothing is waited for, and a cancellation here would hide the error that is on its way.
-        self._close()
+        self.end()
 
     def setinputsizes(self, sizes: Sequence[Any]) -> None:
         """Do nothing (PEP 249): sizes are not needed."""
@@ -268,10 +266,14 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
 
     # -- its own
 
-    def _many(self, query: Query, returning: bool) -> ManyExecutions:
+    def begin_many(self, query: Query, returning: bool) -> ManyExecutions:
+        """For this package: begin an executemany(), to be fed with sets of parameters."""
+        self.check_open()
+        self.forget_results()
         return ManyExecutions(self._session, query, self._binder, self._adaptation.transformer(), returning=returning)
 
-    def _take_many(self, outcome: ManyResults) -> None:
+    def take_many(self, outcome: ManyResults) -> None:
+        """For this package: take what an executemany() has given."""
         self._results = outcome.results
         if outcome.results:
             self._select(outcome.results[0], 0)
@@ -296,7 +298,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
     def _types(self) -> TypesRegistry:
         return self._adaptation.adapters.types
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
         if self._closed:
             raise InterfaceError("the cursor is closed; make a new one with connection.cursor()")
         self._session.check_open()
@@ -329,7 +331,7 @@ class AsyncClientCursor(AsyncCursor[Row, ConnectionT]):
 
     def mogrify(self, query: Query, params: Params | None = None) -> str:
         """Return the statement with its parameters as it would be sent."""
-        self._check_open()
+        self.check_open()
         tx = self._adaptation.transformer()
         return self._binder.bind(query, params, tx).sql.decode(tx.encoding)
 

@@ -58,8 +58,10 @@ class AsyncRowStream(Generic[Row]):
         self._ends = ends
         self._statement: Statement | None = None
         self._request: StatementRequest | None = None
-        self._rows: list[tuple[Any, ...]] = []
-        self._position = 0
+        self.rows: list[tuple[Any, ...]] = []
+        """For this package: the rows that have arrived together."""
+        self.position = 0
+        """For this package: the index of the next one of them."""
         self._make_row: RowMaker[Row] | None = None
         self._exhausted = False
 
@@ -71,9 +73,9 @@ class AsyncRowStream(Generic[Row]):
 
         A cancellation cancels the query; the stream is at its end then.
         """
-        if self._position == len(self._rows):
-            await self._more()
-        return self._next_row()
+        if self.position == len(self.rows):
+            await self.more()
+        return self.next_row()
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,20 +94,26 @@ class AsyncRowStream(Generic[Row]):
         Takes the connection's grace time at most, whatever cancels it.
         """
         self._exhausted = True
-        self._rows = []
-        self._position = 0
+        self.rows = []
+        self.position = 0
         request, self._request = self._request, None
         if request is not None and not request.done:
             await self._session.wire.abandon(request)
 
-    def _next_row(self) -> Row:
-        row = self._rows[self._position]
-        self._position += 1
+    @property
+    def under_way(self) -> bool:
+        """For this package: whether the query has been sent and not come to its end."""
+        return self._request is not None and not self._request.done
+
+    def next_row(self) -> Row:
+        """For this package: return the row at :attr:`position`, and go to the next one."""
+        row = self.rows[self.position]
+        self.position += 1
         assert self._make_row is not None
         return self._make_row(row)
 
-    async def _more(self) -> None:
-        """Wait for more rows.
+    async def more(self) -> None:
+        """For this package: wait for more rows.
 
         :raises StopAsyncIteration: there are none.
         """
@@ -131,9 +139,9 @@ class AsyncRowStream(Generic[Row]):
             and await may_repeat(self._session, request, self._statement.key)
         ):
             self._request = None
-            await self._more()
+            await self.more()
             return
-        self._position = 0
+        self.position = 0
         # An error does not take the rows with it that came before.
         result = request.current or (request.results[0] if request.results else None)
         if result is not None and result.rows:
@@ -144,7 +152,7 @@ class AsyncRowStream(Generic[Row]):
             await self.aclose()
             raise request.failure
         self._exhausted = True
-        self._rows = []
+        self.rows = []
         if request.error is not None or not request.results:
             composer = self._session.composer
             if went_stale(request):
@@ -156,7 +164,7 @@ class AsyncRowStream(Generic[Row]):
     def _take(self, result: Result) -> None:
         if self._make_row is None:
             self._make_row = self._begins(result)
-        self._rows, result.rows = result.rows, []
+        self.rows, result.rows = result.rows, []
 
     async def _start(self) -> StatementRequest:
         session = self._session
@@ -174,11 +182,12 @@ class AsyncRowStream(Generic[Row]):
         await session.wire.backend.checkpoint()
         return request
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """For this package: end the stream without waiting, in the event loop."""
         request = self._request
         if request is not None and not request.done:
             # Nothing can be waited for here; whoever reads next drops the rows and cancels the query.
             self._session.wire.drop(request)
 
     def __del__(self) -> None:
-        self._drop()
+        self.drop()

@@ -7,7 +7,7 @@ asynchronous cursor and the synchronous one fetch alike.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Generic
 
 from typing_extensions import TypeVar
@@ -40,8 +40,8 @@ class ResultHolder(ABC, Generic[Row]):
         self._row_factory: AsyncRowFactory[Any] = row_factory
 
     @abstractmethod
-    def _check_open(self) -> None:
-        """Raise if the cursor cannot be used."""
+    def check_open(self) -> None:
+        """For this package: raise if the cursor cannot be used."""
 
     @abstractmethod
     def _types(self) -> TypesRegistry:
@@ -91,9 +91,10 @@ class ResultHolder(ABC, Generic[Row]):
         self._select(self._results[self._index + 1], self._index + 1)
         return True
 
-    # -- fetching
+    # -- fetching: what both kinds of cursors are made of, which have psycopg's names for it
 
-    def _fetchone(self) -> Row | None:
+    def next_row(self) -> Row | None:
+        """For this package: return the next row, None after the last one."""
         result = self._result
         rows = self._rows() if result is None or result.fields is None or self._closed else result.rows
         position = self._position
@@ -104,7 +105,8 @@ class ResultHolder(ABC, Generic[Row]):
         make = self._make_row
         return row if make is None else make(row)  # type: ignore[return-value]
 
-    def _fetchmany(self, size: int) -> list[Row]:
+    def next_rows(self, size: int) -> list[Row]:
+        """For this package: return the next `size` rows, 0 for `arraysize`, or as many as are left."""
         rows = self._rows()
         if size < 0:
             raise ValueError(f"size must be a number of rows, or 0 for arraysize, not {size}")
@@ -112,12 +114,26 @@ class ResultHolder(ABC, Generic[Row]):
         self._position = stop = min(len(rows), start + (size or self.arraysize))
         return self._made(rows[start:stop])
 
-    def _fetchall(self) -> list[Row]:
+    def remaining_rows(self) -> list[Row]:
+        """For this package: return all rows that are left."""
         rows = self._rows()
         start, self._position = self._position, len(rows)
         return self._made(rows[start:])
 
-    def _scroll(self, value: int, mode: str) -> None:
+    def each_row(self) -> Generator[Row, None, None]:
+        """For this package: yield the rows that are left, each as it is asked for."""
+        # A generator: for a row that is there, each step more of the way would take longer than the row.
+        while True:
+            rows = self._rows()
+            position = self._position
+            if position >= len(rows):
+                return
+            self._position = position + 1
+            row = rows[position]
+            yield row if self._make_row is None else self._make_row(row)  # type: ignore[misc]
+
+    def move(self, value: int, mode: str) -> None:
+        """For this package: go to another row, by `value` rows or, if `mode` is "absolute", to that one."""
         rows = self._rows()
         if mode not in ("relative", "absolute"):
             raise ValueError(f"mode must be 'relative' or 'absolute', not {mode!r}")
@@ -126,7 +142,13 @@ class ResultHolder(ABC, Generic[Row]):
             raise IndexError(f"position {position} is out of the result's {len(rows)} rows")
         self._position = position
 
-    def _set_result(self, index: int) -> None:
+    @property
+    def has_results(self) -> bool:
+        """For this package: whether there is any result, with rows or without."""
+        return bool(self._results)
+
+    def go_to_result(self, index: int) -> None:
+        """For this package: go to the result of one of several statements."""
         if not -len(self._results) <= index < len(self._results):
             raise IndexError(f"result {index} does not exist: there are {len(self._results)}")
         index %= len(self._results)
@@ -134,11 +156,13 @@ class ResultHolder(ABC, Generic[Row]):
 
     # -- taking
 
-    def _close(self) -> None:
+    def end(self) -> None:
+        """For this package: close the cursor."""
         self._closed = True
-        self._reset()
+        self.forget_results()
 
-    def _reset(self) -> None:
+    def forget_results(self) -> None:
+        """For this package: have no results."""
         self._results = ()
         self._result = None
         self._index = self._position = 0
@@ -165,7 +189,7 @@ class ResultHolder(ABC, Generic[Row]):
     def _rows(self) -> list[tuple[Any, ...]]:
         result = self._result
         if result is None or result.fields is None or self._closed:
-            self._check_open()
+            self.check_open()
             raise ProgrammingError(no_rows_message(result))
         return result.rows
 

@@ -4,9 +4,6 @@ Knows the asynchronous cursor inside, what of it has to be called in the event l
 is taken without. Must not know results, the protocol or SQL.
 """
 
-# The half of a cursor that waits for nothing is shared with the asynchronous cursors, and has no public name there.
-# pyright: reportPrivateUsage=false
-
 from __future__ import annotations
 
 import weakref
@@ -183,11 +180,9 @@ class Cursor(Closing, Generic[Row, ConnT]):
         if isinstance(params_seq, list | tuple):
             self._calls.call(self._async.executemany, query, params_seq, returning=returning)
             return
-        self._async._check_open()
-        self._async._reset()
+        many = self._async.begin_many(query, returning)
         sets = iter(params_seq)
         portion = list(islice(sets, BATCH_SETS))
-        many = self._async._many(query, returning)
         try:
             while self._calls.call(many.feed, portion, last=len(portion) < BATCH_SETS):
                 self._calls.begin_feeding()
@@ -199,7 +194,7 @@ class Cursor(Closing, Generic[Row, ConnT]):
             # The generator failed; or a call, which is over then.
             self._calls.call_unless_ended(many.abandon)
             raise
-        self._async._take_many(many.outcome)
+        self._async.take_many(many.outcome)
 
     def stream(
         self, query: Query, params: Params | None = None, *, binary: bool | None = None, size: int = 1
@@ -224,7 +219,7 @@ class Cursor(Closing, Generic[Row, ConnT]):
 
         :raises ProgrammingError: there is no result, or it has no rows.
         """
-        return self._async._fetchone()
+        return self._async.next_row()
 
     def fetchmany(self, size: int = 0) -> list[Row]:
         """Return the next `size` rows, or as many as are left.
@@ -232,36 +227,22 @@ class Cursor(Closing, Generic[Row, ConnT]):
         :param size: rows; by default :attr:`arraysize`.
         :raises ProgrammingError: there is no result, or it has no rows.
         """
-        return self._async._fetchmany(size)
+        return self._async.next_rows(size)
 
     def fetchall(self) -> list[Row]:
         """Return all rows that are left.
 
         :raises ProgrammingError: there is no result, or it has no rows.
         """
-        return self._async._fetchall()
+        return self._async.remaining_rows()
 
     def __iter__(self) -> Iterator[Row]:
-        self._async._check_open()
-        return self._remaining()
+        self._async.check_open()
+        return self._async.each_row()
 
     def __next__(self) -> Row:
-        inner = self._async
-        if inner._position >= len(inner._rows()):
-            raise StopIteration
-        return inner._fetchone()  # type: ignore[return-value]
-
-    def _remaining(self) -> Iterator[Row]:
-        # A generator: for a row that is there, each step more of the way would take longer than the row.
-        inner = self._async
-        while True:
-            rows = inner._rows()
-            position = inner._position
-            if position >= len(rows):
-                return
-            inner._position = position + 1
-            row = rows[position]
-            yield row if inner._make_row is None else inner._make_row(row)  # type: ignore[misc]
+        row: Row = next(self._async.each_row())
+        return row
 
     def scroll(self, value: int, mode: str = "relative") -> None:
         """Move to another row of the result.
@@ -269,7 +250,7 @@ class Cursor(Closing, Generic[Row, ConnT]):
         :param value: rows, from where the cursor is (`mode` "relative") or from the first row ("absolute").
         :raises IndexError: there is no such row; the cursor stays where it is.
         """
-        self._async._scroll(value, mode)
+        self._async.move(value, mode)
 
     # -- several results
 
@@ -279,7 +260,7 @@ class Cursor(Closing, Generic[Row, ConnT]):
 
     def results(self) -> Iterator[Self]:
         """Iterate over the results of several statements, from where the cursor is: it is yielded once for each."""
-        more: bool | None = bool(self._async._results)
+        more: bool | None = self._async.has_results
         while more:
             yield self
             more = self.nextset()
@@ -289,14 +270,14 @@ class Cursor(Closing, Generic[Row, ConnT]):
 
         :raises IndexError: there is no such result.
         """
-        self._async._set_result(index)
+        self._async.go_to_result(index)
         return self
 
     # -- the end, and PEP 249's formalities
 
     def close(self) -> None:
         """Close the cursor and forget its result. The connection stays open."""
-        self._async._close()
+        self._async.end()
 
     def setinputsizes(self, sizes: Sequence[Any]) -> None:
         """Do nothing (PEP 249): sizes are not needed."""
@@ -346,12 +327,12 @@ class RowStream(Closing, Generic[Row]):
     def __next__(self) -> Row:
         """Return the next row."""
         stream = self._async
-        if stream._position == len(stream._rows):
+        if stream.position == len(stream.rows):
             try:
-                self._calls.call(stream._more)
+                self._calls.call(stream.more)
             except StopAsyncIteration:
                 raise StopIteration from None
-        return stream._next_row()
+        return stream.next_row()
 
     def close(self) -> None:
         """End the stream: cancel the query if it is still running, and make the connection ready.
@@ -362,5 +343,6 @@ class RowStream(Closing, Generic[Row]):
 
     def __del__(self) -> None:
         # In the loop, since others may be at work there.
-        if getattr(self, "_async", None) is not None and self._async._request is not None:
-            self._calls.post(self._async._drop)
+        stream: AsyncRowStream[Row] | None = getattr(self, "_async", None)
+        if stream is not None and stream.under_way:
+            self._calls.post(stream.drop)
