@@ -117,8 +117,8 @@ class Calls:
             )
 
 
-class Calling(Protocol):
-    """A connection, as those know it that it makes."""
+class CallsOwner(Protocol):
+    """What cursors and blocks ask of the connection that made them."""
 
     @property
     def calls(self) -> Calls:
@@ -141,5 +141,5 @@ class Calling(Protocol):
         ...
 
 
-ConnT = TypeVar("ConnT", bound=Calling, default=Any, covariant=True)
+ConnectionT = TypeVar("ConnectionT", bound=CallsOwner, default=Any, covariant=True)
 """The class of an object's connection; where it is not given nothing is checked about it."""

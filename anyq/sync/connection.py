@@ -56,7 +56,8 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         row_factory: RowFactory[Row],
         cursor_factory: type[Cursor[Any]],
     ) -> None:
-        calls = Calls(portal, user, async_connection.session.wire.cancelling.grace, async_connection.check_open)
+        session = async_connection.session
+        calls = Calls(portal, user, session.wire.cancelling.grace, session.check_open)
         super().__init__(async_connection, calls)
         self._owner = owner  # whether forgetting this forgets the connection
         self.row_factory: RowFactory[Row] = row_factory

@@ -21,7 +21,7 @@ from ..row_stream import AsyncRowStream
 from ..rows import RowFactory, RowMaker, TupleRow, tuple_row
 from ..session.executemany import BATCH_SETS
 from ..statements.column import Column
-from .calls import Calls, ConnT
+from .calls import Calls, ConnectionT
 from .closing import Closing
 
 Row = TypeVar("Row", default=TupleRow)
@@ -42,7 +42,7 @@ class _FactoryFor:
         return self.factory(inner if cursor is None else cursor)
 
 
-class Cursor(Closing, Generic[Row, ConnT]):
+class Cursor(Closing, Generic[Row, ConnectionT]):
     """Executes statements on a connection and holds their results.
 
     Made by :meth:`Connection.cursor`. Several cursors of one connection, in one thread or in many, may execute at the
@@ -54,7 +54,7 @@ class Cursor(Closing, Generic[Row, ConnT]):
 
     _async_class: type[AsyncCursor[Any]] = AsyncCursor
 
-    def __init__(self, connection: ConnT, *, row_factory: RowFactory[Row] | None = None) -> None:
+    def __init__(self, connection: ConnectionT, *, row_factory: RowFactory[Row] | None = None) -> None:
         self._conn = connection
         self._calls = connection.calls
         self._row_factory: RowFactory[Any] = row_factory or connection.row_factory
@@ -73,7 +73,7 @@ class Cursor(Closing, Generic[Row, ConnT]):
     # -- what it is
 
     @property
-    def connection(self) -> ConnT:
+    def connection(self) -> ConnectionT:
         """The connection that the cursor executes on."""
         return self._conn
 
@@ -286,7 +286,7 @@ class Cursor(Closing, Generic[Row, ConnT]):
         """Do nothing (PEP 249): sizes are not needed."""
 
 
-class ClientCursor(Cursor[Row, ConnT]):
+class ClientCursor(Cursor[Row, ConnectionT]):
     """A cursor that puts parameters into the statement as literals, and sends text.
 
     For statements that take no parameters on the server (``CREATE``, ``SET``, ``NOTIFY``...), and for servers and
@@ -302,7 +302,7 @@ class ClientCursor(Cursor[Row, ConnT]):
         return inner.mogrify(query, params)
 
 
-class RawCursor(Cursor[Row, ConnT]):
+class RawCursor(Cursor[Row, ConnectionT]):
     """A cursor whose statements are written with PostgreSQL's own placeholders, ``$1``, ``$2``, ..."""
 
     _async_class = AsyncRawCursor

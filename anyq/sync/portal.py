@@ -48,7 +48,8 @@ class Portal:
     def __init__(self) -> None:
         self._local = threading.local()
         self._thread: int | None = None
-        self._failure: str | None = None
+        self.failure: str | None = None
+        """Why nothing can be called any more; None while it can."""
         self._blocking: BlockingPortal
         self._backend: Backend
         self._post: Callable[[Callable[[], object]], object]
@@ -57,14 +58,9 @@ class Portal:
         _portals.all.add(self)
 
     @property
-    def failure(self) -> str | None:
-        """Why nothing can be called any more; None while it can."""
-        return self._failure
-
-    @property
     def inherited(self) -> bool:
         """Whether its event loop runs in the process that this one was forked from."""
-        return self._failure == FORKED
+        return self.failure == FORKED
 
     # -- calling
 
@@ -76,8 +72,8 @@ class Portal:
 
         :raises InterfaceError: this is the loop's own thread, or there is no loop any more.
         """
-        if self._failure is not None:
-            raise PortalStopped(self._failure)
+        if self.failure is not None:
+            raise PortalStopped(self.failure)
         if threading.get_ident() == self._thread:
             raise InterfaceError(OWN_THREAD)
         # One that is in use is not there: a signal handler that interrupts a call may make calls of its own.
@@ -120,7 +116,7 @@ class Portal:
 
     async def _run_worker(self, worker: Worker) -> None:
         self.workers.add(worker)
-        if self._failure is not None:
+        if self.failure is not None:
             # The others were told to end before this one was there.
             worker.end_now()
         try:
@@ -136,7 +132,7 @@ class Portal:
         try:
             self._blocking.start_task_soon(func, *args)
         except RuntimeError as error:
-            raise PortalStopped(self._failure or LOOP_STOPPED) from error
+            raise PortalStopped(self.failure or LOOP_STOPPED) from error
 
     def post(self, callback: Callable[[], object]) -> None:
         """Have a function called in the loop, without waiting; or here, if the loop has ended. For finalizers too."""
@@ -164,7 +160,7 @@ class Portal:
 
     def end_workers(self) -> None:
         """Let every worker end when it has done what it does."""
-        self._failure = self._failure or LOOP_STOPPED
+        self.failure = self.failure or LOOP_STOPPED
         for worker in tuple(self.workers):
             worker.end_now()
 
@@ -180,7 +176,7 @@ class Portal:
 
     def after_fork(self) -> None:
         """Know that the loop is in another process, from which this one was forked."""
-        self._failure = FORKED
+        self.failure = FORKED
         self._post = _post_nowhere
         for worker in self.workers:
             worker.after_fork(_post_nowhere)

@@ -11,23 +11,25 @@ from typing import Any, Generic
 from typing_extensions import Self
 
 from ..transaction import AsyncTransaction, Rollback
-from .calls import ConnT
+from .calls import ConnectionT
 
 
-class Transaction(Generic[ConnT]):
+class Transaction(Generic[ConnectionT]):
     """A transaction block, made by :meth:`Connection.transaction`; a savepoint inside another block.
 
     Entering begins it, leaving commits it; an exception rolls it back, Ctrl-C included.
     """
 
-    def __init__(self, connection: ConnT, savepoint_name: str | None = None, force_rollback: bool = False) -> None:
+    def __init__(
+        self, connection: ConnectionT, savepoint_name: str | None = None, force_rollback: bool = False
+    ) -> None:
         self._conn = connection
         self._calls = connection.calls
         self.async_transaction = AsyncTransaction(connection.async_connection, savepoint_name, force_rollback)
         """For this package: the asynchronous block inside."""
 
     @property
-    def connection(self) -> ConnT:
+    def connection(self) -> ConnectionT:
         """The connection the block is on."""
         return self._conn
 
