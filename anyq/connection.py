@@ -41,6 +41,7 @@ from .session.session import Session
 from .session.wire import BUSY_WAIT, LONGEST_BUSY_WAIT, Wire
 from .sql import SQL, Identifier, Literal
 from .startup.opening import open_session
+from .startup.parameters import ConnectParameters
 from .startup.routes import Dial
 from .transaction import AsyncTransaction, TransactionSettings
 
@@ -166,24 +167,32 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         A cancellation leaves nothing behind; reading files or asking the user database goes on in its worker thread,
         and is forgotten.
         """
+        given = ConnectParameters.of(locals())
+        return AsyncConnecting(partial(cls.connect_with, given, row_factory, cursor_factory))
 
-        async def connect() -> AsyncConnection[Any]:
-            if not 0 <= busy_wait <= LONGEST_BUSY_WAIT:
-                raise ProgrammingError(
-                    f"busy_wait must be from 0 to {LONGEST_BUSY_WAIT:g} seconds, not {busy_wait!r}: nothing else runs "
-                    "in the event loop meanwhile"
-                )
-            return cls(
-                *await open_session(conninfo, kwargs, password, ssl_context, grace_period, stream, dial),
-                autocommit=autocommit,
-                prepare_threshold=prepare_threshold,
-                row_factory=cast(AsyncRowFactory[Any], row_factory or tuple_row),
-                cursor_factory=cursor_factory or AsyncCursor,
-                context=context,
-                busy_wait=busy_wait,
+    @classmethod
+    async def connect_with(
+        cls,
+        parameters: ConnectParameters,
+        row_factory: AsyncRowFactory[Any] | None = None,
+        cursor_factory: type[AsyncCursor[Any]] | None = None,
+    ) -> AsyncConnection[Any]:
+        """For this package: do what :meth:`connect` does."""
+        busy_wait = parameters.busy_wait
+        if not 0 <= busy_wait <= LONGEST_BUSY_WAIT:
+            raise ProgrammingError(
+                f"busy_wait must be from 0 to {LONGEST_BUSY_WAIT:g} seconds, not {busy_wait!r}: nothing else runs "
+                "in the event loop meanwhile"
             )
-
-        return AsyncConnecting(connect)
+        return cls(
+            *await open_session(parameters),
+            autocommit=parameters.autocommit,
+            prepare_threshold=parameters.prepare_threshold,
+            row_factory=cast(AsyncRowFactory[Any], row_factory or tuple_row),
+            cursor_factory=cursor_factory or AsyncCursor,
+            context=parameters.context,
+            busy_wait=busy_wait,
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -26,9 +26,9 @@ class TrioBackend(Backend):
     name = "trio"
     cancelled_exc_class = trio.Cancelled
 
-    # trio's own functions, without another one around them.
-    checkpoint = staticmethod(trio.lowlevel.checkpoint)
-    checkpoint_if_cancelled = staticmethod(trio.lowlevel.checkpoint_if_cancelled)
+    # trio's own functions, without another one around them in each query. Pyright takes them for methods that lack self.
+    checkpoint = staticmethod(trio.lowlevel.checkpoint)  # pyright: ignore[reportAssignmentType]
+    checkpoint_if_cancelled = staticmethod(trio.lowlevel.checkpoint_if_cancelled)  # pyright: ignore[reportAssignmentType]
 
     def create_waiter(self) -> Waiter:
         return _TrioWaiter()

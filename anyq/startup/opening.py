@@ -7,10 +7,9 @@ a stream is opened, nor what a session is used for.
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import anyio
 import anyio.abc
@@ -19,7 +18,7 @@ import anyio.to_thread
 from .. import conninfo as _conninfo
 from .._accel import decode_rows, take_replies
 from ..backends import Backend, current_backend
-from ..conninfo import ConnectOptions, HostSpec, PasswordSource
+from ..conninfo import ConnectOptions, HostSpec
 from ..errors import (
     ConnectionTimeout,
     Error,
@@ -39,7 +38,8 @@ from ..transport.socket import SocketStream
 from .cancel_request import Reopen, canceller
 from .encryption import Encryption
 from .login import LoginFailed, check_policy, log_in
-from .routes import CallersStream, Dial, DialRoute, Route, SocketRoute
+from .parameters import ConnectParameters
+from .routes import CallersStream, DialRoute, Route, SocketRoute
 from .targets import why_unsuitable
 
 __all__ = ["Opened", "open_session"]
@@ -54,36 +54,21 @@ class Opened(NamedTuple):
     """Those of this host, with its own password."""
 
 
-async def open_session(
-    conninfo: str,
-    kwargs: Mapping[str, Any],
-    password: str | PasswordSource | None,
-    ssl_context: ssl.SSLContext | None,
-    grace: float,
-    stream: anyio.abc.ByteStream | None,
-    dial: Dial | None,
-) -> Opened:
+async def open_session(parameters: ConnectParameters) -> Opened:
     """Return a session that is ready and suits, on the first host that lets us in.
 
-    :param ssl_context: for our own sockets, as all options of TLS: in a stream of the caller's it is the caller's
-        business.
-    :param stream: a stream that is open, which takes the place of all hosts.
-    :param dial: what opens streams to hosts.
     :raises OperationalError: there is none; the message has every attempt.
     :raises ProgrammingError: what was given makes no sense.
 
-    A cancellation leaves nothing open, not even the caller's stream. For the other parameters see
-    :meth:`AsyncConnection.connect`.
+    A cancellation leaves nothing open, not even the caller's stream.
     """
+    stream, dial, ssl_context = parameters.stream, parameters.dial, parameters.ssl_context
     try:
+        # In a stream of the caller's it is the caller's business, as all options of TLS.
         if ssl_context is not None and (stream is not None or dial is not None):
             raise ProgrammingError("ssl_context does nothing with a stream of your own: put TLS on the stream")
         # Files are read, and a directory service may be asked, by what may hang and changes nothing.
-        text, source = (None, password) if callable(password) else (password, None)
-        given = {**kwargs, "password": text}
-        options, encryption = await anyio.to_thread.run_sync(
-            _prepare, conninfo, given, os.environ, ssl_context, source, abandon_on_cancel=True
-        )
+        options, encryption = await anyio.to_thread.run_sync(_prepare, parameters, os.environ, abandon_on_cancel=True)
         check_policy(options)
         backend = current_backend()
         route: Route
@@ -95,25 +80,22 @@ async def open_session(
             route = DialRoute(dial)
         else:
             route = SocketRoute(options, backend, encryption)
-        return await _Opening(options, grace, backend, route).run()
+        return await _Opening(options, parameters.grace_period, backend, route).run()
     except BaseException:
         if isinstance(stream, anyio.abc.AsyncResource):
             await anyio.aclose_forcefully(stream)
         raise
 
 
-def _prepare(
-    conninfo: str,
-    kwargs: Mapping[str, Any],
-    environ: Mapping[str, str],
-    ssl_context: ssl.SSLContext | None,
-    password_source: PasswordSource | None,
-) -> tuple[ConnectOptions, Encryption]:
+def _prepare(parameters: ConnectParameters, environ: Mapping[str, str]) -> tuple[ConnectOptions, Encryption]:
     """Return the options, and how TLS is used. Blocks: whatever is to be read from files is read here.
 
     :raises ProgrammingError: see :func:`conninfo.resolve`; files that TLS cannot use are told of when it is to be used.
     """
-    options = _conninfo.resolve(conninfo, kwargs, environ, ssl_context, password_source)
+    password = parameters.password
+    text, source = (None, password) if callable(password) else (password, None)
+    given = {**parameters.kwargs, "password": text}
+    options = _conninfo.resolve(parameters.conninfo, given, environ, parameters.ssl_context, source)
     encryption = Encryption(options.tls)
     if any(encryption.order(host)[0] for host in options.hosts):
         encryption.prepare()

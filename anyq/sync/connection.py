@@ -25,6 +25,7 @@ from ..protocol.constants import Format
 from ..rows import RowFactory, TupleRow, tuple_row
 from ..session.info import ConnectionInfo
 from ..session.wire import BUSY_WAIT
+from ..startup.parameters import ConnectParameters
 from ..startup.routes import Dial
 from .calls import Calls
 from .cursor import Cursor
@@ -112,29 +113,12 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         :raises OperationalError: no server could be reached, or none let us in; the message has every attempt.
         :raises InterfaceError: this is the thread of the portal's event loop, or the portal is not running.
         """
-
-        async def connect() -> AsyncConnection[Any]:
-            return await AsyncConnection.connect(
-                conninfo,
-                autocommit=autocommit,
-                prepare_threshold=prepare_threshold,
-                row_factory=None,
-                cursor_factory=None,
-                context=context,
-                grace_period=grace_period,
-                busy_wait=busy_wait,
-                stream=stream,
-                dial=dial,
-                ssl_context=ssl_context,
-                password=password,
-                **kwargs,
-            )
-
+        given = ConnectParameters.of(locals())
         user = object()
         opened = open_portal(portal, user)
         try:
             connection = cls(
-                opened.call(grace_period, connect),
+                opened.call(grace_period, AsyncConnection.connect_with, given),
                 opened,
                 user,
                 owner=True,
