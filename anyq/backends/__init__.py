@@ -32,7 +32,8 @@ def current_backend() -> Backend:
         global _trio
         if _trio is None:
             # By its name: whoever has no trio, or runs on asyncio, must not need this module.
-            _trio = importlib.import_module(f"{__name__}.trio_backend").TrioBackend()
+            made: Backend = importlib.import_module(f"{__name__}.trio_backend").TrioBackend()
+            _trio = made
         return _trio
     try:
         asyncio.get_running_loop()

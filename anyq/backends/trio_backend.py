@@ -26,7 +26,7 @@ class TrioBackend(Backend):
     name = "trio"
     cancelled_exc_class = trio.Cancelled
 
-    # trio's own functions, without another one around them in each query. Pyright takes them for methods that lack self.
+    # trio's own functions, without another one around them in each query; to Pyright they are methods that lack self.
     checkpoint = staticmethod(trio.lowlevel.checkpoint)  # pyright: ignore[reportAssignmentType]
     checkpoint_if_cancelled = staticmethod(trio.lowlevel.checkpoint_if_cancelled)  # pyright: ignore[reportAssignmentType]
 
