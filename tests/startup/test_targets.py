@@ -11,6 +11,7 @@ from anyq.protocol import backend as be
 from anyq.protocol.backend import FieldDescription
 from anyq.protocol.constants import Format
 from tests.support import frontend_messages as fm
+from tests.support.activity import PATIENCE
 from tests.support.deadlines import LIMIT, Deadlines
 from tests.support.fakeserver import READY, FakeClient, Script, fake_server
 from tests.support.replicas import Replicas
@@ -24,9 +25,13 @@ pytestmark = pytest.mark.anyio
 
 async def test_the_standby_follows(pair: Replicas) -> None:
     """Otherwise the others would say nothing."""
-    async with anyq.AsyncConnection.connect(pair.primary.dsn) as conn:
-        cur = await conn.execute("SELECT state FROM pg_stat_replication")
-        assert await cur.fetchall() == [("streaming",)]
+    async with anyq.AsyncConnection.connect(pair.primary.dsn, autocommit=True) as conn:
+        states: list[tuple[str]] = []
+        with anyio.fail_after(PATIENCE):
+            # It catches up first.
+            while states != [("streaming",)]:
+                cur = await conn.execute("SELECT state FROM pg_stat_replication")
+                states = await cur.fetchall()
 
 
 @pytest.mark.parametrize(
