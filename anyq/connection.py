@@ -32,8 +32,8 @@ from .notifications.listen import AsyncListen
 from .notifications.notifies import AsyncNotifies
 from .notifications.subscription import BUFFER_SIZE, Notify, Overflow
 from .postgres import adapters as global_adapters
-from .protocol.backend import NoticeResponse
 from .protocol.constants import Format
+from .protocol.messages import NoticeResponse
 from .protocol.verifiers import DEFAULT_SCRAM_ITERATIONS, encrypt_password
 from .rows import AsyncRowFactory, TupleRow, tuple_row
 from .session.info import ConnectionInfo

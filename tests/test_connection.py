@@ -18,7 +18,7 @@ import pytest
 import anyq
 from anyq import AsyncConnection, IsolationLevel, TransactionStatus
 from anyq import errors as e
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
 from anyq.rows import dict_row
 from tests.support import frontend_messages as fm
 from tests.support.activity import held_lock, until_sleeping

@@ -13,7 +13,7 @@ import anyq
 from anyq import AsyncConnection, Gap, Notify
 from anyq import errors as e
 from anyq.cli.embedded import EmbeddedServer
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
 from tests.support import frontend_messages as fm
 from tests.support.activity import PATIENCE
 from tests.support.fakeserver import READY, FakeClient, fake_server

@@ -1,12 +1,13 @@
 """Decoders of the server's messages.
 
-Knows how to read the payload of every message that a server of protocol 3.0 or 3.2 sends into the dataclass
-of ``messages``, whose names are here too. Must not know which message may come when, how messages are framed,
-nor what a value means. A decoder either returns the message or raises :exc:`RemoteProtocolError`, whatever
-the bytes are; what it allocates is in proportion to the payload, never to a number that the payload claims.
+Knows how to read the payload of every message that a server of protocol 3.0 or 3.2 sends into the dataclass of
+``messages``. Must not know which message may come when, how messages are framed, nor what a value means. A decoder
+either returns the message or raises :exc:`RemoteProtocolError`, whatever the bytes are; what it allocates is in
+proportion to the payload, never to a number that the payload claims.
 
-Text is decoded with errors="replace": a server in SQL_ASCII may send any byte, and a report that is readable
-in part is better than none. See the PostgreSQL manual, "Message Formats" and "Error and Notice Message
+There is a function for each message that the driver decodes; :func:`decode` knows all of them, by the first byte, for
+tools and tests. Text is decoded with errors="replace": a server in SQL_ASCII may send any byte, and a report that is
+readable in part is better than none. See the PostgreSQL manual, "Message Formats" and "Error and Notice Message
 Fields".
 """
 
@@ -14,16 +15,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, Protocol, TypeVar
 
 from ..errors import RemoteProtocolError
-from .constants import (
-    MAX_SECRET_KEY_LENGTH,
-    MIN_SECRET_KEY_LENGTH,
-    AuthenticationCode,
-    BackendCode,
-    Format,
-)
+from .constants import MAX_SECRET_KEY_LENGTH, MIN_SECRET_KEY_LENGTH, AuthenticationCode, BackendCode, Format
 from .messages import (
     FIELD,
     STATUS_LETTERS,
@@ -49,7 +44,6 @@ from .messages import (
     CopyDone,
     CopyInResponse,
     CopyOutResponse,
-    CopyResponse,
     DataRow,
     EmptyQueryResponse,
     ErrorResponse,
@@ -64,51 +58,20 @@ from .messages import (
     ParseComplete,
     PortalSuspended,
     ReadyForQuery,
-    Report,
     RowDescription,
 )
 
 __all__ = [
-    "Authentication",
-    "AuthenticationCleartextPassword",
-    "AuthenticationGSS",
-    "AuthenticationGSSContinue",
-    "AuthenticationKerberosV5",
-    "AuthenticationMD5Password",
-    "AuthenticationOk",
-    "AuthenticationSASL",
-    "AuthenticationSASLContinue",
-    "AuthenticationSASLFinal",
-    "AuthenticationSCMCredential",
-    "AuthenticationSSPI",
-    "BackendKeyData",
-    "BackendMessage",
-    "BindComplete",
-    "CloseComplete",
-    "CommandComplete",
-    "CopyBothResponse",
-    "CopyData",
-    "CopyDone",
-    "CopyInResponse",
-    "CopyOutResponse",
-    "CopyResponse",
-    "DataRow",
-    "EmptyQueryResponse",
-    "ErrorResponse",
-    "FieldDescription",
-    "FunctionCallResponse",
-    "NegotiateProtocolVersion",
-    "NoData",
-    "NoticeResponse",
-    "NotificationResponse",
-    "ParameterDescription",
-    "ParameterStatus",
-    "ParseComplete",
-    "PortalSuspended",
-    "ReadyForQuery",
-    "Report",
-    "RowDescription",
     "decode",
+    "decode_authentication",
+    "decode_backend_key_data",
+    "decode_error_response",
+    "decode_negotiate_protocol_version",
+    "decode_notice_response",
+    "decode_notification_response",
+    "decode_parameter_description",
+    "decode_parameter_status",
+    "decode_row_description",
 ]
 
 _uint16 = struct.Struct(">H")
@@ -116,29 +79,58 @@ _int32 = struct.Struct(">i")
 _uint32 = struct.Struct(">I")
 
 
+class _Malformed(Exception):
+    """What is wrong with the payload; the decoder says of which message."""
+
+
+_M = TypeVar("_M", bound=BackendMessage)
+_M_co = TypeVar("_M_co", bound=BackendMessage, covariant=True)
+
+
+class _Decoder(Protocol[_M_co]):
+    def __call__(self, payload: bytes | bytearray | memoryview, encoding: str = "utf-8") -> _M_co:
+        """Return the message with this `payload`, which is what comes after its length word.
+
+        `encoding` is the Python codec of the client encoding, for the texts in the message.
+
+        :raises RemoteProtocolError: the payload is not one of this message.
+        """
+        ...
+
+
+_DECODERS: dict[int, _Decoder[BackendMessage]] = {}
+
+
+def _decoder(code: BackendCode) -> Callable[[Callable[[bytes, str], _M]], _Decoder[_M]]:
+    """Make the decoder of a message of a function that reads a payload."""
+
+    def make(read: Callable[[bytes, str], _M]) -> _Decoder[_M]:
+        def decode_payload(payload: bytes | bytearray | memoryview, encoding: str = "utf-8") -> _M:
+            try:
+                return read(payload if type(payload) is bytes else bytes(payload), encoding)
+            except (_Malformed, struct.error) as ex:
+                # struct.error: unpack_from() beyond the end.
+                why = ex if isinstance(ex, _Malformed) else "it ends early"
+                raise RemoteProtocolError(f"the server sent a broken {code.name} message: {why}") from None
+
+        _DECODERS[code] = decode_payload
+        return decode_payload
+
+    return make
+
+
 def decode(code: int, payload: bytes | bytearray | memoryview, encoding: str = "utf-8") -> BackendMessage:
-    """Return the message with `code` as its first byte and `payload` after the length word.
+    """Return the message with `code` as its first byte; see :class:`_Decoder`.
 
-    `encoding` is the Python codec of the client encoding, for the texts in the message.
-
-    :raises RemoteProtocolError: if there is no such message, or the payload is not one of it.
+    :raises RemoteProtocolError: there is no such message, or the payload is not one of it.
     """
     try:
-        decoder = _DECODERS[code]
+        decode_payload = _DECODERS[code]
     except KeyError:
         raise RemoteProtocolError(
             f"the server sent a message of unknown type {code:#04x}: is this a PostgreSQL server?"
         ) from None
-    try:
-        return decoder(payload if type(payload) is bytes else bytes(payload), encoding)
-    except (_Malformed, struct.error) as ex:
-        # struct.error: unpack_from() beyond the end.
-        why = ex if isinstance(ex, _Malformed) else "it ends early"
-        raise RemoteProtocolError(f"the server sent a broken {BackendCode(code).name} message: {why}") from None
-
-
-class _Malformed(Exception):
-    """What is wrong with the payload; `decode` says of which message."""
+    return decode_payload(payload, encoding)
 
 
 def _text(data: bytes, pos: int, encoding: str) -> tuple[str, int]:
@@ -154,7 +146,8 @@ def _check_end(data: bytes, pos: int) -> None:
         raise _Malformed(f"it has {len(data)} bytes and ends after {pos}")
 
 
-def _decode_authentication(data: bytes, encoding: str) -> Authentication:
+@_decoder(BackendCode.AUTHENTICATION)
+def decode_authentication(data: bytes, encoding: str) -> Authentication:
     (request,) = _uint32.unpack_from(data)
     rest = data[4:]
     if (simple := _SIMPLE_AUTHENTICATION.get(request)) is not None:
@@ -194,7 +187,8 @@ _SIMPLE_AUTHENTICATION: dict[int, Authentication] = {
 }
 
 
-def _decode_negotiate_protocol_version(data: bytes, encoding: str) -> NegotiateProtocolVersion:
+@_decoder(BackendCode.NEGOTIATE_PROTOCOL_VERSION)
+def decode_negotiate_protocol_version(data: bytes, encoding: str) -> NegotiateProtocolVersion:
     (newest,) = _uint32.unpack_from(data)
     (count,) = _uint32.unpack_from(data, 4)
     # Split first, then compare with the count, which is only a claim.
@@ -204,7 +198,8 @@ def _decode_negotiate_protocol_version(data: bytes, encoding: str) -> NegotiateP
     return NegotiateProtocolVersion(newest, tuple([name.decode(encoding, "replace") for name in names]))
 
 
-def _decode_backend_key_data(data: bytes, encoding: str) -> BackendKeyData:
+@_decoder(BackendCode.BACKEND_KEY_DATA)
+def decode_backend_key_data(data: bytes, encoding: str) -> BackendKeyData:
     (pid,) = _int32.unpack_from(data)
     secret = data[4:]
     if not MIN_SECRET_KEY_LENGTH <= len(secret) <= MAX_SECRET_KEY_LENGTH:
@@ -213,7 +208,8 @@ def _decode_backend_key_data(data: bytes, encoding: str) -> BackendKeyData:
     return BackendKeyData(pid, secret)
 
 
-def _decode_parameter_status(data: bytes, encoding: str) -> ParameterStatus:
+@_decoder(BackendCode.PARAMETER_STATUS)
+def decode_parameter_status(data: bytes, encoding: str) -> ParameterStatus:
     name, pos = _text(data, 0, encoding)
     value, pos = _text(data, pos, encoding)
     _check_end(data, pos)
@@ -233,15 +229,18 @@ def _decode_report(data: bytes, encoding: str) -> dict[str, str]:
     return report
 
 
-def _decode_error_response(data: bytes, encoding: str) -> ErrorResponse:
+@_decoder(BackendCode.ERROR_RESPONSE)
+def decode_error_response(data: bytes, encoding: str) -> ErrorResponse:
     return ErrorResponse(_decode_report(data, encoding))
 
 
-def _decode_notice_response(data: bytes, encoding: str) -> NoticeResponse:
+@_decoder(BackendCode.NOTICE_RESPONSE)
+def decode_notice_response(data: bytes, encoding: str) -> NoticeResponse:
     return NoticeResponse(_decode_report(data, encoding))
 
 
-def _decode_notification_response(data: bytes, encoding: str) -> NotificationResponse:
+@_decoder(BackendCode.NOTIFICATION_RESPONSE)
+def decode_notification_response(data: bytes, encoding: str) -> NotificationResponse:
     (pid,) = _int32.unpack_from(data)
     # Many may come at once, so in one piece; what does not fit is looked at again, for the error.
     strings = data[4:].split(b"\0")
@@ -252,6 +251,7 @@ def _decode_notification_response(data: bytes, encoding: str) -> NotificationRes
     return NotificationResponse(pid, strings[0].decode(encoding, "replace"), strings[1].decode(encoding, "replace"))
 
 
+@_decoder(BackendCode.READY_FOR_QUERY)
 def _decode_ready_for_query(data: bytes, encoding: str) -> ReadyForQuery:
     try:
         return _READY[data]
@@ -259,6 +259,7 @@ def _decode_ready_for_query(data: bytes, encoding: str) -> ReadyForQuery:
         raise _Malformed(f"there is no transaction status {data[:10]!a}") from None
 
 
+@_decoder(BackendCode.COMMAND_COMPLETE)
 def _decode_command_complete(data: bytes, encoding: str) -> CommandComplete:
     # Comes with every command, so without the detour by _text().
     if not data or data.find(0) != len(data) - 1:
@@ -266,13 +267,15 @@ def _decode_command_complete(data: bytes, encoding: str) -> CommandComplete:
     return CommandComplete(data[:-1].decode(encoding, "replace"))
 
 
-def _decode_parameter_description(data: bytes, encoding: str) -> ParameterDescription:
+@_decoder(BackendCode.PARAMETER_DESCRIPTION)
+def decode_parameter_description(data: bytes, encoding: str) -> ParameterDescription:
     (count,) = _uint16.unpack_from(data)
     _check_end(data, 2 + 4 * count)
     return ParameterDescription(struct.unpack_from(f">{count}I", data, 2))
 
 
-def _decode_row_description(data: bytes, encoding: str) -> RowDescription:
+@_decoder(BackendCode.ROW_DESCRIPTION)
+def decode_row_description(data: bytes, encoding: str) -> RowDescription:
     (count,) = _uint16.unpack_from(data)
     fields: list[FieldDescription] = []
     pos = 2
@@ -290,6 +293,7 @@ def _decode_row_description(data: bytes, encoding: str) -> RowDescription:
     return RowDescription(tuple(fields))
 
 
+@_decoder(BackendCode.DATA_ROW)
 def _decode_data_row(data: bytes, encoding: str) -> DataRow:
     (count,) = _uint16.unpack_from(data)
     values: list[bytes | None] = []
@@ -301,6 +305,7 @@ def _decode_data_row(data: bytes, encoding: str) -> DataRow:
     return DataRow(tuple(values))
 
 
+@_decoder(BackendCode.FUNCTION_CALL_RESPONSE)
 def _decode_function_call_response(data: bytes, encoding: str) -> FunctionCallResponse:
     value, pos = _sized(data, 0)
     _check_end(data, pos)
@@ -341,60 +346,44 @@ def _refuse_format(code: int) -> NoReturn:
     raise _Malformed(f"there is no format code {code}")
 
 
+@_decoder(BackendCode.COPY_IN_RESPONSE)
 def _decode_copy_in_response(data: bytes, encoding: str) -> CopyInResponse:
     return CopyInResponse(*_copy_formats(data))
 
 
+@_decoder(BackendCode.COPY_OUT_RESPONSE)
 def _decode_copy_out_response(data: bytes, encoding: str) -> CopyOutResponse:
     return CopyOutResponse(*_copy_formats(data))
 
 
+@_decoder(BackendCode.COPY_BOTH_RESPONSE)
 def _decode_copy_both_response(data: bytes, encoding: str) -> CopyBothResponse:
     return CopyBothResponse(*_copy_formats(data))
 
 
+@_decoder(BackendCode.COPY_DATA)
 def _decode_copy_data(data: bytes, encoding: str) -> CopyData:
     return CopyData(data)
 
 
-_Decoder = Callable[[bytes, str], BackendMessage]
+def _empty(message: BackendMessage) -> None:
+    """Make the decoder of a message that is nothing but its code: it returns always the same object."""
 
-
-def _empty(message: BackendMessage) -> _Decoder:
-    """Return the decoder of a message that is nothing but its code: always the same object."""
-
-    def decode_empty(data: bytes, encoding: str) -> BackendMessage:
+    @_decoder(message.code)
+    def decode_empty(data: bytes, encoding: str) -> BackendMessage:  # pyright: ignore[reportUnusedFunction]
         _check_end(data, 0)
         return message
 
-    return decode_empty
 
+for _message in (
+    BindComplete(),
+    CloseComplete(),
+    CopyDone(),
+    EmptyQueryResponse(),
+    NoData(),
+    ParseComplete(),
+    PortalSuspended(),
+):
+    _empty(_message)
 
 _READY = {letter: ReadyForQuery(status) for status, letter in STATUS_LETTERS.items()}
-
-_DECODERS: dict[int, _Decoder] = {
-    BackendCode.AUTHENTICATION: _decode_authentication,
-    BackendCode.BACKEND_KEY_DATA: _decode_backend_key_data,
-    BackendCode.BIND_COMPLETE: _empty(BindComplete()),
-    BackendCode.CLOSE_COMPLETE: _empty(CloseComplete()),
-    BackendCode.COMMAND_COMPLETE: _decode_command_complete,
-    BackendCode.COPY_BOTH_RESPONSE: _decode_copy_both_response,
-    BackendCode.COPY_DATA: _decode_copy_data,
-    BackendCode.COPY_DONE: _empty(CopyDone()),
-    BackendCode.COPY_IN_RESPONSE: _decode_copy_in_response,
-    BackendCode.COPY_OUT_RESPONSE: _decode_copy_out_response,
-    BackendCode.DATA_ROW: _decode_data_row,
-    BackendCode.EMPTY_QUERY_RESPONSE: _empty(EmptyQueryResponse()),
-    BackendCode.ERROR_RESPONSE: _decode_error_response,
-    BackendCode.FUNCTION_CALL_RESPONSE: _decode_function_call_response,
-    BackendCode.NEGOTIATE_PROTOCOL_VERSION: _decode_negotiate_protocol_version,
-    BackendCode.NO_DATA: _empty(NoData()),
-    BackendCode.NOTICE_RESPONSE: _decode_notice_response,
-    BackendCode.NOTIFICATION_RESPONSE: _decode_notification_response,
-    BackendCode.PARAMETER_DESCRIPTION: _decode_parameter_description,
-    BackendCode.PARAMETER_STATUS: _decode_parameter_status,
-    BackendCode.PARSE_COMPLETE: _empty(ParseComplete()),
-    BackendCode.PORTAL_SUSPENDED: _empty(PortalSuspended()),
-    BackendCode.READY_FOR_QUERY: _decode_ready_for_query,
-    BackendCode.ROW_DESCRIPTION: _decode_row_description,
-}

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import Error, NotSupportedError, QueryCanceled, RemoteProtocolError, error_from_fields
 from . import backend, frontend
-from .backend import Authentication, NoticeResponse, NotificationResponse
 from .constants import PROTOCOL_3_0, TransactionStatus, show_version
-from .constants import BackendCode as B
+from .messages import AuthenticationOk
 from .request import UNDESCRIBED, Fields, LoadFunctions, Request, Result
 from .state import Phase
 
@@ -43,20 +42,16 @@ class Notify(NamedTuple):
 
 
 def on_notice(session: ProtocolSession, payload: bytes) -> None:
-    message = backend.decode(B.NOTICE_RESPONSE, payload)
-    assert isinstance(message, NoticeResponse)
-    session.events.append(message)
+    session.events.append(backend.decode_notice_response(payload))
 
 
 def on_notification(session: ProtocolSession, payload: bytes) -> None:
-    message = backend.decode(B.NOTIFICATION_RESPONSE, payload, session.encoding)
-    assert isinstance(message, NotificationResponse)
+    message = backend.decode_notification_response(payload, session.encoding)
     session.events.append(Notify(message.channel, message.payload, message.pid))
 
 
 def on_parameter_status(session: ProtocolSession, payload: bytes) -> None:
-    message = backend.decode(B.PARAMETER_STATUS, payload)
-    assert isinstance(message, backend.ParameterStatus)
+    message = backend.decode_parameter_status(payload)
     session.parameters[message.name] = message.value
     session.parameters_version += 1
     if message.name == "client_encoding" and session.find_codec is not None:
@@ -72,10 +67,9 @@ def on_fatal_error(session: ProtocolSession, payload: bytes) -> None:
 
 
 def on_authentication(session: ProtocolSession, payload: bytes) -> None:
-    message = backend.decode(B.AUTHENTICATION, payload)
-    assert isinstance(message, Authentication)
+    message = backend.decode_authentication(payload)
     session.engaged = True
-    if isinstance(message, backend.AuthenticationOk):
+    if isinstance(message, AuthenticationOk):
         session.enter(Phase.STARTING)
     elif session.phase is Phase.STARTUP:
         session.enter(Phase.AUTHENTICATING)
@@ -83,8 +77,7 @@ def on_authentication(session: ProtocolSession, payload: bytes) -> None:
 
 
 def on_negotiate_version(session: ProtocolSession, payload: bytes) -> None:
-    message = backend.decode(B.NEGOTIATE_PROTOCOL_VERSION, payload)
-    assert isinstance(message, backend.NegotiateProtocolVersion)
+    message = backend.decode_negotiate_protocol_version(payload)
     # There has never been a 3.1.
     if not PROTOCOL_3_0 <= message.version <= session.protocol_version or message.version == PROTOCOL_3_0 + 1:
         raise RemoteProtocolError(
@@ -98,8 +91,7 @@ def on_negotiate_version(session: ProtocolSession, payload: bytes) -> None:
 
 
 def on_backend_key(session: ProtocolSession, payload: bytes) -> None:
-    message = backend.decode(B.BACKEND_KEY_DATA, payload)
-    assert isinstance(message, backend.BackendKeyData)
+    message = backend.decode_backend_key_data(payload)
     session.backend_pid = message.pid
     session.secret_key = message.secret
 
@@ -123,7 +115,7 @@ def on_bind_complete(session: ProtocolSession, payload: bytes) -> None:
 
 def on_parameter_description(session: ProtocolSession, payload: bytes) -> None:
     # Nothing asks what the server made of the parameters; the message is only checked.
-    backend.decode(B.PARAMETER_DESCRIPTION, payload)
+    backend.decode_parameter_description(payload)
 
 
 def on_row_description(session: ProtocolSession, payload: bytes) -> None:
@@ -274,15 +266,11 @@ def _status(payload: bytes) -> TransactionStatus:
 
 
 def _error(payload: bytes) -> Error:
-    message = backend.decode(B.ERROR_RESPONSE, payload)
-    assert isinstance(message, backend.ErrorResponse)
-    return error_from_fields(message.fields)
+    return error_from_fields(backend.decode_error_response(payload).fields)
 
 
 def _fields(payload: bytes) -> Fields:
-    message = backend.decode(B.ROW_DESCRIPTION, payload)
-    assert isinstance(message, backend.RowDescription)
-    return message.fields
+    return backend.decode_row_description(payload).fields
 
 
 # The description of a statement that is run again is the same to the byte; decoding it costs more than the round trip.

@@ -15,8 +15,8 @@ from enum import Enum, auto
 from typing import Any, Protocol
 
 from ..errors import DataError, Error
-from .backend import FieldDescription
 from .constants import TransactionStatus
+from .messages import FieldDescription
 
 Fields = tuple[FieldDescription, ...]
 LoadFunctions = Sequence[Callable[[bytes], Any]]

@@ -16,11 +16,11 @@ from typing import Any
 
 from ..errors import Error, LocalProtocolError, OperationalError, RemoteProtocolError
 from . import frontend, handlers
-from .backend import Authentication, NoticeResponse
 from .buffer import HEADER, LARGE_MESSAGE, LargeRow, ReceiveBuffer
 from .constants import MAX_AUTH_MESSAGE_LENGTH, MAX_MESSAGE_LENGTH, PROTOCOL_3_0, TransactionStatus
 from .constants import BackendCode as B
 from .handlers import Notify
+from .messages import Authentication, NoticeResponse
 from .request import LoadFunctions, Request, TransactionEffect
 from .state import ACCEPTS, ENDED, TRANSITIONS, Phase
 

@@ -44,8 +44,8 @@ import anyio
 from ..backends import Backend, Waiter
 from ..errors import OperationalError, RemoteProtocolError
 from ..protocol import frontend
-from ..protocol.backend import NoticeResponse
 from ..protocol.handlers import Notify
+from ..protocol.messages import NoticeResponse
 from ..protocol.request import Request
 from ..protocol.request import Waiter as WakeUp
 from ..protocol.session import ProtocolSession

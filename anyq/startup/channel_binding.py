@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import NotSupportedError, OperationalError, RemoteProtocolError
-from ..protocol import auth, backend
+from ..protocol import auth, messages
 from ..transport.socket import Channel, SocketStream
 
 __all__ = ["ChannelBinding"]
 
 _MAY_BIND = (
-    backend.AuthenticationSASL,
-    backend.AuthenticationSASLContinue,
-    backend.AuthenticationSASLFinal,
-    backend.AuthenticationOk,
+    messages.AuthenticationSASL,
+    messages.AuthenticationSASLContinue,
+    messages.AuthenticationSASLFinal,
+    messages.AuthenticationOk,
 )
 
 
@@ -37,7 +37,7 @@ class ChannelBinding:
         self._policy = policy
         self._certmode = certmode
 
-    def check(self, message: backend.Authentication) -> None:
+    def check(self, message: messages.Authentication) -> None:
         """Refuse a request by which the server would let us in without binding, before anything is answered.
 
         :raises OperationalError: channel_binding is "require", and this request leads nowhere there.

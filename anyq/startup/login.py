@@ -14,7 +14,7 @@ import anyio.to_thread
 from ..backends import Waiter
 from ..conninfo import ConnectOptions, HostSpec
 from ..errors import Error, NotSupportedError, OperationalError, RemoteProtocolError
-from ..protocol import auth, backend, frontend
+from ..protocol import auth, frontend, messages
 from ..protocol.constants import show_version
 from ..protocol.session import ProtocolSession
 from ..protocol.state import Phase
@@ -24,14 +24,14 @@ from .password import Password
 
 __all__ = ["LoginFailed", "check_policy", "log_in", "next_authentication"]
 
-_METHODS: dict[type[backend.Authentication], tuple[str, str]] = {
+_METHODS: dict[type[messages.Authentication], tuple[str, str]] = {
     # What begins an exchange: its method as require_auth names it (it has no names for some), and for people.
-    backend.AuthenticationCleartextPassword: ("password", "a password in clear"),
-    backend.AuthenticationMD5Password: ("md5", "a password hashed by MD5"),
-    backend.AuthenticationGSS: ("gss", "GSSAPI"),
-    backend.AuthenticationSSPI: ("sspi", "SSPI"),
-    backend.AuthenticationKerberosV5: ("", "Kerberos V5"),
-    backend.AuthenticationSCMCredential: ("", "SCM credentials"),
+    messages.AuthenticationCleartextPassword: ("password", "a password in clear"),
+    messages.AuthenticationMD5Password: ("md5", "a password hashed by MD5"),
+    messages.AuthenticationGSS: ("gss", "GSSAPI"),
+    messages.AuthenticationSSPI: ("sspi", "SSPI"),
+    messages.AuthenticationKerberosV5: ("", "Kerberos V5"),
+    messages.AuthenticationSCMCredential: ("", "SCM credentials"),
 }
 
 _SUPPORTED = frozenset({"none", "password", "md5", "scram-sha-256"})
@@ -116,23 +116,23 @@ class _Login:
             self._binding.check(message)
             await self._answer(message)
 
-    async def _answer(self, message: backend.Authentication) -> None:
+    async def _answer(self, message: messages.Authentication) -> None:
         outgoing, scram = self._protocol.outgoing, self._scram
         match message:
-            case backend.AuthenticationOk():
+            case messages.AuthenticationOk():
                 self._let_in()
-            case backend.AuthenticationCleartextPassword():
+            case messages.AuthenticationCleartextPassword():
                 self._policy.check(*_METHODS[type(message)])
                 frontend.password(outgoing, auth.password_bytes(await self._password.get()))
-            case backend.AuthenticationMD5Password():
+            case messages.AuthenticationMD5Password():
                 self._policy.check(*_METHODS[type(message)])
                 answer = auth.md5_password(self._options.user, await self._password.get(), message.salt)
                 frontend.password(outgoing, answer)
-            case backend.AuthenticationSASL():
+            case messages.AuthenticationSASL():
                 await self._begin_scram(message.mechanisms)
-            case backend.AuthenticationSASLContinue() if scram is not None and scram.expected == "first":
+            case messages.AuthenticationSASLContinue() if scram is not None and scram.expected == "first":
                 frontend.sasl_response(outgoing, await _prove(scram, self._password, message.data))
-            case backend.AuthenticationSASLFinal() if scram is not None and scram.expected == "final":
+            case messages.AuthenticationSASLFinal() if scram is not None and scram.expected == "final":
                 scram.verify_final(message.data)
             case _:
                 if type(message) not in _METHODS:
@@ -159,7 +159,7 @@ class _Login:
         frontend.sasl_initial_response(self._protocol.outgoing, mechanism, self._scram.first_message())
 
 
-async def next_authentication(wire: Wire) -> backend.Authentication | None:
+async def next_authentication(wire: Wire) -> messages.Authentication | None:
     """Send what there is to say, and read until the server asks for something; None when the session is ready.
 
     :raises OperationalError: the server refused, or went away.

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..adapt.typeinfo import TypesRegistry
-from ..protocol.backend import FieldDescription
+from ..protocol.messages import FieldDescription
 
 _VARHDRSZ = 4  # a type modifier counts the header of a variable-length value
 _BPCHAR, _VARCHAR, _NUMERIC, _BIT, _VARBIT = 1042, 1043, 1700, 1560, 1562

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from anyq._accel import python
 from anyq.errors import DataError, LocalProtocolError, RemoteProtocolError
 from anyq.protocol import frontend
-from anyq.protocol.backend import CommandComplete, DataRow, decode
+from anyq.protocol.backend import decode
+from anyq.protocol.messages import CommandComplete, DataRow
 
 Decoder = Callable[..., int]
 

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from anyq._accel import python
 from anyq.adapt import AdaptersMap, Format, Loader, PyFormat, Transformer, transformer
 from anyq.postgres import adapters, types
-from anyq.protocol.backend import DataRow
 from anyq.protocol.frontend import bind
+from anyq.protocol.messages import DataRow
 from anyq.session import executemany as _executemany
 from anyq.statements.binders import SERVER_SIDE
 from anyq.types.json import set_json_loads

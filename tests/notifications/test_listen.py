@@ -20,7 +20,7 @@ import anyq
 from anyq import AsyncConnection, Notify, TransactionStatus
 from anyq import errors as e
 from anyq.notifications.subscription import BUFFER_SIZE
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
 from anyq.sql import Identifier
 from tests.support import frontend_messages as fm
 from tests.support.activity import PATIENCE, held_lock

@@ -20,7 +20,7 @@ import anyq
 from anyq import AsyncConnection
 from anyq import errors as e
 from anyq.cli.embedded import EmbeddedServer
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
 from tests.support import frontend_messages as fm
 from tests.support.activity import PATIENCE, until_sleeping
 from tests.support.fakeserver import READY, FakeClient, fake_server

@@ -17,7 +17,7 @@ import pytest
 import anyq
 from anyq import errors as e
 from anyq.conninfo import conninfo_to_dict, make_conninfo
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
 from tests.support import frontend_messages as fm
 from tests.support.fakeserver import FakeClient, fake_server
 from tests.support.server import Server

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyq.errors import RemoteProtocolError
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
+from anyq.protocol.backend import decode
 from anyq.protocol.constants import (
     PROTOCOL_3_0,
     PROTOCOL_3_2,
@@ -88,12 +89,11 @@ def decode_whole(message: bytes) -> be.BackendMessage:
     """Decode one message as it is on the wire."""
     (length,) = struct.unpack_from(">I", message, 1)
     assert length == len(message) - 1
-    return be.decode(message[0], message[5:])
+    return decode(message[0], message[5:])
 
 
 def test_every_message_is_tested() -> None:
-    public = [getattr(be, name) for name in be.__all__]
-    kinds = {cls for cls in public if isinstance(cls, type) and issubclass(cls, be.BackendMessage)}
+    kinds = {cls for cls in vars(be).values() if isinstance(cls, type) and issubclass(cls, be.BackendMessage)}
     bases = {base for cls in kinds for base in cls.__mro__[1:]}
     assert kinds - bases == set(MESSAGES)
     assert {cls.code for cls in MESSAGES} == set(BackendCode)
@@ -112,8 +112,8 @@ def test_round_trip(kind: type[be.BackendMessage], source: st.DataObject) -> Non
 @given(any_message)
 def test_any_buffer_can_be_decoded(message: be.BackendMessage) -> None:
     payload = message.encode()[5:]
-    assert be.decode(message.code, bytearray(payload)) == message
-    assert be.decode(message.code, memoryview(payload)) == message
+    assert decode(message.code, bytearray(payload)) == message
+    assert decode(message.code, memoryview(payload)) == message
 
 
 @given(any_message)
@@ -163,7 +163,7 @@ def test_known_bytes(message: be.BackendMessage, wire: bytes) -> None:
 @given(st.sampled_from(BackendCode), st.binary(max_size=80))
 def test_random_payloads_decode_or_are_refused(code: int, payload: bytes) -> None:
     try:
-        message = be.decode(code, payload)
+        message = decode(code, payload)
     except RemoteProtocolError:
         return
     assert isinstance(message, be.BackendMessage)
@@ -185,7 +185,7 @@ def test_damaged_messages_decode_or_are_refused(message: be.BackendMessage, sour
                 piece = source.draw(st.sampled_from([b"\0", b"\xff", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff"]))
                 payload[at : at + len(piece)] = piece
     try:
-        be.decode(message.code, payload)
+        decode(message.code, payload)
     except RemoteProtocolError as ex:
         assert message.code.name in str(ex)
 
@@ -197,7 +197,7 @@ def test_every_cut_is_refused_or_another_message(kind: type[be.BackendMessage], 
     payload = message.encode()[5:]
     for end in range(len(payload)):
         try:
-            decoded = be.decode(message.code, payload[:end])
+            decoded = decode(message.code, payload[:end])
         except RemoteProtocolError:
             continue
         # Only what is nothing but data, or a shorter list of data, can be cut and still be a message.
@@ -207,7 +207,7 @@ def test_every_cut_is_refused_or_another_message(kind: type[be.BackendMessage], 
 @pytest.mark.parametrize("code", sorted(set(range(256)) - set(BackendCode)) + [-1, 256])
 def test_unknown_messages_are_refused(code: int) -> None:
     with pytest.raises(RemoteProtocolError, match="unknown type"):
-        be.decode(code, b"")
+        decode(code, b"")
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_unknown_messages_are_refused(code: int) -> None:
 )
 def test_malformed_payloads_are_refused(code: BackendCode, payload: bytes) -> None:
     with pytest.raises(RemoteProtocolError, match=code.name):
-        be.decode(code, payload)
+        decode(code, payload)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_malformed_payloads_are_refused(code: BackendCode, payload: bytes) -> No
 def test_memory_is_not_given_for_a_claim(code: BackendCode, payload: bytes) -> None:
     def refuse() -> None:
         with pytest.raises(RemoteProtocolError):
-            be.decode(code, payload)
+            decode(code, payload)
 
     refuse()  # what is made once, such as compiled struct formats, is made now
     tracemalloc.start()
@@ -323,14 +323,12 @@ def test_negotiated_version_in_both_forms(newest: int, version: int) -> None:
 
 def test_text_is_read_in_the_client_encoding() -> None:
     payload = b"\0\0\0\1caf\xe9\0\xa4\0"
-    assert be.decode(BackendCode.NOTIFICATION_RESPONSE, payload, "iso8859-15") == be.NotificationResponse(
-        1, "café", "€"
-    )
+    assert decode(BackendCode.NOTIFICATION_RESPONSE, payload, "iso8859-15") == be.NotificationResponse(1, "café", "€")
 
 
 def test_text_that_cannot_be_read_is_replaced() -> None:
-    assert be.decode(BackendCode.COMMAND_COMPLETE, b"caf\xe9\0") == be.CommandComplete("caf\ufffd")
-    assert be.decode(BackendCode.ERROR_RESPONSE, b"M\xff\0\0") == be.ErrorResponse({"M": "\ufffd"})
+    assert decode(BackendCode.COMMAND_COMPLETE, b"caf\xe9\0") == be.CommandComplete("caf\ufffd")
+    assert decode(BackendCode.ERROR_RESPONSE, b"M\xff\0\0") == be.ErrorResponse({"M": "\ufffd"})
 
 
 def test_the_cancellation_key_is_not_in_the_repr() -> None:
@@ -338,8 +336,8 @@ def test_the_cancellation_key_is_not_in_the_repr() -> None:
 
 
 def test_messages_without_content_are_made_once() -> None:
-    assert be.decode(BackendCode.PARSE_COMPLETE, b"") is be.decode(BackendCode.PARSE_COMPLETE, b"")
-    assert be.decode(BackendCode.READY_FOR_QUERY, b"I") is be.decode(BackendCode.READY_FOR_QUERY, b"I")
+    assert decode(BackendCode.PARSE_COMPLETE, b"") is decode(BackendCode.PARSE_COMPLETE, b"")
+    assert decode(BackendCode.READY_FOR_QUERY, b"I") is decode(BackendCode.READY_FOR_QUERY, b"I")
 
 
 def test_text_with_nul_cannot_be_encoded() -> None:

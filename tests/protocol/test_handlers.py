@@ -8,7 +8,7 @@ import pytest
 
 from anyq._accel import decode_rows, take_replies
 from anyq.errors import AdminShutdown, NotSupportedError, RemoteProtocolError
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
 from anyq.protocol.constants import PROTOCOL_3_0, PROTOCOL_3_2, Format, TransactionStatus
 from anyq.protocol.handlers import Notify
 from anyq.protocol.request import Cancellation, Request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
 from tests.support.sessions import IDLE, busy, columns, feed, rows_request, wire
 
 

@@ -20,8 +20,8 @@ from anyq.errors import (
     RemoteProtocolError,
     UndefinedTable,
 )
-from anyq.protocol import backend as be
 from anyq.protocol import buffer, session
+from anyq.protocol import messages as be
 from anyq.protocol.constants import BackendCode, Format, TransactionStatus
 from anyq.protocol.request import Request, Result, TransactionEffect
 from anyq.protocol.session import ProtocolSession

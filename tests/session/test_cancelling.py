@@ -12,8 +12,8 @@ import trio.testing
 
 from anyq._accel import decode_rows, take_replies
 from anyq.backends import current_backend
-from anyq.protocol import backend as be
 from anyq.protocol import frontend
+from anyq.protocol import messages as be
 from anyq.protocol.request import Request
 from anyq.protocol.session import ProtocolSession
 from anyq.session.cancelling import CANCEL_AGAIN

@@ -11,9 +11,9 @@ import anyio.lowlevel
 import pytest
 
 from anyq import AsyncConnection, errors
-from anyq.protocol import backend as be
-from anyq.protocol.backend import FieldDescription
+from anyq.protocol import messages as be
 from anyq.protocol.constants import Format, TransactionStatus
+from anyq.protocol.messages import FieldDescription
 from tests.support import frontend_messages as fm
 from tests.support.activity import until_sleeping
 from tests.support.fakeserver import READY, FakeClient, fake_server

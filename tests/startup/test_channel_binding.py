@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from anyq import errors as e
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
 from tests.protocol.test_auth import FakeScramServer
 from tests.support import frontend_messages as fm
 from tests.support.certificates import Certificates

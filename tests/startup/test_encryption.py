@@ -12,7 +12,7 @@ from anyio.from_thread import BlockingPortal
 
 from anyq import AsyncConnection
 from anyq import errors as e
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
 from tests.support import frontend_messages as fm
 from tests.support.certificates import Certificates
 from tests.support.deadlines import LIMIT, Deadlines

@@ -14,7 +14,7 @@ import pytest
 from anyq import AsyncConnection
 from anyq import errors as e
 from anyq.conninfo import HostSpec
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
 from anyq.protocol.auth import ScramClient
 from anyq.protocol.constants import MAX_AUTH_MESSAGE_LENGTH
 from tests.support import frontend_messages as fm

@@ -15,7 +15,7 @@ from anyio.abc import SocketAttribute
 
 import anyq
 from anyq import errors as e
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
 from anyq.protocol.constants import MAX_SECRET_KEY_LENGTH, PROTOCOL_3_0, PROTOCOL_3_2
 from tests.support import frontend_messages as fm
 from tests.support.fakeserver import READY, FakeClient, Script, fake_server

@@ -15,7 +15,7 @@ import pytest
 from anyq import AsyncConnection
 from anyq import errors as e
 from anyq.conninfo import HostSpec
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
 from anyq.protocol.auth import ScramClient, scram_keys
 from tests.support import frontend_messages as fm
 from tests.support.deadlines import LIMIT, Deadlines

@@ -14,7 +14,7 @@ from anyio.abc import ByteStream
 import anyq
 from anyq import errors as e
 from anyq.conninfo import HostSpec
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
 from anyq.protocol.constants import PROTOCOL_3_0, PROTOCOL_3_2
 from anyq.transport.socket import SocketStream
 from tests.support import frontend_messages as fm

@@ -7,9 +7,9 @@ import pytest
 
 import anyq
 from anyq import errors as e
-from anyq.protocol import backend as be
-from anyq.protocol.backend import FieldDescription
+from anyq.protocol import messages as be
 from anyq.protocol.constants import Format
+from anyq.protocol.messages import FieldDescription
 from tests.support import frontend_messages as fm
 from tests.support.activity import PATIENCE
 from tests.support.deadlines import LIMIT, Deadlines

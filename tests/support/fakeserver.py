@@ -33,7 +33,7 @@ import anyio
 from anyio.abc import ByteStream, Listener, SocketAttribute, SocketStream
 from anyio.streams.tls import TLSStream
 
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
 from anyq.protocol.constants import TransactionStatus
 from tests.support import frontend_messages as fm
 

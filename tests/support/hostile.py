@@ -10,7 +10,7 @@ import pytest
 
 from anyq import AsyncConnection
 from anyq import errors as e
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
 from tests.support import frontend_messages as fm
 from tests.support.fakeserver import FakeClient, FakeServer, Script, fake_server
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import anyq
-from anyq.protocol import backend as be
+from anyq.protocol import messages as be
 from tests.support import frontend_messages as fm
 from tests.support.fakeserver import FakeClient, FakeServer, Script
 

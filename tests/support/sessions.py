@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from anyq._accel import decode_rows, take_replies
-from anyq.protocol import backend as be
-from anyq.protocol.backend import FieldDescription
+from anyq.protocol import messages as be
 from anyq.protocol.constants import TransactionStatus
+from anyq.protocol.messages import FieldDescription
 from anyq.protocol.request import Request
 from anyq.protocol.session import ProtocolSession
 from tests.support import frontend_messages as fm

@@ -8,8 +8,8 @@ import anyio
 import pytest
 from anyio.abc import ByteStream
 
-from anyq.protocol import backend as be
 from anyq.protocol import frontend
+from anyq.protocol import messages as be
 from tests.support import frontend_messages as fm
 from tests.support.fakeserver import DEFAULT_PARAMETERS, READY, FakeClient, FakeServer, ScriptFailure, fake_server
 
