@@ -20,20 +20,6 @@ from tests.support.stepping import MANY, cancel_when_blocked, cancelled_at
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def auto(anyio_backend: object, dsn: str) -> AsyncIterator[AsyncConnection]:
-    """A connection in autocommit mode, to listen on."""
-    async with AsyncConnection.connect(dsn, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-async def other(anyio_backend: object, dsn: str) -> AsyncIterator[AsyncConnection]:
-    """A second one, to send notifications by."""
-    async with AsyncConnection.connect(dsn, autocommit=True) as connection:
-        yield connection
-
-
 # -- notifies()
 
 

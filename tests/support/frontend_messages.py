@@ -7,6 +7,7 @@ For tests only. Written from the PostgreSQL manual, "Message Formats", and not f
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -216,48 +217,32 @@ def parse_first(payload: bytes) -> FrontendMessage:
     return reader.end(Startup(code, params))
 
 
+_PARSERS: dict[str, Callable[[_Reader], FrontendMessage]] = {
+    "p": lambda r: Answer(r.rest()),
+    "Q": lambda r: Query(r.string()),
+    "P": lambda r: Parse(r.string(), r.string(), r.numbers(">I")),
+    "B": lambda r: Bind(r.string(), r.string(), r.numbers(">H"), r.values(), r.numbers(">H")),
+    "D": lambda r: Describe(r.kind(), r.string()),
+    "E": lambda r: Execute(r.string(), r.number(">i")),
+    "C": lambda r: Close(r.kind(), r.string()),
+    "S": lambda r: Sync(),
+    "H": lambda r: Flush(),
+    "X": lambda r: Terminate(),
+    "d": lambda r: CopyData(r.rest()),
+    "c": lambda r: CopyDone(),
+    "f": lambda r: CopyFail(r.string()),
+    "F": lambda r: FunctionCall(r.number(">I"), r.numbers(">H"), r.values(), r.number(">H")),
+}
+"""What follows the length word, by the message's first byte."""
+
+
 def parse(code: int, payload: bytes) -> FrontendMessage:
     """Return the message with `code` as its first byte, from what follows its length word."""
+    parser = _PARSERS.get(chr(code))
+    if parser is None:
+        raise BadMessage(f"there is no message {chr(code)!r}")
     reader = _Reader(payload)
-    message: FrontendMessage
-    match chr(code):
-        case "p":
-            message = Answer(reader.rest())
-        case "Q":
-            message = Query(reader.string())
-        case "P":
-            message = Parse(reader.string(), reader.string(), reader.numbers(">I"))
-        case "B":
-            message = Bind(
-                reader.string(),
-                reader.string(),
-                reader.numbers(">H"),
-                reader.values(),
-                reader.numbers(">H"),
-            )
-        case "D":
-            message = Describe(reader.kind(), reader.string())
-        case "E":
-            message = Execute(reader.string(), reader.number(">i"))
-        case "C":
-            message = Close(reader.kind(), reader.string())
-        case "S":
-            message = Sync()
-        case "H":
-            message = Flush()
-        case "X":
-            message = Terminate()
-        case "d":
-            message = CopyData(reader.rest())
-        case "c":
-            message = CopyDone()
-        case "f":
-            message = CopyFail(reader.string())
-        case "F":
-            message = FunctionCall(reader.number(">I"), reader.numbers(">H"), reader.values(), reader.number(">H"))
-        case letter:
-            raise BadMessage(f"there is no message {letter!r}")
-    return reader.end(message)
+    return reader.end(parser(reader))
 
 
 def as_kind(message: FrontendMessage, kind: type[M]) -> FrontendMessage:
@@ -305,3 +290,16 @@ class FrontendStream:
         message = parse_first(payload)
         self.started = isinstance(message, Startup)
         return message
+
+
+def read(data: bytes | bytearray) -> list[FrontendMessage]:
+    """Return the messages that a client sends in a connection that is open already; they have to be whole."""
+    stream = FrontendStream()
+    stream.started = True
+    stream.feed(bytes(data))
+    messages: list[FrontendMessage] = []
+    while (message := stream.next_message()) is not None:
+        messages.append(message)
+    if stream.buffer:
+        raise BadMessage(f"{len(stream.buffer)} bytes are left")
+    return messages

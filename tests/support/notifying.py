@@ -37,3 +37,10 @@ async def receive(stream: anyq.NotificationStream, count: int = 1) -> list[str]:
 async def terminate(conn: AsyncConnection, by: AsyncConnection) -> None:
     """Have the server end a session, as an administrator does."""
     assert await one(by, "SELECT pg_terminate_backend(%s)", conn.info.backend_pid)
+
+
+async def is_heard(conn: AsyncConnection, channel: str) -> bool:
+    """Return whether the session listens to a channel, for a connection that is not in autocommit mode."""
+    heard = channel in await listened_to(conn)
+    await conn.rollback()
+    return heard

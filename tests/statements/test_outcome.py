@@ -1,0 +1,124 @@
+"""What the end of a statement's request means."""
+
+from __future__ import annotations
+
+import pytest
+
+from anyq import errors as e
+from anyq.errors import error_from_fields
+from anyq.protocol import messages as be
+from anyq.protocol.request import Result
+from anyq.statements.outcome import affected_rows, failure_of, had_own_transaction, no_rows_message, went_stale
+from anyq.statements.prepared import PreparedStatements
+from anyq.statements.requests import StatementRequest
+from tests.support.sessions import IDLE, INTRANS, WRONG, busy, feed, wire
+
+CACHED_PLAN = {"S": "ERROR", "V": "ERROR", "C": "0A000", "M": "wie auch immer", "R": "RevalidateCachedQuery"}
+OTHERWISE_UNSUPPORTED = {**CACHED_PLAN, "R": "transformSomething"}
+GONE = {"S": "ERROR", "V": "ERROR", "C": "26000", "M": 'prepared statement "x" does not exist'}
+OTHER_COLUMNS = {"S": "ERROR", "V": "ERROR", "C": "08P01", "M": "bind message has 2 result formats"}
+
+
+def ended(fields: dict[str, str] | None = None, *, foreseen: bool = False) -> StatementRequest:
+    request = StatementRequest(PreparedStatements())
+    request.foreseen = foreseen
+    if fields is not None:
+        request.error = error_from_fields(fields)
+    return request
+
+
+@pytest.mark.parametrize(
+    ("fields", "foreseen", "stale"),
+    [
+        (None, False, False),
+        (WRONG, False, False),
+        (WRONG, True, False),
+        (CACHED_PLAN, False, True),
+        (OTHERWISE_UNSUPPORTED, False, False),
+        (GONE, False, True),
+        (OTHER_COLUMNS, True, True),
+        (OTHER_COLUMNS, False, False),
+    ],
+)
+def test_stale(fields: dict[str, str] | None, foreseen: bool, stale: bool) -> None:
+    assert went_stale(ended(fields, foreseen=foreseen)) is stale
+
+
+@pytest.mark.parametrize("foreseen", [True, False])
+def test_a_result_that_cannot_be_loaded_is_stale_if_its_formats_were_foreseen(foreseen: bool) -> None:
+    request = ended(foreseen=foreseen)
+    request.failure = e.DataError("the result has changed")
+    assert went_stale(request) is foreseen
+
+
+@pytest.mark.parametrize("before", [IDLE, INTRANS])
+def test_whether_it_had_a_transaction_of_its_own(before: be.ReadyForQuery) -> None:
+    first, request = StatementRequest(PreparedStatements()), StatementRequest(PreparedStatements())
+    done = (be.BindComplete(), be.NoData(), be.CommandComplete("SET"))
+    feed(busy(first, request), wire(*done, before, be.ErrorResponse(WRONG), before))
+    assert had_own_transaction(request) is (before is IDLE)
+
+
+def test_the_error_is_the_servers() -> None:
+    request = ended(WRONG)
+    assert failure_of(request, None, PreparedStatements()) is request.error
+
+
+def test_a_failure_on_this_side_comes_before_it() -> None:
+    request = ended(WRONG)
+    request.failure = ValueError("a loader's")
+    assert failure_of(request, None, PreparedStatements()) is request.failure
+
+
+def test_neither_error_nor_result() -> None:
+    assert "COPY that another task began" in str(failure_of(ended(), None, PreparedStatements()))
+
+
+@pytest.mark.parametrize(("position", "expected"), [("10", "4"), ("6", "1")])
+def test_a_position_counts_in_the_users_text(position: str, expected: str) -> None:
+    """BEGIN went before it in the same string."""
+    request = ended({**WRONG, "P": position})
+    request.extended = False
+    error = failure_of(request, b"BEGIN", PreparedStatements())
+    assert isinstance(error, e.UndefinedTable)
+    assert error.diag.statement_position == expected
+
+
+def test_a_position_in_a_text_of_its_own_is_right() -> None:
+    request = ended({**WRONG, "P": "10"})
+    error = failure_of(request, b"BEGIN", PreparedStatements())
+    assert isinstance(error, e.Error)
+    assert error.diag.statement_position == "10"
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_advice_where_a_statement_is_lost_that_was_prepared_for_us(ours: bool) -> None:
+    account = PreparedStatements()
+    name = account.prefix.decode() + "0" if ours else "theirs"
+    error = failure_of(ended({**GONE, "M": f'prepared statement "{name}" does not exist'}), None, account)
+    assert isinstance(error, e.InvalidSqlStatementName)
+    assert ("prepare_threshold=None" in (error.diag.message_hint or "")) is ours
+
+
+@pytest.mark.parametrize(
+    ("tag", "rows"),
+    [
+        (None, -1),
+        ("INSERT 0 5", 5),
+        ("UPDATE 0", 0),
+        ("SELECT 100", 100),
+        ("CREATE TABLE", -1),
+        ("BEGIN", -1),
+        ("", -1),
+    ],
+)
+def test_affected_rows(tag: str | None, rows: int) -> None:
+    assert affected_rows(tag) == rows
+
+
+def test_nothing_to_fetch() -> None:
+    assert "execute a statement first" in no_rows_message(None)
+    result = Result()
+    assert "command status: none" in no_rows_message(result)
+    result.tag = "INSERT 0 1"
+    assert "command status: INSERT 0 1" in no_rows_message(result)

@@ -1,0 +1,151 @@
+"""A query that is remembered by its text is bound again in one call, or not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from anyq.adapt import Transformer
+from anyq.errors import ProgrammingError
+from anyq.postgres import types
+from anyq.protocol import messages as be
+from anyq.protocol.messages import FieldDescription
+from anyq.statements.binders import SERVER_SIDE
+from anyq.statements.layout import Layouts
+from anyq.statements.prepared import Entry, PreparedStatements
+from anyq.statements.remembered import MISSES, RememberedQuery
+from anyq.types.string import StrDumper
+from tests.support import frontend_messages as fm
+from tests.support.sessions import IDLE, INTRANS, busy, feed, wire
+from tests.support.values import FakeConnection
+
+VERSION = 7
+FIELDS = (FieldDescription("one", 0, 0, types["int4"].oid, 4, -1, 0),)
+BEGIN_MESSAGES = [fm.Parse(b"", b"BEGIN", ()), fm.Bind(b"", b"", (), (), ()), fm.Execute(b"", 0)]
+
+
+@pytest.fixture
+def account() -> PreparedStatements:
+    return PreparedStatements(0)
+
+
+@pytest.fixture
+def tx() -> Transformer:
+    return Transformer(FakeConnection())
+
+
+def remember(account: PreparedStatements, tx: Transformer, query: str, params: Any) -> tuple[RememberedQuery, Entry]:
+    """Return what is remembered of a query that was prepared and executed with these parameters."""
+    statement = SERVER_SIDE.bind(query, params, tx)
+    entry = account.lookup(statement.key)
+    assert entry is not None and statement.query is not None
+    account.executed(entry, True)
+    layout = Layouts(FIELDS).get(tx, None)
+    return RememberedQuery(statement, statement.query, entry, layout, VERSION), entry
+
+
+def test_bound_again(account: PreparedStatements, tx: Transformer) -> None:
+    query, entry = remember(account, tx, "SELECT %s", [1])
+    composed = query.compose(account, [2], VERSION, None)
+    assert composed is not None
+    request, data = composed
+    assert fm.read(data) == [
+        fm.Bind(b"", entry.name, (1,), (b"\0\2",), (1,)),
+        fm.Execute(b"", 0),
+        fm.Sync(),
+    ]
+    feed(busy(request), wire(be.BindComplete(), be.DataRow((b"\0\0\0\2",)), be.CommandComplete("SELECT 1"), IDLE))
+    assert [result.rows for result in request.results] == [[(2,)]]
+
+
+def test_names_are_brought_into_order(account: PreparedStatements, tx: Transformer) -> None:
+    query, entry = remember(account, tx, "SELECT %(b)s, %(a)s", {"a": 1, "b": 2})
+    composed = query.compose(account, {"b": 4, "a": 3}, VERSION, None)
+    assert composed is not None
+    assert fm.read(composed[1])[0] == fm.Bind(b"", entry.name, (1, 1), (b"\0\4", b"\0\3"), (1,))
+
+
+def test_without_parameters(account: PreparedStatements, tx: Transformer) -> None:
+    query, entry = remember(account, tx, "SELECT 1", None)
+    composed = query.compose(account, None, VERSION, None)
+    assert composed is not None
+    assert fm.read(composed[1])[0] == fm.Bind(b"", entry.name, (), (), (1,))
+
+
+def test_with_a_begin(account: PreparedStatements, tx: Transformer) -> None:
+    query, entry = remember(account, tx, "SELECT %s", [1])
+    composed = query.compose(account, [2], VERSION, b"BEGIN")
+    assert composed is not None
+    request, data = composed
+    assert fm.read(data)[:4] == [*BEGIN_MESSAGES, fm.Bind(b"", entry.name, (1,), (b"\0\2",), (1,))]
+    begun = (be.ParseComplete(), be.BindComplete(), be.CommandComplete("BEGIN"))
+    row = (be.BindComplete(), be.DataRow((b"\0\0\0\2",)), be.CommandComplete("SELECT 1"))
+    feed(busy(request), wire(*begun, *row, INTRANS))
+    assert [result.rows for result in request.results] == [[(2,)]]
+
+
+@pytest.mark.parametrize("params", [["x"], [2**40], [None], [1, 2], [], (2.5,), "1"])
+def test_parameters_of_other_kinds(params: Any, account: PreparedStatements, tx: Transformer) -> None:
+    query, _ = remember(account, tx, "SELECT %s", [1])
+    assert query.compose(account, params, VERSION, None) is None
+
+
+def test_a_missing_name_is_an_error(account: PreparedStatements, tx: Transformer) -> None:
+    query, _ = remember(account, tx, "SELECT %(a)s", {"a": 1})
+    with pytest.raises(ProgrammingError, match="query parameter missing: a"):
+        query.compose(account, {"b": 1}, VERSION, None)
+
+
+def test_another_version_of_the_connections_parameters(account: PreparedStatements, tx: Transformer) -> None:
+    query, _ = remember(account, tx, "SELECT %s", [1])
+    assert query.compose(account, [1], VERSION + 1, None) is None
+
+
+def test_a_statement_that_is_gone(account: PreparedStatements, tx: Transformer) -> None:
+    query, _ = remember(account, tx, "SELECT %s", [1])
+    account.discard(query.statement_key)
+    assert query.compose(account, [1], VERSION, None) is None
+
+
+def test_a_statement_that_has_to_be_closed_first(account: PreparedStatements, tx: Transformer) -> None:
+    query, _ = remember(account, tx, "SELECT %s", [1])
+    account.closing.append(b"other")
+    assert query.compose(account, [1], VERSION, None) is None
+    account.closing.clear()
+    assert query.compose(account, [1], VERSION, None) is not None
+
+
+def test_a_dumper_that_is_registered_later(account: PreparedStatements, tx: Transformer) -> None:
+    query, _ = remember(account, tx, "SELECT %s", [1])
+    tx.adapters.register_dumper(int, StrDumper)
+    assert query.compose(account, [1], VERSION, None) is None
+
+
+def test_it_counts_as_a_use(account: PreparedStatements, tx: Transformer) -> None:
+    query, entry = remember(account, tx, "SELECT %s", [1])
+    before = entry.used
+    assert query.compose(account, [1], VERSION, None) is not None
+    assert entry.used > before
+
+
+def test_outdated_after_many_parameters_of_other_kinds(account: PreparedStatements, tx: Transformer) -> None:
+    query, _ = remember(account, tx, "SELECT %s", [1])
+    for _ in range(MISSES - 1):
+        assert query.compose(account, ["x"], VERSION, None) is None
+        assert not query.is_outdated()
+    assert query.compose(account, ["x"], VERSION, None) is None
+    assert query.is_outdated()
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_outdated_at_once_where_it_cannot_be_used_again(
+    gone: bool, account: PreparedStatements, tx: Transformer
+) -> None:
+    query, _ = remember(account, tx, "SELECT %s", [1])
+    assert query.compose(account, ["x"], VERSION, None) is None
+    assert not query.is_outdated()
+    if gone:
+        account.clear()
+    assert query.compose(account, [1], VERSION if gone else VERSION + 1, None) is None
+    assert query.is_outdated()

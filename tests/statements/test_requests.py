@@ -1,0 +1,148 @@
+"""What requests keep account of while their replies come: the server's side is a script of messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import pytest
+
+from anyq.protocol import messages as be
+from anyq.statements.layout import load_functions
+from anyq.statements.prepared import Entry, PreparedStatements
+from anyq.statements.requests import RememberedRequest, StatementRequest, add_begin
+from tests.support import frontend_messages as fm
+from tests.support.sessions import IDLE, INTRANS, WRONG, busy, columns, feed, outcome, wire
+from tests.support.values import transformer
+
+KEY = (b"SELECT 1", ())
+BEGUN = (be.ParseComplete(), be.BindComplete(), be.CommandComplete("BEGIN"))
+ONE_ROW = (be.BindComplete(), columns("a"), be.DataRow((b"1",)), be.CommandComplete("SELECT 1"))
+
+
+@pytest.fixture
+def account() -> PreparedStatements:
+    return PreparedStatements(0)
+
+
+def preparing(account: PreparedStatements) -> tuple[StatementRequest, Entry]:
+    request = StatementRequest(account, partial(load_functions, transformer()))
+    request.entry = entry = account.lookup(KEY)
+    assert entry is not None
+    return request, entry
+
+
+def answer(request: StatementRequest | RememberedRequest, *replies: be.BackendMessage) -> None:
+    feed(busy(request), wire(*replies))
+    assert request.done
+
+
+def test_a_statement_that_is_prepared(account: PreparedStatements) -> None:
+    request, entry = preparing(account)
+    answer(request, be.ParseComplete(), *ONE_ROW, IDLE)
+    assert entry.prepared
+    assert entry.fields is not None
+    assert not entry.forgets
+    assert account.lookup(KEY) is entry
+    assert [result.rows for result in request.results] == [[("1",)]]
+
+
+@pytest.mark.parametrize(
+    ("replies", "prepared"),
+    [
+        ([be.ErrorResponse(WRONG)], False),
+        ([be.ParseComplete(), be.ErrorResponse(WRONG)], True),
+        ([be.ParseComplete(), be.BindComplete(), columns("a"), be.ErrorResponse(WRONG)], True),
+    ],
+    ids=["by Parse", "by Bind", "by Execute"],
+)
+def test_a_statement_that_fails(
+    replies: Sequence[be.BackendMessage], prepared: bool, account: PreparedStatements
+) -> None:
+    """The server keeps what it has parsed, whatever comes of it; its description is not known."""
+    request, entry = preparing(account)
+    answer(request, *replies, IDLE)
+    assert entry.prepared is prepared
+    assert entry.fields is None
+    assert request.error is not None
+
+
+def test_the_parse_of_a_begin_is_not_the_statements(account: PreparedStatements) -> None:
+    request, entry = preparing(account)
+    add_begin(request, bytearray(), b"BEGIN")
+    answer(request, *BEGUN, be.ErrorResponse(WRONG), INTRANS)
+    assert not entry.prepared
+    assert request.results == []
+
+
+def test_the_result_of_a_begin_is_left_out(account: PreparedStatements) -> None:
+    request, entry = preparing(account)
+    add_begin(request, bytearray(), b"BEGIN")
+    answer(request, *BEGUN, be.ParseComplete(), *ONE_ROW, INTRANS)
+    assert [result.tag for result in request.results] == ["SELECT 1"]
+    assert entry.prepared
+
+
+def test_an_abandoned_request_settles_its_account(account: PreparedStatements) -> None:
+    """The server has prepared the statement, but nobody has looked at what its result is like."""
+    request, entry = preparing(account)
+    proto = busy(request)
+    request.abandon()
+    feed(proto, wire(be.ParseComplete(), *ONE_ROW, IDLE))
+    assert entry.prepared
+    assert entry.fields is None
+
+
+@pytest.mark.parametrize("tag", ["DEALLOCATE ALL", "DISCARD ALL"])
+def test_the_server_forgets_all(tag: str, account: PreparedStatements) -> None:
+    entry = account.lookup(KEY)
+    assert entry is not None
+    account.executed(entry, True)
+    assert len(account) == 1
+    answer(StatementRequest(account), be.BindComplete(), be.NoData(), be.CommandComplete(tag), IDLE)
+    assert len(account) == 0
+    assert account.closing == []
+
+
+def test_a_statement_that_makes_the_server_forget_is_known_as_one(account: PreparedStatements) -> None:
+    request, entry = preparing(account)
+    answer(request, be.ParseComplete(), be.BindComplete(), be.NoData(), be.CommandComplete("DEALLOCATE ALL"), IDLE)
+    assert entry.forgets
+
+
+def test_an_empty_query_has_a_result(account: PreparedStatements) -> None:
+    request = StatementRequest(account)
+    answer(request, be.BindComplete(), be.NoData(), be.EmptyQueryResponse(), IDLE)
+    assert [result.tag for result in request.results] == [None]
+
+
+def test_statements_that_have_to_go_are_closed_later() -> None:
+    account = PreparedStatements(0, prepared_max=1)
+    names = []
+    for number in range(2):
+        request = StatementRequest(account, partial(load_functions, transformer()))
+        request.entry = entry = account.lookup((b"SELECT %d" % number, ()))
+        assert entry is not None
+        names.append(entry.name)
+        answer(request, be.ParseComplete(), *ONE_ROW, IDLE)
+    assert account.closing == names[:1]
+
+
+def test_begin_goes_before() -> None:
+    data = bytearray()
+    request = StatementRequest(PreparedStatements())
+    add_begin(request, data, b"BEGIN READ ONLY")
+    assert fm.read(data) == [
+        fm.Parse(b"", b"BEGIN READ ONLY", ()),
+        fm.Bind(b"", b"", (), (), ()),
+        fm.Execute(b"", 0),
+    ]
+
+
+def test_a_remembered_request_knows_its_result() -> None:
+    fields = columns("a").fields
+    request = RememberedRequest(description=(fields, [int]))
+    answer(request, be.BindComplete(), be.DataRow((b"7",)), be.CommandComplete("SELECT 1"), IDLE)
+    results, problems, *_ = outcome(request)
+    assert [(names, rows) for names, rows, *_ in results] == [(["a"], [(7,)])]
+    assert problems == [None, None]
