@@ -10,6 +10,7 @@ import os
 from ..protocol.frontend import bind
 from .python import (
     Alike,
+    DumpPlan,
     bind_sets,
     compile_dump,
     compile_key,
@@ -24,6 +25,7 @@ from .twins import twin
 
 __all__ = [
     "Alike",
+    "DumpPlan",
     "bind",
     "bind_sets",
     "compile_dump",
@@ -50,6 +52,7 @@ if _wanted != "python":
         # Built or not, there are stubs.
         from .dumping import (  # type: ignore[assignment]  # pyright: ignore[reportMissingModuleSource]
             Alike,
+            DumpPlan,
             bind_sets,
             compile_dump,
             compile_key,

@@ -1,6 +1,7 @@
 """The arithmetic of the Gregorian calendar that loading and dumping share.
 
-Knows days counted from 2000-01-01. Explained where it is written in Python: `anyq.types._datestyle`.
+Knows days counted from 2000-01-01. Doubles `anyq/types/_datestyle.py` (days_from_civil, civil_from_days), where it is
+explained.
 """
 
 from libc.stdint cimport int64_t

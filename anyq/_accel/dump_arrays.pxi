@@ -1,4 +1,4 @@
-# Part of dumping.pyx: lists of one dimension.
+# Part of dumping.pyx: lists of one dimension. Doubles the marked dumpers of `anyq/types/array.py`.
 
 cdef struct Writer:
     char *data

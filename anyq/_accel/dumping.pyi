@@ -1,14 +1,32 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .python import Dumping
+
+class DumpPlan:
+    get_key: Callable[[Any, Any], Any] | None
+    by_key: dict[Any, DumpPlan]
+    dump: Callable[[Any], Any]
+    oid: int
+    format: int
+    dumper: Any
+    def __init__(
+        self,
+        get_key: Callable[[Any, Any], Any] | None,
+        dump: Callable[[Any], Any],
+        oid: int,
+        format: int,
+        dumper: Any,
+    ) -> None: ...
+
 def compile_dump(dump: Callable[[Any], Any]) -> Callable[[Any], Any]: ...
 def compile_key(get_key: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]: ...
 def dump_values(
     params: Sequence[object],
     formats: Sequence[Any],
-    plans: Mapping[Any, Mapping[type, Any]],
-    make_plan: Callable[[Any, Any], Any],
-    make_key_plan: Callable[[Any, Any, Any], Any],
+    plans: Mapping[Any, Mapping[type, DumpPlan]],
+    make_plan: Callable[[Any, Any], DumpPlan],
+    make_key_plan: Callable[[DumpPlan, Any, Any], DumpPlan],
     values: list[Any],
     oids: list[int],
     wire: list[int],
@@ -20,7 +38,7 @@ def bind_sets(
 class Alike:
     def __init__(
         self,
-        tx: Any,
+        tx: Dumping,
         formats: tuple[Any, ...],
         oids: tuple[int, ...],
         wire: Sequence[int],

@@ -1,5 +1,9 @@
 """The compiled twin of the loops that dump: parameters, and objects of the usual classes.
 
+Doubles `anyq/_accel/python.py` (DumpPlan, dump_values, Alike, bind_sets) and the dumpers, and the `get_key`, that are
+marked in `anyq/types/bool.py`, `anyq/types/string.py`, `anyq/types/numeric.py`, `anyq/types/_datetime_dumpers.py`,
+`anyq/types/uuid.py` and, by `dump_arrays.pxi`, `anyq/types/array.py`.
+
 Knows what objects of each class are usually written as. What is not usual (an instance of a subclass, a number that
 does not fit, a character that cannot be sent) is given to the dumper that is written in Python: so that one alone says
 what is an error, and what its message is. Must not know requests or sockets.
@@ -71,8 +75,6 @@ cdef extern from "Python.h":
     object PySequence_Fast(object, const char *)
     Py_ssize_t PySequence_Fast_GET_SIZE(object)
     PyObject *PySequence_Fast_GET_ITEM(object, Py_ssize_t)
-    # Of a subclass as well: plans are named tuples.
-    PyObject *PyTuple_GET_ITEM(object, Py_ssize_t)
     PyObject *PyDict_GetItemWithError(object, object) except? NULL
     bint PyUnicode_CheckExact(object)
     bint PyLong_CheckExact(object)
@@ -93,8 +95,6 @@ cdef object UTC = timezone.utc
 
 cdef int64_t USECS_PER_SECOND = 1_000_000
 cdef int64_t SECONDS_PER_DAY = 86_400
-
-cdef int TEXT_OID = 25
 
 
 @cython.final
@@ -124,9 +124,12 @@ cdef class KeyTwin:
 
     cdef KeyC run
     cdef object pure
-    cdef object owner
     cdef tuple keys
     """The keys that there are, in an order that the C function knows."""
+    cdef object cls
+    """Of lists: their class, the transformer of their items and the format of these."""
+    cdef object tx
+    cdef object item_format
 
     def __call__(self, obj, format):
         return self.run(self, obj, format)
@@ -146,11 +149,32 @@ cdef inline object dump_item(object function, object obj):
     return PyObject_CallOneArg(function, obj)
 
 
+@cython.final
+cdef class DumpPlan:
+    """How to dump the objects of one class, or of one key of a class."""
+
+    cdef readonly object get_key
+    cdef readonly dict by_key
+    cdef readonly object dump
+    cdef readonly object oid
+    cdef readonly object format
+    cdef readonly object dumper
+
+    def __init__(self, get_key, dump, oid, format, dumper):
+        self.get_key = get_key
+        self.by_key = {}
+        self.dump = dump
+        self.oid = oid
+        self.format = format
+        self.dumper = dumper
+
+
 def dump_values(params, formats, dict plans, make_plan, make_key_plan, list values, list oids, list wire):
     cdef object objects = PySequence_Fast(params, "parameters must be a sequence")
     cdef object wanted = PySequence_Fast(formats, "formats must be a sequence")
     cdef Py_ssize_t i
-    cdef object obj, format, plan, get_key, key, value, zero = 0, table = None, last_format = None
+    cdef object obj, format, get_key, key, value, zero = 0, table = None, last_format = None
+    cdef DumpPlan plan
     cdef PyObject *found
     i = 0
     # A dumper may change the sequence, if it is mad enough.
@@ -167,19 +191,25 @@ def dump_values(params, formats, dict plans, make_plan, make_key_plan, list valu
             table = plans[format]
             last_format = format
         found = PyDict_GetItemWithError(table, type(obj))
-        plan = <object>found if found != NULL else make_plan(obj, format)
-        get_key = <object>PyTuple_GET_ITEM(plan, 0)
+        if found != NULL:
+            plan = <DumpPlan>found
+        else:
+            plan = make_plan(obj, format)
+        get_key = plan.get_key
         if get_key is not None:
             if type(get_key) is KeyTwin:
                 key = (<KeyTwin>get_key).run(<KeyTwin>get_key, obj, format)
             else:
                 key = get_key(obj, format)
-            found = PyDict_GetItemWithError(<object>PyTuple_GET_ITEM(plan, 1), key)
-            plan = <object>found if found != NULL else make_key_plan(plan, obj, format)
-        value = dump_item(<object>PyTuple_GET_ITEM(plan, 2), obj)
+            found = PyDict_GetItemWithError(plan.by_key, key)
+            if found != NULL:
+                plan = <DumpPlan>found
+            else:
+                plan = make_key_plan(plan, obj, format)
+        value = dump_item(plan.dump, obj)
         PyList_Append(values, value)
-        PyList_Append(oids, <object>PyTuple_GET_ITEM(plan, 3))
-        PyList_Append(wire, <object>PyTuple_GET_ITEM(plan, 4))
+        PyList_Append(oids, plan.oid)
+        PyList_Append(wire, plan.format)
 
 
 # -- numbers of the wire
@@ -427,7 +457,9 @@ cdef object key_list(KeyTwin self, object obj, object format):
     """Find the dumper of the items of a list that has one class of them, without a copy of the list."""
     cdef Py_ssize_t i
     cdef long long value = 0, low = 0, high = 0
-    cdef object first = None, item, tx, plan
+    cdef object first = None, item, tx, get_key
+    cdef PyObject *found
+    cdef DumpPlan plan
     cdef bint ints
     if type(obj) is not list:
         return self.pure(obj, format)
@@ -437,13 +469,14 @@ cdef object key_list(KeyTwin self, object obj, object format):
             break
     if first is None or isinstance(first, list):
         return self.pure(obj, format)
-    tx = self.owner._tx
-    if tx._version != tx.adapters.version:
+    tx = self.tx
+    if tx.version != tx.adapters.version:
         return self.pure(obj, format)
-    plan = (<dict>tx._plans[self.keys[0]]).get(type(first))
-    if plan is None:
+    found = PyDict_GetItemWithError(tx.dump_plans[self.item_format], type(first))
+    if found == NULL:
         return self.pure(obj, format)
-    get_key = <object>PyTuple_GET_ITEM(plan, 0)
+    plan = <DumpPlan>found
+    get_key = plan.get_key
     ints = type(get_key) is KeyTwin and (<KeyTwin>get_key).run == key_int and PyLong_CheckExact(first)
     if get_key is not None and not ints:
         return self.pure(obj, format)
@@ -464,8 +497,8 @@ cdef object key_list(KeyTwin self, object obj, object format):
                 high = value
     if ints:
         # As `IntDumper.common_item`.
-        return (self.owner.cls, tx.get_dumper(high if high >= ~low else low, self.keys[0]))
-    return (self.owner.cls, <object>PyTuple_GET_ITEM(plan, 5))
+        return (self.cls, tx.get_dumper(high if high >= ~low else low, self.item_format))
+    return (self.cls, plan.dumper)
 
 
 # -- which function has which twin
@@ -519,18 +552,18 @@ def compile_dump(dump):
     cdef DumpTwin twin = DumpTwin.__new__(DumpTwin)
     twin.run = (<Maker>maker).dump
     twin.pure = dump
-    owner = getattr(dump, "__self__", None)
     if name == "dump_text":
-        if owner._encoding != "utf-8":
+        if dump.__self__.dump_arguments() is None:
             return dump
     elif name == "dump_list" or name == "dump_list_text":
-        if not owner._ascii_safe or len(owner._delimiter) != 1:
+        arguments = dump.__self__.dump_arguments()
+        if arguments is None or len(arguments.delimiter) != 1:
             return dump
-        if owner._sub_dumper is not None:
-            twin.item = compile_dump(owner._sub_dumper.dump)
-        twin.item_oid = owner.element_oid or TEXT_OID
-        twin.delimiter = owner._delimiter[0]
-        twin.never_quoted = owner._never_quoted
+        if arguments.dump_item is not None:
+            twin.item = compile_dump(arguments.dump_item)
+        twin.item_oid = arguments.item_oid
+        twin.delimiter = arguments.delimiter[0]
+        twin.never_quoted = arguments.never_quoted
     return twin
 
 
@@ -543,14 +576,13 @@ def compile_key(get_key):
     cdef KeyTwin twin = KeyTwin.__new__(KeyTwin)
     twin.run = (<Maker>maker).key
     twin.pure = get_key
-    owner = twin.owner = get_key.__self__
     if name == "key_int":
         # One number of each size, and not made by C, where some would not fit.
         twin.keys = tuple([get_key(int(number), None) for number in ("1", "40000", "3000000000", "10000000000000000000")])
     elif name == "key_aware":
         twin.keys = (get_key(time(), None), get_key(time(tzinfo=timezone.utc), None))
     else:
-        twin.keys = (owner._item_format,)
+        twin.cls, twin.tx, twin.item_format = get_key.__self__.key_arguments()
     return twin
 
 
@@ -588,7 +620,7 @@ cdef class Alike:
         self.head = b"\0" + statement + b"\0" + b"".join([number.to_bytes(2, "big") for number in numbers])
         self.tail = b"".join([number.to_bytes(2, "big") for number in (len(results), *results)]) + after
         self.rest = 2 + 2 * len(results)
-        self.tables = [tx._plans[format] for format in formats]
+        self.tables = [tx.dump_plans[format] for format in formats]
 
     def bind(self, bytearray out not None, params):
         """Append the Bind of a set and what goes behind it; return whether it was like the others, else append nothing."""
@@ -613,7 +645,8 @@ cdef class Alike:
     cdef bint append(self, bytearray out, object params, Py_ssize_t old) except -1:
         cdef Py_ssize_t i, count = len(self.formats), used = old + 5 + len(self.head)
         cdef Py_ssize_t size
-        cdef object obj, plan, get_key, key, value
+        cdef object obj, get_key, key, value
+        cdef DumpPlan plan
         cdef PyObject *found
         cdef char *to
         if PySequence_Fast_GET_SIZE(params) != count:
@@ -637,19 +670,19 @@ cdef class Alike:
             found = PyDict_GetItemWithError(self.tables[i], type(obj))
             if found == NULL:
                 return False
-            plan = <object>found
-            get_key = <object>PyTuple_GET_ITEM(plan, 0)
+            plan = <DumpPlan>found
+            get_key = plan.get_key
             if get_key is not None:
                 if type(get_key) is not KeyTwin:
                     return False
                 key = (<KeyTwin>get_key).run(<KeyTwin>get_key, obj, self.formats[i])
-                found = PyDict_GetItemWithError(<object>PyTuple_GET_ITEM(plan, 1), key)
+                found = PyDict_GetItemWithError(plan.by_key, key)
                 if found == NULL:
                     return False
-                plan = <object>found
-            if <object>PyTuple_GET_ITEM(plan, 3) != self.oids[i] or <object>PyTuple_GET_ITEM(plan, 4) != self.wire[i]:
+                plan = <DumpPlan>found
+            if plan.oid != self.oids[i] or plan.format != self.wire[i]:
                 return False
-            value = dump_item(<object>PyTuple_GET_ITEM(plan, 2), obj)
+            value = dump_item(plan.dump, obj)
             if not PyBytes_CheckExact(value):
                 return False
             size = PyBytes_GET_SIZE(value)

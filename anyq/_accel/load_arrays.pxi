@@ -1,4 +1,4 @@
-# Part of loading.pyx: arrays.
+# Part of loading.pyx: arrays. Doubles the marked loaders of `anyq/types/array.py`.
 
 cdef enum:
     MOST_DIMENSIONS = 6
@@ -37,10 +37,10 @@ cdef object item_function(LoadTwin self, uint32_t oid):
     """Return the load function of the items, remembered until something is registered or the connection changed."""
     tx = self.extra
     # The transformer drops the table with all that is in it.
-    functions = tx._load_functions
-    if self.seen is not functions or self.item_oid != oid or tx._version != tx.adapters.version:
+    functions = tx.load_functions
+    if self.seen is not functions or self.item_oid != oid or tx.version != tx.adapters.version:
         self.item = tx.get_load_function(oid, 1)
-        self.seen = tx._load_functions
+        self.seen = tx.load_functions
         self.item_oid = oid
     return self.item
 

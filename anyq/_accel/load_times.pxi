@@ -1,4 +1,5 @@
-# Part of loading.pyx: dates, times and intervals.
+# Part of loading.pyx: dates, times and intervals. Doubles the marked loaders of `anyq/types/datetime.py`, and what these
+# call in `anyq/types/_datestyle.py` for the style ISO.
 
 cdef int64_t USECS_PER_SECOND = 1_000_000
 cdef int64_t USECS_PER_DAY = 86_400_000_000

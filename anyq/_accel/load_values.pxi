@@ -1,4 +1,6 @@
-# Part of loading.pyx: bool, text, bytea, numbers, uuid and json.
+# Part of loading.pyx: bool, text, bytea, numbers, uuid and json. Doubles the marked loaders of `anyq/types/bool.py`,
+# `anyq/types/string.py`, `anyq/types/numeric.py` (and `anyq/types/_numeric_binary.py`), `anyq/types/uuid.py` and
+# `anyq/types/json.py`.
 
 # -- bool, text, bytes
 

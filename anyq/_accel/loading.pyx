@@ -1,5 +1,8 @@
 """The compiled twin of the loops that load: rows, and the values of the built-in types.
 
+Doubles `anyq/_accel/python.py` (decode_rows, dict_maker) and the loaders that are marked: by `load_values.pxi`,
+`load_times.pxi` and `load_arrays.pxi`, which say where.
+
 Knows how a DataRow is laid out, and what a value of each type usually looks like. Whatever does not look like that (a
 length that cannot be, a year that Python has not, another DateStyle) is given to the loader that is written in Python:
 so that one alone says what is an error, and what its message is. Must not know requests or sockets.
@@ -109,7 +112,7 @@ cdef class LoadTwin:
     cdef object pure
     """The function itself, for what is not usual."""
     cdef object owner
-    """The loader that it is a method of."""
+    """The loader that it is a method of: of JSON, whose `loads` may be set at any time."""
     cdef object extra
     """What the C function needs besides: a time zone, the twin of the items."""
     cdef object item
@@ -285,6 +288,11 @@ cdef dict MAKERS = {
 }
 
 
+cdef frozenset WITH_ARGUMENTS = frozenset(
+    ("load_timestamptz", "load_timestamptz_text", "load_json", "load_jsonb", "load_array", "load_array_text")
+)
+
+
 def compile_load(load):
     """Return the twin of a load function, the function itself if it has none."""
     name = name_of(load)
@@ -294,18 +302,20 @@ def compile_load(load):
     cdef LoadTwin twin = LoadTwin.__new__(LoadTwin)
     twin.run = (<Maker>maker).run
     twin.pure = load
-    owner = twin.owner = getattr(load, "__self__", None)
-    if name == "load_timestamptz" or name == "load_timestamptz_text":
-        twin.extra = owner._timezone
-    elif name == "load_json" or name == "load_jsonb":
-        # Other encodings are rare enough.
-        if owner._encoding != "utf-8":
+    if name in WITH_ARGUMENTS:
+        owner = load.__self__
+        arguments = owner.load_arguments()
+        if arguments is None:
             return load
-    elif name == "load_array":
-        twin.extra = owner._tx
-    elif name == "load_array_text":
-        if not owner._ascii_safe or len(owner._delimiter) != 1:
-            return load
-        twin.extra = owner._load_item
-        twin.delimiter = owner._delimiter[0]
+        if name == "load_timestamptz" or name == "load_timestamptz_text":
+            twin.extra = arguments.zone
+        elif name == "load_json" or name == "load_jsonb":
+            twin.owner = owner
+        elif name == "load_array":
+            twin.extra = arguments.tx
+        else:
+            if len(arguments.delimiter) != 1:
+                return load
+            twin.extra = arguments.load_item
+            twin.delimiter = arguments.delimiter[0]
     return twin

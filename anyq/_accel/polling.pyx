@@ -1,4 +1,7 @@
-"""The compiled twin of the loop that looks whether a socket is readable, with the interpreter's lock let go of."""
+"""The compiled twin of the loop that looks whether a socket is readable, with the interpreter's lock let go of.
+
+Doubles `anyq/_accel/python.py` (readable_within).
+"""
 
 cdef extern from *:
     """

@@ -1,6 +1,6 @@
 """The pure Python twin of the hot loops; it works everywhere and defines what the compiled one must do.
 
-Knows how a DataRow is laid out (manual, "Message Formats"), and how the plans of a `Transformer` begin. Must not know
+Knows how a DataRow is laid out (manual, "Message Formats"), and the plans that a `Transformer` makes. Must not know
 types, requests or sockets.
 """
 
@@ -10,7 +10,7 @@ import select
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from struct import Struct
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import RemoteProtocolError
 from ..protocol.frontend import bind
@@ -106,20 +106,43 @@ def compile_key(get_key: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
     return get_key
 
 
+class DumpPlan:
+    """How to dump the objects of one class, or of one key of a class."""
+
+    __slots__ = ("by_key", "dump", "dumper", "format", "get_key", "oid")
+
+    def __init__(
+        self,
+        get_key: Callable[[Any, Any], Any] | None,
+        dump: Callable[[Any], Any],
+        oid: int,
+        format: int,
+        dumper: Any,
+    ) -> None:
+        self.get_key = get_key
+        """What tells objects of the class apart, None where all of them are dumped alike."""
+        self.by_key: dict[Any, DumpPlan] = {}
+        """The plans for those that `get_key` has told apart."""
+        self.dump = dump
+        self.oid = oid
+        self.format = format
+        self.dumper = dumper
+        """What `dump` is a method of."""
+
+
 def dump_values(
     params: Sequence[object],
     formats: Sequence[Any],
-    plans: Mapping[Any, Mapping[type, Any]],
-    make_plan: Callable[[Any, Any], Any],
-    make_key_plan: Callable[[Any, Any, Any], Any],
+    plans: Mapping[Any, Mapping[type, DumpPlan]],
+    make_plan: Callable[[Any, Any], DumpPlan],
+    make_key_plan: Callable[[DumpPlan, Any, Any], DumpPlan],
     values: list[Any],
     oids: list[int],
     wire: list[int],
 ) -> None:
     """Append the value, the oid and the wire format of each parameter: NULL, 0 and 0 for None.
 
-    :param plans: of each format, what is known of classes. A plan is a tuple that begins with `get_key` (None where
-        the class alone decides), a dictionary from keys to plans, `dump`, the oid and the wire format.
+    :param plans: of each format, what is known of classes.
     :param make_plan: called with an object and a format for a class without a plan.
     :param make_key_plan: called with a plan, an object and a format for a key without one.
     """
@@ -133,12 +156,35 @@ def dump_values(
         plan = plans[format].get(type(obj))
         if plan is None:
             plan = make_plan(obj, format)
-        get_key = plan[0]
+        get_key = plan.get_key
         if get_key is not None:
-            plan = plan[1].get(get_key(obj, format)) or make_key_plan(plan, obj, format)
-        values.append(plan[2](obj))
-        oids.append(plan[3])
-        wire.append(plan[4])
+            plan = plan.by_key.get(get_key(obj, format)) or make_key_plan(plan, obj, format)
+        values.append(plan.dump(obj))
+        oids.append(plan.oid)
+        wire.append(plan.format)
+
+
+class _Versioned(Protocol):
+    @property
+    def version(self) -> int: ...
+
+
+class Dumping(Protocol):
+    """What is asked of a `Transformer` here."""
+
+    @property
+    def adapters(self) -> _Versioned:
+        """Return the map, whose version changes with every registration."""
+        ...
+
+    @property
+    def dump_plans(self) -> Mapping[Any, Mapping[type, DumpPlan]]:
+        """Return the plans that there are, of each format those for classes."""
+        ...
+
+    def dump_sequence(self, params: Sequence[object], formats: Sequence[Any]) -> tuple[Any, Any, Any]:
+        """Return the values, the oids and the wire formats of parameters."""
+        ...
 
 
 class Alike:
@@ -155,7 +201,7 @@ class Alike:
 
     def __init__(
         self,
-        tx: Any,
+        tx: Dumping,
         formats: tuple[Any, ...],
         oids: tuple[int, ...],
         wire: Sequence[int],

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from .._accel import compile_dump, compile_key, compile_load, dump_values
+from .._accel import DumpPlan, compile_dump, compile_key, compile_load, dump_values
 from ..errors import DataError, InterfaceError, ProgrammingError
 from ..protocol.constants import Format
 from .adapters_map import (
@@ -39,18 +39,6 @@ from .typeinfo import TEXT_OID, TypeInfo
 # Oids below are assigned by hand in PostgreSQL's source, so names of these types mean the same in every
 # database (src/include/access/transam.h, FirstGenbkiObjectId).
 _FIRST_GENERATED_OID = 10_000
-
-
-class DumpPlan(NamedTuple):
-    """How to dump the objects of one class, or of one key of a class."""
-
-    get_key: Callable[[Any, PyFormat], DumperKey] | None
-    """None where all objects of the class are dumped alike."""
-    by_key: dict[DumperKey, DumpPlan]
-    dump: Callable[[Any], Buffer | None]
-    oid: int
-    format: int
-    dumper: DumperProtocol
 
 
 class Transformer:
@@ -82,12 +70,15 @@ class Transformer:
 
     def clear(self) -> None:
         """Forget every dumper and loader, so that the next ones see the connection as it is now."""
-        self._version = self.adapters.version
+        self.version = self.adapters.version
+        """Of the map, when what is remembered was planned."""
         self.encoding = self._handed_encoding or connection_encoding(self.connection)
-        self._plans: dict[PyFormat, dict[type, DumpPlan]] = {format: {} for format in PyFormat}
+        self.dump_plans: dict[PyFormat, dict[type, DumpPlan]] = {format: {} for format in PyFormat}
+        """For the compiled path: how to dump objects of each class. Another dictionary after each `clear`."""
         self._oid_dumpers: tuple[dict[int, DumperProtocol], ...] = ({}, {})
         self._loaders: tuple[dict[int, LoaderProtocol], ...] = ({}, {})
-        self._load_functions: tuple[dict[int, LoadFunc], ...] = ({}, {})
+        self.load_functions: tuple[dict[int, LoadFunc], ...] = ({}, {})
+        """For the compiled path: what loads each type, by format. Another tuple after each `clear`."""
         self._has_binary_loader: dict[int, bool] = {}
 
     # Dumping
@@ -102,7 +93,7 @@ class Transformer:
         :raises ProgrammingError: a parameter is of a type that has no dumper, or there is not one for each format.
         :raises DataError: a parameter has a value that PostgreSQL cannot hold.
         """
-        if self._version != self.adapters.version:
+        if self.version != self.adapters.version:
             self.clear()
         values: list[Buffer | None] = []
         oids: list[int] = []
@@ -110,7 +101,7 @@ class Transformer:
         if len(params) != len(formats):
             raise ProgrammingError(f"got {len(params)} parameters for {len(formats)} placeholders")
         try:
-            dump_values(params, formats, self._plans, self._plan_class, self._plan_key, values, oids, wire)
+            dump_values(params, formats, self.dump_plans, self._plan_class, self._plan_key, values, oids, wire)
         except (struct.error, OverflowError) as ex:
             raise _out_of_range(params[len(values)], f"parameter {len(values) + 1}", ex) from ex
         return values, tuple(oids), wire
@@ -138,14 +129,15 @@ class Transformer:
 
         :raises ProgrammingError: the object is of a type that has no dumper.
         """
-        if self._version != self.adapters.version:
+        if self.version != self.adapters.version:
             self.clear()
-        plan = self._plans[format].get(type(obj))
+        plan = self.dump_plans[format].get(type(obj))
         if plan is None:
             plan = self._plan_class(obj, format)
         if plan.get_key is not None:
             plan = plan.by_key.get(plan.get_key(obj, format)) or self._plan_key(plan, obj, format)
-        return plan.dumper
+        dumper: DumperProtocol = plan.dumper
+        return dumper
 
     def get_common_dumper(self, items: Sequence[object], format: PyFormat) -> DumperProtocol:
         """Return one dumper for all of the items: ints go by the largest, others must be of one type.
@@ -154,10 +146,10 @@ class Transformer:
         :raises ProgrammingError: an object is of a type that has no dumper.
         :raises DataError: the objects are of several types.
         """
-        if self._version != self.adapters.version:
+        if self.version != self.adapters.version:
             self.clear()
         item = items[0]
-        known = self._plans[format]
+        known = self.dump_plans[format]
         plan = known.get(type(item)) or self._plan_class(item, format)
         classes = set(map(type, items))
         if len(classes) > 1:
@@ -175,7 +167,7 @@ class Transformer:
 
         :raises ProgrammingError: there is none.
         """
-        if self._version != self.adapters.version:
+        if self.version != self.adapters.version:
             self.clear()
         dumper = self._oid_dumpers[format].get(oid)
         if dumper is None:
@@ -186,20 +178,20 @@ class Transformer:
     def _plan_class(self, obj: object, format: PyFormat) -> DumpPlan:
         cls = type(obj)
         dumper = self.adapters.get_dumper(cls, format)(cls, self)
-        get_key = compile_key(dumper.get_key)
-        plan = DumpPlan(get_key, {}, compile_dump(dumper.dump), dumper.oid, int(dumper.format), dumper)
+        get_key: Callable[[Any, PyFormat], DumperKey] | None = compile_key(dumper.get_key)
         # A dumper may be any object of the right shape, so only the method of our base class is known to return
         # the class.
         if getattr(type(dumper), "get_key", None) is Dumper.get_key:
-            plan = plan._replace(get_key=None)
-        self._plans[format][cls] = plan
+            get_key = None
+        plan = DumpPlan(get_key, compile_dump(dumper.dump), dumper.oid, int(dumper.format), dumper)
+        self.dump_plans[format][cls] = plan
         return plan
 
     def _plan_key(self, plan: DumpPlan, obj: object, format: PyFormat) -> DumpPlan:
         assert plan.get_key is not None
         key = plan.get_key(obj, format)
         dumper = plan.dumper if key is type(obj) else plan.dumper.upgrade(obj, format)
-        final = DumpPlan(None, {}, compile_dump(dumper.dump), dumper.oid, int(dumper.format), dumper)
+        final = DumpPlan(None, compile_dump(dumper.dump), dumper.oid, int(dumper.format), dumper)
         plan.by_key[key] = final
         return final
 
@@ -210,12 +202,12 @@ class Transformer:
 
         A type without a loader is loaded as one of oid 0: as str in text format, as bytes in binary.
         """
-        if self._version != self.adapters.version:
+        if self.version != self.adapters.version:
             self.clear()
-        function = self._load_functions[format].get(oid)
+        function = self.load_functions[format].get(oid)
         if function is None:
             function = compile_load(self.get_loader(oid, format).load)
-            self._load_functions[format][oid] = function
+            self.load_functions[format][oid] = function
         return function
 
     def get_loader(self, oid: int, format: int) -> LoaderProtocol:
@@ -223,7 +215,7 @@ class Transformer:
 
         :raises InterfaceError: not even oid 0 has one: the map was not made from `anyq.adapters`.
         """
-        if self._version != self.adapters.version:
+        if self.version != self.adapters.version:
             self.clear()
         loader = self._loaders[format].get(oid)
         if loader is None:
@@ -239,7 +231,7 @@ class Transformer:
 
     def has_binary_loader(self, oid: int) -> bool:
         """Return whether a type can be asked for in binary format: it and its parts have loaders."""
-        if self._version != self.adapters.version:
+        if self.version != self.adapters.version:
             self.clear()
         found = self._has_binary_loader.get(oid)
         if found is None:

@@ -128,17 +128,6 @@ def format_timestamp(usecs: int) -> str:
     return f"{text} {era}" if era else text
 
 
-def parse_date(text: str, day_first: bool | None) -> int:
-    """Return how many days after 2000-01-01 a date is. For `day_first` see `parse_timestamp`.
-
-    :raises ValueError: not a date, or not to be told which one.
-    """
-    moment = parse_timestamp(text, day_first)
-    if moment.usecs or moment.zone:
-        raise ValueError("not a date")
-    return moment.days
-
-
 def parse_timestamp(text: str, day_first: bool | None) -> Moment:
     """Read a timestamp, or a date, in any style.
 

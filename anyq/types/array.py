@@ -18,6 +18,7 @@ from struct import error as StructError
 from typing import Any
 
 from .._accel import implementation, twin
+from .._accel.twins import DumpListArguments, KeyListArguments, LoadArrayArguments, LoadArrayTextArguments
 from ..adapt.adapters_map import AdaptContext, DumperKey, DumperProtocol, LoadFunc, PyFormat, adapters_of
 from ..adapt.base import BinaryLoaders
 from ..adapt.encodings import encoding_of, is_ascii_safe
@@ -117,6 +118,17 @@ class _BaseListDumper(RecursiveDumper):
             self.oid = self.oid or info.array_oid
             self._delimiter = info.delimiter.encode()
 
+    def dump_arguments(self) -> DumpListArguments | None:
+        """Return what the compiled twin needs to know, None where it is no good."""
+        if not self._ascii_safe:
+            return None
+        dump_item = self._sub_dumper.dump if self._sub_dumper is not None else None
+        return DumpListArguments(dump_item, self.element_oid or TEXT_OID, self._delimiter, self._never_quoted)
+
+    def key_arguments(self) -> KeyListArguments:
+        """Return what the compiled twin needs to know."""
+        return KeyListArguments(self.cls, self._tx, self._item_format)
+
     def _dump_items(self, items: list[Any]) -> list[bytes | None]:
         if self._sub_dumper is None:
             return [None] * len(items)
@@ -212,6 +224,10 @@ class ArrayLoader(RecursiveLoader):
             lambda item: load_item(item.decode().encode(encoding)),
             self._delimiter,
         )
+
+    def load_arguments(self) -> LoadArrayTextArguments | None:
+        """Return what the compiled twin needs to know, None where it is no good."""
+        return LoadArrayTextArguments(self._load_item, self._delimiter) if self._ascii_safe else None
 
 
 def parse_array(data: bytes, load_item: LoadFunc, delimiter: bytes = b",") -> list[Any]:
@@ -331,6 +347,10 @@ class ArrayBinaryLoader(RecursiveLoader):
         for length in reversed(dims[1:]):
             items = [items[i : i + length] for i in range(0, len(items), length)]
         return items
+
+    def load_arguments(self) -> LoadArrayArguments:
+        """Return what the compiled twin needs to know."""
+        return LoadArrayArguments(self._tx)
 
     @classmethod
     def is_usable(cls, oid: int, tx: BinaryLoaders) -> bool:

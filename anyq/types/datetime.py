@@ -21,6 +21,7 @@ from datetime import date, datetime, time, timedelta, tzinfo
 from struct import Struct
 
 from .._accel import twin
+from .._accel.twins import LoadTimestamptzArguments
 from ..adapt.adapters_map import AdaptContext
 from ..adapt.base import Loader
 from ..adapt.timezones import connection_timezone, fixed_timezone
@@ -307,6 +308,10 @@ class TimestamptzLoader(_StyledLoader):
         except (ValueError, OverflowError):
             return self._load_slow(data)
 
+    def load_arguments(self) -> LoadTimestamptzArguments:
+        """Return what the compiled twin needs to know."""
+        return LoadTimestamptzArguments(self._timezone)
+
     def _load_slow(self, data: bytes) -> datetime:
         text, moment = self._parse(data)
         usecs = moment.days * USECS_PER_DAY + moment.usecs
@@ -342,6 +347,10 @@ class TimestamptzBinaryLoader(Loader):
             return (EPOCH_UTC + timedelta(0, 0, usecs)).astimezone(self._timezone)
         except (ValueError, OverflowError):
             return _timestamptz(usecs, self._timezone, _INFINITE_TIMESTAMPS.get(usecs))
+
+    def load_arguments(self) -> LoadTimestamptzArguments:
+        """Return what the compiled twin needs to know."""
+        return LoadTimestamptzArguments(self._timezone)
 
 
 def _timestamptz(usecs: int, zone: tzinfo, text: str | None) -> datetime:

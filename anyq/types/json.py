@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from .._accel import twin
+from .._accel.twins import NoArguments
 from ..adapt.adapters_map import AdaptContext, AdaptersMap
 from ..adapt.base import Dumper, Loader, plain
-from ..adapt.encodings import encode_text, text_encoding
+from ..adapt.encodings import UTF8, encode_text, text_encoding
 from ..adapt.typeinfo import global_types
 from ..errors import DataError
 from ..protocol.constants import Format
@@ -125,6 +126,10 @@ class _JsonLoader(Loader):
     @twin("load_json")
     def load(self, data: bytes) -> Any:
         return self.loads(data.decode(self._encoding))
+
+    def load_arguments(self) -> NoArguments | None:
+        """Return what the compiled twin needs to know, None where it is no good."""
+        return NoArguments() if self._encoding == UTF8 else None
 
 
 class JsonLoader(_JsonLoader):

@@ -10,6 +10,7 @@ import re
 from binascii import unhexlify
 
 from .._accel import twin
+from .._accel.twins import NoArguments
 from ..adapt.adapters_map import AdaptContext, Buffer
 from ..adapt.base import Dumper, Loader, plain
 from ..adapt.encodings import SQL_ASCII, UTF8, encode_text, encoding_of, text_encoding
@@ -37,6 +38,10 @@ class _BaseStrDumper(Dumper):
             return obj.encode(self._encoding)
         except UnicodeEncodeError:
             return encode_text(obj, self._encoding)
+
+    def dump_arguments(self) -> NoArguments | None:
+        """Return what the compiled twin needs to know, None where it is no good."""
+        return NoArguments() if self._encoding == UTF8 else None
 
     def quote(self, obj: str) -> bytes:
         # Before there are quotes in it, so that an error names the right place.

@@ -417,7 +417,7 @@ LISTS = st.one_of(
 def dumped(implementation: Any, params: Sequence[object], formats: Sequence[PyFormat]) -> Any:
     """Dump with a transformer that has only ever used this implementation."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("compile_dump", "compile_key", "dump_values"):
+        for name in ("DumpPlan", "compile_dump", "compile_key", "dump_values"):
             patch.setattr(transformer, name, getattr(implementation, name))
         tx = Transformer(Context())
         once = outcome(tx.dump_sequence, params, formats)
@@ -451,7 +451,7 @@ def bound(implementation: Any, query: str, sets: Sequence[Any], meddle: Callable
     """Return the batches that these sets make; `meddle` is called in the middle."""
     batches: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("compile_dump", "compile_key", "dump_values"):
+        for name in ("DumpPlan", "compile_dump", "compile_key", "dump_values"):
             patch.setattr(transformer, name, getattr(implementation, name))
         patch.setattr(_executemany, "bind_sets", implementation.bind_sets)
         patch.setattr(_executemany, "BATCH_SETS", 3)
@@ -483,7 +483,7 @@ def test_sets_of_parameters(case: tuple[str, list[Any]]) -> None:
 def bound_alike(implementation: Any, formats: Any, like: Any, params: Any) -> Any:
     """What comes of binding parameters to a statement that was prepared for others."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("compile_dump", "compile_key", "dump_values"):
+        for name in ("DumpPlan", "compile_dump", "compile_key", "dump_values"):
             patch.setattr(transformer, name, getattr(implementation, name))
         tx = Transformer(Context())
         try:
@@ -514,7 +514,7 @@ def test_one_set_bound_like_another(data: st.DataObject) -> None:
 def test_a_set_bound_like_another_is_what_bind_makes_of_it(
     implementation: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("compile_dump", "compile_key", "dump_values"):
+    for name in ("DumpPlan", "compile_dump", "compile_key", "dump_values"):
         monkeypatch.setattr(transformer, name, getattr(implementation, name))
     tx = Transformer(Context())
     formats = (PyFormat.AUTO, PyFormat.TEXT)
