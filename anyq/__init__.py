@@ -44,8 +44,8 @@ from .errors import (
 from .listener import AsyncListener, Gap, listen
 from .notifications.subscription import NotificationStream, Notify
 from .postgres import adapters
+from .protocol.auth.verifiers import encrypt_password
 from .protocol.constants import TransactionStatus
-from .protocol.verifiers import encrypt_password
 from .row_stream import AsyncRowStream
 from .session.info import ConnectionInfo
 from .session.transactions import IsolationLevel

@@ -32,9 +32,9 @@ from .notifications.listen import AsyncListen
 from .notifications.notifies import AsyncNotifies
 from .notifications.subscription import BUFFER_SIZE, Notify, Overflow
 from .postgres import adapters as global_adapters
+from .protocol.auth.verifiers import DEFAULT_SCRAM_ITERATIONS, encrypt_password
 from .protocol.constants import Format
 from .protocol.messages import NoticeResponse
-from .protocol.verifiers import DEFAULT_SCRAM_ITERATIONS, encrypt_password
 from .rows import AsyncRowFactory, TupleRow, tuple_row
 from .session.info import ConnectionInfo
 from .session.session import Session

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import NotSupportedError, OperationalError, RemoteProtocolError
-from ..protocol import auth, messages
+from ..protocol import messages
+from ..protocol.auth.channel_binding import tls_server_end_point
+from ..protocol.auth.scram import SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramClient
 from ..transport.socket import Channel, SocketStream
 
 __all__ = ["ChannelBinding"]
@@ -49,13 +51,13 @@ class ChannelBinding:
             )
 
     def choose(self, mechanisms: Sequence[str]) -> tuple[str, bytes | None]:
-        """Return the mechanism to take of those that the server offers, and the data of :class:`auth.ScramClient`.
+        """Return the mechanism to take of those that the server offers, and the data of :class:`ScramClient`.
 
         :raises NotSupportedError: none of them is known.
         :raises OperationalError: binding is not possible, and has to be or should be.
         :raises RemoteProtocolError: the server offers to bind to TLS that is not there.
         """
-        offered = auth.SCRAM_SHA_256_PLUS in mechanisms
+        offered = SCRAM_SHA_256_PLUS in mechanisms
         if self._tls is None:
             if self._policy == "require":
                 raise OperationalError(
@@ -65,12 +67,12 @@ class ChannelBinding:
                 )
             if offered and self._ours:
                 raise RemoteProtocolError(
-                    f"the server offers {auth.SCRAM_SHA_256_PLUS} without TLS: somebody may be in between"
+                    f"the server offers {SCRAM_SHA_256_PLUS} without TLS: somebody may be in between"
                 )
         elif offered and self._policy != "disable":
-            data = None if self._tls.certificate is None else auth.tls_server_end_point(self._tls.certificate)
+            data = None if self._tls.certificate is None else tls_server_end_point(self._tls.certificate)
             if data is not None:
-                return auth.SCRAM_SHA_256_PLUS, data
+                return SCRAM_SHA_256_PLUS, data
             if self._policy == "require" or not self._tls.verified:
                 # One in the middle would choose such a certificate, if that were enough to be spared.
                 raise OperationalError(
@@ -81,7 +83,7 @@ class ChannelBinding:
             return self._plain(mechanisms), None
         if self._policy == "require":
             raise OperationalError(
-                f"channel_binding=require: the server does not offer {auth.SCRAM_SHA_256_PLUS}; it may be a pooler or "
+                f"channel_binding=require: the server does not offer {SCRAM_SHA_256_PLUS}; it may be a pooler or "
                 "an old version, or somebody in between took the offer away"
             )
         # "Would have bound": a server that did offer it learns that the offer was taken away.
@@ -89,20 +91,20 @@ class ChannelBinding:
         return self._plain(mechanisms), b"" if could else None
 
     def _plain(self, mechanisms: Sequence[str]) -> str:
-        if auth.SCRAM_SHA_256 not in mechanisms:
+        if SCRAM_SHA_256 not in mechanisms:
             raise NotSupportedError(
-                f"the server asks for SASL authentication by {', '.join(mechanisms)}; anyq knows {auth.SCRAM_SHA_256}, "
-                f"and {auth.SCRAM_SHA_256_PLUS} with TLS"
+                f"the server asks for SASL authentication by {', '.join(mechanisms)}; anyq knows {SCRAM_SHA_256}, "
+                f"and {SCRAM_SHA_256_PLUS} with TLS"
             )
-        return auth.SCRAM_SHA_256
+        return SCRAM_SHA_256
 
-    def check_in(self, scram: auth.ScramClient | None) -> None:
+    def check_in(self, scram: ScramClient | None) -> None:
         """Refuse a server that has let us in without what had to be.
 
         :raises OperationalError: it did not bind, or did not want a certificate that had to be sent.
         """
         if self._policy == "require" and not (
-            scram is not None and scram.verified and scram.mechanism == auth.SCRAM_SHA_256_PLUS
+            scram is not None and scram.verified and scram.mechanism == SCRAM_SHA_256_PLUS
         ):
             raise OperationalError(
                 "channel_binding=require: the server let us in without binding to the TLS connection; check its "

@@ -14,7 +14,10 @@ import anyio.to_thread
 from ..backends import Waiter
 from ..conninfo import ConnectOptions, HostSpec
 from ..errors import Error, NotSupportedError, OperationalError, RemoteProtocolError
-from ..protocol import auth, frontend, messages
+from ..protocol import frontend, messages
+from ..protocol.auth.methods import parse_require_auth
+from ..protocol.auth.passwords import md5_password, password_bytes
+from ..protocol.auth.scram import SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramClient, ScramKeys
 from ..protocol.constants import show_version
 from ..protocol.session import ProtocolSession
 from ..protocol.state import Phase
@@ -43,7 +46,7 @@ def check_policy(options: ConnectOptions) -> None:
     :raises ProgrammingError: it names what is no method, or the same twice, or mixes the two forms.
     :raises NotSupportedError: it allows only methods that anyq does not support.
     """
-    allowed = auth.parse_require_auth(options.require_auth)
+    allowed = parse_require_auth(options.require_auth)
     if not allowed & _SUPPORTED:
         raise NotSupportedError(
             f"require_auth={options.require_auth!r} allows no method that anyq supports: they are "
@@ -98,7 +101,7 @@ class _Login:
         self._password = Password(options, host)
         self._policy = _Policy(options)
         self._binding = ChannelBinding(wire.channel, options.tls.channel_binding, options.tls.certmode)
-        self._scram: auth.ScramClient | None = None
+        self._scram: ScramClient | None = None
 
     async def run(self, version: int) -> None:
         """Answer what the server asks for, until the session is ready."""
@@ -123,10 +126,10 @@ class _Login:
                 self._let_in()
             case messages.AuthenticationCleartextPassword():
                 self._policy.check(*_METHODS[type(message)])
-                frontend.password(outgoing, auth.password_bytes(await self._password.get()))
+                frontend.password(outgoing, password_bytes(await self._password.get()))
             case messages.AuthenticationMD5Password():
                 self._policy.check(*_METHODS[type(message)])
-                answer = auth.md5_password(self._options.user, await self._password.get(), message.salt)
+                answer = md5_password(self._options.user, await self._password.get(), message.salt)
                 frontend.password(outgoing, answer)
             case messages.AuthenticationSASL():
                 await self._begin_scram(message.mechanisms)
@@ -153,9 +156,9 @@ class _Login:
             raise RemoteProtocolError("the server began SASL authentication a second time")
         self._policy.check_sasl(mechanisms)
         mechanism, data = self._binding.choose(mechanisms)
-        keys = None if self._options.scram_keys is None else auth.ScramKeys(*self._options.scram_keys)
+        keys = None if self._options.scram_keys is None else ScramKeys(*self._options.scram_keys)
         password = await self._password.get() if keys is None else ""
-        self._scram = auth.ScramClient(password, mechanism, data, keys=keys)
+        self._scram = ScramClient(password, mechanism, data, keys=keys)
         frontend.sasl_initial_response(self._protocol.outgoing, mechanism, self._scram.first_message())
 
 
@@ -194,7 +197,7 @@ class _Policy:
 
     def __init__(self, options: ConnectOptions) -> None:
         self._text = options.require_auth
-        self._allowed = auth.parse_require_auth(options.require_auth)
+        self._allowed = parse_require_auth(options.require_auth)
         self._asked = ""  # what it has asked for, for people
 
     def check(self, method: str, name: str) -> None:
@@ -208,8 +211,8 @@ class _Policy:
 
     def check_sasl(self, mechanisms: Sequence[str]) -> None:
         """Do the same for one of the SASL mechanisms that the server offers."""
-        if not {auth.SCRAM_SHA_256, auth.SCRAM_SHA_256_PLUS}.isdisjoint(mechanisms):
-            self.check("scram-sha-256", auth.SCRAM_SHA_256)
+        if not {SCRAM_SHA_256, SCRAM_SHA_256_PLUS}.isdisjoint(mechanisms):
+            self.check("scram-sha-256", SCRAM_SHA_256)
         else:
             self.check("oauth" if "OAUTHBEARER" in mechanisms else "", ", ".join(mechanisms))
 
@@ -222,7 +225,7 @@ class _Policy:
         raise OperationalError(f"the server does not comply with require_auth={self._text!r}: {why}")
 
 
-async def _prove(scram: auth.ScramClient, password: Password, server_first: bytes) -> bytes:
+async def _prove(scram: ScramClient, password: Password, server_first: bytes) -> bytes:
     """Return the message that proves to the server that we know the password."""
     challenge = scram.parse_first(server_first)
     salted: bytes | None = None

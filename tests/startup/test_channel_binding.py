@@ -10,11 +10,11 @@ import pytest
 
 from anyq import errors as e
 from anyq.protocol import messages as be
-from tests.protocol.test_auth import FakeScramServer
 from tests.support import frontend_messages as fm
 from tests.support.certificates import Certificates
 from tests.support.fakeserver import READY, FakeClient, Script, fake_server
 from tests.support.hostile import SECRET, connect_to, refused
+from tests.support.scram import FakeScramServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("home")]
 

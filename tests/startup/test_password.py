@@ -16,7 +16,7 @@ from anyq import AsyncConnection
 from anyq import errors as e
 from anyq.conninfo import HostSpec
 from anyq.protocol import messages as be
-from anyq.protocol.auth import ScramClient, scram_keys
+from anyq.protocol.auth.scram import ScramClient, scram_keys
 from tests.support import frontend_messages as fm
 from tests.support.deadlines import LIMIT, Deadlines
 from tests.support.fakeserver import READY, FakeClient, fake_server

@@ -13,9 +13,10 @@ import secrets
 from base64 import b64encode
 from typing import Final
 
-from ..errors import DataError, ProgrammingError
-from .auth import ScramClient, password_bytes, scram_keys
-from .constants import MAX_SCRAM_ITERATIONS
+from ...errors import DataError, ProgrammingError
+from ..constants import MAX_SCRAM_ITERATIONS
+from .passwords import md5_secret
+from .scram import ScramClient, scram_keys
 
 __all__ = ["DEFAULT_SCRAM_ITERATIONS", "encrypt_password"]
 
@@ -46,8 +47,7 @@ def encrypt_password(
     if "\0" in password:
         raise DataError("the password has a NUL character: PostgreSQL takes none")
     if algorithm == "md5":
-        data = password_bytes(password) + user.encode("utf-8", "surrogateescape")
-        return "md5" + hashlib.md5(data, usedforsecurity=False).hexdigest()
+        return "md5" + md5_secret(user, password).decode("ascii")
     if algorithm != "scram-sha-256":
         raise ProgrammingError(f"there is no password encryption {algorithm!r}: it is 'scram-sha-256' or 'md5'")
     if not 1 <= iterations <= MAX_SCRAM_ITERATIONS:

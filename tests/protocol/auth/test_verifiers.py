@@ -9,10 +9,10 @@ import pytest
 
 import anyq
 from anyq.errors import DataError, ProgrammingError
-from anyq.protocol import auth
+from anyq.protocol.auth.scram import ScramClient, scram_keys
+from anyq.protocol.auth.verifiers import encrypt_password
 from anyq.protocol.constants import MAX_SCRAM_ITERATIONS
-from anyq.protocol.verifiers import encrypt_password
-from tests.protocol.test_auth import FakeScramServer
+from tests.support.scram import FakeScramServer
 
 
 def test_it_is_public() -> None:
@@ -63,6 +63,6 @@ def test_a_password_that_cannot_be(algorithm: str, password: str) -> None:
 
 def test_the_keys_are_those_of_the_exchange() -> None:
     server = FakeScramServer("pencil")
-    keys = auth.scram_keys(auth.ScramClient.salted_password("pencil", b"salt", 7))
+    keys = scram_keys(ScramClient.salted_password("pencil", b"salt", 7))
     assert keys.server_key == server.server_key
     assert hashlib.sha256(keys.client_key).digest() == server.stored_key
