@@ -35,18 +35,19 @@ from tests.support.sessions import (
 
 def test_the_start() -> None:
     proto = ProtocolSession(decode_rows, take_replies)
-    assert proto.phase is Phase.STARTUP
+    phases = [proto.phase]
     proto.start({"user": "me", "database": "db"})
     assert sent(proto, started=False) == [fm.Startup(196608, {"user": "me", "database": "db"})]
     feed(proto, wire(be.AuthenticationMD5Password(b"salt")))
-    assert proto.phase is Phase.AUTHENTICATING
+    phases.append(proto.phase)
     feed(proto, wire(be.AuthenticationOk()))
-    assert proto.phase is Phase.STARTING
+    phases.append(proto.phase)
     assert list(proto.authentications) == [be.AuthenticationMD5Password(b"salt"), be.AuthenticationOk()]
     feed(proto, wire(be.ParameterStatus("TimeZone", "UTC"), be.BackendKeyData(77, b"abcd")))
     assert (proto.parameters, proto.backend_pid, proto.secret_key) == ({"TimeZone": "UTC"}, 77, b"abcd")
     feed(proto, IDLE.encode())
-    assert proto.phase is Phase.IDLE
+    phases.append(proto.phase)
+    assert phases == [Phase.STARTUP, Phase.AUTHENTICATING, Phase.STARTING, Phase.IDLE]
     assert proto.transaction_status is TransactionStatus.IDLE
 
 
@@ -232,13 +233,13 @@ def test_copy_in_is_refused() -> None:
     request = rows_request(extended=False)
     proto = busy(request)
     feed(proto, wire(be.CopyInResponse(Format.TEXT, (Format.TEXT,))))
-    assert proto.phase is Phase.COPY_IN
+    before = proto.phase
     (answer,) = sent(proto)
     assert isinstance(answer, fm.CopyFail)
     feed(proto, wire(be.ErrorResponse({**WRONG, "C": "57014"}), IDLE))
     assert isinstance(request.failure, NotSupportedError)
     assert "FROM STDIN" in str(request.failure)
-    assert proto.phase is Phase.IDLE
+    assert (before, proto.phase) == (Phase.COPY_IN, Phase.IDLE)
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -253,10 +254,9 @@ def test_copy_in_by_the_extended_protocol_needs_another_sync(times: int) -> None
     assert [type(message) for message in sent(proto)] == [fm.CopyFail, fm.Sync, fm.Close, fm.Sync]
     proto.enqueue(other)
     feed(proto, wire(be.ErrorResponse({**WRONG, "C": "57014"}), *[IDLE] * times))
-    assert not request.done
+    assert [request.done, other.done] == [False, False]
     feed(proto, wire(be.CloseComplete(), IDLE))
-    assert request.done
-    assert not other.done
+    assert [request.done, other.done] == [True, False]
     feed(proto, wire(be.CloseComplete(), be.CommandComplete("SET"), IDLE))
     assert other.results[0].tag == "SET"
 

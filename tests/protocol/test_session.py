@@ -25,7 +25,7 @@ from anyq.protocol import messages as be
 from anyq.protocol.constants import BackendCode, Format, TransactionStatus
 from anyq.protocol.request import Request, Result, TransactionEffect
 from anyq.protocol.session import ProtocolSession
-from anyq.protocol.state import Phase
+from anyq.protocol.state import ACCEPTS, Phase
 from tests.support.sessions import (
     IDLE,
     INERROR,
@@ -102,8 +102,8 @@ def test_a_query() -> None:
             be.CommandComplete("SELECT 2"),
         ),
     )
-    assert not request.done
-    assert [r.rows for r in request.results] == [[(b"1", None), (b"", b"2")]]
+    rows = [r.rows for r in request.results]
+    assert (request.done, rows) == (False, [[(b"1", None), (b"", b"2")]])
     feed(proto, INTRANS.encode())
     assert request.done
     assert outcome(request) == (
@@ -593,7 +593,7 @@ LIVE = [phase for phase in Phase if phase < Phase.CLOSED]
 @pytest.mark.parametrize("code", [*BackendCode, 0, ord("Q"), 255])
 def test_a_message_out_of_turn(phase: Phase, code: int) -> None:
     proto = in_phase(phase)
-    if code in session.ACCEPTS[phase]:
+    if code in ACCEPTS[phase]:
         return
     with pytest.raises(RemoteProtocolError, match=r"in phase|check host and port|no row description"):
         proto.receive_data(message(code, bytes(1000), 2**20 if phase >= Phase.IDLE else 2**15))
@@ -602,7 +602,7 @@ def test_a_message_out_of_turn(phase: Phase, code: int) -> None:
 @pytest.mark.parametrize("phase", LIVE)
 @pytest.mark.parametrize("length", [0, 1, 3, -1, -4, -(2**31), 2**31 - 1, 0x3FFFFFFF])
 def test_a_length_that_cannot_be(phase: Phase, length: int) -> None:
-    for code in session.ACCEPTS[phase]:
+    for code in ACCEPTS[phase]:
         with pytest.raises(RemoteProtocolError):
             in_phase(phase).receive_data(message(code, bytes(100), length))
 
