@@ -10,7 +10,6 @@ from enum import IntEnum
 from typing import Final
 
 __all__ = [
-    "GSSENC_REQUEST_CODE",
     "CANCEL_REQUEST_CODE",
     "MAX_AUTH_MESSAGE_LENGTH",
     "MAX_COLUMNS",
@@ -139,7 +138,6 @@ def show_version(version: int) -> str:
 
 CANCEL_REQUEST_CODE: Final = 1234 << 16 | 5678
 SSL_REQUEST_CODE: Final = 1234 << 16 | 5679
-GSSENC_REQUEST_CODE: Final = 1234 << 16 | 5680
 
 MAX_PARAMETERS: Final = 65535
 """Parameters of one statement: their number travels as an unsigned 16-bit integer."""

@@ -1,4 +1,4 @@
-"""Writers of client messages: each function appends one whole message to a bytearray.
+"""Writers of client messages: each function appends one whole message to a bytearray; what never varies is a constant.
 
 Knows the layout of every message a client sends and the limits past which a server would drop the connection.
 Must not know when a message may be sent, nor where the bytes go. A function that raises has appended nothing.
@@ -9,14 +9,13 @@ Names, values and SQL are bytes here, in the client encoding. See the PostgreSQL
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Literal, NoReturn
+from typing import Final, Literal, NoReturn
 
 from ..errors import DataError, LocalProtocolError
 from .constants import (
     CANCEL_REQUEST_CODE,
-    GSSENC_REQUEST_CODE,
     MAX_AUTH_MESSAGE_LENGTH,
     MAX_COLUMNS,
     MAX_MESSAGE_LENGTH,
@@ -31,27 +30,27 @@ from .constants import (
 )
 
 __all__ = [
+    "COPY_DONE",
+    "DESCRIBE_EXECUTE",
+    "DESCRIBE_EXECUTE_SYNC",
+    "EXECUTE",
+    "EXECUTE_SYNC",
+    "FLUSH",
+    "SSL_REQUEST",
+    "SYNC",
+    "TERMINATE",
     "bind",
     "cancel_request",
     "close",
     "copy_data",
-    "copy_done",
     "copy_fail",
     "describe",
-    "execute",
-    "flush",
-    "function_call",
-    "gss_response",
-    "gssenc_request",
     "parse",
     "password",
     "query",
     "sasl_initial_response",
     "sasl_response",
-    "ssl_request",
     "startup",
-    "sync",
-    "terminate",
 ]
 
 Buffer = bytes | bytearray | memoryview
@@ -66,19 +65,37 @@ _NULL = b"\xff\xff\xff\xff"  # a value of length -1
 _FORMATS = frozenset(Format)
 
 _BIND = int(FrontendCode.BIND)
-_CLOSE = int(FrontendCode.CLOSE)
 _COPY_DATA = int(FrontendCode.COPY_DATA)
-_DESCRIBE = int(FrontendCode.DESCRIBE)
-_EXECUTE = int(FrontendCode.EXECUTE)
 _PARSE = int(FrontendCode.PARSE)
 
-# Messages that never vary, and the variant of each of the others that is sent all the time.
-_SYNC = _header(FrontendCode.SYNC, 4)
-_FLUSH = _header(FrontendCode.FLUSH, 4)
-_TERMINATE = _header(FrontendCode.TERMINATE, 4)
-_COPY_DONE = _header(FrontendCode.COPY_DONE, 4)
-_DESCRIBE_UNNAMED_PORTAL = _header(_DESCRIBE, 6) + b"P\0"
-_EXECUTE_UNNAMED_TO_THE_END = _header(_EXECUTE, 9) + b"\0\0\0\0\0"
+# --- Messages that never vary
+
+SYNC: Final = _header(FrontendCode.SYNC, 4)
+"""The end of an extended query; the server answers with ReadyForQuery."""
+
+FLUSH: Final = _header(FrontendCode.FLUSH, 4)
+"""The server sends what it has, without a ReadyForQuery."""
+
+EXECUTE: Final = _header(FrontendCode.EXECUTE, 9) + b"\0\0\0\0\0"
+"""Execute the unnamed portal to its end."""
+
+EXECUTE_SYNC: Final = EXECUTE + SYNC
+
+DESCRIBE_EXECUTE: Final = _header(FrontendCode.DESCRIBE, 6) + b"P\0" + EXECUTE
+"""Describe the unnamed portal, and execute it to its end."""
+
+DESCRIBE_EXECUTE_SYNC: Final = DESCRIBE_EXECUTE + SYNC
+
+COPY_DONE: Final = _header(FrontendCode.COPY_DONE, 4)
+"""The client's stream of a COPY is complete."""
+
+TERMINATE: Final = _header(FrontendCode.TERMINATE, 4)
+"""The client is about to close."""
+
+SSL_REQUEST: Final = _uint32(8) + _uint32(SSL_REQUEST_CODE)
+"""The server answers with one byte, S or N, or an ErrorResponse. It has no code, as it comes before the start-up."""
+
+# ---
 
 _PLAN_PARAMETERS = 64
 """Parameters up to which the constant parts of a message are kept: more would keep too much memory for too
@@ -120,16 +137,6 @@ def startup(out: bytearray, params: Mapping[str, str], version: int = PROTOCOL_3
     out += _uint32(length) + body
 
 
-def ssl_request(out: bytearray) -> None:
-    """Append SSLRequest. The server answers with one byte, S or N, or an ErrorResponse."""
-    out += _uint32(8) + _uint32(SSL_REQUEST_CODE)
-
-
-def gssenc_request(out: bytearray) -> None:
-    """Append GSSENCRequest. The server answers with one byte, G or N, or an ErrorResponse."""
-    out += _uint32(8) + _uint32(GSSENC_REQUEST_CODE)
-
-
 def cancel_request(out: bytearray, pid: int, secret: bytes) -> None:
     """Append CancelRequest for the backend `pid` with its key of 4 (protocol 3.0) or 4 to 256 bytes (3.2).
 
@@ -144,7 +151,7 @@ def cancel_request(out: bytearray, pid: int, secret: bytes) -> None:
         raise LocalProtocolError(f"{pid} is no backend process id") from None
 
 
-# --- Authentication: four messages under one code
+# --- Authentication: three messages under one code
 
 
 def password(out: bytearray, password: bytes) -> None:
@@ -170,11 +177,6 @@ def sasl_initial_response(out: bytearray, mechanism: str, data: bytes | None) ->
 
 def sasl_response(out: bytearray, data: bytes) -> None:
     """Append SASLResponse with the mechanism's own `data`."""
-    _append_answer(out, data)
-
-
-def gss_response(out: bytearray, data: bytes) -> None:
-    """Append GSSResponse with a GSSAPI or SSPI token."""
     _append_answer(out, data)
 
 
@@ -321,10 +323,7 @@ def describe(out: bytearray, kind: Literal[b"S", b"P"], name: bytes) -> None:
 
     :raises LocalProtocolError: if `kind` is neither, or the name has a NUL byte.
     """
-    if not name and kind == b"P":
-        out += _DESCRIBE_UNNAMED_PORTAL
-    else:
-        _append_named(out, _DESCRIBE, kind, name)
+    _append_named(out, FrontendCode.DESCRIBE, kind, name)
 
 
 def close(out: bytearray, kind: Literal[b"S", b"P"], name: bytes) -> None:
@@ -332,7 +331,7 @@ def close(out: bytearray, kind: Literal[b"S", b"P"], name: bytes) -> None:
 
     :raises LocalProtocolError: if `kind` is neither, or the name has a NUL byte.
     """
-    _append_named(out, _CLOSE, kind, name)
+    _append_named(out, FrontendCode.CLOSE, kind, name)
 
 
 def _append_named(out: bytearray, code: int, kind: bytes, name: bytes) -> None:
@@ -341,63 +340,6 @@ def _append_named(out: bytearray, code: int, kind: bytes, name: bytes) -> None:
     if 0 in name:
         _refuse_name(name)
     out += b"".join((_header(code, len(name) + 6), kind, name, b"\0"))
-
-
-def execute(out: bytearray, portal: bytes, max_rows: int = 0) -> None:
-    """Append Execute of `portal`, for at most `max_rows` rows (0: all).
-
-    :raises LocalProtocolError: if the name has a NUL byte or `max_rows` is not from 0 to 2**31 - 1.
-    """
-    if not portal and not max_rows:
-        out += _EXECUTE_UNNAMED_TO_THE_END
-        return
-    if 0 in portal:
-        _refuse_name(portal)
-    if not 0 <= max_rows < 1 << 31:
-        raise LocalProtocolError(f"cannot ask a portal for {max_rows} rows: give 0 (all) to 2147483647")
-    out += b"".join((_header(_EXECUTE, len(portal) + 9), portal, b"\0", _int32(max_rows)))
-
-
-def sync(out: bytearray) -> None:
-    """Append Sync: end of an extended query; the server answers with ReadyForQuery."""
-    out += _SYNC
-
-
-def flush(out: bytearray) -> None:
-    """Append Flush: the server sends what it has, without a ReadyForQuery."""
-    out += _FLUSH
-
-
-def terminate(out: bytearray) -> None:
-    """Append Terminate: the client is about to close."""
-    out += _TERMINATE
-
-
-def function_call(
-    out: bytearray, oid: int, formats: Sequence[int], values: Sequence[Buffer | None], result_format: int
-) -> None:
-    """Append FunctionCall of the function `oid` (a legacy feature of the protocol; prefer a SELECT).
-
-    :raises DataError: if there are too many values, or together they are too long for a server.
-    :raises LocalProtocolError: if the oid or a format code is none, or the number of codes does not fit.
-    """
-    count = len(values)
-    if count > MAX_PARAMETERS:
-        _refuse_count(count)
-    if len(formats) not in (0, 1, count):
-        raise LocalProtocolError(f"{len(formats)} format codes for {count} values: give 0, 1 or one each")
-    if not 0 <= oid < 1 << 32:
-        raise LocalProtocolError(f"{oid!a} is no oid of a function")
-    parts: list[Buffer] = [_uint32(oid), _format_codes(formats), _uint16(count)]
-    for value in values:
-        parts += (_NULL,) if value is None else _other_value(value)
-    parts.append(_format_codes((result_format,))[2:])
-    body = b"".join(parts)
-    length = len(body) + 4
-    if length > MAX_MESSAGE_LENGTH:
-        _refuse_length(length)
-    out += _header(FrontendCode.FUNCTION_CALL, length)
-    out += body
 
 
 # --- COPY
@@ -415,11 +357,6 @@ def copy_data(out: bytearray, data: Buffer) -> None:
         _refuse_length(length)
     out += _header(_COPY_DATA, length)
     out += data
-
-
-def copy_done(out: bytearray) -> None:
-    """Append CopyDone: the stream is complete."""
-    out += _COPY_DONE
 
 
 def copy_fail(out: bytearray, reason: bytes) -> None:
@@ -457,18 +394,3 @@ def _refuse_length(length: int) -> NoReturn:
         f"the message would have {length} bytes: PostgreSQL takes at most {MAX_MESSAGE_LENGTH}; "
         "send the data in smaller pieces, by COPY for example"
     )
-
-
-def _constant(*appends: Callable[[bytearray], None]) -> bytes:
-    data = bytearray()
-    for append in appends:
-        append(data)
-    return bytes(data)
-
-
-SYNC = _constant(sync)
-FLUSH = _constant(flush)
-EXECUTE = _constant(lambda out: execute(out, b""))
-EXECUTE_SYNC = EXECUTE + SYNC
-DESCRIBE_EXECUTE = _constant(lambda out: describe(out, b"P", b"")) + EXECUTE
-DESCRIBE_EXECUTE_SYNC = DESCRIBE_EXECUTE + SYNC

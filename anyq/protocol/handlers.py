@@ -219,9 +219,9 @@ def on_copy_in(session: ProtocolSession, payload: bytes) -> None:
         # A server in COPY mode ignores the Sync that was sent with the statement, unless an error of its own, such
         # as a cancellation, comes first. So there will be one ReadyForQuery for that and this one, or two: the
         # answer to a Close tells where they end.
-        frontend.sync(session.outgoing)
+        session.outgoing += frontend.SYNC
         frontend.close(session.outgoing, b"S", _NO_STATEMENT)
-        frontend.sync(session.outgoing)
+        session.outgoing += frontend.SYNC
         session.resynchronising = True
 
 
@@ -233,7 +233,7 @@ def on_copy_out(session: ProtocolSession, payload: bytes) -> None:
 def on_copy_both(session: ProtocolSession, payload: bytes) -> None:
     _refuse_copy(session.pending[0], "BOTH")
     session.enter(Phase.COPY_BOTH)
-    frontend.copy_done(session.outgoing)
+    session.outgoing += frontend.COPY_DONE
 
 
 def on_copy_data(session: ProtocolSession, payload: bytes) -> None:

@@ -245,9 +245,7 @@ class Wire:
 
     async def catch_up(self) -> None:
         """Return when everything is done that was sent before."""
-        data = bytearray()
-        frontend.sync(data)
-        await self.run(Request(), data)
+        await self.run(Request(), frontend.SYNC)
 
     def submit(self, request: Request, data: bytes | bytearray) -> None:
         """Put a request into the FIFO and send it; to be called after :meth:`turn`.
@@ -525,8 +523,7 @@ class Wire:
             # What has been sent of it ends in an error, so that nothing of it takes effect.
             data = bytearray()
             frontend.parse(data, b"", _NO_STATEMENT, ())
-            frontend.sync(data)
-            self.close_request(request, data)
+            self.close_request(request, data + frontend.SYNC)
         if self.protocol.head is request:
             await self._drain(request)
         await self._settle()
@@ -619,9 +616,7 @@ class Wire:
 
     def _say_goodbye(self) -> None:
         if not self.closed and not self._unsent and not self._gated and self._sender is None:
-            data = bytearray()
-            frontend.terminate(data)
-            self.send(data)
+            self.send(frontend.TERMINATE)
 
     def _release(self) -> None:
         self.channel.close_now()

@@ -223,10 +223,8 @@ def failure(host: HostSpec, stream: SocketStream, reason: str) -> Failure:
 
 async def _ask_for_tls(stream: SocketStream) -> bool:
     """Send SSLRequest; return whether the server agrees."""
-    request = bytearray()
-    frontend.ssl_request(request)
     try:
-        await stream.send(bytes(request))
+        await stream.send(frontend.SSL_REQUEST)
         answer = await stream.receive(_AT_MOST)
     except anyio.EndOfStream:
         raise _NoAnswer(

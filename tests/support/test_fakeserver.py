@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -26,6 +27,10 @@ async def say(stream: ByteStream, write: Callable[..., None], *args: object) -> 
     out = bytearray()
     write(out, *args)
     await stream.send(bytes(out))
+
+
+GSSENC_REQUEST = struct.pack(">II", 8, 1234 << 16 | 5680)
+"""The driver has no use for this one."""
 
 
 async def listen(stream: ByteStream) -> bytes:
@@ -57,7 +62,7 @@ async def test_a_script_is_followed(unix: bool) -> None:
         async with await connect(server) as stream:
             await say(stream, frontend.startup, {"user": "test"})
             await say(stream, frontend.query, b"select 1")
-            await say(stream, frontend.terminate)
+            await stream.send(frontend.TERMINATE)
             received = await listen(stream)
     parameters = {**DEFAULT_PARAMETERS, "TimeZone": "Europe/Rome", "extra": "1"}
     assert received == (
@@ -99,9 +104,9 @@ async def test_encryption_is_refused_unless_the_script_wants_the_request() -> No
         await client.accept_startup()
 
     async with fake_server(script) as server, await connect(server) as stream:
-        await say(stream, frontend.gssenc_request)
+        await stream.send(GSSENC_REQUEST)
         assert await stream.receive() == b"N"
-        await say(stream, frontend.ssl_request)
+        await stream.send(frontend.SSL_REQUEST)
         assert await stream.receive() == b"N"
         await say(stream, frontend.startup, {"user": "test"})
         assert (await listen(stream)).startswith(be.AuthenticationOk().encode())
@@ -120,7 +125,7 @@ async def test_answers_are_read_as_what_was_asked_for() -> None:
         await say(stream, frontend.sasl_initial_response, "SCRAM-SHA-256", b"first")
         await say(stream, frontend.sasl_response, b"second")
         await say(stream, frontend.password, b"third")
-        await say(stream, frontend.gss_response, b"fourth")
+        await say(stream, frontend.sasl_response, b"fourth")
         assert await listen(stream) == b""
 
 
@@ -133,8 +138,8 @@ async def test_many_messages_at_once() -> None:
 
     async with fake_server(script) as server, await connect(server) as stream:
         await say(stream, frontend.startup, {"user": "test"})
-        for write in (frontend.flush, frontend.flush, frontend.flush, frontend.sync, frontend.sync):
-            await say(stream, write)
+        for message in (frontend.FLUSH, frontend.FLUSH, frontend.FLUSH, frontend.SYNC, frontend.SYNC):
+            await stream.send(message)
         await stream.aclose()
 
 
@@ -206,7 +211,7 @@ async def test_another_message_than_expected() -> None:
     with pytest.raises(ScriptFailure, match="sent Sync.* where the end of the connection was expected"):
         async with fake_server(script) as server, await connect(server) as stream:
             await say(stream, frontend.startup, {"user": "test"})
-            await say(stream, frontend.sync)
+            await stream.send(frontend.SYNC)
             await listen(stream)
 
 
