@@ -16,21 +16,22 @@ import anyio
 import pytest
 
 import anyq
-from anyq import AsyncConnection, IsolationLevel, TransactionStatus
+from anyq import AsyncConnection, TransactionStatus
 from anyq import errors as e
 from anyq.protocol import messages as be
 from anyq.rows import dict_row
 from tests.support import frontend_messages as fm
 from tests.support.activity import held_lock, until_sleeping
-from tests.support.fakeserver import FAILED, IN_TRANSACTION, READY, FakeClient, FakeServer, fake_server
+from tests.support.fakeserver import FakeClient, FakeServer, fake_server
+from tests.support.queries import one
 from tests.support.server import Server
-from tests.support.state import status
 
 pytestmark = pytest.mark.anyio
 
 PATIENCE = 20.0
 FDS = Path("/proc/self/fd")
-needs_proc = pytest.mark.skipif(not FDS.exists(), reason="open files are counted in Linux' /proc")
+CAN_COUNT = FDS.exists()
+needs_proc = pytest.mark.skipif(not CAN_COUNT, reason="open files are counted in Linux' /proc")
 
 
 def sockets() -> int:
@@ -42,12 +43,6 @@ def sockets() -> int:
         except FileNotFoundError:  # of the listing itself
             continue
     return count
-
-
-async def one(conn: AsyncConnection, query: str) -> Any:
-    """The only value of a query's result."""
-    ((value,),) = await (await conn.execute(query)).fetchall()
-    return value
 
 
 class Sends:
@@ -206,7 +201,7 @@ async def refused(*args: Any, count: bool = True, **kwargs: Any) -> e.Error:
 
     :param count: False while a server of this process has sockets as well.
     """
-    count = count and FDS.exists()
+    count = count and CAN_COUNT
     before = sockets() if count else 0
     with pytest.raises(e.Error) as caught, anyio.fail_after(PATIENCE):
         await AsyncConnection.connect(*args, **kwargs)
@@ -457,288 +452,7 @@ async def test_a_connection_that_is_closed_and_forgotten(dsn: str) -> None:
         gc.collect()
 
 
-# -- transactions without blocks
-
-
-async def test_begin_travels_with_the_first_statement(conn: AsyncConnection) -> None:
-    sends = Sends(conn)
-    await conn.execute("SELECT 1")
-    assert conn.info.transaction_status is TransactionStatus.INTRANS
-    (piece,) = sends.pieces
-    assert b"BEGIN" in piece
-    assert b"SELECT 1" in piece
-    await conn.execute("SELECT 2")
-    assert b"BEGIN" not in sends.pieces[1]
-    await conn.commit()
-    assert status(conn) is TransactionStatus.IDLE
-    await conn.execute("SELECT %s", [3])
-    assert b"BEGIN" in sends.pieces[3]
-    assert len(sends.pieces) == 4
-
-
-@pytest.mark.parametrize("query", ["SELECT 1", "SELECT 1;", "SELECT 1; SELECT 2"])
-async def test_no_begin_in_autocommit_mode(query: str, conn: AsyncConnection) -> None:
-    await conn.set_autocommit(True)
-    sends = Sends(conn)
-    await conn.execute(query)
-    assert conn.info.transaction_status is TransactionStatus.IDLE
-    assert b"BEGIN" not in b"".join(sends.pieces)
-
-
-async def test_commit_and_rollback(conn: AsyncConnection) -> None:
-    sends = Sends(conn)
-    await conn.commit()
-    await conn.rollback()
-    assert sends.pieces == []
-    await conn.execute("CREATE TEMPORARY TABLE kept (a int)")
-    await conn.commit()
-    await conn.execute("INSERT INTO kept VALUES (1)")
-    await conn.rollback()
-    assert await one(conn, "SELECT count(*) FROM kept") == 0
-
-
-@pytest.mark.parametrize("query", ["SELEC 1", "SELECT * FROM nosuch", "SELECT 1/0", "SELECT 1; SELEC 1"])
-async def test_an_error_leaves_the_transaction_failed(query: str, conn: AsyncConnection) -> None:
-    """Also one in the syntax: the transaction was begun before the statement was looked at."""
-    with pytest.raises(e.DatabaseError):
-        await conn.execute(query)
-    if ";" not in query:
-        assert conn.info.transaction_status is TransactionStatus.INERROR
-        with pytest.raises(e.InFailedSqlTransaction):
-            await conn.execute("SELECT 1")
-    await conn.rollback()
-    assert await one(conn, "SELECT 1") == 1
-
-
-@pytest.mark.parametrize("first", ["SELEC 1", "SELEC 1; SELECT 2", "SELECT 1; SELECT 1/0"])
-async def test_nobody_is_left_without_a_transaction(first: str, dsn: str, schema: str) -> None:
-    """A statement that was sent behind one that failed must not be committed on its own."""
-    async with AsyncConnection.connect(dsn) as conn:
-        await conn.execute(f"CREATE TABLE {schema}.t (a int)".encode())
-        await conn.commit()
-        failures: list[type] = []
-        ready = anyio.Event()
-
-        async def fail() -> None:
-            ready.set()
-            try:
-                await conn.execute(first)
-            except e.DatabaseError as error:
-                failures.append(type(error))
-
-        async def insert() -> None:
-            await ready.wait()
-            try:
-                await conn.execute(f"INSERT INTO {schema}.t VALUES (1)".encode())
-            except e.InFailedSqlTransaction as error:
-                failures.append(type(error))
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(fail)
-            group.start_soon(insert)
-        assert failures
-        await conn.rollback()
-        assert await one(conn, f"SELECT count(*) FROM {schema}.t") == 0
-
-
-@pytest.mark.parametrize("end", ["COMMIT", "rollback", "END", "Abort work"])
-async def test_nobody_is_left_without_a_transaction_by_a_statement_that_ends_it(
-    end: str, dsn: str, schema: str
-) -> None:
-    async with AsyncConnection.connect(dsn) as conn:
-        await conn.execute(f"CREATE TABLE {schema}.t (a int)".encode())
-        await conn.commit()
-        await conn.execute("SELECT 1")
-        ready = anyio.Event()
-
-        async def finish() -> None:
-            ready.set()
-            await conn.execute(end)
-
-        async def insert() -> None:
-            await ready.wait()
-            await conn.execute(f"INSERT INTO {schema}.t VALUES (1)".encode())
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(finish)
-            group.start_soon(insert)
-        await conn.rollback()
-        assert await one(conn, f"SELECT count(*) FROM {schema}.t") == 0
-
-
-async def test_rollback_to_a_savepoint_does_not_end_the_transaction(conn: AsyncConnection) -> None:
-    notices: list[Any] = []
-    conn.add_notice_handler(notices.append)
-    for statement in ("SAVEPOINT a", "ROLLBACK TO a", "ROLLBACK WORK TO SAVEPOINT a", "SELECT 1"):
-        await conn.execute(statement)
-        assert conn.info.transaction_status is TransactionStatus.INTRANS
-    assert notices == []
-
-
-# -- settings
-
-
-def modes(conn: AsyncConnection) -> tuple[bool, TransactionStatus]:
-    return conn.autocommit, status(conn)
-
-
-async def test_autocommit(dsn: str) -> None:
-    async with AsyncConnection.connect(dsn, autocommit=True) as conn:
-        assert modes(conn) == (True, TransactionStatus.IDLE)
-        await conn.execute("SELECT 1")
-        assert modes(conn) == (True, TransactionStatus.IDLE)
-        await conn.set_autocommit(False)
-        assert modes(conn) == (False, TransactionStatus.IDLE)
-        await conn.execute("SELECT 1")
-        assert modes(conn) == (False, TransactionStatus.INTRANS)
-
-
-async def test_the_settings_of_transactions(conn: AsyncConnection) -> None:
-    assert (conn.isolation_level, conn.read_only, conn.deferrable) == (None, None, None)
-
-    async def on_the_server() -> list[str]:
-        names = ("isolation", "read_only", "deferrable")
-        shown = [await one(conn, f"SHOW transaction_{name}") for name in names]
-        await conn.rollback()
-        return shown
-
-    assert await on_the_server() == ["read committed", "off", "off"]
-    for level in IsolationLevel:
-        await conn.set_isolation_level(level)
-        assert conn.isolation_level is level
-        assert (await on_the_server())[0] == level.name.lower().replace("_", " ")
-    await conn.set_read_only(True)
-    await conn.set_deferrable(True)
-    assert await on_the_server() == ["serializable", "on", "on"]
-    await conn.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY, DEFERRABLE")
-    await conn.commit()
-    await conn.set_isolation_level(2)  # type: ignore[arg-type]
-    await conn.set_read_only(False)
-    await conn.set_deferrable(False)
-    assert conn.isolation_level is IsolationLevel.READ_COMMITTED
-    assert await on_the_server() == ["read committed", "off", "off"]
-    await conn.set_isolation_level(None)
-    await conn.set_read_only(None)
-    await conn.set_deferrable(None)
-    assert await on_the_server() == ["read committed", "on", "on"]
-
-
-async def test_the_settings_count_for_blocks_too(conn: AsyncConnection) -> None:
-    await conn.set_autocommit(True)
-    await conn.set_isolation_level(IsolationLevel.SERIALIZABLE)
-    await conn.set_read_only(True)
-    async with conn.transaction():
-        assert await one(conn, "SHOW transaction_isolation") == "serializable"
-        with pytest.raises(e.ReadOnlySqlTransaction):
-            async with conn.transaction():
-                await conn.execute("CREATE TABLE never (a int)")
-
-
-async def test_a_wrong_isolation_level(conn: AsyncConnection) -> None:
-    with pytest.raises(ValueError, match="17"):
-        await conn.set_isolation_level(17)  # type: ignore[arg-type]
-
-
-SETTINGS = ["autocommit", "isolation_level", "read_only", "deferrable"]
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-async def test_settings_are_not_assigned(name: str, conn: AsyncConnection) -> None:
-    before = getattr(conn, name)
-    with pytest.raises(AttributeError, match=f"use await conn.set_{name}"):
-        setattr(conn, name, True)
-    assert getattr(conn, name) is before
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-async def test_settings_do_not_change_in_a_transaction(name: str, conn: AsyncConnection) -> None:
-    change = getattr(conn, f"set_{name}")
-    await conn.execute("SELECT 1")
-    with pytest.raises(e.ProgrammingError, match=f"{name} cannot be changed while a transaction is open"):
-        await change(True)
-    await conn.rollback()
-    async with conn.transaction():
-        with pytest.raises(e.ProgrammingError, match="transaction is open"):
-            await change(True)
-    with pytest.raises(e.UndefinedTable):
-        await conn.execute("SELECT * FROM nosuch")
-    with pytest.raises(e.ProgrammingError, match="transaction is open"):
-        await change(True)
-    await conn.rollback()
-    await change(True)
-
-
-async def test_settings_do_not_change_while_a_transaction_is_on_its_way(conn: AsyncConnection) -> None:
-    ready = anyio.Event()
-
-    async def begin() -> None:
-        ready.set()
-        await conn.execute("SELECT 1")
-
-    async def change() -> None:
-        await ready.wait()
-        with pytest.raises(e.ProgrammingError, match="transaction is open"):
-            await conn.set_autocommit(True)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(begin)
-        group.start_soon(change)
-
-
 # -- what it tells
-
-
-async def test_info(conn: AsyncConnection, server: Server) -> None:
-    info = conn.info
-    assert info.backend_pid == await one(conn, "SELECT pg_backend_pid()")
-    assert info.server_version == int(await one(conn, "SHOW server_version_num"))
-    assert info.dbname == await one(conn, "SELECT current_database()")
-    assert info.user == await one(conn, "SELECT current_user::text")
-    assert info.encoding == "utf-8"
-    assert info.protocol_version in (30000, 30002)
-    assert info.parameter_status("client_encoding") == "UTF8"
-    assert info.parameter_status("nonsense") is None
-    await conn.execute("SET TimeZone TO 'Europe/Rome'")
-    assert info.parameter_status("TimeZone") == "Europe/Rome"
-    assert str(info.timezone) == "Europe/Rome"
-    assert info.error_message == ""
-    await conn.execute("SET client_encoding TO 'latin1'")
-    assert info.encoding == "iso8859-1"
-    assert await one(conn, "SELECT 'Grüße'") == "Grüße"
-
-
-async def test_info_can_be_connected_to_again(dsn: str) -> None:
-    async with AsyncConnection.connect(dsn, application_name="again") as conn:
-        parameters = conn.info.get_parameters()
-        assert parameters["application_name"] == "again"
-        assert "password" not in parameters
-        if not conn.info.password:
-            async with AsyncConnection.connect(conn.info.dsn) as other:
-                assert other.info.get_parameters() == parameters
-
-
-async def test_the_transaction_status(conn: AsyncConnection, dsn: str) -> None:
-    assert status(conn) is TransactionStatus.IDLE
-    async with held_lock(dsn) as lock, anyio.create_task_group() as group:
-        group.start_soon(conn.execute, lock.statement)
-        await lock.until_wanted(conn.info.backend_pid)
-        assert status(conn) is TransactionStatus.ACTIVE
-        await lock.release()
-    assert status(conn) is TransactionStatus.INTRANS
-    with pytest.raises(e.UndefinedTable):
-        await conn.execute("SELECT * FROM nosuch")
-    assert status(conn) is TransactionStatus.INERROR
-
-
-async def test_nothing_shows_the_password(embedded_server: Server) -> None:
-    role = embedded_server.roles["scram-sha-256"]
-    conn = await AsyncConnection.connect(embedded_server.role_dsn("scram-sha-256"))
-    assert conn.info.password == role.password
-    for _ in range(2):
-        for text in (repr(conn), str(conn), repr(conn.info), conn.info.dsn, repr(conn.info.get_parameters())):
-            assert role.password not in text
-        assert f"user={role.user}" in repr(conn)
-        await conn.close()
 
 
 async def test_repr(conn: AsyncConnection) -> None:
@@ -851,51 +565,3 @@ async def test_cancel_safe_in_time() -> None:
 
 def connect_to(server: FakeServer) -> Any:
     return AsyncConnection.connect(server.conninfo)
-
-
-# -- statements that the server makes fail
-
-
-async def test_a_statement_is_begun_again_with_its_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A victim of somebody else's CancelRequest: what had been begun is rolled back first."""
-    monkeypatch.setattr("anyq.session.cancelling.CANCEL_AGAIN", 1000.0)
-    sent, cancelled = anyio.Event(), anyio.Event()
-    canceled = be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceled"})
-    begun = (be.ParseComplete(), be.BindComplete(), be.CommandComplete("BEGIN"))
-
-    async def session(client: FakeClient) -> None:
-        await client.accept_startup()
-        await client.expect(fm.Query, sql=b"SELECT 'doomed'")
-        await client.receive_until(fm.Sync)
-        sent.set()
-        await cancelled.wait()
-        await client.send(be.CommandComplete("SELECT 0"), READY, *begun, canceled, FAILED)
-        await client.expect(fm.Query, sql=b"ROLLBACK")
-        await client.send(be.CommandComplete("ROLLBACK"), READY)
-        await client.receive_until(fm.Sync)
-        await client.send(
-            *begun, be.ParseComplete(), be.BindComplete(), be.NoData(), be.CommandComplete("INSERT 0 1"), IN_TRANSACTION
-        )
-        await client.ignore_the_rest()
-
-    async def cancel(client: FakeClient) -> None:
-        await client.expect(fm.CancelRequest)
-        cancelled.set()
-
-    tags: list[str | None] = []
-
-    async def insert(conn: AsyncConnection) -> None:
-        tags.append((await conn.execute("INSERT INTO t VALUES (1)")).statusmessage)
-
-    async with fake_server(session, cancel) as server:
-        conn = await AsyncConnection.connect(server.conninfo, autocommit=True)
-        with anyio.fail_after(PATIENCE):
-            async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
-                doomed.start_soon(conn.execute, "SELECT 'doomed'")
-                await anyio.wait_all_tasks_blocked()
-                conn.session.transactions.autocommit = False
-                group.start_soon(insert, conn)
-                await sent.wait()
-                doomed.cancel_scope.cancel()
-        await conn.close()
-    assert tags == ["INSERT 0 1"]

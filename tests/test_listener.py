@@ -17,7 +17,8 @@ from anyq.protocol import messages as be
 from tests.support import frontend_messages as fm
 from tests.support.activity import PATIENCE
 from tests.support.fakeserver import READY, FakeClient, fake_server
-from tests.support.notifying import listened_to, one, send, terminate
+from tests.support.notifying import listened_to, send, terminate
+from tests.support.queries import one
 from tests.support.server import Server
 from tests.support.stepping import cancel_at_each_wait
 

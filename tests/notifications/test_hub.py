@@ -24,7 +24,8 @@ from anyq.protocol import messages as be
 from tests.support import frontend_messages as fm
 from tests.support.activity import PATIENCE
 from tests.support.fakeserver import IN_TRANSACTION, READY, FakeClient, fake_server
-from tests.support.notifying import is_heard, listened_to, one, receive, send
+from tests.support.notifying import is_heard, listened_to, receive, send
+from tests.support.queries import one
 from tests.support.stepping import cancel_at_each_wait
 
 pytestmark = pytest.mark.anyio

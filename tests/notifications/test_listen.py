@@ -13,7 +13,8 @@ from anyq import AsyncConnection, Notify
 from anyq import errors as e
 from anyq.sql import Identifier
 from tests.support.activity import PATIENCE, held_lock
-from tests.support.notifying import is_heard, listened_to, one, receive, send, terminate
+from tests.support.notifying import is_heard, listened_to, receive, send, terminate
+from tests.support.queries import one
 from tests.support.stepping import cancel_at_each_wait
 
 pytestmark = pytest.mark.anyio

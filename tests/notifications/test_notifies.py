@@ -14,7 +14,8 @@ from anyq import errors as e
 from anyq.notifications import generators
 from anyq.notifications.notifies import AsyncNotifies
 from tests.support.activity import PATIENCE
-from tests.support.notifying import one, receive, send, terminate
+from tests.support.notifying import receive, send, terminate
+from tests.support.queries import one
 from tests.support.stepping import MANY, cancel_when_blocked, cancelled_at
 
 pytestmark = pytest.mark.anyio

@@ -24,7 +24,8 @@ from anyq.protocol import messages as be
 from tests.support import frontend_messages as fm
 from tests.support.activity import PATIENCE, until_sleeping
 from tests.support.fakeserver import READY, FakeClient, fake_server
-from tests.support.notifying import one, send, terminate
+from tests.support.notifying import send, terminate
+from tests.support.queries import one
 from tests.support.server import MAJOR
 
 pytestmark = pytest.mark.anyio

@@ -64,6 +64,11 @@ def local_server(server: Server) -> Server:
     return server
 
 
+def postmaster_pid(server: Server) -> int:
+    with open(os.path.join(server.datadir, "postmaster.pid")) as file:
+        return int(file.readline())
+
+
 @asynccontextmanager
 async def frozen(server: Server) -> AsyncIterator[anyq.AsyncConnection]:
     """A connection whose server process is stopped."""
@@ -116,8 +121,7 @@ async def test_close_ends_what_other_tasks_wait_for(local_server: Server) -> Non
 
 async def test_a_connection_attempt_is_bounded_by_its_timeout(local_server: Server) -> None:
     """The postmaster is stopped: the kernel still accepts, and nobody answers."""
-    with open(os.path.join(local_server.datadir, "postmaster.pid")) as file:
-        pid = int(file.readline())
+    pid = postmaster_pid(local_server)
     os.kill(pid, signal.SIGSTOP)
     try:
         with anyio.fail_after(MARGIN), pytest.raises(anyq.ConnectionTimeout):

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import anyio
 
 import anyq
 from anyq import AsyncConnection
 from tests.support.activity import PATIENCE
-
-
-async def one(conn: AsyncConnection, query: Any, *params: object) -> Any:
-    """Return the one value that a query gives."""
-    row = await (await conn.execute(query, params or None)).fetchone()
-    assert row is not None
-    return row[0]
+from tests.support.queries import one
 
 
 async def listened_to(conn: AsyncConnection) -> set[str]:

@@ -1,6 +1,7 @@
-"""Prepared statements on a server: when they are made, kept, closed and recovered.
+"""Executing a statement: when it is prepared, what is remembered of it, when it is sent again.
 
-The cache by itself is tested in test_preparing.py.
+The account of prepared statements by itself is tested in tests/statements/test_prepared.py, what is sent in
+test_composer.py there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ import pytest
 
 from anyq import AsyncClientCursor, AsyncConnection, AsyncRawCursor, TransactionStatus
 from anyq import errors as e
+from anyq.protocol import messages as be
 from anyq.statements import composer
+from tests.support import frontend_messages as fm
+from tests.support.activity import PATIENCE
+from tests.support.fakeserver import FAILED, IN_TRANSACTION, READY, FakeClient, fake_server
 from tests.support.state import status
 
 pytestmark = pytest.mark.anyio
@@ -516,3 +521,51 @@ async def test_a_plan_that_the_server_renews_by_itself(auto: AsyncConnection) ->
     await auto.execute("ALTER TABLE t ADD b text; CREATE INDEX ON t (a); ANALYZE t")
     assert await (await auto.execute("SELECT a FROM t")).fetchall() == [(1,)]
     assert await on_server(auto) == ["SELECT a FROM t"]
+
+
+# -- begun again
+
+
+async def test_a_statement_is_begun_again_with_its_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A victim of somebody else's CancelRequest: what had been begun is rolled back first."""
+    monkeypatch.setattr("anyq.session.cancelling.CANCEL_AGAIN", 1000.0)
+    sent, cancelled = anyio.Event(), anyio.Event()
+    canceled = be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceled"})
+    begun = (be.ParseComplete(), be.BindComplete(), be.CommandComplete("BEGIN"))
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"SELECT 'doomed'")
+        await client.receive_until(fm.Sync)
+        sent.set()
+        await cancelled.wait()
+        await client.send(be.CommandComplete("SELECT 0"), READY, *begun, canceled, FAILED)
+        await client.expect(fm.Query, sql=b"ROLLBACK")
+        await client.send(be.CommandComplete("ROLLBACK"), READY)
+        await client.receive_until(fm.Sync)
+        await client.send(
+            *begun, be.ParseComplete(), be.BindComplete(), be.NoData(), be.CommandComplete("INSERT 0 1"), IN_TRANSACTION
+        )
+        await client.ignore_the_rest()
+
+    async def cancel(client: FakeClient) -> None:
+        await client.expect(fm.CancelRequest)
+        cancelled.set()
+
+    tags: list[str | None] = []
+
+    async def insert(conn: AsyncConnection) -> None:
+        tags.append((await conn.execute("INSERT INTO t VALUES (1)")).statusmessage)
+
+    async with fake_server(session, cancel) as server:
+        conn = await AsyncConnection.connect(server.conninfo, autocommit=True)
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
+                doomed.start_soon(conn.execute, "SELECT 'doomed'")
+                await anyio.wait_all_tasks_blocked()
+                conn.session.transactions.autocommit = False
+                group.start_soon(insert, conn)
+                await sent.wait()
+                doomed.cancel_scope.cancel()
+        await conn.close()
+    assert tags == ["INSERT 0 1"]

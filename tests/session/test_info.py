@@ -1,0 +1,68 @@
+"""What is known about a connection without asking the server."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from anyq import AsyncConnection, TransactionStatus
+from anyq import errors as e
+from tests.support.activity import held_lock
+from tests.support.queries import one
+from tests.support.server import Server
+from tests.support.state import status
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_info(conn: AsyncConnection, server: Server) -> None:
+    info = conn.info
+    assert info.backend_pid == await one(conn, "SELECT pg_backend_pid()")
+    assert info.server_version == int(await one(conn, "SHOW server_version_num"))
+    assert info.dbname == await one(conn, "SELECT current_database()")
+    assert info.user == await one(conn, "SELECT current_user::text")
+    assert info.encoding == "utf-8"
+    assert info.protocol_version in (30000, 30002)
+    assert info.parameter_status("client_encoding") == "UTF8"
+    assert info.parameter_status("nonsense") is None
+    await conn.execute("SET TimeZone TO 'Europe/Rome'")
+    assert info.parameter_status("TimeZone") == "Europe/Rome"
+    assert str(info.timezone) == "Europe/Rome"
+    assert info.error_message == ""
+    await conn.execute("SET client_encoding TO 'latin1'")
+    assert info.encoding == "iso8859-1"
+    assert await one(conn, "SELECT 'Grüße'") == "Grüße"
+
+
+async def test_info_can_be_connected_to_again(dsn: str) -> None:
+    async with AsyncConnection.connect(dsn, application_name="again") as conn:
+        parameters = conn.info.get_parameters()
+        assert parameters["application_name"] == "again"
+        assert "password" not in parameters
+        if not conn.info.password:
+            async with AsyncConnection.connect(conn.info.dsn) as other:
+                assert other.info.get_parameters() == parameters
+
+
+async def test_the_transaction_status(conn: AsyncConnection, dsn: str) -> None:
+    assert status(conn) is TransactionStatus.IDLE
+    async with held_lock(dsn) as lock, anyio.create_task_group() as group:
+        group.start_soon(conn.execute, lock.statement)
+        await lock.until_wanted(conn.info.backend_pid)
+        assert status(conn) is TransactionStatus.ACTIVE
+        await lock.release()
+    assert status(conn) is TransactionStatus.INTRANS
+    with pytest.raises(e.UndefinedTable):
+        await conn.execute("SELECT * FROM nosuch")
+    assert status(conn) is TransactionStatus.INERROR
+
+
+async def test_nothing_shows_the_password(embedded_server: Server) -> None:
+    role = embedded_server.roles["scram-sha-256"]
+    conn = await AsyncConnection.connect(embedded_server.role_dsn("scram-sha-256"))
+    assert conn.info.password == role.password
+    for _ in range(2):
+        for text in (repr(conn), str(conn), repr(conn.info), conn.info.dsn, repr(conn.info.get_parameters())):
+            assert role.password not in text
+        assert f"user={role.user}" in repr(conn)
+        await conn.close()
