@@ -1,32 +1,34 @@
 """Set up a virtual environment inside the checkout, then run the demo or the tests in it.
 
     python3 tests/bootstrap.py try  [arguments of `anyq demo`]
-    python3 tests/bootstrap.py test [--no-checks] [arguments of pytest]
+    python3 tests/bootstrap.py test [--no-checks] [--oldest] [arguments of pytest]
+
+``--oldest`` tests with the oldest versions of anyq's requirements that pyproject.toml allows; the tools that test are
+as new as ever. Otherwise everything is as new as it can be.
 
 Knows the standard library only, since it runs before anything is installed; works as root and as a normal
 user. A second run installs nothing, unless pyproject.toml or the sources of the compiled path have changed. Each
-interpreter has an environment of its own, so that several versions can be tested in one checkout.
+interpreter has an environment of its own, and another one for the oldest versions, so that all of them can be tested in
+one checkout.
 """
 
 import os
 import sys
 
-# Python put this folder first on the path, where tests/types/ would hide the standard library's `types`.
+# Python put this folder first on the path, where tests/typing/ would hide the standard library's `typing`.
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != HERE]
 
-import hashlib  # noqa: E402
-import json  # noqa: E402
-import shlex  # noqa: E402
-import subprocess  # noqa: E402
-from glob import glob  # noqa: E402
+import hashlib
+import json
+import re
+import shlex
+import subprocess
+from glob import glob
 
 MINIMUM = (3, 10)
 ROOT = os.path.dirname(HERE)
-VENV = os.path.join(ROOT, ".venv", "%s-%d.%d" % ((sys.implementation.name,) + sys.version_info[:2]))  # noqa: UP031
-MARKER = os.path.join(VENV, "anyq-installed.json")
-BIN = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
-PYTHON = os.path.join(BIN, "python.exe" if os.name == "nt" else "python")
+PROJECT = os.path.join(ROOT, "pyproject.toml")
 # More workers than this cost more in starting PostgreSQL servers, one each, than they save.
 MAX_WORKERS = 4
 
@@ -54,103 +56,134 @@ def quietly(*command):
         return 127
 
 
-def installed_state(extra):
-    """What a finished installation is recorded as: the same value means that nothing is left to do."""
-    digest = hashlib.sha256()
-    compiled = sorted(glob(os.path.join(ROOT, "anyq", "_accel", "*.p[yx][xdi]")))
-    for path in [os.path.join(ROOT, "pyproject.toml"), os.path.join(ROOT, "setup.py"), *compiled]:
-        with open(path, "rb") as file:
-            digest.update(file.read())
-    # The checkout's place counts too: environments and editable installs do not survive being moved.
-    return {"root": ROOT, "sources": digest.hexdigest(), "extra": extra, "build": os.environ.get("ANYQ_BUILD", "")}
+def oldest_requirements():
+    """Return the oldest version of each of anyq's requirements that pyproject.toml allows, as pip's constraints."""
+    with open(PROJECT) as file:  # without tomllib, which Python 3.10 does not have
+        listed = re.search(r"^dependencies = \[\n(.*?)^\]", file.read(), re.MULTILINE | re.DOTALL)
+    lines = listed.group(1).splitlines() if listed else []
+    found = [re.match(r' *"([\w-]+)>=([\d.]+)[;,"]', line) for line in lines]
+    if not found or None in found:
+        fail("pyproject.toml: each line of `dependencies` must be a requirement that begins with its lower bound")
+    return ["%s==%s" % requirement.groups() for requirement in found]
 
 
-def recorded_state():
-    """Return what the last installation that finished is recorded as, an empty record if none did."""
-    try:
-        with open(MARKER) as file:
-            return json.load(file)
-    except (OSError, ValueError):
-        return {}
+class Environment:
+    """A virtual environment with anyq in it, from this checkout."""
 
+    def __init__(self, oldest=False):
+        name = "%s-%d.%d" % ((sys.implementation.name,) + sys.version_info[:2])
+        self.folder = os.path.join(ROOT, ".venv", name + ("-oldest" if oldest else ""))
+        self.python = os.path.join(self.folder, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
+        self._marker = os.path.join(self.folder, "anyq-installed.json")
+        self._constraints = oldest_requirements() if oldest else []
 
-def has_pip():
-    return quietly(PYTHON, "-m", "pip", "--version") == 0
-
-
-def make_environment():
-    """Create the environment, with pip in it even where the interpreter comes without ensurepip (Debian)."""
-    say("making a virtual environment in " + os.path.relpath(VENV, ROOT))
-    if quietly(sys.executable, "-c", "import ensurepip") == 0:
-        if run(sys.executable, "-m", "venv", "--clear", VENV) == 0 and has_pip():
+    def set_up(self, extra):
+        """Make it and install anyq with an extra, or do as much of that as is left to do."""
+        found = self._recorded_state()
+        # Everything of `demo` is in `test` as well.
+        finished = found in (self._state(extra), self._state("test"))
+        if finished and quietly(self.python, "-c", "import anyio") == 0:
             return
-        say("that did not bring pip; putting it there with the pip of " + sys.executable)
-    if run(sys.executable, "-m", "venv", "--clear", "--without-pip", VENV) != 0:
-        fail("cannot make a virtual environment with " + sys.executable + "; see above")
-    ask = "import sysconfig; print(sysconfig.get_path('purelib'), end='')"
-    site = subprocess.check_output([PYTHON, "-c", ask]).decode()
-    if run(sys.executable, "-m", "pip", "install", "--quiet", "--target", site, "pip") != 0 or not has_pip():
-        fail("cannot install pip into the environment; install pip (or ensurepip) for " + sys.executable)
+        if found.get("root") != ROOT or not self._has_pip():
+            self._make()
+        else:
+            os.remove(self._marker)
+        say("installing anyq with the extra '" + extra + "' (a minute or two at the first run, nothing later)")
+        pip = [self.python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        if run(*pip, *self._constraining(), "--editable", ".[" + extra + "]") != 0:
+            fail("installing failed; see above")
+        with open(self._marker, "w") as file:
+            json.dump(self._state(extra), file)
 
+    def _state(self, extra):
+        """What a finished installation is recorded as: the same value means that nothing is left to do."""
+        digest = hashlib.sha256()
+        compiled = sorted(glob(os.path.join(ROOT, "anyq", "_accel", "*.p[yx][xdi]")))
+        for path in [PROJECT, os.path.join(ROOT, "setup.py"), *compiled]:
+            with open(path, "rb") as file:
+                digest.update(file.read())
+        # The checkout's place counts too: environments and editable installs do not survive being moved.
+        return {"root": ROOT, "sources": digest.hexdigest(), "extra": extra, "build": os.environ.get("ANYQ_BUILD", "")}
 
-def set_up(extra):
-    found = recorded_state()
-    # Everything of `demo` is in `test` as well.
-    if found in (installed_state(extra), installed_state("test")) and quietly(PYTHON, "-c", "import anyio") == 0:
-        return
-    if found.get("root") != ROOT or not has_pip():
-        make_environment()
-    else:
-        os.remove(MARKER)
-    say("installing anyq with the extra '" + extra + "' (a minute or two at the first run, nothing later)")
-    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    if run(*pip, "--editable", ".[" + extra + "]") != 0:
-        fail("installing failed; see above")
-    with open(MARKER, "w") as file:
-        json.dump(installed_state(extra), file)
+    def _recorded_state(self):
+        """Return what the last installation that finished is recorded as, an empty record if none did."""
+        try:
+            with open(self._marker) as file:
+                return json.load(file)
+        except (OSError, ValueError):
+            return {}
+
+    def _has_pip(self):
+        return quietly(self.python, "-m", "pip", "--version") == 0
+
+    def _make(self):
+        """Create the environment, with pip in it even where the interpreter comes without ensurepip (Debian)."""
+        say("making a virtual environment in " + os.path.relpath(self.folder, ROOT))
+        if quietly(sys.executable, "-c", "import ensurepip") == 0:
+            if run(sys.executable, "-m", "venv", "--clear", self.folder) == 0 and self._has_pip():
+                return
+            say("that did not bring pip; putting it there with the pip of " + sys.executable)
+        if run(sys.executable, "-m", "venv", "--clear", "--without-pip", self.folder) != 0:
+            fail("cannot make a virtual environment with " + sys.executable + "; see above")
+        ask = "import sysconfig; print(sysconfig.get_path('purelib'), end='')"
+        site = subprocess.check_output([self.python, "-c", ask]).decode()
+        if run(sys.executable, "-m", "pip", "install", "--quiet", "--target", site, "pip") != 0 or not self._has_pip():
+            fail("cannot install pip into the environment; install pip (or ensurepip) for " + sys.executable)
+
+    def _constraining(self):
+        """Return the options that have pip keep to the constraints."""
+        if not self._constraints:
+            return []
+        say("with " + ", ".join(self._constraints))
+        path = os.path.join(self.folder, "constraints.txt")
+        with open(path, "w") as file:
+            file.write("\n".join(self._constraints) + "\n")
+        return ["--constraint", path]
 
 
 def try_it(arguments):
-    set_up("demo")
+    environment = Environment()
+    environment.set_up("demo")
     say("running the demo")
-    return run(PYTHON, "-m", "anyq", "demo", *arguments)
+    return run(environment.python, "-m", "anyq", "demo", *arguments)
 
 
-def run_checks():
-    """Run linter and type checkers, return the names of those that failed."""
+def run_checks(python):
+    """Run linter, formatter and type checkers, return the names of those that failed."""
     # The interpreter's own Node.js, installed with the extra, and not whatever version the machine may have.
     os.environ["PYRIGHT_PYTHON_GLOBAL_NODE"] = "off"
     os.environ["PYRIGHT_PYTHON_IGNORE_WARNINGS"] = "1"
     failed = []
     for name, command in (
-        ("ruff", ["-m", "ruff", "check", "."]),
+        ("ruff check", ["-m", "ruff", "check", "."]),
+        ("ruff format", ["-m", "ruff", "format", "--check", "."]),
         ("mypy", ["-m", "mypy"]),
-        ("pyright", ["-m", "pyright", "--pythonpath", PYTHON]),
+        ("pyright", ["-m", "pyright", "--pythonpath", python]),
     ):
         say("checking with " + name)
-        if name == "pyright" and quietly(PYTHON, "-m", "pyright", "--version") != 0:
+        if name == "pyright" and quietly(python, "-m", "pyright", "--version") != 0:
             print("!" * 78)
             print("!! PYRIGHT WAS NOT RUN: it needs Node.js, and has none that works on this machine.")
             print("!" * 78, flush=True)
-        elif run(PYTHON, *command) != 0:
+        elif run(python, *command) != 0:
             failed.append(name)
     return failed
 
 
 def test_it(arguments):
-    set_up("test")
-    failed = []
-    if "--no-checks" in arguments:
-        arguments = [argument for argument in arguments if argument != "--no-checks"]
-    else:
-        failed = run_checks()
+    options = {argument for argument in arguments if argument in ("--no-checks", "--oldest")}
+    arguments = [argument for argument in arguments if argument not in options]
+    environment = Environment(oldest="--oldest" in options)
+    environment.set_up("test")
+    python = environment.python
+    failed = [] if "--no-checks" in options else run_checks(python)
     ask = "import anyq; print(anyq.__impl__)"
-    implementation = subprocess.run([PYTHON, "-c", ask], cwd=ROOT, stdout=subprocess.PIPE).stdout.decode().strip()
-    say("testing with pytest on Python %s, implementation: %s" % (sys.version.split()[0], implementation or "none"))  # noqa: UP031
+    implementation = subprocess.run([python, "-c", ask], cwd=ROOT, stdout=subprocess.PIPE).stdout.decode().strip()
+    say("testing with pytest on Python %s, implementation: %s" % (sys.version.split()[0], implementation or "none"))
     # One more than there are processors: a test waits for its server for a part of the time.
     workers = str(min((os.cpu_count() or 1) + 1, MAX_WORKERS))
     # Later options win, so `-n 0` among the caller's gives a single process again.
-    if run(PYTHON, "-m", "pytest", "-n", workers, *arguments) != 0:
+    if run(python, "-m", "pytest", "-n", workers, *arguments) != 0:
         failed.append("pytest")
     say("failed: " + ", ".join(failed) if failed else "everything passed")
     return 1 if failed else 0
@@ -162,14 +195,14 @@ def main():
         print(__doc__.strip())
         return 0 if sys.argv[1:] in (["-h"], ["--help"]) else 2
     if sys.version_info < MINIMUM:
-        fail("needs Python 3.10 or newer, and this is %s (%s)" % (sys.version.split()[0], sys.executable))  # noqa: UP031
+        fail("needs Python 3.10 or newer, and this is %s (%s)" % (sys.version.split()[0], sys.executable))
     # A Python that runs inside another environment must not leak that one's settings into ours.
     for name in ("PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__", "PIP_TARGET", "PIP_PREFIX", "PIP_USER"):
         os.environ.pop(name, None)
     try:
         return commands[sys.argv[1]](sys.argv[2:])
     except PermissionError as error:
-        fail("cannot write in the checkout (%s); copy it to a folder of your own" % error)  # noqa: UP031
+        fail("cannot write in the checkout (%s); copy it to a folder of your own" % error)
     except KeyboardInterrupt:
         return 130
 

@@ -88,16 +88,17 @@ def test_the_command(dsn: str, tmp_path: Path) -> None:
 
 
 def test_another_anyq_beside_this_one(dsn: str) -> None:
-    options = ["--rounds=1", "--seconds=0", f"--against={HERE}", f"--dsn={dsn}"]
+    folder = Path(anyq.__file__).parents[1]
+    options = ["--rounds=1", "--seconds=0", f"--against={folder}", f"--dsn={dsn}"]
     done = run("tests.benchmarks", *options, "--drivers", "anyq-asyncio-pure", "--workloads", "one_row")
-    assert f"Time of an operation here against {HERE}" in done.stdout
+    assert f"Time of an operation here against {folder}" in done.stdout
     assert "left out" not in done.stdout
 
 
 def test_another_anyq_must_be_one(dsn: str, tmp_path: Path) -> None:
     options = ["--rounds=1", "--seconds=0", f"--against={tmp_path}", f"--dsn={dsn}"]
     done = run("tests.benchmarks", *options, "--drivers", "anyq-asyncio-pure", "--workloads", "one_row")
-    assert f"left out: anyq-asyncio-pure@other: anyq was imported from {HERE} and not from {tmp_path}" in done.stdout
+    assert f"left out: anyq-asyncio-pure@other: anyq was imported from {Path(anyq.__file__).parents[1]} and not from {tmp_path}" in done.stdout
 
 
 def test_change_is_of_rounds_that_belong_together() -> None:

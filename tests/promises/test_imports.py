@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.checkout
+
 PACKAGE = Path(__file__).parents[2] / "anyq"
 
 #: The package itself: its __init__ imports what a user is given, and only the command line imports it.
