@@ -35,7 +35,7 @@ from anyq.types import json as json_types
 from anyq.types import numeric
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 #: Languages of blocks: those of Python run, the others are not meant to.
 LANGUAGES = {"python", "text", "sql", "sh"}
