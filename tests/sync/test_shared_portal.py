@@ -63,9 +63,14 @@ def test_its_event_loop_is_chosen_before(portal_backend: object) -> None:
 def test_bad_backends() -> None:
     with pytest.raises(ValueError, match="must be 'asyncio' or 'trio'"):
         anyq.sync.set_portal_backend("curio")
-    anyq.sync.set_portal_backend("trio", {"no_such_option": 1})
+
+    def fail() -> None:
+        raise TypeError("no event loop here")
+
+    # An option that there is none of would do on trio, but for the oldest anyio that is allowed.
+    anyq.sync.set_portal_backend("asyncio", {"loop_factory": fail})
     try:
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="no event loop here"):
             open_portal(None, object())
         # Who could not start it is no user of it.
         assert threads() == []
