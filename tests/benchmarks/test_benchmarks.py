@@ -98,7 +98,8 @@ def test_another_anyq_beside_this_one(dsn: str) -> None:
 def test_another_anyq_must_be_one(dsn: str, tmp_path: Path) -> None:
     options = ["--rounds=1", "--seconds=0", f"--against={tmp_path}", f"--dsn={dsn}"]
     done = run("tests.benchmarks", *options, "--drivers", "anyq-asyncio-pure", "--workloads", "one_row")
-    assert f"left out: anyq-asyncio-pure@other: anyq was imported from {Path(anyq.__file__).parents[1]} and not from {tmp_path}" in done.stdout
+    own = Path(anyq.__file__).parents[1]
+    assert f"left out: anyq-asyncio-pure@other: anyq was imported from {own} and not from {tmp_path}" in done.stdout
 
 
 def test_change_is_of_rounds_that_belong_together() -> None:

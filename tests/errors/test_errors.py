@@ -264,6 +264,7 @@ def test_generator_replaces_only_its_part() -> None:
     assert generate_errors.replace_generated(module, "new") == f"head\n{begin}\nnew\n{end}\ntail\n"
 
 
+@pytest.mark.checkout
 def test_generated_classes_are_current() -> None:
     path: Path | None = generate_errors.find_errcodes()
     if path is None:

@@ -1,0 +1,30 @@
+"""The table of built-in types is what the tool makes of a server's catalogue."""
+
+from __future__ import annotations
+
+import pytest
+
+from anyq.adapt.builtin_types import BUILTIN_TYPES
+from tests.tools import generate_types
+
+
+@pytest.mark.checkout
+def test_the_table_is_as_a_server_has_it(dsn: str) -> None:
+    try:
+        fresh = generate_types.new_module(dsn)
+    except ValueError as error:
+        pytest.skip(str(error))
+    assert fresh == generate_types.TARGET.read_text("utf-8"), "run python -m tests.tools.generate_types"
+
+
+def test_a_type_is_there_once() -> None:
+    names = [name for name, *_ in BUILTIN_TYPES]
+    oids = [oid for _, item, array, *_ in BUILTIN_TYPES for oid in (item, array) if oid]
+    assert names == sorted(set(names))
+    assert len(oids) == len(set(oids))
+
+
+def test_what_is_replaced() -> None:
+    begin, end = generate_types.BEGIN, generate_types.END
+    module = f"head\n{begin}\nold\n{end}\ntail\n"
+    assert generate_types.replace_generated(module, "new") == f"head\n{begin}\nnew\n{end}\ntail\n"
