@@ -2,6 +2,8 @@
 
 Knows: how to tell asyncio from trio. Must not know: anything that one of them does; and it never imports
 trio, unless trio is already running.
+
+Begin with `base`, which says what differs between event loops.
 """
 
 from __future__ import annotations

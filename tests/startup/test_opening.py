@@ -16,7 +16,7 @@ from anyio.abc import SocketAttribute
 import anyq
 from anyq import errors as e
 from anyq.protocol import messages as be
-from anyq.protocol.constants import MAX_SECRET_KEY_LENGTH, PROTOCOL_3_0, PROTOCOL_3_2
+from anyq.protocol.constants import PROTOCOL_3_0, PROTOCOL_3_2
 from tests.support import frontend_messages as fm
 from tests.support.fakeserver import READY, FakeClient, Script, fake_server
 from tests.support.hostile import answer, connect_to, let_in, refusal, refusing_for_two_reasons
@@ -235,23 +235,6 @@ async def test_a_stream_of_the_callers_asks_once(keywords: dict[str, Any], versi
     async with fake_server(speaking(version)) as server:
         stream = await anyio.connect_tcp(server.host, server.port)
         conn = await anyq.AsyncConnection.connect(server.conninfo, stream=stream, **keywords)
-        await conn.close()
-
-
-@pytest.mark.parametrize("length", [4, 32, MAX_SECRET_KEY_LENGTH])
-async def test_keys_of_any_length(length: int) -> None:
-    secret = bytes(range(256))[:length]
-
-    async def script(client: FakeClient) -> None:
-        await client.accept_startup(secret=secret)
-        await client.expect(fm.Terminate)
-
-    async def cancel(client: FakeClient) -> None:
-        await client.expect(fm.CancelRequest, secret=secret)
-
-    async with fake_server(script, cancel) as server:
-        conn = await anyq.AsyncConnection.connect(server.conninfo)
-        await conn.cancel_safe()
         await conn.close()
 
 
