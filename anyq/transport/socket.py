@@ -280,7 +280,7 @@ def as_channel(stream: Channel | ByteStream) -> Channel:
     """
     if isinstance(stream, Channel):
         return stream
-    if isinstance(stream, ByteStream):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(stream, ByteStream):  # pyright: ignore[reportUnnecessaryIsInstance] - users have no checker
         return ForeignStream(stream)
     raise TypeError(
         f"expected an anyio.abc.ByteStream, not {type(stream).__qualname__}: wrap a pair of byte streams in "

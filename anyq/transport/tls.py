@@ -198,7 +198,7 @@ class TlsStream(SocketStream):
                 got: Any = self._ssl.read(room)
             else:
                 with view:
-                    got = self._ssl.read(room, view)  # pyright: ignore[reportArgumentType]
+                    got = self._ssl.read(room, view)  # pyright: ignore[reportArgumentType] - its stub lacks memoryview
         except ssl.SSLWantReadError:
             self._more = False
             got = None
