@@ -16,7 +16,7 @@ import pytest
 
 import anyq
 from anyq import errors as e
-from anyq.conninfo import options
+from anyq.conninfo import strings
 from tests.support.blocking import calls_that_block
 from tests.support.server import Server
 
@@ -112,7 +112,7 @@ async def test_files_that_hang(dsn: str, monkeypatch: pytest.MonkeyPatch, warm_t
         enough.wait(PATIENCE)
         return {}
 
-    monkeypatch.setattr(options, "parse_conninfo", parse)
+    monkeypatch.setattr(strings, "parse_conninfo", parse)
     try:
         with anyio.fail_after(PATIENCE / 2):
             async with anyio.create_task_group() as group:

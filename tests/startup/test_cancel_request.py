@@ -13,8 +13,8 @@ from anyio.from_thread import BlockingPortal
 import anyq
 from anyq import errors as e
 from anyq._accel import decode_rows, take_replies
-from anyq.protocol import messages as be
 from anyq.protocol import frontend
+from anyq.protocol import messages as be
 from anyq.protocol.constants import MAX_SECRET_KEY_LENGTH, PROTOCOL_3_0
 from anyq.protocol.session import ProtocolSession
 from anyq.startup.cancel_request import canceller
