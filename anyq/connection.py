@@ -396,7 +396,8 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         """Do what :meth:`cancel_safe` does, with its default timeout."""
         await self.cancel_safe()
 
-    async def cancel_safe(self, *, timeout: float = 30.0) -> None:
+    # psycopg's signature; a cancel scope of the caller's would not say which time was over.
+    async def cancel_safe(self, *, timeout: float = 30.0) -> None:  # noqa: ASYNC109
         """Ask the server to cancel the statement that it runs now, for whichever task that is.
 
         :param timeout: seconds to wait for the server to have taken the request.

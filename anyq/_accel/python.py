@@ -213,7 +213,7 @@ class Alike:
         self._version = tx.adapters.version
         self._formats = formats
         self._oids = oids
-        self._wire = wire
+        self._wire = list(wire)
         self._statement = statement
         self._results = results
         self._after = after

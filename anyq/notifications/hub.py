@@ -117,7 +117,7 @@ class NotificationHub:
 
     @property
     def unsettled(self) -> bool:
-        """Whether there is something to do when no transaction is open; whoever executes a statement asks for it then."""
+        """Whether there is something to do when no transaction is open; who executes a statement looks."""
         return self.session.settle is not None
 
     @unsettled.setter

@@ -25,23 +25,19 @@ from .wire import Wire
 class Adaptation:
     """The adapters of a session, or of a cursor that has its own, with the transformer made of them."""
 
-    __slots__ = ("_connection", "_protocol", "_tx", "_version", "adapters")
+    __slots__ = ("_protocol", "_tx", "_version", "adapters", "connection")
 
     def __init__(self, adapters: AdaptersMap, protocol: ProtocolSession, connection: Any) -> None:
         self.adapters = adapters
+        self.connection = connection
+        """The connection that dumpers and loaders are given."""
         self._protocol = protocol
-        self._connection = connection
         self._tx: Transformer | None = None
         self._version = -1
 
-    @property
-    def connection(self) -> Any:
-        """The connection that dumpers and loaders are given."""
-        return self._connection
-
     def copy(self) -> Adaptation:
         """Return one with a map of its own, which begins as a copy."""
-        return Adaptation(AdaptersMap(self.adapters), self._protocol, self._connection)
+        return Adaptation(AdaptersMap(self.adapters), self._protocol, self.connection)
 
     def transformer(self) -> Transformer:
         """Return the transformer for these adapters, as the connection's parameters are now."""

@@ -79,7 +79,7 @@ class Composer:
         simple = statement.simple
         entry: Entry | None = None
         if not simple or prepare or b";" not in sql:
-            entry = self.statements.lookup(statement.key, prepare)
+            entry = self.statements.lookup((sql, statement.oids), prepare)
         if entry is not None and entry.prepared and entry.fields is not None:
             layout: Layout = entry.fields.get(tx, binary)
             return Delivery(entry, False, layout, layout.result_formats)

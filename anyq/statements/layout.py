@@ -49,7 +49,7 @@ class Layouts:
         self._made: dict[bool | None, Layout] = {}
 
     def get(self, tx: Transformer, binary: bool | None) -> Layout:
-        """Return the layout for a transformer, with binary results where `binary` is true, or None and they are faster."""
+        """Return the layout for a transformer; for `binary` see :meth:`Composer.compose`."""
         layout = self._made.get(binary)
         if layout is None or layout.tx is not tx or layout.version != layout.adapters.version:
             layout = self._made[binary] = Layout(self._fields, tx, binary)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import itemgetter
 from typing import Any, TypeGuard
 
@@ -43,15 +43,16 @@ class ParsedQuery:
     Immutable after construction and shared between threads and connections.
     """
 
-    __slots__ = ("_take", "formats", "names", "nparams", "order", "parts", "sql")
+    __slots__ = ("_encode", "_pieces", "_take", "formats", "names", "nparams", "order", "sql")
 
     def __init__(
         self,
         sql: bytes,
         formats: tuple[PyFormat, ...] = (),
         names: tuple[str, ...] | None = None,
-        parts: tuple[bytes, ...] = (),
+        pieces: tuple[str, ...] = (),
         order: tuple[int, ...] = (),
+        encode: Callable[[str], bytes] = str.encode,
     ) -> None:
         #: The text for the server, with ``$1``, ``$2``, ...
         self.sql = sql
@@ -62,8 +63,8 @@ class ParsedQuery:
         self._take = _taker(names)
         #: How many parameters the server will be sent.
         self.nparams = len(formats)
-        #: The text around the placeholders, one piece more than there are placeholders.
-        self.parts = parts or (sql,)
+        self._pieces = pieces  # the text around the placeholders, one piece more than there are placeholders
+        self._encode = encode
         #: For each placeholder of the text, the index (from 0) of its parameter.
         self.order = order
 
@@ -137,11 +138,14 @@ class ParsedQuery:
 
         Returns the text of a query that takes no parameters.
         """
-        pieces = [self.parts[0]]
-        for index, part in zip(self.order, self.parts[1:], strict=True):
-            pieces.append(literals[index])
-            pieces.append(part)
-        return b"".join(pieces)
+        if not self._pieces:
+            return self.sql
+        encode = self._encode
+        parts = [encode(self._pieces[0])]
+        for index, piece in zip(self.order, self._pieces[1:], strict=True):
+            parts.append(literals[index])
+            parts.append(encode(piece))
+        return b"".join(parts)
 
 
 def _taker(names: tuple[str, ...] | None) -> Callable[[Any], tuple[Any, ...]]:
@@ -253,7 +257,7 @@ def _convert(query: bytes, encoding: str) -> ParsedQuery:
 
 
 def _convert_text(text: str, encoding: str) -> ParsedQuery:
-    return _split(text, lambda piece: _encode(piece, encoding))
+    return _split(text, partial(encode_text, encoding=encoding_to_write(encoding)))
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -304,8 +308,9 @@ def _split(text: str, encode: Callable[[str], bytes]) -> ParsedQuery:
         encode("".join(numbered)),
         tuple(formats),
         tuple(index_of) or None,
-        tuple(map(encode, parts)),
+        tuple(parts),
         tuple(order),
+        encode,
     )
 
 

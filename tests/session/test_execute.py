@@ -13,6 +13,7 @@ import pytest
 
 from anyq import AsyncClientCursor, AsyncConnection, AsyncRawCursor, TransactionStatus
 from anyq import errors as e
+from anyq.adapt import Dumper
 from anyq.protocol import messages as be
 from anyq.statements import composer
 from tests.support import frontend_messages as fm
@@ -569,3 +570,34 @@ async def test_a_statement_is_begun_again_with_its_transaction(monkeypatch: pyte
                 doomed.cancel_scope.cancel()
         await conn.close()
     assert tags == ["INSERT 0 1"]
+
+
+@pytest.mark.parametrize("repeated", [False, True], ids=["once", "stale"])
+async def test_parameters_are_dumped_once_for_each_attempt(auto: AsyncConnection, repeated: bool) -> None:
+    """A failed statement is looked at before its parameters are dumped again: a dumper may have had its only chance."""
+    dumped: list[str] = []
+
+    class Once(Dumper):
+        def dump(self, obj: str) -> bytes:
+            dumped.append(obj)
+            if dumped.count(obj) > 1:
+                raise LookupError("dumped twice")
+            return obj.encode()
+
+    auto.prepare_threshold = 0
+    auto.adapters.register_dumper(str, Once)
+    await auto.execute("CREATE TEMPORARY TABLE t AS SELECT 1 AS a")
+    query = "SELECT t.*, 1 / %s::int FROM t"
+    for divisor in ("1", "2"):
+        await auto.execute(query, (divisor,))
+    if not repeated:
+        with pytest.raises(e.DivisionByZero):
+            await auto.execute(query, ("0",))
+        assert dumped == ["1", "2", "0"]
+        return
+    # The plan is refused, so the statement is sent again, which takes its parameters a second time.
+    await auto.execute("ALTER TABLE t ADD b int")
+    with pytest.raises(LookupError, match="dumped twice"):
+        await auto.execute(query, ("3",))
+    assert dumped == ["1", "2", "3", "3"]
+    assert status(auto) is TransactionStatus.IDLE
