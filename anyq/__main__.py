@@ -1,7 +1,7 @@
 """The command line: `anyq demo` and `anyq listen`, also as `python -m anyq demo`.
 
-Knows argparse and exit codes. What a command does is in the module of its name in `cli`, whose `main()` is given the
-arguments by their names; it is imported when the command runs.
+Knows argparse and exit codes. Must not know what a command does: that is in the module of its name in `cli`, whose
+`main()` is given the arguments by their names; it is imported when the command runs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The types to annotate with: what a query and its parameters are, and the shapes that adaptation asks for.
 
-Knows where these are defined, and defines those of queries. A facade: nothing below imports it.
+Knows where these are defined, and defines those of queries. Must not do anything: a facade, which nothing below
+imports.
 """
 
 from __future__ import annotations

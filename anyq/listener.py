@@ -1,7 +1,7 @@
 """AsyncListener: notifications from a server that may go away and come back; ``anyq.listen()``.
 
-Knows when to connect again and what to tell subscribers then, in a task that its ``async with`` block owns. What is
-listened to is the connection's account, and made anew on the next one.
+Knows when to connect again and what to tell subscribers then, in a task that its ``async with`` block owns.
+Must not know what the server listens to: that is the connection's account, and made anew on the next one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """Chooses the implementation of the hot loops: ``ANYQ_IMPL=python`` or, where it is built, ``cython``.
 
 Knows which implementations exist. Must not hold any logic of its own.
+
+Begin with `python`, which has all of it in Python; the Cython modules do the same, and `twins` is what they ask of
+dumpers and loaders.
 """
 
 from __future__ import annotations

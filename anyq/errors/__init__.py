@@ -1,6 +1,6 @@
 """Every exception of the driver: PEP 249's tree and one class for each SQLSTATE.
 
-Knows how a server's error report becomes an exception. Must not know how the report arrived.
+Knows how a server's error report becomes an exception. Must not know how the report arrived. Begin with `_base`.
 
 The exceptions to catch are named after PostgreSQL's conditions (``UniqueViolation``,
 ``SerializationFailure``); the table is in the PostgreSQL manual, Appendix A, "PostgreSQL Error Codes". Their

@@ -1,8 +1,10 @@
 """The PostgreSQL frontend/backend protocol, sans I/O: bytes in, messages out.
 
 Everything below this package knows the wire format (protocol 3.0 and 3.2) and must not know of sockets, TLS,
-event loops, clocks or the adaptation of Python types. See the PostgreSQL manual, chapter "Frontend/Backend
-Protocol".
+event loops, clocks or the adaptation of Python types.
+
+Begin with `state`, the phases of a conversation, and `session`, which goes through them. See the
+PostgreSQL manual, chapter "Frontend/Backend Protocol".
 """
 
 from __future__ import annotations

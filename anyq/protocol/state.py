@@ -16,6 +16,8 @@ Three messages may come at any time once the server talks to us: NoticeResponse,
 ParameterStatus and NotificationResponse. An ErrorResponse outside a request is the server's last word before it
 closes the connection.
 
+Knows phases and the codes of messages. Must not know what is in a message.
+
 A message that is not in the phase's table breaks the protocol; there is no way on from there, since what the
 server means by later messages is then unknown. See the manual's "Message Flow" (protocol-flow).
 """

@@ -3,6 +3,8 @@
 
 Knows where `TypeInfo` is, for those who look for it here. Must not import a family: `anyq.postgres` does
 that.
+
+Begin with `uuid`, which is short and whole.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """None and NULL.
 
-Knows how NULL is written as SQL. As a parameter NULL has no value to dump: `Transformer` deals with it by
-itself.
+Knows how NULL is written as SQL. Must not know parameters: as one, NULL has no value to dump, and `Transformer` deals
+with it by itself.
 """
 
 from __future__ import annotations
