@@ -75,20 +75,12 @@ async def test_the_time_runs_from_the_first_step(
 
 async def test_time_is_over_though_more_keep_coming(auto: AsyncConnection) -> None:
     await auto.execute("LISTEN a")
+    await auto.notify("a", "0")
     seen = 0
     with anyio.fail_after(PATIENCE):
         async for _ in auto.notifies(timeout=0.1):
             seen += 1
-            # One for one that is taken, and then some.
-            await auto.execute("SELECT pg_notify('a', x::text) FROM generate_series(1, 2) AS x")
-            if seen == 1:
-                await auto.execute("SELECT pg_notify('a', x::text) FROM generate_series(1, 100) AS x")
-        else:
-            assert seen == 0
-    await auto.notify("a", "0")
-    with anyio.fail_after(PATIENCE):
-        async for _ in auto.notifies(timeout=0.1):
-            seen += 1
+            # Two for one that is taken.
             await auto.execute("SELECT pg_notify('a', x::text) FROM generate_series(1, 2) AS x")
     assert seen > 0
 
