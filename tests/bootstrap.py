@@ -64,7 +64,7 @@ def oldest_requirements():
     found = [re.match(r' *"([\w-]+)>=([\d.]+)[;,"]', line) for line in lines]
     if not found or None in found:
         fail("pyproject.toml: each line of `dependencies` must be a requirement that begins with its lower bound")
-    return ["%s==%s" % requirement.groups() for requirement in found]
+    return ["%s==%s" % requirement.groups() for requirement in found if requirement]
 
 
 class Environment:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.checkout
+
 TESTS = Path(__file__).parents[1]
 PACKAGE = TESTS.parent / "anyq"
 

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.checkout
+
 TESTS = Path(__file__).parents[1]
 
 SHORTEST_BOUND = 1.0

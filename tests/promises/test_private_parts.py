@@ -28,7 +28,7 @@ async def test_anyios_token_leads_to_its_checkpoint(anyio_backend: str, monkeypa
     """backends/asyncio_backend.py, checkpoint_if_cancelled(): without the token, the slower public one."""
     monkeypatch.setattr(asyncio_backend, "_anyio_functions", None)
     await current_backend().checkpoint_if_cancelled()
-    found: Any = asyncio_backend._anyio_functions  # noqa: SLF001 - which of the two it is
+    found: Any = asyncio_backend._anyio_functions
     token: Any = anyio.lowlevel.current_token()
     if isinstance(token, asyncio.AbstractEventLoop):
         assert found is anyio.lowlevel  # before anyio 4.11
@@ -44,7 +44,7 @@ async def test_anyios_token_leads_to_its_checkpoint(anyio_backend: str, monkeypa
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_asyncio_takes_what_looks_like_a_future(anyio_backend: str) -> None:
     """backends/asyncio_backend.py, _ReusableFuture."""
-    made: Any = asyncio_backend._ReusableFuture(asyncio.get_running_loop())  # noqa: SLF001 - what this test is about
+    made: Any = asyncio_backend._ReusableFuture(asyncio.get_running_loop())
     takes: Callable[[object], bool] = asyncio.isfuture
     assert takes(made)
     resumed = 0
@@ -66,13 +66,13 @@ async def test_asyncio_takes_what_looks_like_a_future(anyio_backend: str) -> Non
 def test_anyios_memory_stream_shows_its_state() -> None:
     """notifications/subscription.py, Subscription and NotificationStream."""
     send, receive = anyio.create_memory_object_stream[int](math.inf)
-    state: Any = receive._state  # noqa: SLF001 - what this test is about
+    state: Any = receive._state
     another: MemoryObjectReceiveStream[int] = MemoryObjectReceiveStream(state)
     assert state.open_receive_channels == 2
     state.buffer.append(1)
     assert another.receive_nowait() == 1
     another.close()
-    assert another._closed  # noqa: SLF001 - so is this
+    assert another._closed
     receive.close()
     assert state.open_receive_channels == 0
     send.close()

@@ -142,7 +142,7 @@ def check(installation: Installation, out: Path, work: Path, tests: Path, versio
     (file,) = out.glob(installation.pattern)
     say(f"{installation.name}: installing {file.name} into an empty environment")
     python = make_environment(work / installation.name)
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    pip: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     run(*pip, file, cwd=work, ANYQ_BUILD=installation.build)
     check_import(python, tests, version, installation.implementation)
     run(python.with_name("anyq"), "--version", cwd=work)

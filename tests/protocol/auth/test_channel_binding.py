@@ -76,7 +76,7 @@ def test_the_identifiers_are_those_of_the_hashes() -> None:
     oids = pytest.importorskip("cryptography.hazmat._oid")
     known = 0
     for name, oid in vars(oids.SignatureAlgorithmOID).items():
-        algorithm = None if name.startswith("_") else oids._SIG_OIDS_TO_HASH.get(oid)  # noqa: SLF001 (no public one)
+        algorithm = None if name.startswith("_") else oids._SIG_OIDS_TO_HASH.get(oid)
         if algorithm is None or name in ("RSASSA_PSS",) or not hasattr(oid, "dotted_string"):
             continue
         first, second, *rest = map(int, oid.dotted_string.split("."))
