@@ -36,9 +36,10 @@ from .protocol.auth.verifiers import DEFAULT_SCRAM_ITERATIONS, encrypt_password
 from .protocol.constants import Format
 from .protocol.messages import NoticeResponse
 from .rows import AsyncRowFactory, TupleRow, tuple_row
+from .session.busy_wait import BUSY_WAIT, LONGEST_BUSY_WAIT
 from .session.info import ConnectionInfo
 from .session.session import Session
-from .session.wire import BUSY_WAIT, LONGEST_BUSY_WAIT, Wire
+from .session.wire import Wire
 from .sql import SQL, Identifier, Literal
 from .startup.opening import open_session
 from .startup.parameters import ConnectParameters
@@ -101,7 +102,7 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         context: AdaptContext | None,
         busy_wait: float,
     ) -> None:
-        wire.busy_wait = busy_wait
+        wire.busy_wait.seconds = busy_wait
         adapters = AdaptersMap(context.adapters if context is not None else global_adapters)
         self.session = Session(wire, adapters, self, autocommit=autocommit, prepare_threshold=prepare_threshold)
         """For this package: what cursors, blocks and subscriptions work on."""

@@ -21,8 +21,8 @@ from ..errors import Error, OperationalError
 from ..protocol import frontend
 from ..protocol.request import Request
 from ..session.cancelling import was_victim
+from ..session.link import SMALL_CHUNK
 from ..session.session import Session
-from ..session.wire import SMALL_CHUNK
 from .generators import Generators
 from .subscription import Notify, Receiver
 

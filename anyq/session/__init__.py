@@ -3,5 +3,5 @@
 Knows requests, transactions and prepared statements of one connection. Must not know how a connection is opened, nor
 the objects that a user holds.
 
-Begin with `wire`.
+Begin with `wire`, which has the theory of operation; the bytes below it are in `link`.
 """

@@ -77,6 +77,11 @@ class _ManyRequest(StatementRequest):
         result.tag = self.tag
         return result
 
+    def abandon(self) -> None:
+        super().abandon()
+        # It is ready when it is done, and no sooner: else whoever drains it would not sleep.
+        self.wanted = 0
+
     def ready(self) -> bool:
         return self.done or self.wanted > 0 and (self.error is not None or self.wanted <= self.completed)
 

@@ -23,8 +23,8 @@ from ..dbapi20 import ErrorClasses
 from ..notifications.subscription import BUFFER_SIZE, Notify, Overflow
 from ..protocol.constants import Format
 from ..rows import RowFactory, TupleRow, tuple_row
+from ..session.busy_wait import BUSY_WAIT
 from ..session.info import ConnectionInfo
-from ..session.wire import BUSY_WAIT
 from ..startup.parameters import ConnectParameters
 from ..startup.routes import Dial
 from .calls import Calls

@@ -367,7 +367,7 @@ async def test_a_statement_that_takes_for_ever(
 ) -> None:
     async with connected(dsn) as conn:
         # Whether it looks for the reply before it waits.
-        conn.session.wire.skip = skips
+        conn.session.wire.busy_wait.skip = skips
         assert await cancelled_at(conn.execute("SELECT pg_sleep(1000)", prepare=prepare), n, native)
         assert await at_work(observer) == 0
         await check_ready(conn, n)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import select
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
 import pytest
 
 from anyq import AsyncConnection, errors
-from anyq.session import wire
-from tests.support.activity import until_sleeping
-
-pytestmark = pytest.mark.anyio
+from anyq.session.busy_wait import LONGEST_BUSY_WAIT, MOST_SKIPS, BusyWait, this_thread
+from anyq.session.link import CHUNK
+from anyq.transport.channel import Buffer, Channel
+from tests.support.activity import held_lock, until_sleeping
 
 PATIENCE = 20.0
 """Seconds after which a test has failed; no operation is supposed to take them."""
@@ -24,61 +26,98 @@ async def ask(conn: AsyncConnection, query: str) -> Any:
     return answer
 
 
-class _Looking:
-    """A channel that counts how often somebody looks for a reply before having waited for it."""
+class Looking:
+    """Counts how often somebody looks for a reply at a channel before having waited there."""
 
-    def __init__(self, channel: Any) -> None:
+    def __init__(self, channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
         self._channel = channel
+        self._try_send, self._try_receive, self._wait = channel.try_send, channel.try_receive, channel.wait
         self._waited = True
         self.looked = 0
-        self.looked_longer = 0
+        self.looked_for_longer = 0
         """How often somebody would have looked for longer than a moment."""
         self.late = True
         """Whether replies are not there when somebody looks; otherwise they always are."""
+        self.on_send: Callable[[], object] | None = None
+        for name in ("try_send", "try_receive", "readable_within", "wait"):
+            monkeypatch.setattr(channel, name, getattr(self, name))
 
-    def try_send(self, data: Any) -> Any:
+    def try_send(self, data: Buffer) -> int:
         self._waited = False
-        return self._channel.try_send(data)
+        if self.on_send is not None:
+            self.on_send()
+        return self._try_send(data)
 
-    def try_receive(self, max_bytes: int) -> Any:
+    def try_receive(self, max_bytes: int) -> bytes | None:
         if not self._waited:
             self.looked += 1
             if self.late:
                 return None
             select.select([self._channel.fileno()], [], [], PATIENCE)
-        return self._channel.try_receive(max_bytes)
+        return self._try_receive(max_bytes)
 
     def readable_within(self, seconds: float) -> bool:
-        self.looked_longer += seconds > 0
+        self.looked_for_longer += seconds > 0
         return False
 
     async def wait(self, readable: bool, writable: bool) -> None:
-        await self._channel.wait(readable, writable)
+        await self._wait(readable, writable)
         self._waited = True
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._channel, name)
+
+def look_until_there_is_something(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Have nothing be there at first sight; return a list to which the seconds are added that are looked for longer.
+
+    Which is as long as it takes, on any machine.
+    """
+    looks: list[float] = []
+    there = False
+    try_receive, wait = channel.try_receive, channel.wait
+
+    def receive(max_bytes: int) -> bytes | None:
+        nonlocal there
+        if not there:
+            return None
+        there = False
+        return try_receive(max_bytes)
+
+    def look(seconds: float) -> bool:
+        nonlocal there
+        looks.append(seconds)
+        there = bool(select.select([channel.fileno()], [], [], PATIENCE)[0])
+        return there
+
+    async def sleep(readable: bool, writable: bool) -> None:
+        nonlocal there
+        await wait(readable, writable)
+        there = True
+
+    monkeypatch.setattr(channel, "try_receive", receive)
+    monkeypatch.setattr(channel, "readable_within", look)
+    monkeypatch.setattr(channel, "wait", sleep)
+    return looks
 
 
-class _Counting:
-    """A channel that counts waits."""
+def count_waits(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, bool]]:
+    """Return a list to which every wait at a channel is added."""
+    waits: list[tuple[bool, bool]] = []
+    original = channel.wait
 
-    def __init__(self, channel: Any) -> None:
-        self._channel = channel
-        self.waits = 0
+    def wait(readable: bool, writable: bool) -> Awaitable[None]:
+        waits.append((readable, writable))
+        return original(readable, writable)
 
-    def wait(self, readable: bool, writable: bool) -> Any:
-        self.waits += 1
-        return self._channel.wait(readable, writable)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._channel, name)
+    monkeypatch.setattr(channel, "wait", wait)
+    return waits
 
 
-async def test_how_often_a_reply_is_looked_for_before_it_is_waited_for(conn: AsyncConnection) -> None:
+@pytest.mark.anyio
+async def test_how_often_a_reply_is_looked_for_before_it_is_waited_for(
+    conn: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await conn.set_autocommit(True)
-    conn.session.wire.channel = channel = _Looking(conn.session.wire.channel)  # type: ignore[assignment]
-    conn.session.wire.skip = 0
+    channel = Looking(conn.session.wire.channel, monkeypatch)
+    conn.session.wire.busy_wait.skip = conn.session.wire.busy_wait.last_skips = 0
 
     async def looks(count: int) -> str:
         looks = ""
@@ -98,80 +137,123 @@ async def test_how_often_a_reply_is_looked_for_before_it_is_waited_for(conn: Asy
     assert await looks(4) == "1" + "01" + "0"
 
 
-async def test_a_lone_query_keeps_looking_for_its_reply(dsn: str, anyio_backend: Any) -> None:
-    # Half a second, which nobody may ask for, so that the reply comes in time on any machine.
-    async with AsyncConnection.connect(dsn, autocommit=True) as conn:
-        conn.session.wire.busy_wait = 0.5
-        conn.session.wire.channel = channel = _Counting(conn.session.wire.channel)  # type: ignore[assignment]
+@pytest.mark.anyio
+async def test_a_lone_query_keeps_looking_for_its_reply(
+    dsn: str, anyio_backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with AsyncConnection.connect(dsn, autocommit=True, busy_wait=LONGEST_BUSY_WAIT) as conn:
+        waits = count_waits(conn.session.wire.channel, monkeypatch)
+        looks = look_until_there_is_something(conn.session.wire.channel, monkeypatch)
         for number in range(5):
             assert await ask(conn, f"SELECT {number}") == number
-        assert channel.waits == 0
-        # The pieces of a reply, too.
+        assert not waits
+        assert len(looks) == 5
+        assert all(0 < seconds < LONGEST_BUSY_WAIT for seconds in looks)
+
+
+@pytest.mark.anyio
+async def test_the_pieces_of_a_reply_are_looked_for_alike(
+    dsn: str, anyio_backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with AsyncConnection.connect(dsn, autocommit=True, busy_wait=LONGEST_BUSY_WAIT) as conn:
+        waits = count_waits(conn.session.wire.channel, monkeypatch)
+        looks = look_until_there_is_something(conn.session.wire.channel, monkeypatch)
         cur = await conn.execute("SELECT repeat('x', 1000) FROM generate_series(1, 500)")
         assert len(await cur.fetchall()) == 500
-        assert channel.waits == 0
+        # But for the second piece, which may be waited for.
+        assert len(waits) == 1
+        assert len(looks) >= 500_000 // CHUNK
 
 
-async def test_a_reply_that_does_not_come_soon_is_waited_for(dsn: str, anyio_backend: Any) -> None:
-    async with AsyncConnection.connect(dsn, autocommit=True, busy_wait=0.001) as conn:
-        conn.session.wire.channel = channel = _Counting(conn.session.wire.channel)  # type: ignore[assignment]
-        conn.session.wire.skip = 0
-        await conn.execute("SELECT pg_sleep(0.05)")
-        assert channel.waits
-        assert conn.session.wire.skip == 1
+@pytest.mark.anyio
+async def test_a_reply_that_does_not_come_soon_is_waited_for(
+    dsn: str, anyio_backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with held_lock(dsn) as lock, AsyncConnection.connect(dsn, autocommit=True) as conn:
+        waits = count_waits(conn.session.wire.channel, monkeypatch)
+        conn.session.wire.busy_wait.skip = conn.session.wire.busy_wait.last_skips = 0
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(conn.execute, lock.statement)
+                await lock.until_wanted(conn.info.backend_pid)
+                await lock.release()
+        assert waits
+        assert conn.session.wire.busy_wait.skip == 1
 
 
-async def test_where_nothing_is_looked_for_for_longer_than_a_moment(dsn: str, anyio_backend: Any) -> None:
-    async def looked_longer(conn: AsyncConnection) -> int:
-        channel = conn.session.wire.channel = _Looking(conn.session.wire.channel)  # type: ignore[assignment]
-        conn.session.wire.skip = 0
-        await conn.execute("SELECT 1")
-        conn.session.wire.channel = channel._channel
-        return channel.looked_longer
+@pytest.mark.anyio
+async def test_where_nothing_is_looked_for_for_longer_than_a_moment(
+    dsn: str, anyio_backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def looked_for_longer(conn: AsyncConnection) -> int:
+        conn.session.wire.busy_wait.skip = conn.session.wire.busy_wait.last_skips = 0
+        with monkeypatch.context() as patch:
+            channel = Looking(conn.session.wire.channel, patch)
+            await conn.execute("SELECT 1")
+        return channel.looked_for_longer
 
     async with (
         AsyncConnection.connect(dsn, autocommit=True) as conn,
         AsyncConnection.connect(dsn, autocommit=True) as other,
     ):
-        conn.session.wire.busy_wait = 0.5
-        assert await looked_longer(conn) == 1
+        conn.session.wire.busy_wait.seconds = PATIENCE
+        assert await looked_for_longer(conn) == 1
         # While something else is under way in this thread,
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(other.execute, "SELECT pg_sleep(60)")
+            tasks.start_soon(other.execute, "SELECT pg_sleep(1000)")
             await until_sleeping(dsn, other.info.backend_pid)
-            assert await looked_longer(conn) == 0
+            assert await looked_for_longer(conn) == 0
             tasks.cancel_scope.cancel()
-        assert await looked_longer(conn) == 1
+        assert await looked_for_longer(conn) == 1
         # and where it was asked not to.
-        conn.session.wire.busy_wait = 0
-        assert await looked_longer(conn) == 0
+        conn.session.wire.busy_wait.seconds = 0
+        assert await looked_for_longer(conn) == 0
 
 
 @pytest.mark.parametrize("seconds", [-1e-6, 0.006, float("nan")])
+@pytest.mark.anyio
 async def test_a_busy_wait_has_a_limit(dsn: str, anyio_backend: Any, seconds: float) -> None:
     with pytest.raises(errors.ProgrammingError, match=r"busy_wait must be from 0 to 0\.005 seconds"):
         await AsyncConnection.connect(dsn, busy_wait=seconds)
 
 
-async def test_cancelled_between_sending_and_looking(dsn: str, anyio_backend: Any) -> None:
+@pytest.mark.anyio
+async def test_cancelled_between_sending_and_looking(
+    dsn: str, anyio_backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with AsyncConnection.connect(dsn, autocommit=True) as conn:
         for _ in range(8):  # prepared by the sixth
             assert await ask(conn, "SELECT 1") == 1
-        conn.session.wire.busy_wait = 0.5
-        channel = conn.session.wire.channel = _Looking(conn.session.wire.channel)  # type: ignore[assignment]
-        conn.session.wire.skip = 0
-        with anyio.CancelScope() as scope:
-            send = channel.try_send
-
-            def cancel(data: Any) -> Any:
-                scope.cancel()
-                return send(data)
-
-            channel.try_send = cancel  # type: ignore[method-assign]
+        conn.session.wire.busy_wait.seconds = PATIENCE
+        conn.session.wire.busy_wait.skip = conn.session.wire.busy_wait.last_skips = 0
+        with monkeypatch.context() as patch, anyio.CancelScope() as scope:
+            channel = Looking(conn.session.wire.channel, patch)
+            channel.on_send = scope.cancel
             await conn.execute("SELECT 1")
         assert scope.cancelled_caught
-        conn.session.wire.channel = channel._channel
         # Its checkpoint was before the look, the reply is drained, and the next query is alone again.
-        assert channel.looked_longer == 0
+        assert channel.looked_for_longer == 0
         assert await ask(conn, "SELECT 2") == 2
-        assert wire._thread.traffic.under_way == 0
+        assert this_thread.traffic.under_way == 0
+
+
+def test_how_one_backs_off() -> None:
+    busy_wait = BusyWait()
+    skips = []
+    for _ in range(8):
+        busy_wait.back_off()
+        skips.append(busy_wait.skip)
+    assert skips == [1, 3, 7, 15, 31, 63, 63, 63]
+    assert skips[-1] == MOST_SKIPS
+    busy_wait.last_skips = 0
+    busy_wait.back_off()
+    assert busy_wait.skip == 1
+
+
+def test_every_thread_counts_for_itself() -> None:
+    this_thread.traffic.under_way += 1
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(lambda: this_thread.traffic.under_way).result() == 0
+    finally:
+        this_thread.traffic.under_way -= 1

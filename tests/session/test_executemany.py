@@ -12,8 +12,11 @@ import pytest
 
 from anyq import AsyncConnection, TransactionStatus
 from anyq import errors as e
+from anyq.protocol import messages as be
 from anyq.session.executemany import BATCH_BYTES, BATCH_SETS
+from tests.support import frontend_messages as fm
 from tests.support.activity import PATIENCE, until_sleeping
+from tests.support.fakeserver import READY, FakeClient, fake_server
 from tests.support.state import status
 
 pytestmark = pytest.mark.anyio
@@ -436,3 +439,36 @@ async def test_a_cancelled_one_does_not_hold_the_others_up(conn: AsyncConnection
         await anyio.wait_all_tasks_blocked()
         scope.cancel()
     assert seen == [(1,)] * 5
+
+
+async def test_a_server_that_ends_a_cancelled_statement_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever drains what is left of it lets others run meanwhile."""
+    monkeypatch.setattr("anyq.session.cancelling.CANCEL_AGAIN", 1000.0)
+    sent, cancelled = anyio.Event(), anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        for _ in range(2):
+            await client.receive_until(fm.Flush)
+        sent.set()
+        await cancelled.wait()
+        await client.send(be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceling statement"}))
+        await client.receive_until(fm.Sync)
+        await anyio.wait_all_tasks_blocked()
+        await client.send(READY)
+        await client.expect(fm.Terminate)
+
+    async def cancel(client: FakeClient) -> None:
+        await client.expect(fm.CancelRequest)
+        cancelled.set()
+
+    async with (
+        fake_server(session, cancel) as server,
+        AsyncConnection.connect(server.conninfo, autocommit=True) as conn,
+    ):
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(conn.cursor().executemany, "SELECT %s", [(n,) for n in range(3 * BATCH_SETS)])
+                await sent.wait()
+                group.cancel_scope.cancel()
+        assert not conn.closed

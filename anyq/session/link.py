@@ -1,0 +1,245 @@
+"""Link: joins one ProtocolSession with one Channel. Bytes out, bytes in, and the end; nothing here ever waits.
+
+Theory of operation.
+
+*Sending.* What the socket does not take is kept, and goes out before anything else. Whoever leaves bytes behind wakes
+the task that waits at the channel, so that it watches for room to send as well. While a CancelRequest is in progress
+nothing goes out, as it may hit what the server gets to see meanwhile.
+
+*Receiving.* There is one way in, :meth:`Link.receive`: a chunk, as it comes, is given to the protocol, which files
+replies under their requests. What is no reply is handed on at once, and what the protocol answers is sent at once.
+
+*The end.* Whether the server, the network or this side ends the connection, the session is over first, so that every
+request has its error, and then the channel is closed.
+
+Knows bytes and requests. Must not know tasks: who reads, who waits, and what a cancellation does, is told by `wire`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from time import perf_counter
+from typing import Final
+
+import anyio
+
+from ..errors import RemoteProtocolError
+from ..protocol import frontend
+from ..protocol.handlers import Notify
+from ..protocol.messages import NoticeResponse
+from ..protocol.request import Request
+from ..protocol.session import ProtocolSession
+from ..protocol.state import ENDED, Phase
+from ..transport.channel import Channel
+
+CHUNK = 127 * 1024
+"""Bytes asked for in one receive; a little more, and malloc() would get each one from the system and give it back."""
+
+SMALL_CHUNK = 64 * 1024
+"""The same where there are subscribers, for whose buffers all that comes at once must not be too much."""
+
+
+class Received(Enum):
+    """What an attempt to receive has come to."""
+
+    NOTHING = auto()
+    """It would block."""
+    SOMETHING = auto()
+    """Bytes have been processed: whoever waits may be ready."""
+    END = auto()
+    """The connection is closed: whoever waits is ready, and there is no more to come."""
+
+
+# Names of their own, as looking an enum's member up takes longer than the comparison.
+NOTHING: Final = Received.NOTHING
+SOMETHING: Final = Received.SOMETHING
+END: Final = Received.END
+
+
+class Link:
+    """One connection's bytes."""
+
+    def __init__(self, channel: Channel, protocol: ProtocolSession) -> None:
+        self.channel = channel
+        """For others to ask for facts, and to wake who waits there."""
+        self.protocol: Final = protocol
+        """What the server has said, and the requests that are not done; for others to look at only."""
+        self.on_event: Callable[[NoticeResponse | Notify], None] | None = None
+        """Called with each notice and notification; must not raise."""
+        self.on_end: Callable[[], None] | None = None
+        """Called once when the connection is closed, whoever closed it."""
+        self.chunk = CHUNK
+        """Bytes asked for in one receive."""
+        self.in_pieces: Request | None = None
+        """The request that is being sent piece by piece, between which nothing else may come."""
+        self.unsent = bytearray()
+        """What the socket has not taken yet; for others to look at only."""
+        self.cancel_in_progress = False
+        """Whether a CancelRequest is on its way: everything is kept meanwhile."""
+        self._send_failed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be sent or received any more."""
+        return self.protocol.phase >= ENDED
+
+    @property
+    def broken(self) -> bool:
+        """Whether that is not because it was closed in good order."""
+        return self.protocol.phase is Phase.FAILED
+
+    # -- sending
+
+    def send(self, data: bytes | bytearray) -> None:
+        """Send bytes after all others; what the socket does not take is kept."""
+        if self.unsent or self.cancel_in_progress or self.protocol.outgoing:
+            self.put(data)
+            return
+        try:
+            sent = self.channel.try_send(data)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            # What the server said before it went away is still to be read, and tells more than this.
+            self._send_failed = True
+            return
+        if sent < len(data):
+            self.unsent += memoryview(data)[sent:]
+            self.channel.wake()
+
+    def put(self, data: bytes | bytearray) -> None:
+        """Have bytes sent after all others by the next :meth:`flush`."""
+        if self.protocol.outgoing:
+            # It answers something that came before, so it goes before.
+            self._take_outgoing()
+        self.unsent += data
+
+    def flush(self) -> None:
+        """Send what the socket takes of what is kept, which includes what the protocol itself has to say."""
+        if self.protocol.outgoing:
+            self._take_outgoing()
+        if self.cancel_in_progress or self._send_failed:
+            return
+        try:
+            sent = self.channel.try_send(self.unsent)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            self._send_failed = True
+            self.unsent.clear()
+            return
+        del self.unsent[:sent]
+        if self.unsent:
+            self.channel.wake()
+
+    def _take_outgoing(self) -> None:
+        # After all the rest, and not before: what is unsent may begin in the middle of a message.
+        self.unsent += self.protocol.outgoing
+        self.protocol.outgoing.clear()
+
+    # -- receiving
+
+    def receive(self, deadline: float = 0.0) -> Received:
+        """Send and receive what can be without waiting, and process it.
+
+        :param deadline: on perf_counter()'s clock, until when to look for something; 0 to try but once.
+        """
+        protocol = self.protocol
+        if protocol.phase >= ENDED:
+            return END
+        if self.unsent:
+            self.flush()
+        try:
+            # Most of a big value has its place already, and the rest comes in chunks like everything else.
+            target = None if protocol.large is None else protocol.receive_target()
+            if target is None:
+                data = self.channel.try_receive(self.chunk)
+                if data is None and deadline and self.channel.readable_within(deadline - perf_counter()):
+                    data = self.channel.try_receive(self.chunk)
+                if data is None:
+                    return NOTHING
+                if data:
+                    protocol.receive_data(data)
+                else:
+                    protocol.receive_eof()
+            elif not self._receive_into(target):
+                return NOTHING
+        except (RemoteProtocolError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream) as error:
+            self.fail(error)
+            return END
+        if protocol.events or protocol.outgoing:
+            self._dispatch()
+        if protocol.phase >= ENDED:
+            self._release()
+            return END
+        # The head may be ready without being done, which wakes its task by itself.
+        if protocol.pending and protocol.pending[0].waiter is not None and protocol.pending[0].ready():
+            protocol.pending[0].waiter.set()
+        return SOMETHING
+
+    def _receive_into(self, target: memoryview) -> bool:
+        """Receive a piece of a big value, straight to where it belongs; return whether there was one, or the end."""
+        with target:
+            count = self.channel.try_receive_into(target)
+        if count is None:
+            return False
+        if count:
+            self.protocol.received(count)
+        else:
+            self.protocol.receive_eof()
+        return True
+
+    def _dispatch(self) -> None:
+        """Hand on what was received that is no reply, and send what the protocol answers by itself."""
+        if self.protocol.outgoing:
+            # At once, as the server waits for it, and the one who reads may be asleep.
+            self.flush()
+        events, on_event = self.protocol.events, self.on_event
+        while events:
+            event = events.popleft()
+            if on_event is not None:
+                on_event(event)
+
+    # -- the end
+
+    def fail(self, error: Exception) -> None:
+        """Close after an error of the channel's, or of the protocol's."""
+        if isinstance(error, RemoteProtocolError):
+            self._dispatch()  # what came before that
+            self.abort(f"the server broke the protocol: {error}", error)
+        else:
+            self.abort(f"the connection was lost: {error.__cause__ or error}", error)
+
+    def abort(self, reason: str, cause: BaseException | None = None) -> None:
+        """Close at once, without a word to the server; operations under way fail with `reason`."""
+        self.protocol.fail(reason, cause)
+        self._release()
+
+    def close(self) -> None:
+        """Say goodbye and close; never blocks. Operations under way in other tasks fail."""
+        self._say_goodbye()
+        self._release()
+
+    async def aclose(self) -> None:
+        """Do what :meth:`close` does, and what a stream of the caller's needs besides; otherwise no checkpoint."""
+        self._say_goodbye()
+        if self.channel.closes_at_once:
+            self._release()
+        else:
+            self._ended()
+            await self.channel.aclose()
+
+    def _say_goodbye(self) -> None:
+        # Not in the middle of something else.
+        if not (self.closed or self.unsent or self.cancel_in_progress or self.in_pieces):
+            self.send(frontend.TERMINATE)
+        self.protocol.close()
+
+    def _release(self) -> None:
+        self.channel.close_now()
+        self._ended()
+
+    def _ended(self) -> None:
+        """Take note that the connection is closed, and tell those who wait for that; idempotent."""
+        self.unsent.clear()
+        self.in_pieces = None
+        if self.on_end is not None:
+            on_end, self.on_end = self.on_end, None
+            on_end()
