@@ -14,7 +14,7 @@ from .._accel.twins import NoArguments
 from ..adapt.adapters_map import AdaptContext, Buffer
 from ..adapt.base import Dumper, Loader, plain
 from ..adapt.encodings import SQL_ASCII, UTF8, encode_text, encoding_of, text_encoding
-from ..adapt.quoting import quote_str
+from ..adapt.quoting import quote_literal
 from ..adapt.typeinfo import global_types
 from ..protocol.constants import Format
 
@@ -44,9 +44,8 @@ class _BaseStrDumper(Dumper):
         return NoArguments() if self._encoding == UTF8 else None
 
     def quote(self, obj: str) -> bytes:
-        # Before there are quotes in it, so that an error names the right place.
-        encode_text(obj, self._encoding)
-        return quote_str(str.__str__(obj)).encode(self._encoding)
+        # As the server will read it: Python writes some characters as a backslash (a yen sign in EUC_JP).
+        return quote_literal(encode_text(str.__str__(obj), self._encoding), self._encoding)
 
 
 class StrDumper(_BaseStrDumper):

@@ -197,3 +197,11 @@ def test_unknown_types() -> None:
     assert load("é".encode(), 999_999, Format.TEXT) == "é"
     assert load(b"\xff", 999_999, Format.BINARY) == b"\xff"
     assert not transformer().has_binary_loader(999_999)
+
+
+@pytest.mark.parametrize("encoding", ["euc_jp", "shift_jis"])
+def test_a_yen_sign_does_not_end_a_literal(encoding: str) -> None:
+    """Python writes a backslash for it: that is what the server reads, so that is what has to be escaped."""
+    assert "¥".encode(encoding) == b"\\"
+    assert transformer(encoding).as_literal("\\¥'; DROP TABLE t --") == rb" E'\\\\''; DROP TABLE t --'"
+    assert transformer(encoding).as_literal("¥") == rb" E'\\'"
