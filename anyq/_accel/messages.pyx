@@ -1,7 +1,8 @@
 """The compiled twin of the messages that every query has: its Bind, and the common replies.
 
-Whatever is not common, or wrong, is left to the functions in Python, so that there is one place that says what it means
-and which error it is.
+Doubles `anyq/protocol/frontend.py` (bind) and what `anyq/protocol/handlers.py` does with these replies. Whatever is not
+common, or wrong, is left to the functions in Python, so that there is one place that says what it means and which error
+it is.
 """
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize

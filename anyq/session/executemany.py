@@ -106,7 +106,7 @@ class ManyExecutions:
     def __init__(self, session: Session, query: Query, binder: Binder, tx: Transformer, *, returning: bool) -> None:
         self._session = session
         self._request = _ManyRequest(session.composer.statements, tx, returning)
-        self._sets = _Sets(query, binder, tx, returning)
+        self._sets = Sets(query, binder, tx, returning)
         self._opened = False
         self.outcome = ManyResults((), 0, None)
         """What it has given, when the last portion has been fed."""
@@ -180,7 +180,7 @@ class ManyExecutions:
         return False
 
 
-class _Sets:
+class Sets:
     """Turns sets of parameters into messages, a batch at a time."""
 
     def __init__(self, query: Query, binder: Binder, tx: Transformer, describe: bool) -> None:

@@ -1,15 +1,9 @@
-"""The hot loops, in each implementation that is there, against the plainest way to write them."""
+"""Rows, in each implementation that is there, against the plainest way to decode them."""
 
 from __future__ import annotations
 
 import importlib.util
-import os
-import socket
 import struct
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyq._accel import python
-from anyq.errors import DataError, LocalProtocolError, RemoteProtocolError
-from anyq.protocol import frontend
+from anyq.errors import RemoteProtocolError
 from anyq.protocol.backend import decode
 from anyq.protocol.messages import CommandComplete, DataRow
 
@@ -29,15 +22,6 @@ Decoder = Callable[..., int]
 DECODERS: dict[str, Decoder] = {"python": python.decode_rows}
 if importlib.util.find_spec("anyq._accel.loading") is not None:
     DECODERS["cython"] = importlib.import_module("anyq._accel.loading").decode_rows
-
-BINDS: dict[str, Callable[..., None]] = {"python": frontend.bind}
-if importlib.util.find_spec("anyq._accel.messages") is not None:
-    BINDS["cython"] = importlib.import_module("anyq._accel.messages").bind
-
-
-READABLE: dict[str, Callable[[int, float], bool]] = {"python": python.readable_within}
-if importlib.util.find_spec("anyq._accel.polling") is not None:
-    READABLE["cython"] = importlib.import_module("anyq._accel.polling").readable_within
 
 
 @pytest.fixture(params=list(DECODERS.values()), ids=list(DECODERS))
@@ -201,91 +185,3 @@ def test_null_is_not_loaded(decode_rows: Decoder) -> None:
     rows: list[tuple[Any, ...]] = []
     assert decode_rows(data, 0, len(data), [len, len], rows) == len(data)
     assert rows == [(None, 0), (0, None)]
-
-
-def start(implementation: str, code: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "ANYQ_IMPL": implementation}
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-
-
-def test_an_implementation_that_nobody_knows_is_named() -> None:
-    done = start("fortran", "import anyq._accel")
-    assert done.returncode == 1
-    assert "ANYQ_IMPL='fortran'" in done.stderr
-
-
-NOT_BUILT = "import sys; sys.modules['anyq._accel.loading'] = None; import anyq; print(anyq.__impl__)"
-
-
-def test_without_the_compiled_path_the_pure_one_runs() -> None:
-    assert start("", NOT_BUILT).stdout == "python\n"
-
-
-def test_who_asks_for_what_is_not_built_is_told_how_to_build_it() -> None:
-    done = start("cython", NOT_BUILT)
-    assert done.returncode == 1
-    assert "ANYQ_BUILD=cython" in done.stderr
-
-
-@pytest.mark.parametrize("implementation", DECODERS)
-def test_the_implementation_is_told(implementation: str) -> None:
-    assert start(implementation, "import anyq; print(anyq.__impl__)").stdout == f"{implementation}\n"
-
-
-lists = st.one_of(st.lists(st.integers(0, 1), max_size=4), st.tuples(st.integers(-1, 2)), st.just(()))
-
-
-@given(
-    portal=st.sampled_from([b"", b"p", b"p\0"]),
-    statement=st.sampled_from([b"", b"_anyq_1", b"\0"]),
-    formats=lists,
-    values=st.lists(
-        st.one_of(st.none(), *[st.builds(kind, st.binary()) for kind in (bytes, bytearray, memoryview)]),
-        max_size=4,
-    ),
-    result_formats=lists,
-    after=st.sampled_from([b"", b"S\0\0\0\4"]),
-)
-def test_bind(**arguments: Any) -> None:
-    outcomes = []
-    for bind in BINDS.values():
-        out = bytearray(b"before")
-        try:
-            bind(out, **arguments)
-        except LocalProtocolError as error:
-            outcomes.append(str(error))
-        else:
-            outcomes.append(bytes(out))  # type: ignore[arg-type]
-    assert all(outcome == outcomes[0] for outcome in outcomes)
-
-
-@pytest.mark.parametrize("bind", BINDS.values(), ids=BINDS)
-def test_bind_refuses_what_is_too_much(bind: Callable[..., None]) -> None:
-    with pytest.raises(DataError, match="65536 parameters"):
-        bind(bytearray(), b"", b"", (), [None] * 65536, ())
-    # As many as there may be; more than a signed number of 16 bits holds.
-    out = bytearray()
-    bind(out, b"", b"", (), [None] * 65535, ())
-    assert out[9:11] == b"\xff\xff"
-    assert len(out) == 1 + int.from_bytes(out[1:5], "big") == 13 + 4 * 65535
-
-
-@pytest.mark.parametrize("readable_within", READABLE.values(), ids=READABLE)
-def test_whether_a_socket_is_readable_soon(readable_within: Callable[[int, float], bool]) -> None:
-    ours, theirs = socket.socketpair()
-    with ours:
-        with theirs:
-            start = time.perf_counter()
-            assert not readable_within(ours.fileno(), 0.01)
-            assert time.perf_counter() - start >= 0.01
-            # Other threads run meanwhile, so this one is not waited for in vain.
-            sending = threading.Thread(target=theirs.send, args=(b"x",))
-            sending.start()
-            assert readable_within(ours.fileno(), 20)
-            sending.join()
-            # There already, and whatever the time is.
-            assert readable_within(ours.fileno(), 0)
-            assert ours.recv(10) == b"x"
-            assert not readable_within(ours.fileno(), 0)
-        # Its end is something to read.
-        assert readable_within(ours.fileno(), 20)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from anyq import AsyncConnection
 from anyq.adapt.builtin_types import BUILTIN_TYPES
+from anyq.postgres import types
 from tests.tools import generate_types
 
 
@@ -15,6 +19,19 @@ def test_the_table_is_as_a_server_has_it(dsn: str) -> None:
     except ValueError as error:
         pytest.skip(str(error))
     assert fresh == generate_types.TARGET.read_text("utf-8"), "run python -m tests.tools.generate_types"
+
+
+@pytest.mark.anyio
+async def test_an_older_server_has_nothing_else(conn: AsyncConnection[Any]) -> None:
+    """Of whichever release it is; a newer one may have more."""
+    cursor = await conn.execute(generate_types.QUERY.encode())
+    for name, oid, array_oid, sql_name, delimiter in await cursor.fetchall():
+        info = types.get(name)
+        if info is None and conn.info.server_version >= (generate_types.MAJOR_VERSION + 1) * 10_000:
+            continue
+        assert info is not None, f"{name} is missing"
+        assert (info.oid, info.array_oid, info.regtype, info.delimiter) == (oid, array_oid, sql_name, delimiter)
+        assert types[sql_name] is types[oid] is info
 
 
 def test_a_type_is_there_once() -> None:

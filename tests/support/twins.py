@@ -1,0 +1,57 @@
+"""What the tests of the compiled twins share: a connection to nothing, and outcomes that can be compared."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import pickle
+import struct
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from anyq.adapt import AdaptersMap
+from anyq.postgres import adapters
+
+
+class Info:
+    def __init__(self, zone: str, encoding: str = "utf-8") -> None:
+        self.zone = zone
+        self.encoding = encoding
+
+    def parameter_status(self, name: str) -> str | None:
+        return {"TimeZone": self.zone, "DateStyle": "ISO, DMY"}.get(name)
+
+
+class Context:
+    """A connection that is connected to nothing."""
+
+    def __init__(self, zone: str = "UTC", encoding: str = "utf-8") -> None:
+        self.info = Info(zone, encoding)
+        self.adapters = AdaptersMap(adapters)
+
+    @property
+    def connection(self) -> Context:
+        return self
+
+
+def outcome(function: Callable[..., Any], *args: Any) -> Any:
+    """Return what can be compared: all of a value, or the class and the message of an error."""
+    try:
+        return whole(function(*args))
+    except RecursionError:
+        return RecursionError
+    except Exception as ex:
+        return type(ex), str(ex)
+
+
+def whole(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value), [whole(item) for item in value]
+    if isinstance(value, float):
+        return type(value), "nan" if math.isnan(value) else struct.pack("d", value)
+    if isinstance(value, uuid.UUID):
+        return type(value), value, hash(value), value.is_safe, str(value), value == pickle.loads(pickle.dumps(value))
+    if isinstance(value, (dt.datetime, dt.time)):
+        return type(value), repr(value.replace(tzinfo=None)), value.fold, value.utcoffset(), value.tzname()
+    return type(value), repr(value)
