@@ -22,7 +22,7 @@ from .row_stream import AsyncRowStream, StreamedQuery
 from .rows import AsyncRowFactory, RowMaker, TupleRow
 from .session.execute import execute, refuse_binary
 from .session.executemany import ManyExecutions, ManyResults
-from .session.session import Session
+from .session.session import Adaptation, Session
 from .statements.binders import CLIENT_SIDE, RAW, SERVER_SIDE, Binder
 from .statements.outcome import affected_rows
 from .statements.results import ResultHolder
@@ -59,12 +59,13 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
 
     _binder: Binder = SERVER_SIDE
     _format = Format.TEXT
+    _own: Adaptation | None = None
+    """Adapters of its own; mostly it has the session's."""
 
     def __init__(self, connection: ConnectionT, *, row_factory: AsyncRowFactory[Row] | None = None) -> None:
         self._row_factory = row_factory or connection.row_factory
         self._conn = connection
-        self._session = session = connection.session
-        self._adaptation = session.adaptation
+        self._session = connection.session
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else ("no result" if self._result is None else self.statusmessage or "ready")
@@ -80,9 +81,9 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
     @property
     def adapters(self) -> AdaptersMap:
         """The adapters of this cursor: what is registered here changes neither the connection's nor the global ones."""
-        if self._adaptation is self._session.adaptation:
-            self._adaptation = self._adaptation.copy()
-        return self._adaptation.adapters
+        if self._own is None:
+            self._own = self._session.adaptation.copy()
+        return self._own.adapters
 
     @property
     def format(self) -> Format:
@@ -130,7 +131,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
             self.forget_results()
         if binary is None and self._format:
             binary = True
-        self._take(await execute(session, query, params, self._binder, self._adaptation, prepare, binary))
+        self._take(await execute(session, query, params, self._binder, self._own, prepare, binary))
         return self
 
     async def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
@@ -270,7 +271,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         """For this package: begin an executemany(), to be fed with sets of parameters."""
         self.check_open()
         self.forget_results()
-        return ManyExecutions(self._session, query, self._binder, self._adaptation.transformer(), returning=returning)
+        return ManyExecutions(self._session, query, self._binder, self._adaptation().transformer(), returning=returning)
 
     def take_many(self, outcome: ManyResults) -> None:
         """For this package: take what an executemany() has given."""
@@ -295,8 +296,11 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         self._rowcount = affected_rows(result.tag)
         self._rows()
 
+    def _adaptation(self) -> Adaptation:
+        return self._own or self._session.adaptation
+
     def _types(self) -> TypesRegistry:
-        return self._adaptation.adapters.types
+        return self._adaptation().adapters.types
 
     def check_open(self) -> None:
         if self._closed:
@@ -332,7 +336,7 @@ class AsyncClientCursor(AsyncCursor[Row, ConnectionT]):
     def mogrify(self, query: Query, params: Params | None = None) -> str:
         """Return the statement with its parameters as it would be sent."""
         self.check_open()
-        tx = self._adaptation.transformer()
+        tx = self._adaptation().transformer()
         return self._binder.bind(query, params, tx).sql.decode(tx.encoding)
 
 

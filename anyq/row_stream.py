@@ -31,7 +31,8 @@ class StreamedQuery(NamedTuple):
     query: Any
     params: Params | None
     binder: Binder
-    adaptation: Adaptation
+    adaptation: Callable[[], Adaptation]
+    """Asked when the stream begins: adapters may be registered until then."""
     binary: bool | None
     size: int
     """Rows wanted in one go at least."""
@@ -169,7 +170,7 @@ class AsyncRowStream(Generic[Row]):
     async def _start(self) -> StatementRequest:
         session = self._session
         query, params, binder, adaptation, binary, size = self._query
-        tx = adaptation.transformer()
+        tx = adaptation().transformer()
         # One statement only: what streams is one result.
         self._statement = statement = binder.bind(query, params, tx)._replace(simple=False)
         if binary:

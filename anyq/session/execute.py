@@ -26,26 +26,20 @@ async def execute(
     query: Query,
     params: Params | None,
     binder: Binder,
-    adaptation: Adaptation,
+    own: Adaptation | None,
     prepare: bool | None,
     binary: bool | None,
 ) -> Sequence[Result]:
     """Execute a statement; return its results, of which there is one at least.
 
-    :param adaptation: the session's, or that of a cursor that has adapters of its own.
+    :param own: that of a cursor that has adapters of its own; None for the session's.
     :raises Error: what is wrong with the parameters, what the server says, or that the connection was lost.
 
     A cancellation cancels the statement; within the grace time the session is ready for the next one, or closed.
     """
     remember: tuple[QueryKey, int] | None = None
     # What was learned from a query that has the same text holds only if nothing else is special.
-    if (
-        prepare is None
-        and binary is None
-        and type(query) is str
-        and binder.remembers
-        and adaptation is session.adaptation
-    ):
+    if prepare is None and binary is None and type(query) is str and binder.remembers and own is None:
         key = query, params is None
         composer, wire = session.composer, session.wire
         known = composer.remembered.get(key)
@@ -63,7 +57,7 @@ async def execute(
                 if not await may_repeat(session, request, known.statement_key):
                     raise failure_of(request, begin, composer.statements)
         remember = key, wire.protocol.parameters_version
-    tx = adaptation.transformer()
+    tx = (own or session.adaptation).transformer()
     statement = binder.bind(query, params, tx)
     if not binder.extended:
         refuse_binary(binary)
