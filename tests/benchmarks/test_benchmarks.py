@@ -5,6 +5,7 @@ How fast it is says the benchmark itself, see docs/benchmarks.md; nothing here l
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -41,7 +42,7 @@ def entry(request: pytest.FixtureRequest) -> Iterator[Entry]:
     try:
         entry.make()
         if entry.loop == "uvloop":
-            import uvloop  # noqa: F401
+            importlib.import_module("uvloop")
     except ImportError as error:
         pytest.skip(str(error))
     yield entry

@@ -7,6 +7,7 @@ microseconds an operation, or that the driver has no such thing, or the error.
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import sys
 import time
@@ -132,7 +133,7 @@ def main(name: str, folder: str | None = None) -> None:
             other_anyq.use(Path(folder))
         entry.make()
         if entry.loop == "uvloop":
-            import uvloop  # noqa: F401
+            importlib.import_module("uvloop")
     except ImportError as error:
         print(json.dumps({"missing": str(error)}), flush=True)
         return

@@ -332,11 +332,11 @@ async def test_what_a_cancelled_receiver_was_woken_for_goes_to_another(
 
         async def take(scope: anyio.CancelScope, stream: anyq.NotificationStream) -> None:
             with scope, stream:
-                got.append((await stream.receive()).payload)  # noqa: B023
+                got.append((await stream.receive()).payload)  # noqa: B023 - of this round, which it does not outlive
 
         def cancel(notify: Notify) -> None:
             # In the moment between being woken and taking it.
-            scopes[victim].cancel()  # noqa: B023
+            scopes[victim].cancel()  # noqa: B023 - of this round, which it does not outlive
 
         auto.add_notify_handler(cancel)
         with anyio.fail_after(PATIENCE):

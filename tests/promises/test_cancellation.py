@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from anyq import AsyncConnection, TransactionStatus
 from anyq import errors as e
 from anyq.types import TypeInfo
 from tests.support.activity import SCALE
+from tests.support.stepping import CancelAt
 
 pytestmark = pytest.mark.anyio
 
@@ -42,42 +43,6 @@ def sockets() -> int:
         except FileNotFoundError:  # of the listing itself
             continue
     return count
-
-
-class CancelAt:
-    """Awaits `operation`, and calls `cancel` when it waits for the n-th time, counted from 1."""
-
-    def __init__(self, operation: Awaitable[Any], n: int, cancel: Callable[[], object]) -> None:
-        self._operation = operation
-        self._n = n
-        self._cancel = cancel
-        self.waits = 0
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        generator = self._operation.__await__()
-        step: Callable[[], Any] = generator.__next__
-        while True:
-            try:
-                waiting_for = step()
-            except StopIteration as end:
-                return end.value
-            self.waits += 1
-            if self.waits == self._n:
-                self._cancel()
-            try:
-                sent = yield waiting_for
-            except BaseException as error:
-                step = _thrower(generator, error)
-            else:
-                step = _sender(generator, sent)
-
-
-def _thrower(generator: Any, error: BaseException) -> Callable[[], Any]:
-    return lambda: generator.throw(error)
-
-
-def _sender(generator: Any, value: Any) -> Callable[[], Any]:
-    return lambda: generator.send(value)
 
 
 async def cancelled_at(operation: Awaitable[Any], n: int, native: bool) -> bool:

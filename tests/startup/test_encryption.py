@@ -66,7 +66,7 @@ async def test_sslmode(
                 assert 'host "localhost" (127.0.0.1), port' in message
                 assert REASONS[name] in message
                 assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
-                assert await anyio.to_thread.run_sync(lambda: running.closed.acquire(timeout=10))  # noqa: B023
+                assert await anyio.to_thread.run_sync(lambda: running.closed.acquire(timeout=10))  # noqa: B023 - awaited here
                 assert running.log == ["handshake failed"]
             else:
                 assert "needs a root certificate file" in message

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
@@ -15,27 +14,40 @@ MANY = 1000
 """More waits than anything that is tried here has: a coroutine that reaches this goes round in circles."""
 
 
-@types.coroutine
-def _stepped(coroutine: Coroutine[Any, Any, object], at: int, cancel: Callable[[], object]) -> Generator[Any, Any, int]:
-    """Run `coroutine`, call `cancel` when it waits for the `at`-th time, return how often it has waited."""
-    waits = 0
-    resume: Callable[[], Any] = lambda: coroutine.send(None)  # noqa: E731
-    while True:
-        try:
-            waited_for = resume()
-        except StopIteration:
-            return waits
-        waits += 1
-        if waits == at:
-            cancel()
-        try:
-            value = yield waited_for
-        except BaseException as error:
-            # A name for the lambda: `error` is gone when this block is left.
-            thrown = error
-            resume = lambda: coroutine.throw(thrown)  # noqa: E731, B023
-        else:
-            resume = lambda: coroutine.send(value)  # noqa: E731, B023
+class CancelAt:
+    """Awaits `operation`, and calls `cancel` when it waits for the n-th time, counted from 1."""
+
+    def __init__(self, operation: Awaitable[Any], n: int, cancel: Callable[[], object]) -> None:
+        self._operation = operation
+        self._n = n
+        self._cancel = cancel
+        self.waits = 0
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        generator = self._operation.__await__()
+        step: Callable[[], Any] = generator.__next__
+        while True:
+            try:
+                waiting_for = step()
+            except StopIteration as end:
+                return end.value
+            self.waits += 1
+            if self.waits == self._n:
+                self._cancel()
+            try:
+                sent = yield waiting_for
+            except BaseException as error:
+                step = _thrower(generator, error)
+            else:
+                step = _sender(generator, sent)
+
+
+def _thrower(generator: Any, error: BaseException) -> Callable[[], Any]:
+    return lambda: generator.throw(error)
+
+
+def _sender(generator: Any, value: Any) -> Callable[[], Any]:
+    return lambda: generator.send(value)
 
 
 async def cancelled_at(wait: int, operation: Operation, *, natively: bool = False) -> bool:
@@ -48,7 +60,9 @@ async def cancelled_at(wait: int, operation: Operation, *, natively: bool = Fals
         async def in_task() -> int:
             current = asyncio.current_task()
             assert current is not None
-            return await _stepped(operation(), wait, current.cancel)
+            attempt = CancelAt(operation(), wait, current.cancel)
+            await attempt
+            return attempt.waits
 
         task = asyncio.ensure_future(in_task())
         try:
@@ -56,7 +70,9 @@ async def cancelled_at(wait: int, operation: Operation, *, natively: bool = Fals
         except asyncio.CancelledError:
             return True
     with anyio.CancelScope() as scope:
-        return await _stepped(operation(), wait, scope.cancel) >= wait
+        attempt = CancelAt(operation(), wait, scope.cancel)
+        await attempt
+        return attempt.waits >= wait
     return True
 
 
