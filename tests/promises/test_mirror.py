@@ -45,15 +45,14 @@ MOST_LINES = 500
 
 LONG = {
     "errors/_sqlstates.py": "a table that is generated",
-    "_accel/dumping.pyx": "dumpers whose functions call each other in C, which they could not from several modules",
 }
 """Files that may have more, and why."""
 
 
 def modules(package: Path) -> list[str]:
-    """Return the modules of a package by their names in it; not the packages themselves."""
-    paths = [path.relative_to(package).with_suffix("") for path in package.rglob("*.py") if path.stem != "__init__"]
-    return sorted(".".join(path.parts) for path in paths)
+    """Return the modules of a package by their names in it, compiled ones too; not the packages themselves."""
+    paths = [path.relative_to(package) for suffix in ("py", "pyx") for path in package.rglob(f"*.{suffix}")]
+    return sorted(".".join(path.with_suffix("").parts) for path in paths if path.stem != "__init__")
 
 
 def expected_test(module: str) -> str:
