@@ -63,5 +63,3 @@ def test_what_a_command_needs_is_imported_when_it_runs(arguments: list[str]) -> 
     found = imported_by(*arguments)
     assert "anyq" in found
     assert not {name for name in found if name.startswith("anyq.cli")}
-    # What only the demo's server needs.
-    assert "tempfile" not in found
