@@ -17,7 +17,7 @@ from .adapt.typeinfo import TypesRegistry
 from .errors import InterfaceError
 from .protocol.constants import Format
 from .protocol.request import Result
-from .protocol.state import ENDED
+from .protocol.session_state import ENDED
 from .row_stream import AsyncRowStream, StreamedQuery
 from .rows import AsyncRowFactory, RowMaker, TupleRow
 from .session.execute import execute, refuse_binary

@@ -14,19 +14,19 @@ from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memchr, memcmp, memcpy
 
 from ..errors import RemoteProtocolError
-from ..protocol import constants, frontend, handlers, request, state
+from ..protocol import constants, frontend, request, session_state
 
 cdef object Result = request.Result
 cdef object bind_in_python = frontend.bind
 cdef Py_ssize_t MAX_MESSAGE_LENGTH = constants.MAX_MESSAGE_LENGTH
 cdef Py_ssize_t MAX_PARAMETERS = constants.MAX_PARAMETERS
 cdef Py_ssize_t MAX_COLUMNS = constants.MAX_COLUMNS
-cdef object BUSY = state.Phase.BUSY
+cdef object BUSY = session_state.Phase.BUSY
 cdef object IDLE = constants.TransactionStatus.IDLE
 cdef object IN_TRANSACTION = constants.TransactionStatus.INTRANS
 cdef object IN_ERROR = constants.TransactionStatus.INERROR
-cdef object IDLE_PHASE = state.Phase.IDLE
-cdef object Notify = handlers.Notify
+cdef object IDLE_PHASE = session_state.Phase.IDLE
+cdef object Notify = session_state.Notify
 cdef object new_tuple = tuple.__new__
 
 
@@ -249,7 +249,7 @@ def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_
             elif code == b"1":
                 request.parsed += 1
             elif code == b"Z":
-                if length != 5 or session.resynchronising:
+                if length != 5:
                     return pos
                 code = data[pos + 5]
                 if code == b"I":

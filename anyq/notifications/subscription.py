@@ -17,7 +17,7 @@ from typing_extensions import TypeVar
 
 from ..backends import Backend, Waiter
 from ..errors import NotificationOverflow
-from ..protocol.handlers import Notify as Notify
+from ..protocol.session_state import Notify as Notify
 
 Overflow = Literal["error", "drop_oldest", "drop_newest"]
 """What happens to a subscription whose buffer is full."""

@@ -1,125 +1,108 @@
-"""What each message of the server means: a function for each, which changes the session and the request at its head.
+"""What each message of the server means: a function for each, which changes the state and the request at its head.
 
-Which of them is called for a message is in the tables of ``state``; rows are not among them, as the session takes a
-run of them at once. Knows what a message says of the session, of the request and of the phase to come. Must not know
-how messages are cut out of bytes, or what their values mean to a user.
+Which of them is called for a message, and which phase comes after it, is in the table of ``session_state``; a function
+whose message may be one of several events there says which one it is. Rows are not among them, as the session takes a
+run of them at once. Must not know how messages are cut out of bytes, or what their values mean to a user.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import Error, NotSupportedError, QueryCanceled, RemoteProtocolError, error_from_fields
 from . import backend, frontend
 from .constants import PROTOCOL_3_0, TransactionStatus, show_version
-from .messages import AuthenticationOk
+from .messages import STATUS_LETTERS, AuthenticationOk
 from .request import UNDESCRIBED, Fields, LoadFunctions, Request, Result
-from .state import Phase
+from .session_state import Event, Notify, Phase, SessionState
 
-if TYPE_CHECKING:
-    from .session import ProtocolSession
-
-_STATUS = {
-    ord("I"): TransactionStatus.IDLE,
-    ord("T"): TransactionStatus.INTRANS,
-    ord("E"): TransactionStatus.INERROR,
-}
-_BUSY = Phase.BUSY
+_STATUS = {letter: status for status, letter in STATUS_LETTERS.items()}
 _NO_STATEMENT = b"_anyq_none"
 _CACHED_DESCRIPTION = 16 * 1024  # bytes; longer row descriptions are decoded anew each time
-
-
-class Notify(NamedTuple):
-    """A notification: its channel, its payload, and the process id of the server process that sent it."""
-
-    channel: str
-    payload: str
-    pid: int
 
 
 # -- messages at any time
 
 
-def on_notice(session: ProtocolSession, payload: bytes) -> None:
-    session.events.append(backend.decode_notice_response(payload))
+def on_notice(state: SessionState, payload: bytes) -> None:
+    state.events.append(backend.decode_notice_response(payload))
 
 
-def on_notification(session: ProtocolSession, payload: bytes) -> None:
-    message = backend.decode_notification_response(payload, session.encoding)
-    session.events.append(Notify(message.channel, message.payload, message.pid))
+def on_notification(state: SessionState, payload: bytes) -> None:
+    message = backend.decode_notification_response(payload, state.encoding)
+    state.events.append(Notify(message.channel, message.payload, message.pid))
 
 
-def on_parameter_status(session: ProtocolSession, payload: bytes) -> None:
+def on_parameter_status(state: SessionState, payload: bytes) -> None:
     message = backend.decode_parameter_status(payload)
-    session.parameters[message.name] = message.value
-    session.parameters_version += 1
-    if message.name == "client_encoding" and session.find_codec is not None:
-        session.encoding = session.find_codec(message.value)
+    state.parameters[message.name] = message.value
+    state.parameters_version += 1
+    if message.name == "client_encoding" and state.find_codec is not None:
+        state.encoding = state.find_codec(message.value)
 
 
-def on_fatal_error(session: ProtocolSession, payload: bytes) -> None:
-    session.fatal_error = _error(payload)
-    session.refused = session.phase < Phase.STARTING
+def on_fatal_error(state: SessionState, payload: bytes) -> None:
+    state.fatal_error = _error(payload)
+    state.refused = state.phase < Phase.STARTING
 
 
 # -- the start-up
 
 
-def on_authentication(session: ProtocolSession, payload: bytes) -> None:
+def on_authentication(state: SessionState, payload: bytes) -> None:
     message = backend.decode_authentication(payload)
-    session.engaged = True
+    state.startup_accepted = True
+    state.authentications.append(message)
     if isinstance(message, AuthenticationOk):
-        session.enter(Phase.STARTING)
-    elif session.phase is Phase.STARTUP:
-        session.enter(Phase.AUTHENTICATING)
-    session.authentications.append(message)
+        state.limit = state.max_message_size
+        state.happened(Event.AUTHENTICATED)
+    else:
+        state.happened(Event.AUTHENTICATION_REQUESTED)
 
 
-def on_negotiate_version(session: ProtocolSession, payload: bytes) -> None:
+def on_negotiate_version(state: SessionState, payload: bytes) -> None:
     message = backend.decode_negotiate_protocol_version(payload)
     # There has never been a 3.1.
-    if not PROTOCOL_3_0 <= message.version <= session.protocol_version or message.version == PROTOCOL_3_0 + 1:
+    if not PROTOCOL_3_0 <= message.version <= state.protocol_version or message.version == PROTOCOL_3_0 + 1:
         raise RemoteProtocolError(
             f"the server wants to speak version {show_version(message.version)} of the protocol, where "
-            f"{show_version(session.protocol_version)} was asked for"
+            f"{show_version(state.protocol_version)} was asked for"
         )
-    if not session.asked_for.issuperset(message.unrecognized):
+    if not state.asked_for.issuperset(message.unrecognized):
         raise RemoteProtocolError("the server does not know options of the protocol that were not asked for")
-    session.protocol_version = message.version
-    session.unknown_options = message.unrecognized
+    state.protocol_version = message.version
+    state.unknown_options = message.unrecognized
 
 
-def on_backend_key(session: ProtocolSession, payload: bytes) -> None:
+def on_backend_key(state: SessionState, payload: bytes) -> None:
     message = backend.decode_backend_key_data(payload)
-    session.backend_pid = message.pid
-    session.secret_key = message.secret
+    state.backend_pid = message.pid
+    state.secret_key = message.secret
 
 
-def on_started(session: ProtocolSession, payload: bytes) -> None:
-    session.transaction_status = _status(payload)
-    session.enter(Phase.IDLE)
+def on_started(state: SessionState, payload: bytes) -> None:
+    state.transaction_status = _status(payload)
 
 
 # -- the replies to a request
 
 
-def on_parse_complete(session: ProtocolSession, payload: bytes) -> None:
-    session.pending[0].parsed += 1
+def on_parse_complete(state: SessionState, payload: bytes) -> None:
+    state.pending[0].parsed += 1
 
 
-def on_bind_complete(session: ProtocolSession, payload: bytes) -> None:
-    request = session.pending[0]
+def on_bind_complete(state: SessionState, payload: bytes) -> None:
+    request = state.pending[0]
     request.current = Result(*request.description)
 
 
-def on_parameter_description(session: ProtocolSession, payload: bytes) -> None:
+def on_parameter_description(state: SessionState, payload: bytes) -> None:
     # Nothing asks what the server made of the parameters; the message is only checked.
     backend.decode_parameter_description(payload)
 
 
-def on_row_description(session: ProtocolSession, payload: bytes) -> None:
-    request = session.pending[0]
+def on_row_description(state: SessionState, payload: bytes) -> None:
+    request = state.pending[0]
     fields = _fields(payload) if len(payload) > _CACHED_DESCRIPTION else _cached_fields(payload)
     loads: LoadFunctions | None = None
     if request.choose_loads is not None:
@@ -131,67 +114,62 @@ def on_row_description(session: ProtocolSession, payload: bytes) -> None:
     request.current = Result(fields, loads)
 
 
-def on_no_data(session: ProtocolSession, payload: bytes) -> None:
-    request = session.pending[0]
+def on_no_data(state: SessionState, payload: bytes) -> None:
+    request = state.pending[0]
     request.description = UNDESCRIBED
     request.current = Result()
 
 
-def on_stray_row(session: ProtocolSession, payload: bytes) -> None:
-    raise stray_row()
+def on_unexpected_row(state: SessionState, payload: bytes) -> None:
+    raise unexpected_row()
 
 
-def on_command_complete(session: ProtocolSession, payload: bytes) -> None:
-    request = session.pending[0]
-    if session.phase is not _BUSY:
-        session.enter(_BUSY)
+def on_command_complete(state: SessionState, payload: bytes) -> None:
+    request = state.pending[0]
     result = request.current or Result()
     result.tag = payload[:-1].decode("utf-8", "replace")
     _complete(request, result)
 
 
-def on_empty_query(session: ProtocolSession, payload: bytes) -> None:
-    request = session.pending[0]
+def on_empty_query(state: SessionState, payload: bytes) -> None:
+    request = state.pending[0]
     _complete(request, request.current or Result())
 
 
-def on_portal_suspended(session: ProtocolSession, payload: bytes) -> None:
-    request = session.pending[0]
+def on_portal_suspended(state: SessionState, payload: bytes) -> None:
+    request = state.pending[0]
     _complete(request, request.current or Result())
 
 
-def on_function_result(session: ProtocolSession, payload: bytes) -> None:
-    raise RemoteProtocolError("the server answered a function call that was not made")
-
-
-def on_error(session: ProtocolSession, payload: bytes) -> None:
-    request = session.pending[0]
+def on_error(state: SessionState, payload: bytes) -> None:
+    request = state.pending[0]
     error = _error(payload)
     if (error.diag.severity_nonlocalized or error.diag.severity) in ("FATAL", "PANIC"):
-        session.fatal_error = error
+        state.fatal_error = error
     if request.error is None:
         request.error = error
-    if session.unmatched_cancels and isinstance(error, QueryCanceled) and request.cancelled():
-        session.unmatched_cancels -= 1
+    if state.unmatched_cancels and isinstance(error, QueryCanceled) and request.cancelled():
+        state.unmatched_cancels -= 1
     if request.streaming and request.current is not None and request.current.rows:
         # Whether they came with the error or in a chunk before it makes no difference to the one who streams.
         request.add(request.current)
     request.current = None
-    if session.phase is not _BUSY:
-        session.enter(_BUSY)
 
 
-def on_close_complete(session: ProtocolSession, payload: bytes) -> None:
-    # Nothing is expected of those before a COPY.
-    session.resynchronising = False
+def on_close_complete(state: SessionState, payload: bytes) -> None:
+    """It only says where the server is, which matters to the phase after a COPY that was refused."""
 
 
-def on_ready(session: ProtocolSession, payload: bytes) -> None:
-    status = _status(payload)
-    if session.resynchronising:
-        session.transaction_status = status
-    else:
-        session.end_request(session.pending, status)
+def on_ready(state: SessionState, payload: bytes) -> None:
+    status = _STATUS.get(payload)
+    if status is None:
+        raise _unknown_status(payload)
+    state.end_request(state.pending, status)
+
+
+def on_ready_again(state: SessionState, payload: bytes) -> None:
+    # The request has not come to its end: see on_copy_in().
+    state.transaction_status = _status(payload)
 
 
 def _complete(request: Request, result: Result) -> None:
@@ -203,45 +181,44 @@ def _complete(request: Request, result: Result) -> None:
 # -- COPY: not asked for by any request, so it is brought to its end
 
 
-def on_copy_in(session: ProtocolSession, payload: bytes) -> None:
-    request = session.pending[0]
+def on_copy_in(state: SessionState, payload: bytes) -> None:
+    request = state.pending[0]
     _refuse_copy(request, "FROM STDIN")
-    if len(session.pending) > 1:
+    if len(state.pending) > 1:
         # The server takes the next request for data, and then has lost its place in the stream.
-        session.fail(
+        state.fail(
             "the connection had to be closed: a COPY FROM STDIN was run by execute() while other statements were "
             "already on their way behind it"
         )
         return
-    session.enter(Phase.COPY_IN)
-    frontend.copy_fail(session.outgoing, b"COPY FROM STDIN was not started by a copy operation")
+    frontend.copy_fail(state.outgoing, b"COPY FROM STDIN was not started by a copy operation")
     if request.extended:
         # A server in COPY mode ignores the Sync that was sent with the statement, unless an error of its own, such
         # as a cancellation, comes first. So there will be one ReadyForQuery for that and this one, or two: the
         # answer to a Close tells where they end.
-        session.outgoing += frontend.SYNC
-        frontend.close(session.outgoing, b"S", _NO_STATEMENT)
-        session.outgoing += frontend.SYNC
-        session.resynchronising = True
+        state.outgoing += frontend.SYNC
+        frontend.close(state.outgoing, b"S", _NO_STATEMENT)
+        state.outgoing += frontend.SYNC
+        state.happened(Event.COPY_IN_BEGAN_EXTENDED)
+    else:
+        state.happened(Event.COPY_IN_BEGAN)
 
 
-def on_copy_out(session: ProtocolSession, payload: bytes) -> None:
-    _refuse_copy(session.pending[0], "TO STDOUT")
-    session.enter(Phase.COPY_OUT)
+def on_copy_out(state: SessionState, payload: bytes) -> None:
+    _refuse_copy(state.pending[0], "TO STDOUT")
 
 
-def on_copy_both(session: ProtocolSession, payload: bytes) -> None:
-    _refuse_copy(session.pending[0], "BOTH")
-    session.enter(Phase.COPY_BOTH)
-    session.outgoing += frontend.COPY_DONE
+def on_copy_both(state: SessionState, payload: bytes) -> None:
+    _refuse_copy(state.pending[0], "BOTH")
+    state.outgoing += frontend.COPY_DONE
 
 
-def on_copy_data(session: ProtocolSession, payload: bytes) -> None:
-    pass
+def on_copy_data(state: SessionState, payload: bytes) -> None:
+    """Nobody wants it."""
 
 
-def on_copy_done(session: ProtocolSession, payload: bytes) -> None:
-    session.enter(Phase.BUSY)
+def on_copy_done(state: SessionState, payload: bytes) -> None:
+    """The phase is all there is to it."""
 
 
 def _refuse_copy(request: Request, direction: str) -> None:
@@ -253,16 +230,20 @@ def _refuse_copy(request: Request, direction: str) -> None:
 # -- what several of them need
 
 
-def stray_row() -> RemoteProtocolError:
+def unexpected_row() -> RemoteProtocolError:
     """Return the error for a row that nothing has been said about."""
     return RemoteProtocolError("the server sent a DataRow that is torn or belongs to no row description")
 
 
 def _status(payload: bytes) -> TransactionStatus:
-    status = _STATUS.get(payload[0]) if len(payload) == 1 else None
+    status = _STATUS.get(payload)
     if status is None:
-        raise RemoteProtocolError(f"the server sent an unknown transaction status {payload[:8]!r}")
+        raise _unknown_status(payload)
     return status
+
+
+def _unknown_status(payload: bytes) -> RemoteProtocolError:
+    return RemoteProtocolError(f"the server sent an unknown transaction status {payload[:8]!r}")
 
 
 def _error(payload: bytes) -> Error:

@@ -26,11 +26,10 @@ import anyio
 
 from ..errors import RemoteProtocolError
 from ..protocol import frontend
-from ..protocol.handlers import Notify
 from ..protocol.messages import NoticeResponse
 from ..protocol.request import Request
 from ..protocol.session import ProtocolSession
-from ..protocol.state import ENDED, Phase
+from ..protocol.session_state import ENDED, Notify, Phase
 from ..transport.channel import Channel
 
 CHUNK = 127 * 1024

@@ -15,7 +15,7 @@ from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
 from ..protocol.request import Request, TransactionEffect
 from ..protocol.session import ProtocolSession
-from ..protocol.state import ENDED
+from ..protocol.session_state import ENDED
 from ..statements.composer import Composer
 from .cancelling import was_victim
 from .transactions import Transactions

@@ -45,7 +45,7 @@ from ..protocol import frontend
 from ..protocol.request import Request
 from ..protocol.request import Waiter as WakeUp
 from ..protocol.session import ProtocolSession
-from ..protocol.state import ENDED
+from ..protocol.session_state import ENDED
 from ..transport.channel import Channel
 from .busy_wait import BusyWait, this_thread
 from .cancelling import Cancelling

@@ -20,7 +20,7 @@ from ..protocol.auth.passwords import md5_password, password_bytes
 from ..protocol.auth.scram import SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramClient, ScramKeys
 from ..protocol.constants import show_version
 from ..protocol.session import ProtocolSession
-from ..protocol.state import Phase
+from ..protocol.session_state import Phase
 from ..session.wire import Wire
 from .channel_binding import ChannelBinding
 from .password import Password
@@ -264,5 +264,5 @@ def _is_about_version(error: Error, lost: bool, session: ProtocolSession) -> boo
     code = error.diag.sqlstate
     if code is None:
         # It went away without a word; or what it says is not PostgreSQL's, in any version.
-        return lost and not session.engaged and not isinstance(error, RemoteProtocolError)
+        return lost and not session.startup_accepted and not isinstance(error, RemoteProtocolError)
     return code in _VERSION_REFUSED

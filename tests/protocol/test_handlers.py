@@ -10,10 +10,9 @@ from anyq._accel import decode_rows, take_replies
 from anyq.errors import AdminShutdown, NotSupportedError, RemoteProtocolError
 from anyq.protocol import messages as be
 from anyq.protocol.constants import PROTOCOL_3_0, PROTOCOL_3_2, Format, TransactionStatus
-from anyq.protocol.handlers import Notify
 from anyq.protocol.request import Cancellation, Request
 from anyq.protocol.session import ProtocolSession
-from anyq.protocol.state import Phase
+from anyq.protocol.session_state import Notify, Phase
 from tests.support import frontend_messages as fm
 from tests.support.sessions import (
     IDLE,
@@ -37,6 +36,7 @@ def test_the_start() -> None:
     proto = ProtocolSession(decode_rows, take_replies)
     phases = [proto.phase]
     proto.start({"user": "me", "database": "db"})
+    phases.append(proto.phase)
     assert sent(proto, started=False) == [fm.Startup(196608, {"user": "me", "database": "db"})]
     feed(proto, wire(be.AuthenticationMD5Password(b"salt")))
     phases.append(proto.phase)
@@ -47,7 +47,7 @@ def test_the_start() -> None:
     assert (proto.parameters, proto.backend_pid, proto.secret_key) == ({"TimeZone": "UTC"}, 77, b"abcd")
     feed(proto, IDLE.encode())
     phases.append(proto.phase)
-    assert phases == [Phase.STARTUP, Phase.AUTHENTICATING, Phase.STARTING, Phase.IDLE]
+    assert phases == [Phase.NEW, Phase.STARTUP, Phase.AUTHENTICATING, Phase.STARTING, Phase.IDLE]
     assert proto.transaction_status is TransactionStatus.IDLE
 
 
@@ -222,7 +222,7 @@ def test_a_transaction_status_that_is_unknown() -> None:
 
 
 def test_a_function_call_that_nobody_made() -> None:
-    with pytest.raises(RemoteProtocolError, match="function call"):
+    with pytest.raises(RemoteProtocolError, match="FUNCTION_CALL_RESPONSE"):
         busy(rows_request()).receive_data(wire(be.FunctionCallResponse(b"1")))
 
 

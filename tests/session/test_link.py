@@ -12,8 +12,8 @@ from anyq import errors
 from anyq.protocol import frontend
 from anyq.protocol import messages as be
 from anyq.protocol.constants import Format
-from anyq.protocol.handlers import Notify
 from anyq.protocol.request import Request
+from anyq.protocol.session_state import Notify
 from anyq.session.link import CHUNK, END, NOTHING, SOMETHING, Link
 from anyq.transport.channel import Buffer, Channel
 from tests.support.sessions import IDLE, MB, SHUTDOWN, columns, rows_request, started, wire

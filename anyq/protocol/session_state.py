@@ -1,0 +1,446 @@
+"""SessionState: what is known of one connection's conversation, and every transition that it can make.
+
+Theory of operation. A client's view of one connection is a *phase*, and everything a server may say is decided by the
+phase alone:
+
+    NEW --start--> STARTUP --R--> AUTHENTICATING --R(Ok)--> STARTING --Z--> IDLE <--Z(last)-- BUSY
+                                                                             \\-----enqueue----/
+
+Requests may be pipelined: the client sends any number of them without waiting, and the server answers each in order,
+closing each answer with one ReadyForQuery. So BUSY speaks of the *oldest* request that has not had its ReadyForQuery,
+the head of the FIFO; when that arrives, the session is BUSY with the next one, or IDLE. The phases of COPY belong to
+the head request as well and end in BUSY. FAILED and CLOSED are final and take nothing.
+
+Three messages may come at any time once the server talks to us: NoticeResponse, and after the start-up ParameterStatus
+and NotificationResponse. An ErrorResponse outside a request is the server's last word before it closes the connection.
+
+All transitions are in :data:`TABLE`: for each phase, which messages and which events of another kind may come, and to
+which phase they lead. A message that is not in the phase's row breaks the protocol; there is no way on from there,
+since what the server means by later messages is then unknown. An event that is not in the row is a mistake of ours.
+See the manual's "Message Flow" (protocol-flow).
+
+Knows phases, requests and what the session has learned. Must not know how messages are cut out of bytes (``session``
+does), nor what is in them (``handlers`` do, which change what is here).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from enum import Enum, IntEnum, auto
+from typing import Final, NamedTuple
+
+from ..errors import Error, LocalProtocolError, OperationalError, RemoteProtocolError
+from . import frontend
+from .constants import MAX_AUTH_MESSAGE_LENGTH, PROTOCOL_3_0, TransactionStatus
+from .constants import BackendCode as B
+from .messages import Authentication, NoticeResponse
+from .request import Request, TransactionEffect
+
+
+class Phase(IntEnum):
+    """In the order of a conversation: what is less than IDLE comes before requests, from CLOSED on it is over."""
+
+    NEW = auto()
+    """Nothing has been sent."""
+    STARTUP = auto()
+    """The StartupMessage has been sent."""
+    AUTHENTICATING = auto()
+    """The server wants to know who we are."""
+    STARTING = auto()
+    """The server has let us in, and reports what the session is like."""
+    IDLE = auto()
+    BUSY = auto()
+    COPY_IN = auto()
+    """The head request, a simple query, has begun a COPY FROM STDIN, which has been refused."""
+    COPY_IN_EXTENDED = auto()
+    """The same for an extended query, whose Sync the server may or may not have ignored."""
+    AFTER_COPY_IN = auto()
+    """That COPY has failed, as it was to; there will be one ReadyForQuery or two before the answer to a Close."""
+    COPY_OUT = auto()
+    COPY_BOTH = auto()
+    CLOSED = auto()
+    FAILED = auto()
+
+
+ENDED: Final = Phase.CLOSED
+"""From this phase on nothing can be sent or received. (A name of its own, as looking an enum's member up takes longer
+than the comparison.)"""
+
+
+class Event(Enum):
+    """What changes the phase, beside messages whose first byte says it all."""
+
+    # Of the client's.
+    START = auto()
+    ENQUEUE = auto()
+    FAIL = auto()
+    CLOSE = auto()
+    # What a message turns out to say.
+    AUTHENTICATION_REQUESTED = auto()
+    AUTHENTICATED = auto()
+    LAST_REQUEST_ENDED = auto()
+    """A ReadyForQuery, where no other request is on its way."""
+    COPY_IN_BEGAN = auto()
+    COPY_IN_BEGAN_EXTENDED = auto()
+
+
+class Step(NamedTuple):
+    """What happens on a message or event."""
+
+    handler: str = ""
+    """The function of ``handlers`` that says what a message means; events have none."""
+    phase: Phase | None = None
+    """The next phase. None for the same; the handler may find that the message is another event."""
+
+
+_ANYTIME: Final[dict[B | Event, Step]] = {
+    B.NOTICE_RESPONSE: Step("on_notice"),
+    B.PARAMETER_STATUS: Step("on_parameter_status"),
+    B.NOTIFICATION_RESPONSE: Step("on_notification"),
+}
+_ENDS: Final[dict[B | Event, Step]] = {
+    Event.FAIL: Step(phase=Phase.FAILED),
+    Event.CLOSE: Step(phase=Phase.CLOSED),
+}
+_MORE: Final[dict[B | Event, Step]] = {
+    **_ANYTIME,
+    **_ENDS,
+    Event.ENQUEUE: Step(),
+}
+
+TABLE: Final[Mapping[Phase, Mapping[B | Event, Step]]] = {
+    Phase.NEW: {
+        **_ENDS,
+        Event.START: Step(phase=Phase.STARTUP),
+    },
+    Phase.STARTUP: {
+        **_ENDS,
+        B.AUTHENTICATION: Step("on_authentication"),
+        Event.AUTHENTICATION_REQUESTED: Step(phase=Phase.AUTHENTICATING),
+        Event.AUTHENTICATED: Step(phase=Phase.STARTING),
+        B.NEGOTIATE_PROTOCOL_VERSION: Step("on_negotiate_version"),
+        B.NOTICE_RESPONSE: Step("on_notice"),
+        B.ERROR_RESPONSE: Step("on_fatal_error"),
+    },
+    Phase.AUTHENTICATING: {
+        **_ENDS,
+        B.AUTHENTICATION: Step("on_authentication"),
+        Event.AUTHENTICATION_REQUESTED: Step(),
+        Event.AUTHENTICATED: Step(phase=Phase.STARTING),
+        B.NOTICE_RESPONSE: Step("on_notice"),
+        B.ERROR_RESPONSE: Step("on_fatal_error"),
+    },
+    Phase.STARTING: {
+        **_ANYTIME,
+        **_ENDS,
+        B.BACKEND_KEY_DATA: Step("on_backend_key"),
+        B.NEGOTIATE_PROTOCOL_VERSION: Step("on_negotiate_version"),
+        B.READY_FOR_QUERY: Step("on_started", Phase.IDLE),
+        B.ERROR_RESPONSE: Step("on_fatal_error"),
+    },
+    Phase.IDLE: {
+        **_ANYTIME,
+        **_ENDS,
+        B.ERROR_RESPONSE: Step("on_fatal_error"),
+        Event.ENQUEUE: Step(phase=Phase.BUSY),
+    },
+    Phase.BUSY: {
+        **_MORE,
+        B.PARSE_COMPLETE: Step("on_parse_complete"),
+        B.BIND_COMPLETE: Step("on_bind_complete"),
+        B.CLOSE_COMPLETE: Step("on_close_complete"),
+        B.PARAMETER_DESCRIPTION: Step("on_parameter_description"),
+        B.ROW_DESCRIPTION: Step("on_row_description"),
+        B.NO_DATA: Step("on_no_data"),
+        # Rows that are described do not come this far: the session takes a run of them at once.
+        B.DATA_ROW: Step("on_unexpected_row"),
+        B.COMMAND_COMPLETE: Step("on_command_complete"),
+        B.EMPTY_QUERY_RESPONSE: Step("on_empty_query"),
+        B.PORTAL_SUSPENDED: Step("on_portal_suspended"),
+        B.ERROR_RESPONSE: Step("on_error"),
+        B.COPY_IN_RESPONSE: Step("on_copy_in"),
+        Event.COPY_IN_BEGAN: Step(phase=Phase.COPY_IN),
+        Event.COPY_IN_BEGAN_EXTENDED: Step(phase=Phase.COPY_IN_EXTENDED),
+        B.COPY_OUT_RESPONSE: Step("on_copy_out", Phase.COPY_OUT),
+        B.COPY_BOTH_RESPONSE: Step("on_copy_both", Phase.COPY_BOTH),
+        B.READY_FOR_QUERY: Step("on_ready"),
+        Event.LAST_REQUEST_ENDED: Step(phase=Phase.IDLE),
+    },
+    Phase.COPY_IN: {
+        **_MORE,
+        B.ERROR_RESPONSE: Step("on_error", Phase.BUSY),
+        B.COMMAND_COMPLETE: Step("on_command_complete", Phase.BUSY),
+    },
+    Phase.COPY_IN_EXTENDED: {
+        **_MORE,
+        B.ERROR_RESPONSE: Step("on_error", Phase.AFTER_COPY_IN),
+        B.COMMAND_COMPLETE: Step("on_command_complete", Phase.AFTER_COPY_IN),
+    },
+    Phase.AFTER_COPY_IN: {
+        **_MORE,
+        B.ERROR_RESPONSE: Step("on_error"),
+        B.READY_FOR_QUERY: Step("on_ready_again"),
+        B.CLOSE_COMPLETE: Step("on_close_complete", Phase.BUSY),
+    },
+    Phase.COPY_OUT: {
+        **_MORE,
+        B.COPY_DATA: Step("on_copy_data"),
+        B.COPY_DONE: Step("on_copy_done", Phase.BUSY),
+        B.ERROR_RESPONSE: Step("on_error", Phase.BUSY),
+    },
+    Phase.COPY_BOTH: {
+        **_MORE,
+        B.COPY_DATA: Step("on_copy_data"),
+        B.COPY_DONE: Step("on_copy_done", Phase.BUSY),
+        B.COMMAND_COMPLETE: Step("on_command_complete", Phase.BUSY),
+        B.ERROR_RESPONSE: Step("on_error", Phase.BUSY),
+    },
+    Phase.CLOSED: {
+        Event.FAIL: Step(),
+        Event.CLOSE: Step(),
+    },
+    Phase.FAILED: {
+        Event.FAIL: Step(),
+        Event.CLOSE: Step(),
+    },
+}
+
+Handler = Callable[["SessionState", bytes], None]
+
+
+class Row(dict[int, Handler]):
+    """One phase's row of the table, made ready to be used: what to call for each message by its first byte."""
+
+    __slots__ = ("after", "after_enqueue", "after_last_request", "phase")
+
+    def __init__(self, phase: Phase) -> None:
+        self.phase = phase
+        self.after: dict[Event, Row] = {}
+        """The row that each event leads to."""
+        # The same for the two that there are for every query.
+        self.after_enqueue: Row | None = None
+        self.after_last_request: Row | None = None
+
+
+def make_rows(handlers: Mapping[str, Handler]) -> dict[Phase, Row]:
+    """Return the table with the functions of its handlers."""
+    rows = {phase: Row(phase) for phase in TABLE}
+    for phase, row in rows.items():
+        for key, step in TABLE[phase].items():
+            after = row if step.phase is None else rows[step.phase]
+            if isinstance(key, Event):
+                row.after[key] = after
+            else:
+                handler = handlers[step.handler]
+                row[int(key)] = handler if after is row else _and_go_to(handler, after)
+        row.after_enqueue = row.after.get(Event.ENQUEUE)
+        row.after_last_request = row.after.get(Event.LAST_REQUEST_ENDED)
+    return rows
+
+
+def _and_go_to(handler: Handler, after: Row) -> Handler:
+    def handle(state: SessionState, payload: bytes) -> None:
+        handler(state, payload)
+        state.row = after
+        state.phase = after.phase
+
+    return handle
+
+
+class Notify(NamedTuple):
+    """A notification: its channel, its payload, and the process id of the server process that sent it."""
+
+    channel: str
+    payload: str
+    pid: int
+
+
+_PROTOCOL_OPTION = "_pq_."  # what names of options of the protocol begin with, in the StartupMessage
+
+
+class SessionState:
+    """What is known of one connection, and the FIFO of its requests.
+
+    :param rows: the table, made ready by :func:`make_rows`.
+    :param max_message_size: bytes; a longer message is refused.
+    """
+
+    def __init__(self, rows: Mapping[Phase, Row], max_message_size: int) -> None:
+        self.row = rows[Phase.NEW]
+        """The table's row for this phase; like ``phase``, it is changed by transitions only."""
+        self.phase = self.row.phase
+        self.transaction_status = TransactionStatus.UNKNOWN
+        self.parameters: dict[str, str] = {}
+        self.parameters_version = 0
+        """Rises with each ParameterStatus: what was derived from ``parameters`` is out of date then."""
+        self.encoding = "utf-8"
+        """Python codec of the client encoding, for the payload of notifications, which is data."""
+        self.find_codec: Callable[[str], str] | None = None
+        """Gives the Python codec of PostgreSQL's name for an encoding; see :meth:`use_codecs`."""
+        self.unmatched_cancels = 0
+        """How many CancelRequests were sent that have hit nothing yet, and may hit a request that is at risk."""
+        self.protocol_version = PROTOCOL_3_0
+        """What is spoken: the version that was asked for, until the server says that it only knows an older one."""
+        self.asked_for: frozenset[str] = frozenset()
+        """The options of the protocol that the StartupMessage had."""
+        self.unknown_options: tuple[str, ...] = ()
+        """Which of them the server does not know."""
+        self.startup_accepted = False
+        """Whether the server has taken the StartupMessage: it has asked for authentication, or let us in."""
+        self.backend_pid = 0
+        self.secret_key = b""
+        self.authentications: deque[Authentication] = deque()
+        """What the server has asked for during the start-up; the one who answers takes it out."""
+        self.events: deque[NoticeResponse | Notify] = deque()
+        self.outgoing = bytearray()
+        """What the session itself has to say; the owner of the stream sends it before anything else."""
+        self.fatal_error: Error | None = None
+        """The error with which the server announced that it closes the connection."""
+        self.refused = False
+        """Whether that came before it had let us in."""
+        self.pending: deque[Request] = deque()
+        """The requests that are not done, the oldest first; for others to look at only."""
+        self.max_message_size = max_message_size
+        self.limit = min(MAX_AUTH_MESSAGE_LENGTH, max_message_size)
+        """The longest message that is taken now: nothing large is due from a server that does not know us yet."""
+        self._reason = ""
+        self._cause: BaseException | None = None
+
+    # -- transitions
+
+    def happened(self, event: Event) -> None:
+        """Go to the phase that an event leads to.
+
+        :raises LocalProtocolError: it cannot be in this phase.
+        """
+        after = self.row.after.get(event)
+        if after is None:
+            raise self._impossible(event)
+        self.row = after
+        self.phase = after.phase
+
+    def start(self, parameters: dict[str, str], version: int = PROTOCOL_3_0) -> None:
+        """Put the StartupMessage into ``outgoing``.
+
+        :raises LocalProtocolError: that has been done.
+        """
+        self.happened(Event.START)
+        self.protocol_version = version
+        self.asked_for = frozenset(name for name in parameters if name.startswith(_PROTOCOL_OPTION))
+        frontend.startup(self.outgoing, parameters, version)
+
+    def enqueue(self, request: Request) -> None:
+        """Take note that the bytes of `request` are sent after those of all earlier ones.
+
+        :raises LocalProtocolError: the session has not been started, or is over.
+        """
+        # As happened() does; once for each query, so without the call.
+        after = self.row.after_enqueue
+        if after is None:
+            raise self._impossible(Event.ENQUEUE)
+        self.row = after
+        self.phase = after.phase
+        if not self.pending:
+            request.status_before = self.transaction_status
+        self.pending.append(request)
+
+    def end_request(self, pending: deque[Request], status: TransactionStatus) -> None:
+        """Take note that the head of `pending`, which is the session's, is done.
+
+        :raises LocalProtocolError: none is under way.
+        """
+        after = self.row.after_last_request
+        if after is None:
+            raise self._impossible(Event.LAST_REQUEST_ENDED)
+        self.transaction_status = status
+        request = pending.popleft()
+        request.current = None
+        if pending:
+            pending[0].status_before = status
+        else:
+            # As happened() does; once for each query, so without the call.
+            self.row = after
+            self.phase = after.phase
+            self.unmatched_cancels = 0  # a server that is idle ignores them
+        request.finish()
+
+    def fail(self, reason: str, cause: BaseException | None = None) -> None:
+        """End the session: every request that is not done fails with the server's last words or with `reason`."""
+        self._end(Event.FAIL, reason, cause)
+
+    def close(self) -> None:
+        """End the session in good order; requests still under way fail."""
+        self._end(Event.CLOSE, "the connection was closed while the operation was under way", None)
+
+    def _end(self, event: Event, reason: str, cause: BaseException | None) -> None:
+        ended = self.phase >= ENDED
+        self.happened(event)
+        if not ended:
+            self._reason = reason
+            self._cause = cause
+            while self.pending:
+                self.pending.popleft().fail(self.lost())
+
+    def _impossible(self, event: Event) -> LocalProtocolError:
+        return LocalProtocolError(f"{_IMPOSSIBLE[event]} in phase {self.phase.name}")
+
+    # -- what others ask
+
+    def use_codecs(self, find: Callable[[str], str]) -> None:
+        """Follow the client encoding from now on; `find` returns the Python codec of PostgreSQL's name for one."""
+        self.find_codec = find
+        self.encoding = find(self.parameters.get("client_encoding", "UTF8"))
+
+    @property
+    def head(self) -> Request | None:
+        """The oldest request that is not done."""
+        return self.pending[0] if self.pending else None
+
+    def expects_transaction(self) -> bool:
+        """Return whether a statement sent now will find a transaction open, judging by what is on its way."""
+        if self.pending:
+            for request in reversed(self.pending):
+                if request.effect is not TransactionEffect.NONE:
+                    return request.effect is not TransactionEffect.ENDS
+        return self.transaction_status is not TransactionStatus.IDLE
+
+    def begin_in_doubt(self) -> bool:
+        """Return whether the transaction that a statement sent now would find needs a BEGIN that may not happen."""
+        for request in reversed(self.pending):
+            if request.effect is not TransactionEffect.NONE:
+                return request.effect is TransactionEffect.MAY_BEGIN
+        return False
+
+    def lost(self) -> Error:
+        """Return a new error that says why the session came to its end."""
+        words = self.fatal_error
+        if words is not None:
+            return type(words)(*words.args, fields=words.diag.fields)
+        kind = RemoteProtocolError if isinstance(self._cause, RemoteProtocolError) else OperationalError
+        error = kind(self._reason)
+        error.__cause__ = self._cause
+        return error
+
+    def lost_error(self) -> Error:
+        """Return a new error for one who waits for something that cannot come any more."""
+        return self.lost() if self.phase is Phase.FAILED else OperationalError(self.closed_reason())
+
+    def closed_reason(self) -> str:
+        """Return a line for one who uses the session after its end."""
+        if self.phase is Phase.CLOSED:
+            return "the connection is closed"
+        reason = str(self.fatal_error or self._reason)
+        return reason if "closed" in reason else f"the connection is closed: {reason}"
+
+
+_IMPOSSIBLE: Final = {
+    Event.START: "a session cannot be started",
+    Event.ENQUEUE: "a request cannot be sent",
+    Event.LAST_REQUEST_ENDED: "no request can be at its end",
+    Event.AUTHENTICATION_REQUESTED: "authentication cannot be asked for",
+    Event.AUTHENTICATED: "authentication cannot be complete",
+    Event.COPY_IN_BEGAN: "no COPY can begin",
+    Event.COPY_IN_BEGAN_EXTENDED: "no COPY can begin",
+}
+"""What to say of an event that is not in a phase's row. FAIL and CLOSE are in all."""

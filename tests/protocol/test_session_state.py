@@ -1,0 +1,268 @@
+"""The table of all transitions, walked with real bytes and real calls."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+import anyq
+from anyq.errors import LocalProtocolError, RemoteProtocolError
+from anyq.protocol import handlers
+from anyq.protocol import messages as be
+from anyq.protocol.constants import BackendCode, TransactionStatus
+from anyq.protocol.request import Request, TransactionEffect
+from anyq.protocol.session import ProtocolSession
+from anyq.protocol.session_state import TABLE, Event, Phase, Step, make_rows
+from tests.support.phases import COPY_IN, SAMPLES, WAYS, do, in_phase
+from tests.support.sessions import INTRANS, feed, message, started, wire
+
+FINAL = {Phase.CLOSED, Phase.FAILED}
+#: What may come at any time once the server talks to us.
+REPORTS = {BackendCode.NOTICE_RESPONSE, BackendCode.PARAMETER_STATUS, BackendCode.NOTIFICATION_RESPONSE}
+
+
+def codes(row: Mapping[BackendCode | Event, Step]) -> set[BackendCode]:
+    return {key for key in row if isinstance(key, BackendCode)}
+
+
+# -- the table itself
+
+
+def test_every_phase_is_in_the_table_and_can_be_reached() -> None:
+    assert set(TABLE) == set(WAYS) == set(Phase)
+
+
+def test_every_handler_exists_and_is_in_the_table() -> None:
+    found = {name for name in vars(handlers) if name.startswith("on_")}
+    assert found == {step.handler for row in TABLE.values() for step in row.values() if step.handler}
+
+
+def test_messages_have_handlers_and_events_have_none() -> None:
+    for row in TABLE.values():
+        for key, step in row.items():
+            assert bool(step.handler) == isinstance(key, BackendCode), key
+
+
+def test_every_message_but_one_is_taken_somewhere() -> None:
+    """Nobody calls functions."""
+    assert {code for row in TABLE.values() for code in codes(row)} == set(BackendCode) - {
+        BackendCode.FUNCTION_CALL_RESPONSE
+    }
+
+
+def test_every_event_leads_somewhere() -> None:
+    assert {key for row in TABLE.values() for key in row if isinstance(key, Event)} == set(Event)
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_every_phase_can_end(phase: Phase) -> None:
+    after = {event: TABLE[phase][event].phase or phase for event in (Event.FAIL, Event.CLOSE)}
+    if phase in FINAL:
+        assert set(after.values()) == {phase}
+        assert not codes(TABLE[phase])
+    else:
+        assert after == {Event.FAIL: Phase.FAILED, Event.CLOSE: Phase.CLOSED}
+
+
+@pytest.mark.parametrize("phase", sorted(set(Phase) - FINAL - {Phase.NEW}))
+def test_errors_and_notices_are_taken_in_every_phase(phase: Phase) -> None:
+    assert {BackendCode.ERROR_RESPONSE, BackendCode.NOTICE_RESPONSE} <= codes(TABLE[phase])
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if Phase.STARTING <= phase < Phase.CLOSED])
+def test_reports_are_taken_at_any_time_after_the_login(phase: Phase) -> None:
+    assert codes(TABLE[phase]) >= REPORTS
+
+
+def test_nothing_but_reports_comes_unasked() -> None:
+    assert codes(TABLE[Phase.IDLE]) == REPORTS | {BackendCode.ERROR_RESPONSE}
+    assert codes(TABLE[Phase.NEW]) == set()
+
+
+def test_only_transitions_change_the_phase() -> None:
+    """No other module assigns it."""
+    package = Path(anyq.__file__).parent
+    found: set[str] = set()
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            for target in targets:
+                for part in target.elts if isinstance(target, ast.Tuple) else [target]:
+                    if isinstance(part, ast.Attribute) and part.attr == "phase":
+                        found.add(path.relative_to(package).as_posix())
+    assert found == {"protocol/session_state.py"}
+    assert not [path for path in package.rglob("*.pyx") if ".phase =" in path.read_text(encoding="utf-8")]
+
+
+def test_a_handler_that_is_missing_is_noticed_at_once() -> None:
+    with pytest.raises(KeyError, match="on_"):
+        make_rows({})
+
+
+# -- the walk
+
+
+def outcomes() -> dict[str, tuple[BackendCode, Event | None, Callable[[ProtocolSession], None]]]:
+    """Every message in every meaning that it may have: its code, the event that it is, what makes it come."""
+
+    def comes(sample: be.BackendMessage, *behind: Request, extended: bool = True) -> Callable[[ProtocolSession], None]:
+        def come(proto: ProtocolSession) -> None:
+            if proto.pending:
+                proto.pending[0].extended = extended
+                for request in behind:
+                    proto.enqueue(request)
+            proto.receive_data(wire(sample))
+
+        return come
+
+    found: dict[str, tuple[BackendCode, Event | None, Callable[[ProtocolSession], None]]] = {
+        code.name: (code, None, comes(sample)) for code, sample in SAMPLES.items()
+    }
+    found["AUTHENTICATION"] = (
+        BackendCode.AUTHENTICATION,
+        Event.AUTHENTICATION_REQUESTED,
+        comes(be.AuthenticationCleartextPassword()),
+    )
+    found["AUTHENTICATION, ok"] = (BackendCode.AUTHENTICATION, Event.AUTHENTICATED, comes(be.AuthenticationOk()))
+    found["READY_FOR_QUERY"] = (BackendCode.READY_FOR_QUERY, Event.LAST_REQUEST_ENDED, comes(INTRANS))
+    found["READY_FOR_QUERY, others"] = (BackendCode.READY_FOR_QUERY, None, comes(INTRANS, Request()))
+    found["COPY_IN_RESPONSE"] = (
+        BackendCode.COPY_IN_RESPONSE,
+        Event.COPY_IN_BEGAN_EXTENDED,
+        comes(COPY_IN),
+    )
+    found["COPY_IN_RESPONSE, simple"] = (
+        BackendCode.COPY_IN_RESPONSE,
+        Event.COPY_IN_BEGAN,
+        comes(COPY_IN, extended=False),
+    )
+    found["COPY_IN_RESPONSE, others"] = (BackendCode.COPY_IN_RESPONSE, Event.FAIL, comes(COPY_IN, Request()))
+    return found
+
+
+OUTCOMES = outcomes()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("name", OUTCOMES)
+@pytest.mark.parametrize("phase", Phase)
+def test_messages(phase: Phase, name: str, compiled: bool) -> None:
+    """Every message in every phase leads where the table says, or breaks the protocol."""
+    code, event, come = OUTCOMES[name]
+    row = TABLE[phase]
+    proto = in_phase(phase, compiled)
+    if phase in FINAL:
+        come(proto)
+        assert proto.phase is phase
+    elif code not in row or row[code].handler == "on_unexpected_row":
+        with pytest.raises(RemoteProtocolError):
+            come(proto)
+        assert proto.phase is phase
+    else:
+        step = row[event] if event is not None and event in row else row[code]
+        come(proto)
+        assert proto.phase is (step.phase or phase)
+        assert bool(proto.pending) == (Phase.IDLE < proto.phase < Phase.CLOSED)
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_bytes_that_begin_no_message(phase: Phase) -> None:
+    for code in set(range(256)) - set(BackendCode):
+        proto = in_phase(phase)
+        if phase in FINAL:
+            proto.receive_data(message(code))
+        else:
+            with pytest.raises(RemoteProtocolError):
+                proto.receive_data(message(code))
+        assert proto.phase is phase
+
+
+@pytest.mark.parametrize("event", Event)
+@pytest.mark.parametrize("phase", Phase)
+def test_events(phase: Phase, event: Event) -> None:
+    """Every event in every phase leads where the table says, or is refused."""
+    proto = in_phase(phase)
+    if event in TABLE[phase]:
+        proto.happened(event)
+        assert proto.phase is (TABLE[phase][event].phase or phase)
+    else:
+        with pytest.raises(LocalProtocolError, match=f"phase {phase.name}$"):
+            proto.happened(event)
+        assert proto.phase is phase
+
+
+LOCAL: dict[Event, Callable[[ProtocolSession], None]] = {
+    Event.START: lambda proto: do(proto, Event.START),
+    Event.ENQUEUE: lambda proto: do(proto, Event.ENQUEUE),
+    Event.LAST_REQUEST_ENDED: lambda proto: proto.end_request(proto.pending, TransactionStatus.INTRANS),
+    Event.FAIL: lambda proto: do(proto, Event.FAIL),
+    Event.CLOSE: lambda proto: do(proto, Event.CLOSE),
+}
+
+
+@pytest.mark.parametrize("event", LOCAL)
+@pytest.mark.parametrize("phase", Phase)
+def test_what_the_client_does(phase: Phase, event: Event) -> None:
+    """The same by the methods that are called for it, of which two take a short cut through the table."""
+    proto = in_phase(phase)
+    outgoing, pending = bytes(proto.outgoing), list(proto.pending)
+    if event in TABLE[phase]:
+        LOCAL[event](proto)
+        assert proto.phase is (TABLE[phase][event].phase or phase)
+        assert proto.row.phase is proto.phase
+    else:
+        with pytest.raises(LocalProtocolError, match=f"phase {phase.name}$"):
+            LOCAL[event](proto)
+        assert (proto.phase, bytes(proto.outgoing), list(proto.pending)) == (phase, outgoing, pending)
+
+
+@pytest.mark.parametrize("end", [Event.FAIL, Event.CLOSE])
+@pytest.mark.parametrize("phase", Phase)
+def test_the_end_is_the_end_of_every_request(phase: Phase, end: Event) -> None:
+    proto = in_phase(phase)
+    requests = list(proto.pending)
+    do(proto, end)
+    assert not proto.pending
+    assert all(request.done and request.error is not None for request in requests)
+
+
+def test_the_phase_stays_while_there_are_other_requests() -> None:
+    proto = started()
+    for _ in range(2):
+        proto.enqueue(Request())
+    proto.end_request(proto.pending, TransactionStatus.INTRANS)
+    assert proto.phase is Phase.BUSY
+    assert proto.pending[0].status_before is TransactionStatus.INTRANS
+    proto.end_request(proto.pending, TransactionStatus.IDLE)
+    assert proto.phase is Phase.IDLE
+
+
+# -- what others ask
+
+
+def test_whether_a_transaction_is_to_be_expected() -> None:
+    def request(effect: TransactionEffect = TransactionEffect.NONE) -> Request:
+        return Request(effect=effect)
+
+    proto = started()
+    assert not proto.expects_transaction()
+    proto.enqueue(request())
+    assert not proto.expects_transaction()
+    proto.enqueue(request(TransactionEffect.BEGINS))
+    proto.enqueue(request())
+    assert proto.expects_transaction()
+    assert not proto.begin_in_doubt()
+    proto.enqueue(request(TransactionEffect.ENDS))
+    assert not proto.expects_transaction()
+    proto.enqueue(request(TransactionEffect.MAY_BEGIN))
+    assert proto.expects_transaction()
+    assert proto.begin_in_doubt()
+    proto.enqueue(request(TransactionEffect.ENDS))
+    assert not proto.expects_transaction()
+    assert not proto.begin_in_doubt()
+    for _ in range(6):
+        feed(proto, INTRANS.encode())
+    assert proto.expects_transaction()
