@@ -1,7 +1,9 @@
+from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
-from ..abc import Buffer
+from ..protocol.frontend import Buffer
+from ..protocol.request import Request
+from ..protocol.session import ProtocolSession
 
 def bind(
     out: bytearray,
@@ -12,4 +14,4 @@ def bind(
     result_formats: Sequence[int],
     after: bytes = b"",
 ) -> None: ...
-def take_replies(session: Any, pending: Any, run: bytes, pos: int, end: int) -> int: ...
+def take_replies(session: ProtocolSession, pending: deque[Request], run: bytes, pos: int, end: int) -> int: ...

@@ -25,7 +25,6 @@ ELSEWHERE = {
     "errors._base": ("errors/test_errors.py", "a part of `errors`"),
     "errors._sqlstates": ("errors/test_errors.py", "a table"),
     "protocol.messages": ("protocol/test_backend.py", "they are decoded by `backend`, and what is encoded comes back"),
-    "protocol.constants": ("protocol/test_state.py", "names of numbers"),
     "types._datestyle": ("types/test_datetime.py", "a part of `datetime`"),
     "types._datetime_dumpers": ("types/test_datetime.py", "a part of `datetime`"),
     "types._numeric_binary": ("types/test_numeric.py", "a part of `numeric`"),
