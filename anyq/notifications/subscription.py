@@ -88,7 +88,8 @@ class Subscription(Generic[EventT]):
         self._send: MemoryObjectSendStream[EventT]
         # The limit is kept here and not by the stream: there are events that a full buffer must still take.
         self._send, receive = anyio.create_memory_object_stream[EventT](math.inf)
-        self._state = receive._state  # pyright: ignore[reportPrivateUsage]
+        # The only way to the buffer itself; tests/promises/test_private_parts.py tells when anyio changes it.
+        self._state = receive._state  # noqa: SLF001 - see above  # pyright: ignore[reportPrivateUsage]
         self._buffer = self._state.buffer
         self.stream: NotificationStream[EventT] = NotificationStream(self._state)
         self.stream.subscription = self

@@ -37,5 +37,5 @@ def test_every_message_of_the_server_has_a_code_of_its_own() -> None:
 def test_one_code_answers_all_requests_for_authentication() -> None:
     """Manual, "Message Formats"."""
     assert bytes(sorted(FrontendCode)) == b"BCDEFHPQSXcdfp"
-    assert FrontendCode.PASSWORD is FrontendCode.SASL_RESPONSE is FrontendCode.GSS_RESPONSE
+    assert len({FrontendCode[name] for name in ("PASSWORD", "SASL_RESPONSE", "GSS_RESPONSE")}) == 1
     assert sorted(AuthenticationCode) == [0, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12]
