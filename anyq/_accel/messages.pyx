@@ -1,8 +1,8 @@
 """The compiled twin of the messages that every query has: its Bind, and the common replies.
 
-Doubles `anyq/protocol/frontend.py` (bind) and what `anyq/protocol/handlers.py` does with these replies. Whatever is not
-common, or wrong, is left to the functions in Python, so that there is one place that says what it means and which error
-it is.
+Doubles `bind` of `anyq/protocol/frontend.py`, and of `anyq/protocol/handlers.py` what it does with the messages in TAKEN.
+It changes no phase: the end of a request is handed over to `SessionState.end_request`. Whatever is not common, or wrong,
+is left to the functions in Python, so that there is one place that says what it means and which error it is.
 """
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
@@ -28,6 +28,24 @@ cdef object IN_ERROR = constants.TransactionStatus.INERROR
 cdef object IDLE_PHASE = session_state.Phase.IDLE
 cdef object Notify = session_state.Notify
 cdef object new_tuple = tuple.__new__
+
+TAKEN = {
+    IDLE_PHASE: {"A": "on_notification"},
+    BUSY: {
+        "A": "on_notification",
+        "D": "on_unexpected_row",
+        "1": "on_parse_complete",
+        "2": "on_bind_complete",
+        "C": "on_command_complete",
+        "Z": "on_ready",
+    },
+}
+"""The messages that are taken here, by phase, and the functions in Python that say what they mean."""
+
+for phase, handlers in TAKEN.items():
+    for letter, handler in handlers.items():
+        if session_state.TABLE[phase][constants.BackendCode(ord(letter))] != session_state.Step(handler):
+            raise ImportError(f"the compiled path takes {letter} in phase {phase.name} for what it is not by the table")
 
 
 cdef inline uint32_t get_uint32(const unsigned char *data) noexcept nogil:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from ..errors import RemoteProtocolError
 from ..protocol.frontend import bind
+from ..protocol.session import ReplyTaker
 
 _HEADER = Struct("!BIH").unpack_from  # code, length, number of columns
 _SINGLE = Struct("!BIHi").unpack_from  # the same and the first column's length
@@ -269,5 +270,5 @@ def _torn_row() -> RemoteProtocolError:
     return RemoteProtocolError("the columns of a DataRow message do not add up to its length")
 
 
-take_replies: Callable[[Any, Any, bytes, int, int], int] | None = None
+take_replies: ReplyTaker | None = None
 """What takes the commonest replies. In pure Python the session's own handlers do, and there is nothing faster."""

@@ -39,8 +39,8 @@ class ProtocolSession(SessionState):
 
     :param decode_rows: the row decoder to use.
     :param take_replies: what is faster for the commonest messages, if there is such a thing. It looks at ``phase``,
-        ``limit``, ``encoding`` and ``events``, and hands over to :meth:`receive_rows`, ``decode_rows`` and
-        :meth:`end_request`.
+        ``limit``, ``encoding`` and ``events``, hands over to :meth:`receive_rows`, ``decode_rows`` and
+        :meth:`end_request`, and files with the request at the head what ``handlers`` would.
     :param max_message_size: bytes; a longer message is refused before any of it is kept.
     """
 
