@@ -147,8 +147,7 @@ def dump_values(
     :param make_plan: called with an object and a format for a class without a plan.
     :param make_key_plan: called with a plan, an object and a format for a key without one.
     """
-    # Not strict: whoever calls this has compared their lengths, which is faster.
-    for obj, format in zip(params, formats):  # noqa: B905
+    for obj, format in zip(params, formats):  # noqa: B905 (whoever calls this has compared their lengths, and strict= costs)
         if obj is None:
             values.append(None)
             oids.append(0)
@@ -221,7 +220,8 @@ class Alike:
 
     def bind(self, out: bytearray, params: Any) -> bool:
         """Append the messages of a set; if it is not like the other append nothing, and return False."""
-        if type(params) is not tuple and type(params) is not list or len(params) != len(self._formats):  # pyright: ignore
+        kind: Any = type(params)
+        if kind is not tuple and kind is not list or len(params) != len(self._formats):
             return False
         if self._version != self._tx.adapters.version:
             return False
