@@ -20,6 +20,7 @@ _HEADER = Struct("!BIH").unpack_from  # code, length, number of columns
 _SINGLE = Struct("!BIHi").unpack_from  # the same and the first column's length
 _LENGTH = Struct("!i").unpack_from
 _DATA_ROW = ord("D")
+_EXACT = (tuple, list)  # what parameters can be taken from without a look at their class
 
 
 def decode_rows(
@@ -220,8 +221,7 @@ class Alike:
 
     def bind(self, out: bytearray, params: Any) -> bool:
         """Append the messages of a set; if it is not like the other append nothing, and return False."""
-        kind: Any = type(params)
-        if kind is not tuple and kind is not list or len(params) != len(self._formats):
+        if type(params) not in _EXACT or len(params) != len(self._formats):
             return False
         if self._version != self._tx.adapters.version:
             return False
