@@ -37,7 +37,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     # values
     "adapt": ("_accel",),
     "types": ("adapt",),
-    "sql": ("types",),
+    "sql": ("adapt",),
     "abc": ("sql",),
     "postgres": ("types",),
     "rows": ("_accel",),
