@@ -44,7 +44,7 @@ from .sql import SQL, Identifier, Literal
 from .startup.opening import open_session
 from .startup.parameters import ConnectParameters
 from .startup.routes import Dial
-from .transaction import AsyncTransaction, TransactionSettings
+from .transaction import Transactional
 
 logger = logging.getLogger("anyq")
 
@@ -83,7 +83,7 @@ class AsyncConnecting(Generic[ConnectionT]):
         await self._connection.__aexit__(exc_type, exc_val, exc_tb)
 
 
-class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
+class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
     """A session with a server. Made by :meth:`connect`.
 
     Any number of tasks may use it at the same time: their statements are pipelined, and share its transactions.
@@ -322,42 +322,6 @@ class AsyncConnection(TransactionSettings, ErrorClasses, Generic[Row]):
         """Execute a statement on a new cursor and return the cursor; see :meth:`AsyncCursor.execute`."""
         cursor = self.cursor(binary=binary)
         return await cursor.execute(query, params, prepare=prepare)
-
-    # -- transactions
-
-    async def commit(self) -> None:
-        """Commit the transaction, if one is open.
-
-        :raises ProgrammingError: inside a :meth:`transaction` block.
-
-        After a cancellation it is not known whether the transaction was committed.
-        """
-        self._check_no_block("commit() cannot be called inside a transaction() block; leave the block")
-        await self.session.end_transaction(b"COMMIT", cancellable=True)
-
-    async def rollback(self) -> None:
-        """Roll back the transaction, if one is open.
-
-        :raises ProgrammingError: inside a :meth:`transaction` block; raise :class:`Rollback` there.
-        """
-        self._check_no_block(
-            "rollback() cannot be called inside a transaction() block; leave the block, by raising anyq.Rollback"
-        )
-        # It takes no time, and should happen: it is not cancelled half-way.
-        await self.session.end_transaction(b"ROLLBACK", cancellable=False)
-
-    def _check_no_block(self, message: str) -> None:
-        self.session.check_open()
-        if self.session.transactions.blocks:
-            raise ProgrammingError(message)
-
-    def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> AsyncTransaction[Self]:
-        """Return a block to be entered by ``async with``: a transaction, or a savepoint if one is open.
-
-        :param savepoint_name: name of the savepoint, by default a unique one.
-        :param force_rollback: roll the block back however it ends.
-        """
-        return AsyncTransaction(self, savepoint_name, force_rollback)
 
     # -- passwords
 

@@ -217,10 +217,46 @@ class AsyncTransaction(Generic[ConnectionT]):
             stack.remove(self)
 
 
-class TransactionSettings:
-    """The part of a connection that says how its transactions are begun."""
+class Transactional:
+    """The part of a connection that has to do with transactions: how they are begun, and ended."""
 
     session: Session
+
+    async def commit(self) -> None:
+        """Commit the transaction, if one is open.
+
+        :raises ProgrammingError: inside a :meth:`transaction` block.
+
+        After a cancellation it is not known whether the transaction was committed.
+        """
+        self._check_no_block("commit() cannot be called inside a transaction() block; leave the block")
+        await self.session.end_transaction(b"COMMIT", cancellable=True)
+
+    async def rollback(self) -> None:
+        """Roll back the transaction, if one is open.
+
+        :raises ProgrammingError: inside a :meth:`transaction` block; raise :class:`Rollback` there.
+        """
+        self._check_no_block(
+            "rollback() cannot be called inside a transaction() block; leave the block, by raising anyq.Rollback"
+        )
+        # It takes no time, and should happen: it is not cancelled half-way.
+        await self.session.end_transaction(b"ROLLBACK", cancellable=False)
+
+    def _check_no_block(self, message: str) -> None:
+        self.session.check_open()
+        if self.session.transactions.blocks:
+            raise ProgrammingError(message)
+
+    def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> AsyncTransaction[Self]:
+        """Return a block to be entered by ``async with``: a transaction, or a savepoint if one is open.
+
+        :param savepoint_name: name of the savepoint, by default a unique one.
+        :param force_rollback: roll the block back however it ends.
+        """
+        return AsyncTransaction(self, savepoint_name, force_rollback)
+
+    # -- how they are begun
 
     @property
     def autocommit(self) -> bool:
