@@ -19,7 +19,7 @@ from .protocol.constants import Format
 from .protocol.request import Result
 from .protocol.session_state import ENDED
 from .row_stream import AsyncRowStream, StreamedQuery
-from .rows import AsyncRowFactory, RowMaker, TupleRow
+from .rows import AsyncRowFactory, RowMaker, TupleRow, tuple_row
 from .session.execute import execute, refuse_binary
 from .session.executemany import ManyExecutions, ManyResults
 from .session.session import Adaptation, Session
@@ -131,7 +131,12 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
             self.forget_results()
         if binary is None and self._format:
             binary = True
-        self._take(await execute(session, query, params, self._binder, self._own, prepare, binary))
+        self._results = await execute(session, query, params, self._binder, self._own, prepare, binary)
+        # As _select() does; this is so for each query, and there is a first result.
+        self._result = result = self._results[0]
+        self._rowcount = affected_rows(result.tag) if result.fields is None else len(result.rows)
+        if self._row_factory is not tuple_row:
+            self._make_row = self._row_factory(self)
         return self
 
     async def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:

@@ -28,30 +28,31 @@ FIRST_GROWTH = 1024 * 1024
 class ReceiveBuffer:
     """Keeps the unfinished message between two chunks."""
 
-    __slots__ = ("_needed", "_partial")
+    __slots__ = ("_needed", "partial")
 
     def __init__(self) -> None:
-        self._partial = bytearray()
+        self.partial = bytearray()
+        """What is kept; mostly nothing, and then a chunk is a run as it is."""
         self._needed = 0
 
     def __len__(self) -> int:
-        return len(self._partial)
+        return len(self.partial)
 
     def feed(self, chunk: bytes) -> bytes | None:
         """Return a run of bytes that holds at least the length asked for by :meth:`keep`, or None to wait."""
-        partial = self._partial
+        partial = self.partial
         if not partial:
             return chunk
         partial += chunk
         if len(partial) < self._needed:
             return None
         run = bytes(partial)
-        self._partial = bytearray()
+        self.partial = bytearray()
         return run
 
     def keep(self, run: bytes, pos: int, needed: int) -> None:
         """Keep `run` from `pos` on until it has grown to `needed` bytes."""
-        self._partial += memoryview(run)[pos:]
+        self.partial += memoryview(run)[pos:]
         self._needed = needed
 
 

@@ -83,7 +83,7 @@ class ProtocolSession(SessionState):
             data = self._feed_large_row(data)
             if not data:
                 return
-        run = self._buffer.feed(data)
+        run = self._buffer.feed(data) if self._buffer.partial else data
         if run is None:
             return
         end = len(run)

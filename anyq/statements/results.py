@@ -169,14 +169,6 @@ class ResultHolder(ABC, Generic[Row]):
         self._rowcount = -1
         self._make_row = None
 
-    def _take(self, results: Sequence[Result]) -> None:
-        """Take the results of a statement; the cursor has none."""
-        self._results = results
-        self._result = result = results[0]
-        self._rowcount = affected_rows(result.tag) if result.fields is None else len(result.rows)
-        if self._row_factory is not tuple_row:
-            self._make_row = self._row_factory(self)
-
     def _select(self, result: Result, index: int) -> None:
         self._index = index
         self._position = 0

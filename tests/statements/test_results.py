@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -30,6 +31,11 @@ class Holder(ResultHolder[Any]):
     def _types(self) -> TypesRegistry:
         return types
 
+    def take(self, results: Sequence[Result]) -> None:
+        """Take results as a cursor does."""
+        self._results = results
+        self._select(results[0], 0)
+
 
 def rows(*values: int, tag: str | None = None) -> Result:
     result = Result(FIELDS)
@@ -46,7 +52,7 @@ def command(tag: str) -> Result:
 
 def holding(*results: Result, row_factory: AsyncRowFactory[Any] = tuple_row) -> Holder:
     holder = Holder(row_factory)
-    holder._take(results)
+    holder.take(results)
     return holder
 
 
@@ -195,6 +201,6 @@ def test_new_results_replace_the_old_ones() -> None:
     assert holder.nextset()
     holder.forget_results()
     assert holder.rowcount == -1
-    holder._take([rows(3)])
+    holder.take([rows(3)])
     assert holder.remaining_rows() == [(3,)]
     assert holder.nextset() is None
