@@ -34,11 +34,17 @@ def run(count: int) -> None:
     connection.close()
 
 
-def counted(folder: Path, implementation: str, count: int) -> int:
-    """Return the instructions of a process that runs the query so many times."""
+def counted(folder: Path | None, implementation: str, count: int) -> int:
+    """Return the instructions of a process that runs the query so many times.
+
+    :param folder: where to take anyq from; None for where this process would take it from.
+    """
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable]
     done = subprocess.run(
-        [*command, "-m", "tests.benchmarks.instructions", "--folder", str(folder), "--run", str(count)],
+        [
+            *(*command, "-m", "tests.benchmarks.instructions", "--run", str(count)),
+            *([] if folder is None else ["--folder", str(folder)]),
+        ],
         cwd=HERE,
         env=os.environ | {"ANYQ_IMPL": implementation, "PYTHONHASHSEED": "0"},
         stderr=subprocess.PIPE,
@@ -46,11 +52,11 @@ def counted(folder: Path, implementation: str, count: int) -> int:
     )
     found = re.search(r"Collected : (\d+)", done.stderr)
     if done.returncode or found is None:
-        raise SystemExit(f"{folder}, {implementation}: {done.stderr}")
+        raise SystemExit(f"{folder or HERE}, {implementation}: {done.stderr}")
     return int(found[1])
 
 
-def instructions(folder: Path, implementation: str) -> float:
+def instructions(folder: Path | None, implementation: str) -> float:
     """Return the instructions of one query."""
     few, many = (counted(folder, implementation, count) for count in (FEW, MANY))
     return (many - few) / (MANY - FEW)
@@ -71,14 +77,15 @@ def main() -> int:
     parser.add_argument("--run", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.run is not None:
-        other_anyq.use(args.folder)
+        if args.folder is not None:
+            other_anyq.use(args.folder)
         run(args.run)
         return 0
     if shutil.which("valgrind") is None:
         print("valgrind is not installed", file=sys.stderr)
         return 1
     for implementation in args.implementations:
-        own = instructions(HERE, implementation)
+        own = instructions(None, implementation)
         line = f"{implementation}: {own:,.0f} instructions a query"
         if args.against is not None:
             other = instructions(args.against, implementation)

@@ -127,10 +127,13 @@ def main() -> int:
     parser.add_argument("--calls", action="store_true", help="list every call")
     parser.add_argument("--dsn", help="database to use; by default an embedded server")
     parser.add_argument("--implementations", nargs="+", default=["cython", "python"], choices=["cython", "python"])
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)  # how this script calls itself
+    # How this script calls itself.
+    parser.add_argument("--count", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.folder is not None:
-        other_anyq.use(args.folder)
+    if args.count:
+        if args.folder is not None:
+            other_anyq.use(args.folder)
         anyio.run(count, args.dsn, args.calls)
         return 0
     from anyq.cli.embedded import EmbeddedServer
@@ -144,9 +147,9 @@ def main() -> int:
 def count_all(args: argparse.Namespace, dsn: str) -> int:
     """Count in a process for each folder and implementation; return how many of them failed."""
     failed = 0
-    for folder in [HERE] if args.against is None else [args.against, HERE]:
+    for folder in [[]] if args.against is None else [["--folder", str(args.against)], []]:
         for implementation in args.implementations:
-            options = ["--folder", str(folder), "--dsn", dsn, *(["--calls"] if args.calls else [])]
+            options = ["--count", *folder, "--dsn", dsn, *(["--calls"] if args.calls else [])]
             command = [sys.executable, "-m", "tests.benchmarks.path", *options]
             failed += bool(subprocess.call(command, cwd=HERE, env=os.environ | {"ANYQ_IMPL": implementation}))
     return failed
