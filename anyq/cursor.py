@@ -131,9 +131,9 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
             self.forget_results()
         if binary is None and self._format:
             binary = True
-        self._results = await execute(session, query, params, self._binder, self._own, prepare, binary)
+        self._results = results = await execute(session, query, params, self._binder, self._own, prepare, binary)
         # As _select() does; this is so for each query, and there is a first result.
-        self._result = result = self._results[0]
+        self._result = result = results[0]
         self._rowcount = affected_rows(result.tag) if result.fields is None else len(result.rows)
         if self._row_factory is not tuple_row:
             self._make_row = self._row_factory(self)

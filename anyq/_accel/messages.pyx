@@ -28,6 +28,7 @@ cdef object IN_ERROR = constants.TransactionStatus.INERROR
 cdef object IDLE_PHASE = session_state.Phase.IDLE
 cdef object Notify = session_state.Notify
 cdef object new_tuple = tuple.__new__
+cdef object just_append = request.Request.add
 
 TAKEN = {
     IDLE_PHASE: {"A": "on_notification"},
@@ -262,7 +263,10 @@ def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_
                 result.tag = PyUnicode_DecodeUTF8(<const char *>data + pos + 5, length - 5, "replace")
                 request.current = None
                 if not request.abandoned:
-                    request.add(result)
+                    if type(request).add is just_append:
+                        (<list?>request.results).append(result)
+                    else:
+                        request.add(result)
                 result = None
             elif code == b"1":
                 request.parsed += 1

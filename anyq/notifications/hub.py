@@ -19,7 +19,7 @@ from ..adapt.encodings import python_codec
 from ..adapt.quoting import identifier_bytes
 from ..errors import Error, OperationalError
 from ..protocol import frontend
-from ..protocol.request import Request
+from ..protocol.request import SimpleRequest
 from ..session.cancelling import was_victim
 from ..session.link import SMALL_CHUNK
 from ..session.session import Session
@@ -70,7 +70,7 @@ class _Channel:
         self.listening = _Listening.NOT_YET
 
 
-class _ChannelRequest(Request):
+class _ChannelRequest(SimpleRequest):
     """LISTEN and UNLISTEN; keeps the account of channels whoever reads the reply."""
 
     __slots__ = ("_hub", "in_transaction", "listens", "settles", "unlistens")
@@ -79,7 +79,7 @@ class _ChannelRequest(Request):
         self, hub: NotificationHub, listens: dict[str, _Channel], unlistens: list[str], *, settles: bool
     ) -> None:
         # They take no time, so there is nothing to gain by cancelling them.
-        super().__init__(extended=False, cancellable=False)
+        super().__init__(cancellable=False)
         self._hub = hub
         self.listens = listens
         self.unlistens = unlistens

@@ -75,9 +75,6 @@ class Request:
 
     :param choose_loads: gives the load functions for a row description; called when the description arrives.
     :param description: what statements bound from now on return, as far as the server has not described another.
-    :param extended: False for a simple Query.
-    :param cancellable: False for what is over in no time and should happen in any case: abandoned or not, no
-        CancelRequest is sent for it.
     """
 
     # There is one for each query, and most of this is never set: so the defaults are the class's.
@@ -85,7 +82,9 @@ class Request:
     # -- what its maker says
     choose_loads: Callable[[Fields], LoadFunctions] | None = None
     extended = True
+    """False for a simple Query."""
     cancellable = True
+    """False for what is over in no time and should happen in any case: abandoned or not, no CancelRequest is sent."""
     effect = TransactionEffect.NONE
     counting = False
     """Whether only the tags of results matter, and how many there are of each: :meth:`count` may be called instead."""
@@ -120,21 +119,12 @@ class Request:
         self,
         choose_loads: Callable[[Fields], LoadFunctions] | None = None,
         description: Description = UNDESCRIBED,
-        extended: bool = True,
-        cancellable: bool = True,
-        effect: TransactionEffect = TransactionEffect.NONE,
     ) -> None:
         self.results: list[Result] = []
         """The complete ones."""
         self.description = description
         if choose_loads is not None:
             self.choose_loads = choose_loads
-        if not extended:
-            self.extended = False
-        if not cancellable:
-            self.cancellable = False
-        if effect is not _NO_EFFECT:
-            self.effect = effect
 
     def add(self, result: Result) -> None:
         """Take a complete result."""
@@ -197,4 +187,21 @@ class Request:
             self.waiter.set()
 
 
-_NO_EFFECT = TransactionEffect.NONE
+class SimpleRequest(Request):
+    """A simple Query: statements without parameters, as text.
+
+    :param cancellable: see :attr:`Request.cancellable`; so for `effect`.
+    """
+
+    extended = False
+
+    def __init__(
+        self,
+        choose_loads: Callable[[Fields], LoadFunctions] | None = None,
+        *,
+        cancellable: bool = True,
+        effect: TransactionEffect = TransactionEffect.NONE,
+    ) -> None:
+        super().__init__(choose_loads)
+        self.cancellable = cancellable
+        self.effect = effect

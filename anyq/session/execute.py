@@ -37,16 +37,15 @@ async def execute(
 
     A cancellation cancels the statement; within the grace time the session is ready for the next one, or closed.
     """
-    remember: tuple[QueryKey, int] | None = None
     # What was learned from a query that has the same text holds only if nothing else is special.
-    if prepare is None and binary is None and type(query) is str and binder.remembers and own is None:
+    if own is None and prepare is None and binary is None and type(query) is str and binder.remembers:
         key = query, params is None
-        composer, wire = session.composer, session.wire
-        known = composer.remembered.get(key)
+        wire = session.wire
+        known = session.remembered.get(key)
         if known is not None:
             transactions = session.transactions
             begin = await (wire.turn() if transactions.autocommit else transactions.turn())
-            composed = known.compose(composer.statements, params, wire.protocol.parameters_version, begin)
+            composed = known.compose(params, wire.protocol.parameters_version, begin)
             if composed is not None:
                 request, data = composed
                 await wire.run(request, data)
@@ -55,8 +54,10 @@ async def execute(
                         await session.settle()
                     return request.results
                 if not await may_repeat(session, request, known.statement_key):
-                    raise failure_of(request, begin, composer.statements)
+                    raise failure_of(request, begin, session.composer.statements)
         remember = key, wire.protocol.parameters_version
+    else:
+        remember = None
     tx = (own or session.adaptation).transformer()
     statement = binder.bind(query, params, tx)
     if not binder.extended:

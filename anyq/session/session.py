@@ -13,7 +13,7 @@ from ..adapt import AdaptersMap, Transformer
 from ..errors import OperationalError
 from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
-from ..protocol.request import Request, TransactionEffect
+from ..protocol.request import SimpleRequest, TransactionEffect
 from ..protocol.session import ProtocolSession
 from ..protocol.session_state import ENDED
 from ..statements.composer import Composer
@@ -63,6 +63,8 @@ class Session:
         """How transactions are begun, and which blocks are entered."""
         self.composer = Composer(prepare_threshold)
         """How statements are sent, and what the server has prepared."""
+        self.remembered = self.composer.remembered
+        """What is known of queries by their text; the composer's, at hand for each query."""
         self.adaptation = Adaptation(adapters, wire.protocol, connection)
         """How values are converted, unless a cursor has adapters of its own."""
         self.settle: Callable[[], Awaitable[None]] | None = None
@@ -104,7 +106,7 @@ class Session:
         data = bytearray()
         frontend.query(data, command)
         while True:
-            request = Request(extended=False, cancellable=cancellable, effect=effect)
+            request = SimpleRequest(cancellable=cancellable, effect=effect)
             await self.wire.run(request, data)
             if request.error is None:
                 if ends and self.settle is not None:
@@ -118,7 +120,7 @@ class Session:
         """Run statements that have no result, in any case: cancelled or not. See :meth:`Wire.carry_out`."""
         data = bytearray()
         frontend.query(data, command)
-        request = Request(extended=False, effect=TransactionEffect.ENDS if ends else TransactionEffect.NONE)
+        request = SimpleRequest(effect=TransactionEffect.ENDS if ends else TransactionEffect.NONE)
         await self.wire.carry_out(request, data, wait=wait)
         if request.error is not None:
             raise request.error

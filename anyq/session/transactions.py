@@ -6,9 +6,8 @@ sockets, nor what a block does when it is left.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from enum import IntEnum
-from typing import Any
 
 from ..errors import ProgrammingError
 from .wire import Wire
@@ -38,7 +37,7 @@ class Transactions:
         """The transaction blocks that are entered, the innermost last."""
 
     # Not a coroutine function, but what it returns is the coroutine to await: one frame less for most statements.
-    def turn(self) -> Coroutine[Any, Any, bytes | None]:
+    def turn(self) -> Awaitable[bytes | None]:
         """Return when a statement may be sent, with the BEGIN that has to go before it, if one is due.
 
         Until the statement is sent nothing may be awaited.

@@ -101,7 +101,9 @@ class Wire(Link):
 
     # -- one request
 
-    async def turn(self) -> None:
+    # Not a coroutine function, but what it returns is to be awaited at once: mostly it is the check for cancellation
+    # alone, which yields to no other task.
+    def turn(self) -> Awaitable[None]:
         """Return when a request may be submitted, which is at once but for one that is sent piece by piece.
 
         :raises OperationalError: the connection is closed.
@@ -109,9 +111,13 @@ class Wire(Link):
         Nothing is sent by a task that is cancelled already. Between this and :meth:`run` or :meth:`submit` nothing
         may be awaited.
         """
+        if self.in_pieces is None and self.protocol.phase < ENDED:
+            return self.backend.checkpoint_if_cancelled()
+        return self._turn()
+
+    async def _turn(self) -> None:
         await self.backend.checkpoint_if_cancelled()
-        if self.in_pieces is not None:
-            await self._wait_for_turn()
+        await self._wait_for_turn()
         if self.protocol.phase >= ENDED:
             raise OperationalError(self.protocol.closed_reason())
 
@@ -131,9 +137,7 @@ class Wire(Link):
             else:
                 deadline = perf_counter() + busy_wait.seconds
                 await self.backend.checkpoint()
-                received = None
-                if not request.done:
-                    received = self._look(request, deadline if traffic.under_way == 1 else 0.0)
+                received = None if request.done else self._look(request, deadline if traffic.under_way == 1 else 0.0)
                 if request.done:
                     busy_wait.last_skips = 0
                 else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..errors import OperationalError
 from ..protocol import frontend
-from ..protocol.request import Request
+from ..protocol.request import SimpleRequest
 from ..session.wire import Wire
 
 __all__ = ["why_unsuitable"]
@@ -53,7 +53,7 @@ async def _is_standby(wire: Wire) -> bool:
 
 
 async def _ask(wire: Wire, query: bytes) -> object:
-    request = Request(lambda fields: [bytes] * len(fields), extended=False)
+    request = SimpleRequest(lambda fields: [bytes] * len(fields))
     data = bytearray()
     frontend.query(data, query)
     await wire.run(request, data)

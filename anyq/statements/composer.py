@@ -138,7 +138,7 @@ class Composer:
         if known is None or known.is_outdated():
             if len(self.remembered) >= MAX_REMEMBERED:
                 self.remembered.clear()
-            self.remembered[key] = RememberedQuery(statement, statement.query, entry, layout, version)
+            self.remembered[key] = RememberedQuery(self.statements, statement, statement.query, entry, layout, version)
 
     def compose_describe(
         self, statement: Statement, tx: Transformer, begin: bytes | None

@@ -27,9 +27,18 @@ MISSES = 16
 class RememberedQuery:
     """How a statement was bound that is prepared."""
 
-    __slots__ = ("_alike", "_description", "_entry", "_misses", "_query", "version")
+    __slots__ = ("_alike", "_description", "_entry", "_misses", "_query", "_account", "version")
 
-    def __init__(self, statement: Statement, query: ParsedQuery, entry: Entry, layout: Layout, version: int) -> None:
+    def __init__(
+        self,
+        account: PreparedStatements,
+        statement: Statement,
+        query: ParsedQuery,
+        entry: Entry,
+        layout: Layout,
+        version: int,
+    ) -> None:
+        self._account = account
         self._query = query
         self._entry = entry
         self._description = layout.description
@@ -42,7 +51,7 @@ class RememberedQuery:
         self._misses = 0
 
     def compose(
-        self, account: PreparedStatements, params: Params | None, version: int, begin: bytes | None
+        self, params: Params | None, version: int, begin: bytes | None
     ) -> tuple[StatementRequest | RememberedRequest, bytearray] | None:
         """Return a request and its bytes; None if it has to be composed from what is not remembered.
 
@@ -51,9 +60,11 @@ class RememberedQuery:
         :param version: that of the connection's parameters.
         :param begin: the BEGIN to run first, if one is due.
         """
-        if version != self.version or not self._entry.prepared:
+        entry = self._entry
+        if version != self.version or not entry.prepared:
             self._misses = 0  # there will be another one
             return None
+        account = self._account
         if account.closing:
             return None
         if params is None:
@@ -70,7 +81,7 @@ class RememberedQuery:
         if not self._alike.bind(data, params):
             self._misses += 1
             return None
-        self._entry.used = account.tick()
+        entry.used = account.tick()
         return request, data
 
     @property

@@ -36,8 +36,10 @@ class StatementRequest(Request):
         extended: bool = True,
         effect: TransactionEffect = TransactionEffect.NONE,
     ) -> None:
-        super().__init__(choose_loads, description, extended, True, effect)
+        super().__init__(choose_loads, description)
         self._account = account
+        self.extended = extended
+        self.effect = effect
 
     def add(self, result: Result) -> None:
         if self.after_begin and not self._begun:

@@ -245,7 +245,9 @@ def test_the_phase_stays_while_there_are_other_requests() -> None:
 
 def test_whether_a_transaction_is_to_be_expected() -> None:
     def request(effect: TransactionEffect = TransactionEffect.NONE) -> Request:
-        return Request(effect=effect)
+        request = Request()
+        request.effect = effect
+        return request
 
     proto = started()
     assert not proto.expects_transaction()

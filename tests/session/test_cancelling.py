@@ -14,7 +14,7 @@ from anyq._accel import decode_rows, take_replies
 from anyq.backends import current_backend
 from anyq.protocol import frontend
 from anyq.protocol import messages as be
-from anyq.protocol.request import Request
+from anyq.protocol.request import SimpleRequest
 from anyq.protocol.session import ProtocolSession
 from anyq.session.cancelling import CANCEL_AGAIN
 from anyq.session.wire import Wire
@@ -43,7 +43,7 @@ def test_when_a_cancel_request_is_sent_again() -> None:
         data = bytearray()
         frontend.query(data, b"SELECT pg_sleep(1000)")
         with trio.move_on_after(0):
-            await wire.run(Request(extended=False), data)
+            await wire.run(SimpleRequest(), data)
         assert wire.broken
         assert math.isclose(trio.current_time() - start, 5, abs_tol=1e-3)
 

@@ -12,7 +12,7 @@ from anyq import errors
 from anyq.protocol import frontend
 from anyq.protocol import messages as be
 from anyq.protocol.constants import Format
-from anyq.protocol.request import Request
+from anyq.protocol.request import Request, SimpleRequest
 from anyq.protocol.session_state import Notify
 from anyq.session.link import CHUNK, END, NOTHING, SOMETHING, Link
 from anyq.transport.channel import Buffer, Channel
@@ -253,7 +253,7 @@ def test_what_is_no_reply_is_handed_on(link: Link, channel: ScriptedChannel) -> 
 
 
 def test_what_the_protocol_answers_is_sent_at_once(link: Link, channel: ScriptedChannel) -> None:
-    enqueue(link, Request(extended=False))
+    enqueue(link, SimpleRequest())
     channel.arrivals.append(wire(be.CopyInResponse(Format.TEXT, ())))
     assert link.receive() is SOMETHING
     assert channel.sent[:1] == b"f"

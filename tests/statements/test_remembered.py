@@ -42,12 +42,12 @@ def remember(account: PreparedStatements, tx: Transformer, query: str, params: A
     assert entry is not None and statement.query is not None
     account.executed(entry, True)
     layout = Layouts(FIELDS).get(tx, None)
-    return RememberedQuery(statement, statement.query, entry, layout, VERSION), entry
+    return RememberedQuery(account, statement, statement.query, entry, layout, VERSION), entry
 
 
 def test_bound_again(account: PreparedStatements, tx: Transformer) -> None:
     query, entry = remember(account, tx, "SELECT %s", [1])
-    composed = query.compose(account, [2], VERSION, None)
+    composed = query.compose([2], VERSION, None)
     assert composed is not None
     request, data = composed
     assert fm.read(data) == [
@@ -61,21 +61,21 @@ def test_bound_again(account: PreparedStatements, tx: Transformer) -> None:
 
 def test_names_are_brought_into_order(account: PreparedStatements, tx: Transformer) -> None:
     query, entry = remember(account, tx, "SELECT %(b)s, %(a)s", {"a": 1, "b": 2})
-    composed = query.compose(account, {"b": 4, "a": 3}, VERSION, None)
+    composed = query.compose({"b": 4, "a": 3}, VERSION, None)
     assert composed is not None
     assert fm.read(composed[1])[0] == fm.Bind(b"", entry.name, (1, 1), (b"\0\4", b"\0\3"), (1,))
 
 
 def test_without_parameters(account: PreparedStatements, tx: Transformer) -> None:
     query, entry = remember(account, tx, "SELECT 1", None)
-    composed = query.compose(account, None, VERSION, None)
+    composed = query.compose(None, VERSION, None)
     assert composed is not None
     assert fm.read(composed[1])[0] == fm.Bind(b"", entry.name, (), (), (1,))
 
 
 def test_with_a_begin(account: PreparedStatements, tx: Transformer) -> None:
     query, entry = remember(account, tx, "SELECT %s", [1])
-    composed = query.compose(account, [2], VERSION, b"BEGIN")
+    composed = query.compose([2], VERSION, b"BEGIN")
     assert composed is not None
     request, data = composed
     assert fm.read(data)[:4] == [*BEGIN_MESSAGES, fm.Bind(b"", entry.name, (1,), (b"\0\2",), (1,))]
@@ -88,53 +88,53 @@ def test_with_a_begin(account: PreparedStatements, tx: Transformer) -> None:
 @pytest.mark.parametrize("params", [["x"], [2**40], [None], [1, 2], [], (2.5,), "1"])
 def test_parameters_of_other_kinds(params: Any, account: PreparedStatements, tx: Transformer) -> None:
     query, _ = remember(account, tx, "SELECT %s", [1])
-    assert query.compose(account, params, VERSION, None) is None
+    assert query.compose(params, VERSION, None) is None
 
 
 def test_a_missing_name_is_an_error(account: PreparedStatements, tx: Transformer) -> None:
     query, _ = remember(account, tx, "SELECT %(a)s", {"a": 1})
     with pytest.raises(ProgrammingError, match="query parameter missing: a"):
-        query.compose(account, {"b": 1}, VERSION, None)
+        query.compose({"b": 1}, VERSION, None)
 
 
 def test_another_version_of_the_connections_parameters(account: PreparedStatements, tx: Transformer) -> None:
     query, _ = remember(account, tx, "SELECT %s", [1])
-    assert query.compose(account, [1], VERSION + 1, None) is None
+    assert query.compose([1], VERSION + 1, None) is None
 
 
 def test_a_statement_that_is_gone(account: PreparedStatements, tx: Transformer) -> None:
     query, _ = remember(account, tx, "SELECT %s", [1])
     account.discard(query.statement_key)
-    assert query.compose(account, [1], VERSION, None) is None
+    assert query.compose([1], VERSION, None) is None
 
 
 def test_a_statement_that_has_to_be_closed_first(account: PreparedStatements, tx: Transformer) -> None:
     query, _ = remember(account, tx, "SELECT %s", [1])
     account.closing.append(b"other")
-    assert query.compose(account, [1], VERSION, None) is None
+    assert query.compose([1], VERSION, None) is None
     account.closing.clear()
-    assert query.compose(account, [1], VERSION, None) is not None
+    assert query.compose([1], VERSION, None) is not None
 
 
 def test_a_dumper_that_is_registered_later(account: PreparedStatements, tx: Transformer) -> None:
     query, _ = remember(account, tx, "SELECT %s", [1])
     tx.adapters.register_dumper(int, StrDumper)
-    assert query.compose(account, [1], VERSION, None) is None
+    assert query.compose([1], VERSION, None) is None
 
 
 def test_it_counts_as_a_use(account: PreparedStatements, tx: Transformer) -> None:
     query, entry = remember(account, tx, "SELECT %s", [1])
     before = entry.used
-    assert query.compose(account, [1], VERSION, None) is not None
+    assert query.compose([1], VERSION, None) is not None
     assert entry.used > before
 
 
 def test_outdated_after_many_parameters_of_other_kinds(account: PreparedStatements, tx: Transformer) -> None:
     query, _ = remember(account, tx, "SELECT %s", [1])
     for _ in range(MISSES - 1):
-        assert query.compose(account, ["x"], VERSION, None) is None
+        assert query.compose(["x"], VERSION, None) is None
         assert not query.is_outdated()
-    assert query.compose(account, ["x"], VERSION, None) is None
+    assert query.compose(["x"], VERSION, None) is None
     assert query.is_outdated()
 
 
@@ -143,9 +143,9 @@ def test_outdated_at_once_where_it_cannot_be_used_again(
     gone: bool, account: PreparedStatements, tx: Transformer
 ) -> None:
     query, _ = remember(account, tx, "SELECT %s", [1])
-    assert query.compose(account, ["x"], VERSION, None) is None
+    assert query.compose(["x"], VERSION, None) is None
     assert not query.is_outdated()
     if gone:
         account.clear()
-    assert query.compose(account, [1], VERSION if gone else VERSION + 1, None) is None
+    assert query.compose([1], VERSION if gone else VERSION + 1, None) is None
     assert query.is_outdated()
