@@ -150,7 +150,10 @@ cdef inline object dump_item(object function, object obj):
 
 @cython.final
 cdef class DumpPlan:
-    """How to dump the objects of one class, or of one key of a class."""
+    """How to dump the objects of one class, or of one key of a class.
+
+    Nothing in it is set again: so whoever holds a plan may borrow what is in it, by way of a pointer.
+    """
 
     cdef readonly object get_key
     cdef readonly dict by_key
@@ -200,12 +203,14 @@ def dump_values(params, formats, dict plans, make_plan, make_key_plan, list valu
                 key = (<KeyTwin>get_key).run(<KeyTwin>get_key, obj, format)
             else:
                 key = get_key(obj, format)
-            found = PyDict_GetItemWithError(plan.by_key, key)
+            found = <PyObject *>plan.by_key
+            found = PyDict_GetItemWithError(<object>found, key)
             if found != NULL:
                 plan = <DumpPlan>found
             else:
                 plan = make_key_plan(plan, obj, format)
-        value = dump_item(plan.dump, obj)
+        found = <PyObject *>plan.dump
+        value = dump_item(<object>found, obj)
         PyList_Append(values, value)
         PyList_Append(oids, plan.oid)
         PyList_Append(wire, plan.format)
@@ -410,13 +415,15 @@ cdef class Alike:
                 if type(get_key) is not KeyTwin:
                     return False
                 key = (<KeyTwin>get_key).run(<KeyTwin>get_key, obj, self.formats[i])
-                found = PyDict_GetItemWithError(plan.by_key, key)
+                found = <PyObject *>plan.by_key
+                found = PyDict_GetItemWithError(<object>found, key)
                 if found == NULL:
                     return False
                 plan = <DumpPlan>found
             if plan.oid != self.oids[i] or plan.format != self.wire[i]:
                 return False
-            value = dump_item(plan.dump, obj)
+            found = <PyObject *>plan.dump
+            value = dump_item(<object>found, obj)
             if not PyBytes_CheckExact(value):
                 return False
             size = PyBytes_GET_SIZE(value)
