@@ -1,23 +1,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+# A class of its own, with what the one in Python has: so checkers are told of one.
 from .python import Dumping
-
-class DumpPlan:
-    get_key: Callable[[Any, Any], Any] | None
-    by_key: dict[Any, DumpPlan]
-    dump: Callable[[Any], Any]
-    oid: int
-    format: int
-    dumper: Any
-    def __init__(
-        self,
-        get_key: Callable[[Any, Any], Any] | None,
-        dump: Callable[[Any], Any],
-        oid: int,
-        format: int,
-        dumper: Any,
-    ) -> None: ...
+from .python import DumpPlan as DumpPlan
 
 def compile_dump(dump: Callable[[Any], Any]) -> Callable[[Any], Any]: ...
 def compile_key(get_key: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]: ...
