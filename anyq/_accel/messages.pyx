@@ -188,21 +188,21 @@ cdef inline Py_ssize_t size_of_pair(const unsigned char *data, Py_ssize_t left) 
     return 6 + length if 4 < length < left - 5 else 0
 
 
-def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_t end):
+def take_replies(protocol, pending, bytes run not None, Py_ssize_t pos, Py_ssize_t end):
     """Take the complete messages from `pos` on that successful statements are answered with, and notifications.
 
     :return: where something else begins, or is not complete.
     """
     cdef const unsigned char *data = <const unsigned char *>PyBytes_AS_STRING(run)
     cdef unsigned char code
-    cdef Py_ssize_t length, stop, limit = session.limit
+    cdef Py_ssize_t length, stop, limit = protocol.limit
     cdef Py_ssize_t pair, count
     cdef bint at_end, counting = False
     if pos < 0 or end > PyBytes_GET_SIZE(run):
         raise IndexError(f"messages from {pos} to {end} in {PyBytes_GET_SIZE(run)} bytes")
     while True:
         request = result = None
-        phase = session.phase
+        phase = protocol.phase
         if phase is BUSY and pending:
             request = pending[0]
             result = request.current
@@ -220,9 +220,9 @@ def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_
             stop = pos + 1 + length
             if code == b"A":
                 event = notification(data + pos + 5, length - 4)
-                if event is None or session.encoding != "utf-8":
+                if event is None or protocol.encoding != "utf-8":
                     return pos
-                session.events.append(event)
+                protocol.events.append(event)
             elif request is None:
                 return pos
             elif code == b"D":
@@ -230,15 +230,15 @@ def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_
                     return pos
                 loads = result.loads
                 if loads is None or result.fields is None:
-                    stop = session.receive_rows(run, pos, end)
+                    stop = protocol.receive_rows(run, pos, end)
                 else:
                     try:
-                        stop = session.decode_rows(run, pos, end, loads, result.rows)
+                        stop = protocol.decode_rows(run, pos, end, loads, result.rows)
                     except RemoteProtocolError:
                         raise
                     except Exception as error:
                         request.cannot_load(result, error)
-                        stop = session.receive_rows(run, pos, end)
+                        stop = protocol.receive_rows(run, pos, end)
                 if stop <= pos:
                     return pos
             elif code == b"2":
@@ -282,7 +282,7 @@ def take_replies(session, pending, bytes run not None, Py_ssize_t pos, Py_ssize_
                     status = IN_ERROR
                 else:
                     return pos
-                session.end_request(pending, status)
+                protocol.end_request(pending, status)
                 at_end = True
             else:
                 return pos

@@ -97,7 +97,7 @@ SSL_REQUEST: Final = _uint32(8) + _uint32(SSL_REQUEST_CODE)
 
 # ---
 
-_PLAN_PARAMETERS = 64
+_CACHED_PARAMETERS = 64
 """Parameters up to which the constant parts of a message are kept: more would keep too much memory for too
 little time."""
 
@@ -221,7 +221,7 @@ def parse(out: bytearray, name: bytes, sql: bytes, oids: Sequence[int]) -> None:
     length = len(name) + len(sql) + 4 * count + 8
     if length > MAX_MESSAGE_LENGTH:
         _refuse_length(length)
-    types = (_cached_oid_list if count <= _PLAN_PARAMETERS else _oid_list)(tuple(oids))
+    types = (_cached_oid_list if count <= _CACHED_PARAMETERS else _oid_list)(tuple(oids))
     out += b"".join((_header(_PARSE, length), name, b"\0", sql, b"\0", types))
 
 
@@ -255,7 +255,7 @@ def bind(
     # The hottest function of the driver in pure Python: change it only with timeit at hand. What does not depend
     # on the values comes from a cache, which also makes the checks free; the rest is joined once.
     count = len(values)
-    plan = _bind_plan if count <= _PLAN_PARAMETERS else _make_bind_plan
+    plan = _bind_parts if count <= _CACHED_PARAMETERS else _make_bind_parts
     head, tail = plan(portal, statement, tuple(formats), count, tuple(result_formats))
     if count == 1 and type(only := values[0]) is bytes:
         # One parameter is the commonest number; without the list and the loop it takes a seventh less time.
@@ -281,7 +281,7 @@ def bind(
         out += b"".join((_header(_BIND, length), body, after))
 
 
-def _make_bind_plan(
+def _make_bind_parts(
     portal: bytes, statement: bytes, formats: tuple[int, ...], count: int, result_formats: tuple[int, ...]
 ) -> tuple[bytes, bytes]:
     """Return what comes before and after the values."""
@@ -297,7 +297,7 @@ def _make_bind_plan(
     return head, _format_codes(result_formats)
 
 
-_bind_plan = lru_cache(maxsize=512)(_make_bind_plan)
+_bind_parts = lru_cache(maxsize=512)(_make_bind_parts)
 
 
 def _format_codes(formats: Sequence[int]) -> bytes:

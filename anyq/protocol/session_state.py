@@ -366,7 +366,7 @@ class SessionState:
         request.finish()
 
     def fail(self, reason: str, cause: BaseException | None = None) -> None:
-        """End the session: every request that is not done fails with the server's last words or with `reason`."""
+        """End the session: every request that is not done fails with its fatal error or with `reason`."""
         self._end(Event.FAIL, reason, cause)
 
     def close(self) -> None:

@@ -167,15 +167,15 @@ async def next_authentication(wire: Wire) -> messages.Authentication | None:
 
     :raises OperationalError: the server refused, or went away.
     """
-    session = wire.protocol
+    protocol = wire.protocol
     wire.flush()
     await wire.backend.checkpoint()
-    await wire.attend(_Asked(session))
-    if session.authentications:
-        return session.authentications.popleft()
-    if session.phase is Phase.FAILED or session.fatal_error is not None:
+    await wire.attend(_Asked(protocol))
+    if protocol.authentications:
+        return protocol.authentications.popleft()
+    if protocol.phase is Phase.FAILED or protocol.fatal_error is not None:
         wire.abort("the server refused the connection")
-        raise session.lost()
+        raise protocol.lost()
     return None
 
 
@@ -184,12 +184,12 @@ class _Asked:
 
     waiter: Waiter | None = None
 
-    def __init__(self, session: ProtocolSession) -> None:
-        self._session = session
+    def __init__(self, protocol: ProtocolSession) -> None:
+        self._protocol = protocol
 
     def ready(self) -> bool:
-        session = self._session
-        return session.phase >= Phase.IDLE or bool(session.authentications) or session.fatal_error is not None
+        protocol = self._protocol
+        return protocol.phase >= Phase.IDLE or bool(protocol.authentications) or protocol.fatal_error is not None
 
 
 class _Policy:
@@ -259,10 +259,10 @@ def _is_final(error: Error, lost: bool) -> bool:
     return not lost if code is None else code[:2] not in _OTHERS_MAY_DO
 
 
-def _is_about_version(error: Error, lost: bool, session: ProtocolSession) -> bool:
+def _is_about_version(error: Error, lost: bool, protocol: ProtocolSession) -> bool:
     """Return whether the version of the protocol may be what a server has refused."""
     code = error.diag.sqlstate
     if code is None:
         # It went away without a word; or what it says is not PostgreSQL's, in any version.
-        return lost and not session.startup_accepted and not isinstance(error, RemoteProtocolError)
+        return lost and not protocol.startup_accepted and not isinstance(error, RemoteProtocolError)
     return code in _VERSION_REFUSED

@@ -121,7 +121,8 @@ class House:
         return [full if _inside(full) in self.modules else base for full in (f"{base}.{name}" for name in names)]
 
 
-_CYTHON_IMPORT = r"^[ \t]*from[ \t]+(\.*)([\w.]*)[ \t]+c?import[ \t]+(\([^)]*\)|[^\n#]*)"
+_CYTHON_FROM = r"^[ \t]*from[ \t]+(\.*)([\w.]*)[ \t]+c?import[ \t]+(\([^)]*\)|[^\n#]*)"
+_CYTHON_IMPORT = r"^[ \t]*c?import[ \t]+([\w.][^\n#]*)"
 
 
 def _inside(full: str) -> str | None:
@@ -143,11 +144,32 @@ def _statements(path: Path) -> Iterator[tuple[int, int, str, list[str] | None]]:
                 yield node.lineno, node.level, node.module or "", [alias.name for alias in node.names]
         return
     # Cython's own syntax is read by lines. Its includes and its cimports are imports as well.
-    for found in re.finditer(
-        r"^[ \t]*from[ \t]+(\.*)([\w.]*)[ \t]+c?import[ \t]+(\([^)]*\)|[^\n#]*)", text, re.MULTILINE
-    ):
+    for found in re.finditer(_CYTHON_FROM, text, re.MULTILINE):
         names = [name.split()[0] for name in found[3].strip("() \n").replace("\n", " ").split(",") if name.strip()]
         yield text.count("\n", 0, found.start()) + 1, len(found[1]), found[2], names
+    for found in re.finditer(_CYTHON_IMPORT, text, re.MULTILINE):
+        for name in found[1].split(","):
+            yield text.count("\n", 0, found.start()) + 1, 0, name.split()[0], None
+
+
+def hidden_imports(path: Path) -> list[str]:
+    """Return where a file of Python imports what is the package's own for type checkers only, or in a function.
+
+    Such an import is there because something is in the way.
+    """
+    text = path.read_text(encoding="utf-8")
+    found = ["TYPE_CHECKING"] if "TYPE_CHECKING" in text else []
+    for function in ast.walk(ast.parse(text)):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(function):
+                modules: list[str] = []
+                if isinstance(node, ast.Import):
+                    modules = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom):
+                    modules = [TOP if node.level else node.module or ""]
+                if any(_inside(module) is not None for module in modules):
+                    found.append(f"an import in {function.name}()")
+    return found
 
 
 def room_of(name: str) -> str:
@@ -212,21 +234,8 @@ def test_the_table_of_rooms_is_no_circle() -> None:
 
 
 def test_no_import_hides() -> None:
-    """What is imported under TYPE_CHECKING or in a function is there because something is in the way."""
-    hidden = []
-    for name, paths in HOUSE.modules.items():
-        for path in paths:
-            if path.suffix == ".py":
-                text = path.read_text(encoding="utf-8")
-                if "TYPE_CHECKING" in text:
-                    hidden.append(f"{name}: TYPE_CHECKING")
-                for function in ast.walk(ast.parse(text)):
-                    if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                        for node in ast.walk(function):
-                            own = isinstance(node, ast.ImportFrom) and node.level
-                            if own:
-                                hidden.append(f"{name}: an import in {function.name}()")
-    assert hidden == []
+    files = [(name, path) for name, paths in HOUSE.modules.items() for path in paths if path.suffix in (".py", ".pyi")]
+    assert [f"{name}: {place}" for name, path in files for place in hidden_imports(path)] == []
 
 
 @pytest.mark.parametrize("room", sorted(SANS_IO))
@@ -254,6 +263,9 @@ def _outside(one: Import) -> str:
         ("protocol/buffer.py", "from .session import ProtocolSession", "a circle of files"),
         ("_accel/messages.pyx", "from ..rows import tuple_row", "does not allow"),
         ("session/wire.py", "from anyq import connect", "does not allow"),
+        ("_accel/polling.pyx", "cimport anyq.connection", "does not allow"),
+        ("_accel/polling.pyx", "import anyq.connection as c", "a circle of files"),
+        ("_accel/polling.pyi", "import anyq.connection", "a circle of folders"),
     ],
 )
 def test_a_planted_circle_is_found(module: str, line: str, complaint: str, tmp_path: Path) -> None:
@@ -263,6 +275,23 @@ def test_a_planted_circle_is_found(module: str, line: str, complaint: str, tmp_p
     file = copy / module
     file.write_text(f"{file.read_text(encoding='utf-8')}\n{line}\n", encoding="utf-8")
     assert any(complaint in problem for problem in problems(House(copy)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f():\n    from . import errors\n",
+        "def f():\n    from anyq.errors import Error\n",
+        "async def f():\n    if True:\n        import os, anyq.protocol\n",
+        "from typing import TYPE_CHECKING\n",
+    ],
+)
+def test_an_import_that_hides_is_found(text: str, tmp_path: Path) -> None:
+    module = tmp_path / "x.py"
+    module.write_text(text)
+    assert len(hidden_imports(module)) == 1
+    module.write_text("import anyq.errors\ndef f():\n    import os\n")
+    assert hidden_imports(module) == []
 
 
 def test_a_room_that_nobody_planned_is_found(tmp_path: Path) -> None:

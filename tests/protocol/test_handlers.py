@@ -110,7 +110,7 @@ def test_reports_come_at_any_time() -> None:
     assert request.results[0].rows == [(b"1",), (b"2",)]
 
 
-def test_last_words_outside_a_request() -> None:
+def test_a_fatal_error_outside_a_request() -> None:
     proto = started()
     feed(proto, wire(be.ErrorResponse(SHUTDOWN)))
     request = Request()

@@ -140,14 +140,14 @@ def test_several_statements_in_one_query() -> None:
 
 def test_replies_go_to_requests_in_order_and_wake_them() -> None:
     requests = [rows_request() for _ in range(3)]
-    bells = [Waker() for _ in requests]
+    waiters = [Waker() for _ in requests]
     proto = busy(*requests)
-    for request, bell in zip(requests, bells, strict=True):
-        request.waiter = bell
+    for request, waiter in zip(requests, waiters, strict=True):
+        request.waiter = waiter
     assert proto.head is requests[0]
     assert list(proto.pending) == requests
     for number, status in enumerate((INTRANS, INERROR, IDLE)):
-        assert [bell.rung for bell in bells] == [1] * number + [0] * (3 - number)
+        assert [waiter.woken for waiter in waiters] == [1] * number + [0] * (3 - number)
         feed(proto, wire(be.CommandComplete(f"SELECT {number}"), status))
     assert [request.results[0].tag for request in requests] == ["SELECT 0", "SELECT 1", "SELECT 2"]
     assert [request.status_before for request in requests] == [
@@ -155,7 +155,7 @@ def test_replies_go_to_requests_in_order_and_wake_them() -> None:
         TransactionStatus.INTRANS,
         TransactionStatus.INERROR,
     ]
-    assert [bell.rung for bell in bells] == [1, 1, 1]
+    assert [waiter.woken for waiter in waiters] == [1, 1, 1]
     assert proto.phase is Phase.IDLE
 
 
@@ -176,7 +176,7 @@ def test_an_error_belongs_to_one_request() -> None:
     assert [requests[i].results[0].rows for i in (0, 2)] == [[(b"1",)], [(b"3",)]]
 
 
-def test_the_servers_last_words_are_told_to_everyone() -> None:
+def test_the_servers_fatal_error_is_told_to_everyone() -> None:
     requests = [rows_request() for _ in range(3)]
     proto = busy(*requests)
     feed(proto, wire(be.CommandComplete("SELECT 0"), IDLE, be.ErrorResponse(SHUTDOWN)))
@@ -206,7 +206,7 @@ def test_closing_fails_what_is_under_way() -> None:
     proto.close()
     assert proto.phase is Phase.CLOSED
     assert isinstance(request.error, OperationalError)
-    assert request.waiter.rung == 1  # type: ignore[union-attr]
+    assert request.waiter.woken == 1  # type: ignore[union-attr]
     proto.close()
     proto.fail("too late")
     assert proto.closed_reason() == "the connection is closed"

@@ -112,7 +112,7 @@ def picture(proto: ProtocolSession, requests: Sequence[Request]) -> Any:
 
 
 class Waker:
-    rung = 0
+    woken = 0
 
     def set(self) -> None:
-        self.rung += 1
+        self.woken += 1
