@@ -137,6 +137,8 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         self._rowcount = affected_rows(result.tag) if result.fields is None else len(result.rows)
         if self._row_factory is not tuple_row:
             self._make_row = self._row_factory(self)
+        if session.settle is not None:
+            await session.settle()
         return self
 
     async def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
@@ -153,6 +155,8 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         many = self.begin_many(query, returning)
         await many.feed(params_seq, last=True)
         self.take_many(many.outcome)
+        if self._session.settle is not None:
+            await self._session.settle()
 
     def stream(
         self, query: Query, params: Params | None = None, *, binary: bool | None = None, size: int = 1
@@ -234,7 +238,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
 
     def results(self) -> AsyncIterator[Self]:
         """Iterate over the results of several statements, from where the cursor is: it is yielded once for each."""
-        return _Results(self, self._session.wire.backend.checkpoint, any=self.has_results)
+        return _Results(self, self._session.wire.backend.checkpoint)
 
     async def set_result(self, index: int) -> Self:
         """Go to the result of the statement at `index`, from 0; negative ones count from the last.
@@ -316,16 +320,17 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
 class _Results(AsyncIterator[CursorT]):
     """What :meth:`AsyncCursor.results` iterates by. An object and not a generator, so that it may be left early."""
 
-    def __init__(self, cursor: CursorT, checkpoint: Callable[[], Awaitable[None]], *, any: bool) -> None:
+    def __init__(self, cursor: CursorT, checkpoint: Callable[[], Awaitable[None]]) -> None:
         self._cursor = cursor
         self._checkpoint = checkpoint
-        self._started = not any
+        self._started = False
 
     async def __anext__(self) -> CursorT:
         await self._checkpoint()
-        if self._started and not self._cursor.nextset():
-            raise StopAsyncIteration
+        more = self._cursor.nextset() if self._started else self._cursor.has_results
         self._started = True
+        if not more:
+            raise StopAsyncIteration
         return self._cursor
 
 

@@ -658,3 +658,10 @@ async def test_a_cursor_class_of_ones_own(conn: AsyncConnection) -> None:
     assert type(conn.cursor()) is Counting
     assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
     assert Counting.executed == 1
+
+
+async def test_results_are_those_of_when_they_are_asked_for(conn: AsyncConnection) -> None:
+    cur = conn.cursor()
+    results = cur.results()
+    await cur.execute("SELECT 1; SELECT 2")
+    assert [await result.fetchone() async for result in results] == [(1,), (2,)]

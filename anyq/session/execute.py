@@ -50,8 +50,6 @@ async def execute(
                 request, data = composed
                 await wire.run(request, data)
                 if request.error is None and request.failure is None and request.results:
-                    if session.settle is not None:
-                        await session.settle()
                     return request.results
                 if not await may_repeat(session, request, known.statement_key):
                     raise failure_of(request, begin, session.composer.statements)
@@ -86,8 +84,6 @@ async def _execute(
             break
         if not await may_repeat(session, request, statement.key):
             raise failure_of(request, begin, composer.statements)
-    if session.settle is not None:
-        await session.settle()
     return request.results
 
 

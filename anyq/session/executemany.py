@@ -126,13 +126,10 @@ class ManyExecutions:
                     await wire.backend.checkpoint()
                     return not last
                 await self._open()
-            wanted = await self._send(batch, more, last)
+            return await self._send(batch, more, last)
         except BaseException:
             await self.abandon()
             raise
-        if not wanted and self._session.settle is not None:
-            await self._session.settle()
-        return wanted
 
     async def abandon(self) -> None:
         """Undo what was sent, unless it has come to its end; shielded, within the grace time."""

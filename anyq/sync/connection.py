@@ -412,7 +412,8 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         Where a transaction is open, listening begins when it is committed, as PostgreSQL has it; if it is rolled back,
         listening begins then.
         """
-        return Listen(self.calls, self._async.listen(*channels, max_buffer_size=max_buffer_size, overflow=overflow))
+        inner = self._async.listen(*channels, max_buffer_size=max_buffer_size, overflow=overflow)
+        return Listen(self.calls, self, inner)
 
     def notify(self, channel: str, payload: str = "") -> None:
         """Send a notification; it is delivered when the transaction is committed, in autocommit mode at once.
@@ -432,7 +433,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         :param timeout: seconds after which it ends; None to go on for ever, 0 for what is there.
         :param stop_after: how many notifications to yield.
         """
-        return Notifies(self.calls, self._async.notifies(timeout=timeout, stop_after=stop_after))
+        return Notifies(self.calls, self, self._async.notifies(timeout=timeout, stop_after=stop_after))
 
     def add_notify_handler(self, callback: Callable[[Notify], None]) -> None:
         """Have `callback` called with each :class:`Notify` when it is read.

@@ -69,7 +69,7 @@ class Listener:
             self._leave(calls)
             raise self._error
         if self._has_channels:
-            self._stream = NotificationStream(calls, self._listener.stream, ITEMS_PER_CHECKPOINT)
+            self._stream = NotificationStream(calls, self, self._listener.stream, ITEMS_PER_CHECKPOINT)
         return self
 
     def __exit__(
@@ -156,7 +156,7 @@ class Listener:
         block = self._listener.subscribe(*channels, max_buffer_size=max_buffer_size, overflow=overflow)
         stream = calls.call(block.__aenter__)
         try:
-            yield NotificationStream(calls, stream, ITEMS_PER_CHECKPOINT)
+            yield NotificationStream(calls, self, stream, ITEMS_PER_CHECKPOINT)
         finally:
             # The block only cleans up: which error is on its way does not matter to it.
             calls.call(block.__aexit__, None, None, None)

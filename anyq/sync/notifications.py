@@ -33,8 +33,9 @@ class NotificationStream(Closing, Generic[EventT]):
     left; it raises an OperationalError if the connection was closed, or a NotificationOverflow.
     """
 
-    def __init__(self, calls: Calls, stream: AsyncNotificationStream[EventT], batch: int) -> None:
+    def __init__(self, calls: Calls, owner: object, stream: AsyncNotificationStream[EventT], batch: int) -> None:
         self._calls = calls
+        self._owner = owner  # a connection that nobody refers to is closed
         self._stream = stream
         self._batch = batch  # how many to take in one go
         self._taken: list[EventT] = []  # the next one last
@@ -81,7 +82,7 @@ class NotificationStream(Closing, Generic[EventT]):
         """Return another receiver of the same subscription, to be closed on its own."""
         # What one receiver takes ahead the others cannot have.
         self._batch = 1
-        return NotificationStream(self._calls, self._calls.call(_clone, self._stream), 1)
+        return NotificationStream(self._calls, self._owner, self._calls.call(_clone, self._stream), 1)
 
     def close(self) -> None:
         """Close this receiver; a thread that waits in it gets ClosedResourceError."""
@@ -111,14 +112,15 @@ async def _clone(stream: AsyncNotificationStream[EventT]) -> AsyncNotificationSt
 class Listen:
     """A block that listens; made by :meth:`Connection.listen`."""
 
-    def __init__(self, calls: Calls, listen: AsyncListen) -> None:
+    def __init__(self, calls: Calls, owner: object, listen: AsyncListen) -> None:
         self._calls = calls
+        self._owner = owner
         self._listen = listen
         self._stream: AsyncNotificationStream[Notify] | None = None
 
     def __enter__(self) -> NotificationStream[Notify]:
         self._stream = self._calls.call(self._listen.__aenter__)
-        return NotificationStream(self._calls, self._stream, ITEMS_PER_CHECKPOINT)
+        return NotificationStream(self._calls, self._owner, self._stream, ITEMS_PER_CHECKPOINT)
 
     def __exit__(
         self,
@@ -134,8 +136,9 @@ class Listen:
 class Notifies(Closing):
     """The notifications of a connection as they come; made by :meth:`Connection.notifies`."""
 
-    def __init__(self, calls: Calls, notifies: AsyncNotifies) -> None:
+    def __init__(self, calls: Calls, owner: object, notifies: AsyncNotifies) -> None:
         self._calls = calls
+        self._owner = owner
         self._notifies = notifies
 
     def __iter__(self) -> Self:

@@ -33,6 +33,18 @@ def test_what_is_compiled_names_what_it_doubles(file: Path) -> None:
     assert [name for name in doubled if not (FOLDER / name).is_file()] == []
 
 
+def test_every_mark_has_its_twin() -> None:
+    """A twin that is not entered would be missed by nobody: the function in Python would go on being called."""
+    sources = [file.read_text("utf-8") for file in FOLDER.rglob("*.py")]
+    marks = {name for text in sources for name in re.findall(r'^ *@twin\("(\w+)"\)', text, re.MULTILINE)}
+    entered: set[str] = set()
+    for module in ("loading", "dumping"):
+        table = (FOLDER / "_accel" / f"{module}.pyx").read_text("utf-8").partition("cdef dict MAKERS = {")[2]
+        entered.update(re.findall(r'b?"(\w+)":', table.partition("\n}")[0]))
+    assert marks - entered == set()
+    assert len(marks) > 40
+
+
 def test_a_mark_is_not_inherited_by_what_overrides_it() -> None:
     class Louder(StrDumper):
         def dump(self, obj: str) -> bytes:

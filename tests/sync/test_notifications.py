@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import queue
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -165,3 +167,25 @@ def test_wrong_use(conn: anyq.Connection) -> None:
         pass
     with pytest.raises(anyq.ProgrammingError, match="once"), block:
         pass
+
+
+def test_what_listens_keeps_its_connection(dsn: str) -> None:
+    """Nobody else refers to it: it is not closed, as it would be if it were forgotten."""
+    conn = anyq.connect(dsn, autocommit=True)
+    conn.execute("LISTEN keep_a")
+    conn.execute("NOTIFY keep_a, 'first'")
+    notifies = conn.notifies(timeout=PATIENCE, stop_after=1)
+    block = conn.listen("keep_b")
+    owner = weakref.ref(conn)
+    del conn
+    gc.collect()
+    assert [notify.payload for notify in notifies] == ["first"]
+    del notifies
+    with block as stream:
+        del block
+        gc.collect()
+        connection = owner()
+        assert connection is not None
+        connection.notify("keep_b", "second")
+        assert stream.receive().payload == "second"
+    connection.close()
