@@ -7,6 +7,7 @@ Message Fields"). Must not know how a message arrives, what a connection is, or 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, overload
 
@@ -29,6 +30,19 @@ __all__ = [
     "RemoteProtocolError",
     "Warning",
 ]
+
+
+# C0 but for newline and tab, a carriage return that ends no line, DEL, C1, and what turns the direction of text around.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)")
+
+
+def shown(text: str) -> str:
+    """Return a text as it may be printed: what a terminal would obey is written as Python writes it, ``\\x1b``.
+
+    Whoever can make the server say something could otherwise move the cursor, hide a part of a message, or put his own
+    in its place.
+    """
+    return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 class _Field:
@@ -91,7 +105,7 @@ class Diagnostic:
         return self._fields
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.sqlstate or 'no sqlstate'}: {self.message_primary or ''}>"
+        return shown(f"<{type(self).__name__} {self.sqlstate or 'no sqlstate'}: {self.message_primary or ''}>")
 
     def __eq__(self, other: object) -> bool:
         return self._fields == other._fields if isinstance(other, Diagnostic) else NotImplemented
@@ -111,7 +125,8 @@ class Error(Exception):
     """Base of every exception that the driver raises on purpose.
 
     `sqlstate` is the five-character code of the error: the server's if it sent one, else that of the class,
-    else ``None``.
+    else ``None``. Its text has no control characters but newlines and tabs, whatever the server or a value put into
+    it: they are escaped. `args` and `diag` have them as they are.
     """
 
     sqlstate: str | None = None
@@ -122,6 +137,9 @@ class Error(Exception):
         self._fields: dict[str, str] | None = dict(fields) if fields else None
         if self._fields and "C" in self._fields:
             self.sqlstate = self._fields["C"]
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
     @property
     def diag(self) -> Diagnostic:

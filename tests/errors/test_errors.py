@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import traceback
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,43 @@ def test_error_from_no_fields() -> None:
     assert type(error) is errors.DatabaseError
     assert error.sqlstate is None
     assert "without a message" in str(error)
+
+
+CONTROL = "\x00\x07\x08\x0b\x0c\x0e\x1b\x1f\x7f\x80\x9b\x9f\u202a\u202e\u2066\u2069\r"
+
+
+@pytest.mark.parametrize("character", CONTROL)
+@pytest.mark.parametrize("code", ["M", "D", "H", "q", "W"])
+def test_what_a_terminal_obeys_is_escaped_where_an_error_is_shown(code: str, character: str) -> None:
+    raw = f"before{character}after"
+    error = errors.error_from_fields({"M": "primary", "C": "P0001", code: raw})
+    for text in (str(error), f"{error}", "".join(traceback.format_exception_only(error)), repr(error)):
+        assert character not in text
+    assert f"before{ascii(character)[1:-1]}after" in str(error)
+    assert error.diag.fields[code] == raw
+
+
+def test_lines_tabs_and_letters_stay() -> None:
+    text = "first\tline\nsecond\r\nзеленый עברית 緑 😀 \u200f"
+    assert str(errors.error_from_fields({"M": text})) == text
+    assert str(errors.DataError(text)) == text
+    assert str(errors.DataError("a", 2)) == "('a', 2)"
+    assert str(errors.DataError()) == ""
+
+
+def test_every_error_is_shown_so() -> None:
+    """Whoever made the text: a loader that names a value, a login that tells of several attempts."""
+    for name in errors.__all__:
+        value = getattr(errors, name)
+        if isinstance(value, type) and issubclass(value, errors.Error):
+            assert str(value("\x1b]0;title\x07")) == r"\x1b]0;title\x07"
+            assert value("\x1b").args == ("\x1b",)
+
+
+def test_notices_are_shown_so() -> None:
+    diagnostic = errors.Diagnostic({"C": "01000\x1b", "M": "\x9b2Jhello\u202e"})
+    assert repr(diagnostic) == r"<Diagnostic 01000\x1b: \x9b2Jhello\u202e>"
+    assert diagnostic.message_primary == "\x9b2Jhello\u202e"
 
 
 @pytest.mark.parametrize("error", [errors.error_from_fields(FIELDS), errors.Error(), errors.DataError("a", 2)])
