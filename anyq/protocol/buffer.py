@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 
-from ..errors import RemoteProtocolError
+from ..errors import OperationalError, RemoteProtocolError
 
 HEADER = 5
 """Bytes before a message's payload: the code and a length that counts itself (4) and the payload."""
@@ -79,7 +79,11 @@ class LargeRow:
         return self._left == 0 and self._value is None
 
     def feed(self, run: bytes, pos: int) -> int:
-        """Take bytes of `run` from `pos` on; return where it stopped (the row's end, or that of `run`)."""
+        """Take bytes of `run` from `pos` on; return where it stopped (the row's end, or that of `run`).
+
+        :raises RemoteProtocolError: they are no row.
+        :raises OperationalError: there is no memory for a value.
+        """
         end = min(len(run), pos + self._left)
         while pos < end:
             if self._value is not None:
@@ -165,8 +169,14 @@ class LargeRow:
     def _grow(self) -> None:
         assert self._value is not None
         size = min(self._value_end, max(FIRST_GROWTH, 2 * self._value_pos))
-        self._value.seek(size - 1)
-        self._value.write(b"\0")
+        try:
+            self._value.seek(size - 1)
+            self._value.write(b"\0")
+        except MemoryError:
+            column = len(self.values) + 1
+            raise OperationalError(
+                f"there is no memory for a value of {self._value_end:,} bytes, in column {column} of a row"
+            ) from None
 
     def _finish_value(self) -> None:
         if self._value is not None and self._value_pos == self._value_end:

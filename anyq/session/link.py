@@ -9,6 +9,9 @@ nothing goes out, as it may hit what the server gets to see meanwhile.
 *Receiving.* There is one way in, :meth:`Link.receive`: a chunk, as it comes, is given to the protocol, which files
 replies under their requests. What is no reply is handed on at once, and what the protocol answers is sent at once.
 
+Whatever goes wrong meanwhile, an interrupt or a lack of memory, may have come amid a chunk: then the connection is
+closed, as nothing that follows could be told from what somebody has stored.
+
 *The end.* Whether the server, the network or this side ends the connection, the session is over first, so that every
 request has its error, and then the channel is closed.
 
@@ -24,7 +27,7 @@ from typing import Final
 
 import anyio
 
-from ..errors import RemoteProtocolError
+from ..errors import Error, RemoteProtocolError
 from ..protocol import frontend
 from ..protocol.messages import NoticeResponse
 from ..protocol.request import Request
@@ -54,6 +57,9 @@ class Received(Enum):
 NOTHING: Final = Received.NOTHING
 SOMETHING: Final = Received.SOMETHING
 END: Final = Received.END
+
+LOST = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+"""What a channel raises when the connection is gone."""
 
 
 class Link:
@@ -143,16 +149,14 @@ class Link:
         protocol = self.protocol
         if protocol.phase >= ENDED:
             return END
-        if self.unsent:
-            self.flush()
         try:
+            if self.unsent:
+                self.flush()
             # Most of a big value has its place already, and the rest comes in chunks like everything else.
             target = None if protocol.large is None else protocol.receive_target()
             if target is None:
                 data = self.channel.try_receive(self.chunk)
-                if data is None and deadline and self.channel.readable_within(deadline - perf_counter()):
-                    data = self.channel.try_receive(self.chunk)
-                if data is None:
+                if data is None and (not deadline or (data := self._look_until(deadline)) is None):
                     return NOTHING
                 if data:
                     protocol.receive_data(data)
@@ -160,18 +164,26 @@ class Link:
                     protocol.receive_eof()
             elif not self._receive_into(target):
                 return NOTHING
-        except (RemoteProtocolError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream) as error:
+            if protocol.events or protocol.outgoing:
+                self._dispatch()
+            if protocol.phase >= ENDED:
+                self._release()
+                return END
+            # The head may be ready without being done, which wakes its task by itself.
+            if protocol.pending and protocol.pending[0].waiter is not None and protocol.pending[0].ready():
+                protocol.pending[0].waiter.set()
+        except Exception as error:
             self.fail(error)
             return END
-        if protocol.events or protocol.outgoing:
-            self._dispatch()
-        if protocol.phase >= ENDED:
-            self._release()
-            return END
-        # The head may be ready without being done, which wakes its task by itself.
-        if protocol.pending and protocol.pending[0].waiter is not None and protocol.pending[0].ready():
-            protocol.pending[0].waiter.set()
+        except BaseException:
+            # Nobody knows how much of it was taken in.
+            self.abort("the connection was closed: it was interrupted while something was being received")
+            raise
         return SOMETHING
+
+    def _look_until(self, deadline: float) -> bytes | None:
+        readable = self.channel.readable_within(deadline - perf_counter())
+        return self.channel.try_receive(self.chunk) if readable else None
 
     def _receive_into(self, target: memoryview) -> bool:
         """Receive a piece of a big value, straight to where it belongs; return whether there was one, or the end."""
@@ -199,12 +211,18 @@ class Link:
     # -- the end
 
     def fail(self, error: Exception) -> None:
-        """Close after an error of the channel's, or of the protocol's."""
+        """Close after an error of the channel's, or of the protocol's, or any other that came amid what was received.
+
+        What is left of a chunk would be taken for messages from somewhere in its middle: there is no way on.
+        """
         if isinstance(error, RemoteProtocolError):
             self._dispatch()  # what came before that
             self.abort(f"the server broke the protocol: {error}", error)
-        else:
+        elif isinstance(error, LOST):
             self.abort(f"the connection was lost: {error.__cause__ or error}", error)
+        else:
+            what = error if isinstance(error, Error) else repr(error)
+            self.abort(f"the connection was closed, as what the server sent could not be taken in: {what}", error)
 
     def abort(self, reason: str, cause: BaseException | None = None) -> None:
         """Close at once, without a word to the server; operations under way fail with `reason`."""

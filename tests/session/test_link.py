@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections import deque
+from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
 import anyio
 import pytest
@@ -25,7 +28,7 @@ class ScriptedChannel(Channel):
     def __init__(self) -> None:
         self.room = 10**9
         self.sent = bytearray()
-        self.arrivals: deque[bytes | None | Exception] = deque()
+        self.arrivals: deque[bytes | None | BaseException] = deque()
         """What comes, attempt by attempt; None for an attempt that finds nothing, as is any when there is no more."""
         self.incoming = bytearray()
         """What comes after that, as much as is asked for."""
@@ -45,7 +48,7 @@ class ScriptedChannel(Channel):
 
     def try_receive(self, max_bytes: int) -> bytes | None:
         arrival = self.arrivals.popleft() if self.arrivals else None
-        if isinstance(arrival, Exception):
+        if isinstance(arrival, BaseException):
             raise arrival
         if arrival is None and self.incoming:
             arrival = bytes(self.incoming[:max_bytes])
@@ -298,6 +301,126 @@ def test_what_came_before_nonsense_is_handed_on(link: Link, channel: ScriptedCha
     channel.arrivals.append(wire(be.NotificationResponse(7, "news", "last")) + b"nonsense")
     assert link.receive() is END
     assert len(events) == 1
+
+
+# -- what goes wrong amid a chunk
+
+
+BOMB = wire(
+    columns("a"),
+    be.DataRow((b"1",)),
+    be.CommandComplete("SELECT 1"),
+    be.ParameterStatus("client_encoding", "bomb"),
+    IDLE,
+)
+"""A reply with something that goes wrong before its end."""
+
+FORGED = wire(be.CommandComplete("UPDATE 1000"), IDLE)
+"""What somebody has stored, and what follows in the stream of bytes."""
+
+
+class _Interrupt(BaseException):
+    """As Ctrl-C is one."""
+
+
+def explode(error: BaseException) -> Callable[[object], str]:
+    def raise_it(argument: object) -> str:
+        raise error
+
+    return raise_it
+
+
+ODD = [
+    MemoryError(),
+    LookupError("unknown encoding: EUC_TW"),
+    RecursionError("too deep"),
+    UnicodeDecodeError("a", b"", 0, 1, "x"),
+]
+
+
+def closed_by(link: Link, channel: ScriptedChannel, requests: list[Request], ends: list[str]) -> None:
+    """Everyone has been told, and nothing that follows is looked at."""
+    assert link.broken
+    assert channel.closes
+    assert ends == ["end"]
+    channel.arrivals.append(FORGED)
+    assert link.receive() is END
+    assert channel.arrivals
+    for request in requests:
+        assert request.done
+        assert type(request.error) is errors.OperationalError
+        assert not request.results or request.results[0].tag == "SELECT 1"
+
+
+@pytest.mark.parametrize("error", ODD, ids=repr)
+@pytest.mark.parametrize("where", ["codec", "event"])
+def test_any_error_amid_a_chunk_closes(link: Link, channel: ScriptedChannel, error: Exception, where: str) -> None:
+    ends: list[str] = []
+    link.on_end = lambda: ends.append("end")
+    requests = [enqueue(link, rows_request()), enqueue(link, Request())]
+    if where == "codec":
+        link.protocol.find_codec = explode(error)
+        channel.arrivals.append(BOMB)
+    else:
+        link.on_event = explode(error)  # type: ignore[assignment]
+        channel.arrivals.append(wire(be.NotificationResponse(7, "news", "one")) + BOMB[:20])
+    assert link.receive() is END
+    closed_by(link, channel, requests, ends)
+    for request in requests:
+        assert "could not be taken in" in str(request.error)
+        assert repr(error) in str(request.error)
+        assert request.error is not None
+        assert request.error.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), _Interrupt(), SystemExit()], ids=repr)
+@pytest.mark.parametrize("where", ["channel", "codec", "event", "waiter"])
+def test_an_interrupt_amid_a_chunk_closes_and_is_passed_on(
+    link: Link, channel: ScriptedChannel, error: BaseException, where: str
+) -> None:
+    ends: list[str] = []
+    link.on_end = lambda: ends.append("end")
+    requests = [enqueue(link, rows_request()), enqueue(link, Request())]
+    channel.arrivals.append(wire(be.NotificationResponse(7, "news", "one")) + BOMB[:70])
+    match where:
+        case "channel":
+            channel.arrivals.appendleft(error)
+        case "codec":
+            link.protocol.find_codec = explode(error)
+            channel.arrivals = deque([BOMB])
+        case "event":
+            link.on_event = explode(error)  # type: ignore[assignment]
+        case _:
+            link.protocol.pending[0].ready = lambda: bool(explode(error)(None))  # type: ignore[method-assign]
+            link.protocol.pending[0].waiter = _Waiter()
+    with pytest.raises(type(error)) as caught:
+        link.receive()
+    assert caught.value is error
+    closed_by(link, channel, requests, ends)
+    assert "interrupted" in str(requests[0].error)
+
+
+def test_a_value_without_memory(link: Link, channel: ScriptedChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says which, and closes: nobody can have the rest of such a row."""
+
+    class Narrow(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if self.tell() > 2 * MB:
+                raise MemoryError
+            return super().write(data)
+
+    monkeypatch.setattr("anyq.protocol.buffer.io.BytesIO", Narrow)
+    request = enqueue(link, rows_request())
+    channel.incoming += wire(
+        columns("a", "b"), be.DataRow((b"small", b"x" * (3 * MB))), be.CommandComplete("SELECT 1"), IDLE
+    )
+    while link.receive() is SOMETHING:
+        pass
+    assert link.broken
+    assert f"no memory for a value of {3 * MB:,} bytes, in column 2 of a row" in str(request.error)
+
+
+# -- closing
 
 
 def test_closing_says_goodbye(link: Link, channel: ScriptedChannel) -> None:
