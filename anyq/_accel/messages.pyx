@@ -215,7 +215,7 @@ def take_replies(protocol, pending, bytes run not None, Py_ssize_t pos, Py_ssize
                 return pos
             code = data[pos]
             length = get_uint32(data + pos + 1)
-            if length < 4 or length >= end - pos or length > limit:
+            if length < 4 or length >= end - pos or length > limit and code != b"D":
                 return pos
             stop = pos + 1 + length
             if code == b"A":

@@ -6,6 +6,7 @@ Knows the order in which generators were started. Must not know channels, nor ho
 from __future__ import annotations
 
 import logging
+import sys
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
@@ -18,6 +19,9 @@ logger = logging.getLogger("anyq")
 
 BACKLOG_SIZE = 100_000
 """Notifications that a connection holds for a later ``notifies()``, while nobody takes them."""
+
+BACKLOG_MEMORY = 64 * 1024 * 1024
+"""Bytes that they may take; as many as 100,000 of the usual length do not."""
 
 
 class Generator(Protocol):
@@ -38,6 +42,7 @@ class Generators:
         # By identity, in the order they were started. Weak: one that is dropped amid its notifications hands them on.
         self.running: dict[int, ReferenceType[Generator]] = {}
         self._backlog: deque[Notify] = deque()
+        self._backlog_memory = 0
         self._missed = 0
 
     def put(self, notify: Notify) -> None:
@@ -49,12 +54,18 @@ class Generators:
         """Keep a notification for a generator that is made later, if there is none."""
         if self.running:
             return
-        if len(self._backlog) >= BACKLOG_SIZE:
+        self._backlog.append(notify)
+        self._backlog_memory += _memory(notify)
+        self._drop()
+
+    def _drop(self) -> None:
+        """Drop the oldest of those that are kept, as far as they are too many or too long."""
+        backlog = self._backlog
+        while len(backlog) > BACKLOG_SIZE or self._backlog_memory > BACKLOG_MEMORY:
             if not self._missed:
                 logger.warning("nobody takes the notifications of a connection: the oldest are dropped")
             self._missed += 1
-            self._backlog.popleft()
-        self._backlog.append(notify)
+            self._backlog_memory -= _memory(backlog.popleft())
 
     def start(self, generator: Generator) -> None:
         """Have a generator take notifications from now on, and those that nobody has taken so far.
@@ -69,6 +80,7 @@ class Generators:
         for notify in self._backlog:
             generator.put(notify)
         self._backlog.clear()
+        self._backlog_memory = 0
         self.running[id(generator)] = ref(generator)
 
     def stop(self, generator: Generator, left: deque[Notify]) -> None:
@@ -77,6 +89,8 @@ class Generators:
         others = self._all()
         if not others:
             self._backlog.extendleft(reversed(left))
+            self._backlog_memory += sum(map(_memory, left))
+            self._drop()
         elif len(left) > others[0].received:
             # The oldest of the others began when these had been handed out already.
             others[0].put_first(list(left)[: len(left) - others[0].received])
@@ -85,3 +99,8 @@ class Generators:
         # A copy: the garbage collector may end a generator at any time.
         references = tuple(self.running.values())
         return [generator for reference in references if (generator := reference()) is not None]
+
+
+def _memory(notify: Notify) -> int:
+    """Return how many bytes a notification takes, but for what all of them do."""
+    return sys.getsizeof(notify.channel) + sys.getsizeof(notify.payload)

@@ -18,7 +18,15 @@ from collections.abc import Callable
 from typing import NoReturn, Protocol, TypeVar
 
 from ..errors import RemoteProtocolError
-from .constants import MAX_SECRET_KEY_LENGTH, MIN_SECRET_KEY_LENGTH, AuthenticationCode, BackendCode, Format
+from .constants import (
+    MAX_AUTH_REQUEST_LENGTH,
+    MAX_REPORT_FIELDS,
+    MAX_SECRET_KEY_LENGTH,
+    MIN_SECRET_KEY_LENGTH,
+    AuthenticationCode,
+    BackendCode,
+    Format,
+)
 from .messages import (
     FIELD,
     STATUS_LETTERS,
@@ -148,6 +156,8 @@ def _check_end(data: bytes, pos: int) -> None:
 
 @_decoder(BackendCode.AUTHENTICATION)
 def decode_authentication(data: bytes, encoding: str) -> Authentication:
+    if len(data) + 4 > MAX_AUTH_REQUEST_LENGTH:
+        raise _Malformed(f"it has {len(data) + 4} bytes, more than {MAX_AUTH_REQUEST_LENGTH}")
     (request,) = _uint32.unpack_from(data)
     rest = data[4:]
     if (simple := _SIMPLE_AUTHENTICATION.get(request)) is not None:
@@ -218,7 +228,9 @@ def decode_parameter_status(data: bytes, encoding: str) -> ParameterStatus:
 
 def _decode_report(data: bytes, encoding: str) -> dict[str, str]:
     # Fields of one letter and a string each; an empty field is the end.
-    fields = data.split(b"\0")
+    fields = data.split(b"\0", MAX_REPORT_FIELDS + 2)
+    if len(fields) > MAX_REPORT_FIELDS + 2:
+        raise _Malformed(f"it has more than {MAX_REPORT_FIELDS} fields")
     if fields.pop() or not fields or fields.pop():
         raise _Malformed("the list of fields has no end")
     report: dict[str, str] = {}

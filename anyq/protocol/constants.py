@@ -6,17 +6,23 @@ PostgreSQL manual, "Message Formats" and "Message Flow"; limits of the server ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
 __all__ = [
     "CANCEL_REQUEST_CODE",
+    "LONG_MESSAGES",
     "MAX_AUTH_MESSAGE_LENGTH",
     "MAX_COLUMNS",
+    "MAX_AUTH_REQUEST_LENGTH",
     "MAX_MESSAGE_LENGTH",
     "MAX_PARAMETERS",
+    "MAX_REPORTED_PARAMETERS",
+    "MAX_REPORT_FIELDS",
     "MAX_SCRAM_ITERATIONS",
     "MAX_SECRET_KEY_LENGTH",
+    "MAX_SHORT_MESSAGE_LENGTH",
     "MAX_STARTUP_LENGTH",
     "MIN_SECRET_KEY_LENGTH",
     "PROTOCOL_3_0",
@@ -156,6 +162,36 @@ MAX_STARTUP_LENGTH: Final = 10_000
 MAX_AUTH_MESSAGE_LENGTH: Final = 65_535
 """Longest answer to an authentication request a server takes, length word included
 (PG_MAX_AUTH_TOKEN_LENGTH)."""
+
+MAX_AUTH_REQUEST_LENGTH: Final = 2_000
+"""Longest authentication request that is taken, length word included: libpq's limit."""
+
+MAX_SHORT_MESSAGE_LENGTH: Final = 30_000
+"""Longest message that is taken, length word included, but for the LONG_MESSAGES; of a server that has not let us in it
+is the longest of all. libpq's limit (VALID_LONG_MESSAGE_TYPE, MAX_ERRLEN)."""
+
+LONG_MESSAGES: Final[Mapping[int, int]] = {
+    BackendCode.COPY_DATA: MAX_MESSAGE_LENGTH,
+    BackendCode.DATA_ROW: MAX_MESSAGE_LENGTH,
+    BackendCode.FUNCTION_CALL_RESPONSE: MAX_MESSAGE_LENGTH,
+    # Texts that somebody composed, who may have put a whole document into one.
+    BackendCode.ERROR_RESPONSE: 16 * 1024 * 1024,
+    BackendCode.NOTICE_RESPONSE: 16 * 1024 * 1024,
+    # For each of MAX_COLUMNS a name, and 19 bytes.
+    BackendCode.ROW_DESCRIPTION: 16 * 1024 * 1024,
+    # A number of 4 bytes for each of MAX_PARAMETERS.
+    BackendCode.PARAMETER_DESCRIPTION: 6 + 4 * MAX_PARAMETERS,
+    # 8,000 bytes, more with a larger BLCKSZ (up to 32 kB), which another encoding may make up to three times as many.
+    BackendCode.NOTIFICATION_RESPONSE: 100_000,
+}
+"""The messages that may be longer than MAX_SHORT_MESSAGE_LENGTH, and how long."""
+
+MAX_REPORT_FIELDS: Final = 64
+"""Fields that an error or a notice may have; PostgreSQL 18 knows 18 of them."""
+
+MAX_REPORTED_PARAMETERS: Final = 256 * 1024
+"""Bytes that all parameters together may take which a server reports, each with 128 for keeping it. PostgreSQL reports
+about fifteen, of which the longest is a search_path."""
 
 MIN_SECRET_KEY_LENGTH: Final = 4
 MAX_SECRET_KEY_LENGTH: Final = 256

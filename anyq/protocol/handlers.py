@@ -18,6 +18,7 @@ from .session_state import Event, Notify, Phase, SessionState
 
 _STATUS = {letter: status for status, letter in STATUS_LETTERS.items()}
 _NO_STATEMENT = b"_anyq_none"
+_MOST_REQUESTS = 2  # the end of a SASL exchange and AuthenticationOk, which need no answer, may come in one piece
 _CACHED_DESCRIPTION = 16 * 1024  # bytes; longer row descriptions are decoded anew each time
 
 
@@ -35,10 +36,7 @@ def on_notification(state: SessionState, payload: bytes) -> None:
 
 def on_parameter_status(state: SessionState, payload: bytes) -> None:
     message = backend.decode_parameter_status(payload)
-    state.parameters[message.name] = message.value
-    state.parameters_version += 1
-    if message.name == "client_encoding" and state.find_codec is not None:
-        state.encoding = state.find_codec(message.value)
+    state.report(message.name, message.value)
 
 
 def on_fatal_error(state: SessionState, payload: bytes) -> None:
@@ -51,10 +49,11 @@ def on_fatal_error(state: SessionState, payload: bytes) -> None:
 
 def on_authentication(state: SessionState, payload: bytes) -> None:
     message = backend.decode_authentication(payload)
+    if len(state.authentications) == _MOST_REQUESTS:
+        raise RemoteProtocolError("the server asks for authentication again before it has got an answer")
     state.startup_accepted = True
     state.authentications.append(message)
     if isinstance(message, AuthenticationOk):
-        state.limit = state.max_message_size
         state.happened(Event.AUTHENTICATED)
     else:
         state.happened(Event.AUTHENTICATION_REQUESTED)

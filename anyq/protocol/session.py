@@ -41,7 +41,8 @@ class ProtocolSession(SessionState):
     :param take_replies: what is faster for the commonest messages, if there is such a thing. It looks at ``phase``,
         ``limit``, ``encoding`` and ``events``, hands over to :meth:`receive_rows`, ``decode_rows`` and
         :meth:`end_request`, and files with the request at the head what ``handlers`` would.
-    :param max_message_size: bytes; a longer message is refused before any of it is kept.
+    :param max_message_size: bytes; a longer message is refused before any of it is kept. Most kinds of them have a
+        limit of their own, which is lower.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class ProtocolSession(SessionState):
                     pos = after
                     continue
             handler = self.row.get(code)
-            if handler is None or length < 4 or length > self.limit:
+            if handler is None or length < 4 or length > self.limit and length > self.longest(code):
                 # Before any of it is kept: it would be kept for nothing.
                 self._refuse(code, length)
                 return
@@ -185,8 +186,9 @@ class ProtocolSession(SessionState):
         if self.phase >= ENDED:
             return
         if code in self.row:
+            limits = f"4 to {self.longest(code)}"
             raise RemoteProtocolError(
-                f"the server sent a message {_name(code)} of {length} bytes, where 4 to {self.limit} are allowed"
+                f"the server sent a message {_name(code)} of {length} bytes, where {limits} are allowed"
             )
         if self.phase is Phase.STARTUP:
             raise RemoteProtocolError(

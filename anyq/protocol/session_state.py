@@ -32,7 +32,13 @@ from typing import Final, NamedTuple
 
 from ..errors import Error, LocalProtocolError, OperationalError, RemoteProtocolError
 from . import frontend
-from .constants import MAX_AUTH_MESSAGE_LENGTH, PROTOCOL_3_0, TransactionStatus
+from .constants import (
+    LONG_MESSAGES,
+    MAX_REPORTED_PARAMETERS,
+    MAX_SHORT_MESSAGE_LENGTH,
+    PROTOCOL_3_0,
+    TransactionStatus,
+)
 from .constants import BackendCode as B
 from .messages import Authentication, NoticeResponse
 from .request import Request, TransactionEffect
@@ -256,6 +262,7 @@ class Notify(NamedTuple):
     pid: int
 
 
+_PARAMETER = 128  # bytes that it takes to keep a parameter, beside its name and value
 _PROTOCOL_OPTION = "_pq_."  # what names of options of the protocol begin with, in the StartupMessage
 
 
@@ -301,9 +308,10 @@ class SessionState:
         """Whether that came before it had let us in."""
         self.pending: deque[Request] = deque()
         """The requests that are not done, the oldest first; for others to look at only."""
-        self.max_message_size = max_message_size
-        self.limit = min(MAX_AUTH_MESSAGE_LENGTH, max_message_size)
-        """The longest message that is taken now: nothing large is due from a server that does not know us yet."""
+        self.limit = min(MAX_SHORT_MESSAGE_LENGTH, max_message_size)
+        """The longest message that is taken whatever it is; for a longer one :meth:`longest` has to be asked."""
+        self._max_message_size = max_message_size
+        self._parameters_size = 0
         self._reason = ""
         self._cause: BaseException | None = None
 
@@ -385,7 +393,33 @@ class SessionState:
     def _impossible(self, event: Event) -> LocalProtocolError:
         return LocalProtocolError(f"{_IMPOSSIBLE[event]} in phase {self.phase.name}")
 
+    # -- what the server reports
+
+    def report(self, name: str, value: str) -> None:
+        """Take note of the value of a parameter.
+
+        :raises RemoteProtocolError: there are too many, or they are too long.
+        """
+        before = self.parameters.get(name)
+        if before == value:
+            return
+        self._parameters_size += len(value) - (-_PARAMETER - len(name) if before is None else len(before))
+        if self._parameters_size > MAX_REPORTED_PARAMETERS:
+            raise RemoteProtocolError(
+                f"the server reports parameters of more than {MAX_REPORTED_PARAMETERS} bytes; the last one is {name!r}"
+            )
+        self.parameters[name] = value
+        self.parameters_version += 1
+        if name == "client_encoding" and self.find_codec is not None:
+            self.encoding = self.find_codec(value)
+
     # -- what others ask
+
+    def longest(self, code: int) -> int:
+        """Return how long a message that begins with `code` may be; nothing large is due before we are let in."""
+        if self.phase < Phase.STARTING:
+            return self.limit
+        return min(LONG_MESSAGES.get(code, MAX_SHORT_MESSAGE_LENGTH), self._max_message_size)
 
     def use_codecs(self, find: Callable[[str], str]) -> None:
         """Follow the client encoding from now on; `find` returns the Python codec of PostgreSQL's name for one."""

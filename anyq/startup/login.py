@@ -152,8 +152,6 @@ class _Login:
         self._binding.check_in(self._scram)
 
     async def _begin_scram(self, mechanisms: Sequence[str]) -> None:
-        if self._scram is not None:
-            raise RemoteProtocolError("the server began SASL authentication a second time")
         self._policy.check_sasl(mechanisms)
         mechanism, data = self._binding.choose(mechanisms)
         keys = None if self._options.scram_keys is None else ScramKeys(*self._options.scram_keys)
@@ -202,8 +200,9 @@ class _Policy:
 
     def check(self, method: str, name: str) -> None:
         """Raise unless a method may be used; to be called before anything is sent, or the password looked for."""
-        if self._asked and self._asked != name:
-            raise RemoteProtocolError(f"the server asks for {name} after it has asked for {self._asked}")
+        if self._asked:
+            again = "once more" if self._asked == name else f"after it has asked for {self._asked}"
+            raise RemoteProtocolError(f"the server asks for {name} {again}")
         self._asked = name
         # Methods without a name are allowed only where everything is.
         if method not in self._allowed and (method or self._text):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import tracemalloc
 from collections import deque
 from collections.abc import Sequence
 
@@ -112,3 +113,44 @@ def test_the_backlog_has_an_end(monkeypatch: pytest.MonkeyPatch, caplog: pytest.
     with pytest.raises(NotificationOverflow, match=r"^3 notifications were dropped.*the 2 latest are kept"):
         generators.start(Taker())
     assert started(generators).payloads == ["3", "4"]
+
+
+@pytest.mark.parametrize("length", [1_000, 8_000, 33_000, 100_000])
+@pytest.mark.parametrize("character", ["x", "\xe9", "\u7dd1", "\U0001f600"])
+def test_what_nobody_takes_is_dropped_by_its_size_too(
+    monkeypatch: pytest.MonkeyPatch, length: int, character: str
+) -> None:
+    monkeypatch.setattr(generators_module, "BACKLOG_MEMORY", 4 * 1024 * 1024)
+    generators = Generators()
+    count = 6 * 1024 * 1024 // length
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            generators.keep(notify(str(number) + character * length))
+        assert tracemalloc.get_traced_memory()[0] < 5 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+    taker = Taker()
+    with pytest.raises(NotificationOverflow, match="notifications were dropped"):
+        generators.start(taker)
+    generators.start(taker)
+    assert taker.payloads[-1].startswith(str(count - 1))
+    assert 10 <= len(taker.items) < count
+
+
+def test_what_a_generator_leaves_behind_is_dropped_by_its_size_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generators_module, "BACKLOG_MEMORY", 10_000)
+    generators = Generators()
+    taker = started(generators)
+    for number in range(10):
+        generators.put(notify(str(number) * 2_000))
+    generators.stop(taker, taker.items)
+    later = Taker()
+    with pytest.raises(NotificationOverflow, match="6 notifications were dropped"):
+        generators.start(later)
+    generators.start(later)
+    assert [payload[0] for payload in later.payloads] == ["6", "7", "8", "9"]
+    # They have been taken: what comes then has all the room again.
+    generators.stop(later, deque())
+    generators.keep(notify("x" * 9_000))
+    generators.start(later)

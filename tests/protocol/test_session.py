@@ -22,10 +22,11 @@ from anyq.errors import (
 )
 from anyq.protocol import buffer, session
 from anyq.protocol import messages as be
+from anyq.protocol.constants import MAX_MESSAGE_LENGTH as MAX
 from anyq.protocol.constants import BackendCode, Format, TransactionStatus
 from anyq.protocol.request import Request, Result
 from anyq.protocol.session import ProtocolSession
-from anyq.protocol.session_state import Phase
+from anyq.protocol.session_state import Notify, Phase
 from tests.support.phases import in_phase
 from tests.support.sessions import (
     IDLE,
@@ -578,16 +579,113 @@ def test_the_cap_of_a_message() -> None:
 
 @pytest.mark.parametrize("phase", [Phase.STARTUP, Phase.AUTHENTICATING])
 def test_a_server_that_does_not_know_us_has_nothing_large_to_say(phase: Phase) -> None:
-    with pytest.raises(RemoteProtocolError, match="65535"):
-        in_phase(phase).receive_data(message(ord("E"), bytes(10), 65_536))
+    for code in b"ERNv" if phase is Phase.STARTUP else b"ERN":
+        with pytest.raises(RemoteProtocolError, match="4 to 30000 are allowed"):
+            in_phase(phase).receive_data(message(code, bytes(10), 30_001))
+        proto = in_phase(phase)
+        proto.receive_data(message(code, bytes(10), 30_000))
+        assert proto.phase is phase
 
 
-@pytest.mark.parametrize("code", [ord("D"), ord("d"), ord("T"), ord("E"), ord("A"), ord("S")])
+@pytest.mark.parametrize("code", sorted(BackendCode))
+@pytest.mark.parametrize("whole", [False, True], ids=["its-beginning", "in-one-piece"])
+def test_only_some_messages_may_be_long(code: int, whole: bool) -> None:
+    """Refused before any of it is kept, and just so if all of it is there."""
+    longest = {"T": 16 * MB, "E": 16 * MB, "N": 16 * MB, "A": 100_000, "t": 262_146, "D": MAX, "d": MAX, "V": MAX}
+    limit = longest.get(chr(code), 30_000)
+    for phase in Phase:
+        proto = in_phase(phase)
+        if code not in proto.row or phase < Phase.STARTING:
+            continue
+        assert proto.longest(code) == limit
+        if limit == MAX:
+            continue
+        text = f"of {limit + 1} bytes, where 4 to {limit} are allowed"
+        with pytest.raises(RemoteProtocolError, match=text):
+            proto.receive_data(message(code, bytes(limit - 3 if whole else 10), limit + 1))
+
+
+def test_a_long_tag_is_refused_wherever_it_is() -> None:
+    """Also behind a row, and behind a BindComplete of which there may be thousands alike."""
+    tag = message(ord("C"), b"x" * 30_000 + b"\0")
+    for before in (b"", wire(columns("a"), be.DataRow((b"1",))), wire(be.BindComplete())):
+        for counting in (False, True):
+            with pytest.raises(RemoteProtocolError, match="of 30005 bytes"):
+                busy(rows_request(counting=counting)).receive_data(before + tag)
+
+
+def test_long_messages_that_may_be() -> None:
+    request = rows_request()
+    proto = busy(request)
+    text = "x" * (16 * MB - 100)
+    many = columns(*[f"a column with a name of some length, number {n}" for n in range(1600)])
+    feed(proto, wire(be.NoticeResponse({"M": text}), be.NotificationResponse(7, "a", "ä" * 48_000), many), [65536])
+    feed(proto, wire(be.ParameterDescription(tuple(range(65535))), be.ErrorResponse({"M": text}), IDLE), [65536])
+    notice, notify = proto.events
+    assert isinstance(notice, be.NoticeResponse)
+    assert notice.fields["M"] == text
+    assert isinstance(notify, Notify)
+    assert notify.payload == "ä" * 48_000
+    assert request.error is not None
+    assert request.error.diag.message_primary == text
+
+
+def test_the_parameters_of_a_server_have_limits() -> None:
+    """Those that are reported while it starts, and later: how many, and how long."""
+    for phase in (Phase.STARTING, Phase.IDLE, Phase.BUSY):
+        for size in (0, 1, 1000, 29_000):
+            proto = in_phase(phase)
+            names = 0
+            with pytest.raises(RemoteProtocolError, match="parameters of more than 262144 bytes"):
+                while names < 10_000:
+                    proto.receive_data(be.ParameterStatus(f"p{names}", "v" * size).encode())
+                    names += 1
+            assert names == len(proto.parameters) < 2050
+            assert sum(len(value) for value in proto.parameters.values()) <= 262_144
+
+
+def test_parameters_that_change_are_not_more() -> None:
+    proto = in_phase(Phase.IDLE)
+    proto.use_codecs(str.lower)
+    for turn in range(1000):
+        for name in ("a", "b", "client_encoding"):
+            proto.receive_data(be.ParameterStatus(name, "x" * (turn % 3 * 9_000)).encode())
+    assert set(proto.parameters) == {"a", "b", "client_encoding"}
+
+
+def test_a_parameter_that_is_reported_again_costs_nothing() -> None:
+    """Nothing is derived anew of what has not changed, however often it comes."""
+    proto = in_phase(Phase.IDLE)
+    looked_up: list[str] = []
+
+    def find(name: str) -> str:
+        looked_up.append(name)
+        return "utf-8"
+
+    proto.use_codecs(find)
+    looked_up.clear()
+    proto.receive_data(be.ParameterStatus("client_encoding", "LATIN1").encode() * 1000)
+    assert looked_up == ["LATIN1"]
+    assert proto.parameters_version == 1
+
+
+def test_requests_for_authentication_without_waiting_for_the_answer() -> None:
+    proto = in_phase(Phase.STARTUP)
+    proto.receive_data(wire(be.AuthenticationSASLFinal(b"v="), be.AuthenticationOk()))
+    assert len(proto.authentications) == 2
+    proto = in_phase(Phase.STARTUP)
+    with pytest.raises(RemoteProtocolError, match="again before it has got an answer"):
+        proto.receive_data(be.AuthenticationCleartextPassword().encode() * 10_000)
+    assert len(proto.authentications) == 2
+
+
+@pytest.mark.parametrize("code", list(b"DdTEN"))
 def test_memory_grows_by_what_arrives_and_not_by_what_is_claimed(code: int) -> None:
     proto = in_phase(Phase.COPY_OUT if code == ord("d") else Phase.BUSY)
     if code == ord("D"):
         feed(proto, columns("a").encode())
-    claim = message(code, b"\0\1" + struct.pack("!i", 0x3FFFFFF0) + bytes(1000), 0x3FFFFFFE)
+    longest = proto.longest(code)
+    claim = message(code, b"\0\1" + struct.pack("!i", longest - 14) + bytes(1000), longest)
     tracemalloc.start()
     try:
         feed(proto, claim + bytes(400_000), [65536])

@@ -320,7 +320,21 @@ async def test_a_second_scram_exchange() -> None:
         await client.send(SASL)
         await client.expect_end()
 
-    with pytest.raises(e.RemoteProtocolError, match="a second time"):
+    with pytest.raises(e.RemoteProtocolError, match="asks for SCRAM-SHA-256 once more"):
+        await log_in(script)
+
+
+@pytest.mark.parametrize("message", [CLEARTEXT, MD5])
+async def test_the_password_is_given_once(message: be.Authentication) -> None:
+    """However often it is asked for."""
+
+    async def script(client: FakeClient) -> None:
+        await client.send(message)
+        await client.expect(fm.PasswordMessage)
+        await client.send(message)
+        await client.expect_end()
+
+    with pytest.raises(e.RemoteProtocolError, match="asks for a password .* once more"):
         await log_in(script)
 
 
