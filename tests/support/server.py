@@ -1,8 +1,9 @@
 """The PostgreSQL server that the tests run on: an embedded one, or an external one if the caller named it.
 
-A test never touches a database that nobody named: an external server is used only where ANYQ_TEST_DSN is
-set, or, if it is not, PGHOST. There, tests keep to temporary tables and to schemas of their own (the fixture
-`schema`).
+A test never touches a server that nobody named: an external one is used only where ANYQ_TEST_DSN is set, or, if it is
+not, PGHOST. There, each process of the suite makes a database of its own and works in that: channels, tables and
+advisory locks of two processes do not meet, and the database that was named is only connected to. Nothing is dropped
+that was not made here.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from anyq.cli.embedded import EmbeddedServer, find_bindir
+from anyq.cli.embedded import EmbeddedServer, ServerUnavailable, find_bindir
 
-#: PostgreSQL's major version to embed; the package brings 18 and 16.
-MAJOR = int(os.environ.get("ANYQ_TEST_PG_MAJOR", "18"))
+#: The folder of the programs to embed; None for those of the installed package.
+BINDIR = Path(os.environ["ANYQ_TEST_PG_BIN"]).absolute() if os.environ.get("ANYQ_TEST_PG_BIN") else None
 
 
 class Role(NamedTuple):
@@ -39,9 +41,12 @@ _METHODS = {
 class Server:
     """What the tests know of their server. All methods block."""
 
-    def __init__(self, dsn: str, embedded: EmbeddedServer | None = None) -> None:
+    def __init__(
+        self, dsn: str, embedded: EmbeddedServer | None = None, cleanup: Callable[[], object] | None = None
+    ) -> None:
         self.dsn = dsn
         self.embedded = embedded
+        self._cleanup = cleanup
         #: Roles of the embedded server by authentication method, as pg_hba.conf names it.
         self.roles: dict[str, Role] = {}
 
@@ -66,11 +71,6 @@ class Server:
     def port(self) -> int:
         """The embedded server's port on 127.0.0.1."""
         return self._own.port
-
-    @property
-    def bindir(self) -> Path:
-        """The folder of PostgreSQL's programs."""
-        return self._own.bindir if self.embedded is not None else find_bindir(MAJOR)
 
     @property
     def datadir(self) -> Path:
@@ -118,21 +118,14 @@ class Server:
 
     def psql(self, sql: str) -> str:
         """Run SQL as the superuser, past the driver; return the values as psql prints them unaligned."""
-        options = ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]
-        return subprocess.run(
-            [self.bindir / "psql", *options, f"--dbname={self.dsn}", "--file=-"],
-            input=sql,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            env={**os.environ, "PGCLIENTENCODING": "UTF8"},
-            check=True,
-        ).stdout.strip()
+        return _psql(self.dsn, sql)
 
     def close(self) -> None:
-        """Stop and remove the embedded server; leave an external one alone."""
+        """Stop and remove the embedded server; on an external one, drop the database that was made there."""
         if self.embedded is not None:
             self.embedded.close()
+        if self._cleanup is not None:
+            self._cleanup()
 
 
 def external_dsn() -> str | None:
@@ -150,15 +143,69 @@ def external_dsn() -> str | None:
 def open_server() -> Server:
     """Return the server that the caller named, or start one.
 
-    :raises ServerUnavailable: there is neither.
+    :raises ServerUnavailable: there is neither, or no database can be made on the server that was named.
     """
     dsn = external_dsn()
-    return Server(dsn) if dsn is not None else _start_embedded()
+    return _make_database(dsn) if dsn is not None else _start_embedded()
+
+
+def client_program(name: str) -> Path:
+    """Return the path of one of PostgreSQL's client programs: the server's, or the package's if those bring none.
+
+    A newer client gets along with an older server.
+
+    :raises ServerUnavailable: there is none.
+    """
+    for folder in (BINDIR, None):
+        program = (folder or find_bindir()) / name
+        if program.exists():
+            return program
+    raise ServerUnavailable(f"there is no {name} in {program.parent}")
+
+
+def _make_database(given: str) -> Server:
+    """Make a database of this process's on the server that the caller named."""
+    # Only here, for tests of single modules do not need the whole driver to import.
+    from anyq.conninfo import make_conninfo
+
+    name = f"anyq_test_{secrets.token_hex(8)}"
+    # What the embedded server is set to, as far as a database can be.
+    options = "TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+    try:
+        _psql(given, f"CREATE DATABASE {name} {options}")
+    except subprocess.CalledProcessError as error:
+        raise ServerUnavailable(
+            "the tests make a database of their own on the server that was named, so its user needs the right to "
+            f"(ALTER ROLE ... CREATEDB):\n{error.stderr.strip()}"
+        ) from None
+    drop = f"DROP DATABASE {name} WITH (FORCE)"
+    server = Server(make_conninfo(given, dbname=name), cleanup=lambda: _psql(given, drop))
+    try:
+        _psql(given, f"ALTER DATABASE {name} SET timezone = 'UTC'")
+        # Only a superuser may; all others need a server that speaks English.
+        _psql(given, f"ALTER DATABASE {name} SET lc_messages = 'C'", check=False)
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _psql(dsn: str, sql: str, *, check: bool = True) -> str:
+    options = ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]
+    return subprocess.run(
+        [client_program("psql"), *options, f"--dbname={dsn}", "--file=-"],
+        input=sql,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PGCLIENTENCODING": "UTF8"},
+        check=check,
+    ).stdout.strip()
 
 
 def _start_embedded() -> Server:
     embedded = EmbeddedServer(
-        major=MAJOR,
+        bindir=BINDIR,
         tcp=True,
         # Two-phase commit and logical replication are off by default, and cannot be turned on later.
         settings={"max_prepared_transactions": "10", "wal_level": "logical"},

@@ -17,6 +17,7 @@ from pathlib import Path
 import anyq
 from anyq.cli.embedded import EmbeddedServer, ServerUnavailable
 from tests.support.certificates import Certificates
+from tests.support.server import BINDIR
 from tests.support.tlsproxy import SSL_REQUEST
 
 PASSWORD = secrets.token_hex(8)
@@ -37,7 +38,7 @@ ROLES = sorted({line.split()[2] for line in _HBA.split("\n") if line})
 
 
 def find_bindir() -> Path:
-    """Return the folder of a PostgreSQL with OpenSSL, the newest that is found.
+    """Return the folder of a PostgreSQL with OpenSSL: that of the tests' server, or the newest that is found.
 
     :raises ServerUnavailable: there is none.
     """
@@ -46,6 +47,7 @@ def find_bindir() -> Path:
         [Path(named)]
         if named
         else [
+            *([BINDIR] if BINDIR else []),
             *sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True),
             *(Path(program).parent for program in [shutil.which("postgres")] if program),
         ]
