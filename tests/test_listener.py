@@ -19,7 +19,7 @@ from tests.support.activity import PATIENCE
 from tests.support.fakeserver import READY, FakeClient, fake_server
 from tests.support.notifying import listened_to, send, terminate
 from tests.support.queries import one
-from tests.support.server import Server
+from tests.support.server import Server, another_server
 from tests.support.stepping import cancel_at_each_wait
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +35,7 @@ async def other(anyio_backend: object, dsn: str) -> AsyncIterator[AsyncConnectio
 def spare_server(server: Server) -> Iterator[EmbeddedServer]:
     if not server.is_embedded:
         pytest.skip("needs the embedded server")
-    with EmbeddedServer() as running:
+    with another_server() as running:
         yield running
 
 

@@ -26,7 +26,7 @@ from tests.support.activity import PATIENCE, until_sleeping
 from tests.support.fakeserver import READY, FakeClient, fake_server
 from tests.support.notifying import send, terminate
 from tests.support.queries import one
-from tests.support.server import MAJOR
+from tests.support.server import another_server
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +48,7 @@ async def other(anyio_backend: object, dsn: str) -> AsyncIterator[AsyncConnectio
 def own_server(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer]:
     """A server that may be shut down."""
     request.getfixturevalue("server")  # says clearly if there is none
-    with EmbeddedServer(major=MAJOR, tcp=True) as server:
+    with another_server(tcp=True) as server:
         yield server
 
 

@@ -68,14 +68,17 @@ async def test_change_password(password: str, role: Role, embedded_server: Serve
         await AsyncConnection.connect(dsn, password="old")
 
 
-@pytest.mark.parametrize(("encryption", "prefix"), [("md5", "md5"), ("scram-sha-256", "SCRAM-SHA-256$123:")])
-async def test_the_server_says_how_it_is_stored(
-    encryption: str, prefix: str, role: Role, embedded_server: Server
-) -> None:
+@pytest.mark.parametrize("encryption", ["md5", "scram-sha-256"])
+async def test_the_server_says_how_it_is_stored(encryption: str, role: Role, embedded_server: Server) -> None:
     async with AsyncConnection.connect(embedded_server.dsn, autocommit=True) as conn:
-        await conn.execute("SET md5_password_warnings = off")
         await conn.execute(f"SET password_encryption = '{encryption}'")
-        await conn.execute("SET scram_iterations = 123")
+        # Before it had that setting, a server always used as many.
+        iterations = 123 if conn.info.server_version >= 160000 else 4096
+        prefix = {"md5": "md5", "scram-sha-256": f"SCRAM-SHA-256${iterations}:"}[encryption]
+        if iterations == 123:
+            await conn.execute("SET scram_iterations = 123")
+        if conn.info.server_version >= 180000:
+            await conn.execute("SET md5_password_warnings = off")
         await conn.change_password(role.user, "new")
         cursor = await conn.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", [role.user])
         row = await cursor.fetchone()

@@ -16,6 +16,7 @@ from anyq import errors as e
 from anyq.conninfo import HostSpec
 from anyq.protocol import messages as be
 from anyq.protocol.auth.scram import ScramClient
+from anyq.protocol.auth.verifiers import encrypt_password
 from anyq.protocol.constants import MAX_AUTH_MESSAGE_LENGTH
 from tests.support import frontend_messages as fm
 from tests.support.deadlines import LIMIT, Deadlines
@@ -88,9 +89,8 @@ async def test_a_required_method_from_the_environment(embedded_server: Server, m
 
 async def test_many_iterations_are_counted_in_a_thread(embedded_server: Server) -> None:
     user = "anyq_iterations"
-    embedded_server.psql(
-        f"SET scram_iterations = 20000; DROP ROLE IF EXISTS {user}; CREATE ROLE {user} LOGIN PASSWORD 'slow'"
-    )
+    stored = encrypt_password("slow", user, iterations=20000)
+    embedded_server.psql(f"DROP ROLE IF EXISTS {user}; CREATE ROLE {user} LOGIN PASSWORD '{stored}'")
     dsn = f"host=127.0.0.1 port={embedded_server.port} user={user} dbname=postgres password=slow"
     try:
         async with AsyncConnection.connect(dsn) as conn:

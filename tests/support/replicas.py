@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from anyq.cli.embedded import EmbeddedServer, ServerUnavailable
-from tests.support.server import BINDIR, client_program
+from tests.support.server import another_server, client_program
 
 
 class Replicas(NamedTuple):
@@ -48,7 +48,6 @@ class Standby(EmbeddedServer):
                 f"--dbname={self._primary.dsn}",
                 "--checkpoint=fast",
                 "--no-sync",
-                "--write-recovery-conf",
             ],
             cwd=self._workdir,
             capture_output=True,
@@ -58,6 +57,9 @@ class Standby(EmbeddedServer):
             raise ServerUnavailable(f"pg_basebackup failed: {done.stderr}")
         with (self.datadir / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write(f"unix_socket_directories = '{self._workdir}'\n")
+            # Not by pg_basebackup: a newer one writes options that this server does not know.
+            file.write(f"primary_conninfo = '{self._primary.dsn}'\n")
+        (self.datadir / "standby.signal").touch()
         # The server's user may not get at the program that made them.
         for path in (self.datadir, *self.datadir.rglob("*")):
             self._give_away(path)
@@ -69,5 +71,5 @@ def replicas() -> Iterator[Replicas]:
 
     :raises ServerUnavailable: the servers, or the tools, are not installed.
     """
-    with EmbeddedServer(bindir=BINDIR) as primary, Standby(primary) as standby:
+    with another_server() as primary, Standby(primary) as standby:
         yield Replicas(primary, standby)

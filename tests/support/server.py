@@ -149,6 +149,11 @@ def open_server() -> Server:
     return _make_database(dsn) if dsn is not None else _start_embedded()
 
 
+def another_server(*, tcp: bool = False) -> EmbeddedServer:
+    """Return another server of the same programs, not started, for tests that shut it down or promote it."""
+    return EmbeddedServer(bindir=BINDIR, tcp=tcp)
+
+
 def client_program(name: str) -> Path:
     """Return the path of one of PostgreSQL's client programs: the server's, or the package's if those bring none.
 
