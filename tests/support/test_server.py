@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 
 import pytest
 
-from tests.support.server import Server, external_dsn
+import anyq
+from anyq.cli.embedded import ServerUnavailable
+from tests.support.server import Server, client_program, external_dsn, open_server
 
 pytestmark = pytest.mark.once
 
@@ -49,3 +52,77 @@ def test_no_external_server_unless_named(monkeypatch: pytest.MonkeyPatch) -> Non
     assert external_dsn() == r"host='it\'s here' dbname='precious'"
     monkeypatch.setenv("ANYQ_TEST_DSN", "dbname=test")
     assert external_dsn() == "dbname=test"
+
+
+# -- a server that the caller named
+
+
+@pytest.fixture
+def named(embedded_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """The embedded server, as if the caller had named it, with a database that somebody needs."""
+    embedded_server.psql("CREATE DATABASE precious")
+    monkeypatch.setenv("ANYQ_TEST_DSN", f"{embedded_server.dsn} dbname=precious")
+    yield embedded_server
+    embedded_server.psql("DROP DATABASE precious")
+
+
+def databases(server: Server) -> set[str]:
+    return set(server.psql("SELECT datname FROM pg_database").split())
+
+
+def test_each_process_has_a_database_of_its_own(named: Server) -> None:
+    before = databases(named)
+    one, other = open_server(), open_server()
+    try:
+        names = [server.psql("SELECT current_database()") for server in (one, other)]
+        assert databases(named) == before.union(names)
+        assert len(set(names)) == 2 and all(name.startswith("anyq_test_") for name in names)
+        assert one.psql("SHOW timezone; SHOW lc_messages; SHOW server_encoding").split() == ["UTC", "C", "UTF8"]
+        # The driver connects there as psql does.
+        with anyq.connect(one.dsn) as conn, anyq.connect(other.dsn, autocommit=True) as elsewhere:
+            assert conn.info.dbname == names[0]
+            conn.execute("LISTEN channel")
+            conn.commit()
+            elsewhere.execute("NOTIFY channel")
+            assert list(conn.notifies(timeout=0)) == []
+    finally:
+        one.close()
+        other.close()
+    assert databases(named) == before
+
+
+def test_a_database_is_dropped_though_somebody_is_in_it(named: Server) -> None:
+    before = databases(named)
+    server = open_server()
+    with anyq.connect(server.dsn) as conn:
+        server.close()
+        with pytest.raises(anyq.OperationalError):
+            conn.execute("SELECT 1")
+    assert databases(named) == before
+
+
+def test_a_user_without_the_right_to_make_one(embedded_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = databases(embedded_server)
+    monkeypatch.setenv("ANYQ_TEST_DSN", embedded_server.role_dsn("scram-sha-256"))
+    with pytest.raises(ServerUnavailable, match="CREATEDB"):
+        open_server()
+    assert databases(embedded_server) == before
+
+
+def test_a_user_who_is_no_superuser(named: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    role = named.roles["scram-sha-256"]
+    before = databases(named)
+    named.psql(f"ALTER ROLE {role.user} CREATEDB")
+    try:
+        monkeypatch.setenv("ANYQ_TEST_DSN", named.role_dsn("scram-sha-256"))
+        server = open_server()
+        assert server.psql("SHOW timezone") == "UTC"
+        server.close()
+    finally:
+        named.psql(f"ALTER ROLE {role.user} NOCREATEDB")
+    assert databases(named) == before
+
+
+def test_a_client_program_that_is_nowhere() -> None:
+    with pytest.raises(ServerUnavailable, match="there is no nonesuch"):
+        client_program("nonesuch")

@@ -28,7 +28,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -73,7 +72,6 @@ class Verdict(NamedTuple):
     """killed, timeout or survived."""
     by: str
     """The test that failed."""
-    seconds: float
 
 
 def stages(path: str, tests: Path) -> list[list[str]]:
@@ -151,16 +149,15 @@ class Copy:
         """Run a module's tests with a mutation, until one fails."""
         path = self.folder / mutation.path
         source = path.read_text(encoding="utf-8")
-        began = time.monotonic()
         try:
             path.write_text(mutation.apply(source), encoding="utf-8")
             for stage in stages(mutation.path, self.folder / "tests"):
                 outcome, by = self.test(stage)
                 if outcome != "passed":
-                    return Verdict(number, mutation, outcome, by, time.monotonic() - began)
+                    return Verdict(number, mutation, outcome, by)
         finally:
             path.write_text(source, encoding="utf-8")
-        return Verdict(number, mutation, "survived", "", time.monotonic() - began)
+        return Verdict(number, mutation, "survived", "")
 
 
 def _failed_test(output: str) -> str:
@@ -237,7 +234,7 @@ def _check_baseline(copies: queue.SimpleQueue[Copy]) -> None:
 def table(verdicts: Sequence[Verdict], sources: Mapping[str, str]) -> str:
     """Return the report: a table of all, and the differences of those that survived."""
     lines = ["| | where | what | outcome | by |", "|---|---|---|---|---|"]
-    for number, mutation, outcome, by, _ in verdicts:
+    for number, mutation, outcome, by in verdicts:
         by = by.partition(" - ")[0].replace("|", "\\|")
         lines.append(f"| {number} | {mutation.path}:{mutation.line} | {mutation.operator} | {outcome} | {by} |")
     for verdict in verdicts:
@@ -269,8 +266,8 @@ def main() -> int:
     verdicts: list[Verdict] = []
     for verdict in run(chosen, options.jobs, options.loop, not options.no_baseline):
         verdicts.append(verdict)
-        number, mutation, outcome, by, seconds = verdict
-        print(f"[{len(verdicts)}/{len(chosen)}] {number}. {outcome} in {seconds:.0f} s {by}")
+        number, mutation, outcome, by = verdict
+        print(f"[{len(verdicts)}/{len(chosen)}] {number}. {outcome} {by}")
         print(difference(mutation, sources[mutation.path]), flush=True)
     verdicts.sort()
     survivors = [str(verdict.number) for verdict in verdicts if verdict.outcome == "survived"]
