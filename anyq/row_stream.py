@@ -58,6 +58,7 @@ class AsyncRowStream(Generic[Row]):
         self._begins = begins
         self._ends = ends
         self._statement: Statement | None = None
+        self._encoding = ""
         self._request: StatementRequest | None = None
         self.rows: list[tuple[Any, ...]] = []
         """For this package: the rows that have arrived together."""
@@ -158,7 +159,8 @@ class AsyncRowStream(Generic[Row]):
             composer = self._session.composer
             if went_stale(request):
                 composer.forget(self._statement.key)
-            raise failure_of(request, None, composer.statements)
+            failure = failure_of(request, None, composer.statements)
+            raise self._session.explained(failure, self._statement, self._encoding)
         self._ends(request.results[0])
         raise StopAsyncIteration
 
@@ -171,6 +173,7 @@ class AsyncRowStream(Generic[Row]):
         session = self._session
         query, params, binder, adaptation, binary, size = self._query
         tx = adaptation().transformer()
+        self._encoding = tx.encoding
         # One statement only: what streams is one result.
         self._statement = statement = binder.bind(query, params, tx)._replace(simple=False)
         if binary:

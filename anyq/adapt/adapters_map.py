@@ -6,7 +6,7 @@ and which the map names: so they are here). Must not know how a dumper or a load
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence, Set, ValuesView
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
@@ -212,6 +212,10 @@ class AdaptersMap:
         )
         if issubclass(cls, dict):
             message += "; to store a dict, wrap it in Json() or Jsonb()"
+        elif issubclass(cls, Enum):
+            message += "; of a member of an Enum pass its .value, or its .name"
+        elif issubclass(cls, Sequence | Set | ValuesView | Iterator):
+            message += "; several values are one list: pass a list, with = ANY(%s) in place of IN %s"
         elif any(cls in other for other in self._dumpers.values()):
             message += "; another format of placeholder works"
         raise ProgrammingError(message)

@@ -15,10 +15,11 @@ from collections.abc import Mapping
 
 from . import _base, _sqlstates
 from ._base import *  # noqa: F403
-from ._base import DatabaseError, Error
+from ._base import DatabaseError, Error, report_again
 from ._sqlstates import *  # noqa: F403
+from .pointing import character_position, pointer
 
-__all__ = ["class_for", "error_from_fields", "lookup"]
+__all__ = ["class_for", "error_from_fields", "explain", "lookup"]
 __all__ += _base.__all__
 __all__ += _sqlstates.__all__
 
@@ -70,11 +71,38 @@ _MESSAGE_PARTS = (("D", "DETAIL"), ("H", "HINT"), ("q", "QUERY"), ("W", "CONTEXT
 def error_from_fields(fields: Mapping[str, str]) -> Error:
     """Return (not raise) the exception for an ErrorResponse.
 
-    Its message is the primary message, with a line for each of detail, hint, internal query and context that
-    the server sent.
+    Its message is the primary message, where in an internal query the error is, and a line for each of detail, hint,
+    internal query and context that the server sent.
 
     :param fields: one-letter field code to text.
     """
+    return class_for(fields.get("C"))(_message(fields, None, None), fields=fields)
+
+
+def explain(error: Error, query: str, position: int | None, hint: str | None) -> None:
+    """Add to an error which query it is about, and if it is a server's, the line of it and a hint to its message.
+
+    :param query: the text without values.
+    :param position: of the error in it, which may be another one than in what was sent.
+    """
+    error.query = query
+    fields = dict(error.diag.fields)
+    if position is not None:
+        fields["P"] = str(position)
+    if fields:
+        report_again(error, _message(fields, query, hint), fields)
+
+
+def _message(fields: Mapping[str, str], query: str | None, hint: str | None) -> str:
+    """Return the message of an error report as libpq has it."""
     lines = [fields.get("M") or "the server sent an error without a message"]
-    lines += [f"{label}:  {fields[code]}" for code, label in _MESSAGE_PARTS if fields.get(code)]
-    return class_for(fields.get("C"))("\n".join(lines), fields=fields)
+    # One or the other: an error in what a function runs has no position in what was sent.
+    text, position = query, character_position(fields.get("P"))
+    if position is None:
+        text, position = fields.get("q"), character_position(fields.get("p"))
+    where = pointer(text, position) if text is not None and position is not None else None
+    lines += [where] if where is not None else []
+    lines += [f"{label}:  {fields[code]}" for code, label in _MESSAGE_PARTS[:2] if fields.get(code)]
+    lines += [f"HINT:  {hint}"] if hint is not None else []
+    lines += [f"{label}:  {fields[code]}" for code, label in _MESSAGE_PARTS[2:] if fields.get(code)]
+    return "\n".join(lines)

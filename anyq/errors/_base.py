@@ -127,9 +127,13 @@ class Error(Exception):
     `sqlstate` is the five-character code of the error: the server's if it sent one, else that of the class,
     else ``None``. Its text has no control characters but newlines and tabs, whatever the server or a value put into
     it: they are escaped. `args` and `diag` have them as they are.
+
+    `query` is the text of the statement that failed, as the server got it, but with ``$1`` where a client cursor puts a
+    value: there is no value of a parameter in it. ``None`` if no statement was sent.
     """
 
     sqlstate: str | None = None
+    query: str | None = None
 
     def __init__(self, *args: object, fields: Mapping[str, str] | None = None) -> None:
         super().__init__(*args)
@@ -145,6 +149,12 @@ class Error(Exception):
     def diag(self) -> Diagnostic:
         """Return what the server reported; every attribute is ``None`` if it was not the server's error."""
         return Diagnostic(self._fields)
+
+
+def report_again(error: Error, message: str, fields: Mapping[str, str]) -> None:
+    """For this package: have an error say something else about the same failure."""
+    error.args = (message,)
+    error._fields = dict(fields)
 
 
 class InterfaceError(Error):

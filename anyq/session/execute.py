@@ -52,7 +52,8 @@ async def execute(
                 if request.error is None and request.failure is None and request.results:
                     return request.results
                 if not await may_repeat(session, request, known.statement_key):
-                    raise failure_of(request, begin, session.composer.statements)
+                    failure = failure_of(request, begin, session.composer.statements)
+                    raise session.explained(failure, known.statement, known.encoding)
         remember = key, wire.protocol.parameters_version
     else:
         remember = None
@@ -83,7 +84,7 @@ async def _execute(
         if request.error is None and request.failure is None and request.results:
             break
         if not await may_repeat(session, request, statement.key):
-            raise failure_of(request, begin, composer.statements)
+            raise session.explained(failure_of(request, begin, composer.statements), statement, tx.encoding)
     return request.results
 
 
@@ -106,7 +107,8 @@ async def describe(session: Session, statement: Statement, tx: Transformer) -> N
             break
         await _undo_begin(session, request)
     if request.error is not None or request.failure is not None:
-        raise failure_of(request, None, session.composer.statements)
+        failure = failure_of(request, None, session.composer.statements)
+        raise session.explained(failure, statement, tx.encoding)
     session.composer.described(statement, request.description[0])
 
 

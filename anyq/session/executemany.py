@@ -24,6 +24,7 @@ from ..statements.outcome import affected_rows, failure_of
 from ..statements.placeholders import ParsedQuery
 from ..statements.prepared import PreparedStatements
 from ..statements.requests import StatementRequest, add_begin
+from ..statements.statement import Statement
 from .session import Session
 
 BATCH_BYTES = 64 * 1024
@@ -172,7 +173,8 @@ class ManyExecutions:
         await wire.backend.checkpoint()
         await wire.wait(request)
         if request.error is not None or request.failure is not None:
-            raise failure_of(request, None, self._session.composer.statements)
+            failure = failure_of(request, None, self._session.composer.statements)
+            raise self._session.explained(failure, self._sets.statement, self._sets.encoding)
         self.outcome = ManyResults(request.results, request.rowcount, None if request.keep else request.last())
         return False
 
@@ -191,6 +193,7 @@ class Sets:
         self._parsed: ParsedQuery | None = None
         self._sql: bytes | None = None  # the statement that was parsed last, and the types of its parameters
         self._oids: tuple[int, ...] = ()
+        self._bound: Statement | None = None  # what was bound last, where sets have nothing in common
         self._count = 0
         self._last = 0
         self.previous = 0
@@ -199,6 +202,20 @@ class Sets:
     def refill(self, params_seq: Iterator[Any]) -> None:
         """Take the next sets from here."""
         self._sets = params_seq
+
+    @property
+    def encoding(self) -> str:
+        """The Python codec of the client encoding."""
+        return self._tx.encoding
+
+    @property
+    def statement(self) -> Statement:
+        """The statement of all sets, as errors show it."""
+        sql, bound = self._sql or b"", self._bound
+        if bound is not None and bound.query is not None:
+            # Each set made a text of its own, and it is not known here which one has failed.
+            sql = bound.query.sql
+        return Statement(sql, [b""] * len(self._oids), self._oids, ())
 
     def batch(self) -> tuple[bytearray, bool]:
         """Return the messages of the next sets, and whether there may be more."""
@@ -215,7 +232,9 @@ class Sets:
         tx = self._tx
         parsed = self._parsed
         if parsed is None:
-            sql, values, oids, formats, *_ = self._binder.bind(self._query, params, tx)
+            bound = self._binder.bind(self._query, params, tx)
+            sql, values, oids, formats, *_ = bound
+            self._bound = bound
         else:
             sql = parsed.sql
             values, oids, formats = tx.dump_sequence(parsed.bind_params(params), parsed.formats)

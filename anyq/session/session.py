@@ -17,6 +17,8 @@ from ..protocol.request import SimpleRequest, TransactionEffect
 from ..protocol.session import ProtocolSession
 from ..protocol.session_state import ENDED
 from ..statements.composer import Composer
+from ..statements.explanation import explained
+from ..statements.statement import Statement
 from .cancelling import was_victim
 from .transactions import Transactions
 from .wire import Wire
@@ -97,6 +99,13 @@ class Session:
     def transformer(self) -> Transformer:
         """Return the transformer for the session's adapters, as its parameters are now."""
         return self.adaptation.transformer()
+
+    def explained(self, failure: Exception, statement: Statement, encoding: str) -> Exception:
+        """Return the error of a statement, which says which one it is and where in it the error is.
+
+        :param encoding: the Python codec of the client encoding when it was sent: a failure may have changed it back.
+        """
+        return explained(failure, statement, encoding, self.wire.protocol.parameters.get("server_encoding"))
 
     async def send_command(
         self, command: bytes, *, begins: bool = False, ends: bool = False, cancellable: bool = True

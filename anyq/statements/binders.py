@@ -47,7 +47,7 @@ class _ServerSide:
         values, oids, formats = tx.dump_sequence(parsed.bind_params(params), parsed.formats)
         # Not by its name: a named tuple's own constructor is written in Python.
         return tuple.__new__(  # pyright: ignore[reportUnknownMemberType]
-            Statement, (parsed.sql, values, oids, formats, not values, False, parsed)
+            Statement, (parsed.sql, values, oids, formats, not values, False, parsed, ())
         )
 
     def parse(self, query: Query, tx: Transformer) -> ParsedQuery | None:
@@ -78,10 +78,10 @@ class _ClientSide:
 
     def bind(self, query: Query, params: Params | None, tx: Transformer) -> Statement:
         parsed = parse_query(query, params, tx, tx.encoding)
-        sql = parsed.sql
-        if params is not None:
-            sql = parsed.interpolate([tx.as_literal(p) for p in parsed.bind_params(params)])
-        return Statement(sql, (), (), (), True, True)
+        if params is None:
+            return Statement(parsed.sql, (), (), (), True, True)
+        literals = [tx.as_literal(p) for p in parsed.bind_params(params)]
+        return Statement(parsed.interpolate(literals), (), (), (), True, True, parsed, literals)
 
     def parse(self, query: Query, tx: Transformer) -> ParsedQuery | None:
         return None

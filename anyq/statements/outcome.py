@@ -13,6 +13,7 @@ from ..errors import (
     ProtocolViolation,
     error_from_fields,
 )
+from ..errors.pointing import character_position
 from ..protocol.constants import TransactionStatus
 from ..protocol.request import Request, Result
 from .prepared import PreparedStatements
@@ -68,11 +69,11 @@ def _with_advice(error: Error, statements: PreparedStatements) -> Error:
 
 def _without_begin(error: Error, begin: bytes) -> Error:
     """Return a simple query's error with its position counted in the user's text, not in the one with BEGIN."""
-    position = error.diag.statement_position
+    position = character_position(error.diag.statement_position)
     if position is None:
         return error
     shift = len(begin) + 1
-    return error_from_fields({**error.diag.fields, "P": str(max(1, int(position) - shift))})
+    return error_from_fields({**error.diag.fields, "P": str(max(1, position - shift))})
 
 
 def affected_rows(tag: str | None, default: int = -1) -> int:

@@ -22,6 +22,7 @@ from ..adapt import PyFormat
 from ..adapt.encodings import encode_text, encoding_to_write
 from ..errors import ProgrammingError
 from ..sql import Composable
+from .hints import hint_for_no_placeholders
 
 # Texts longer than this are mostly generated (a multi-row VALUES, a dump being replayed) and will not come
 # back: kept, they would push out the statements that do. 512 of them at this size bound a cache to 4 MiB of
@@ -100,7 +101,7 @@ class ParsedQuery:
         if _is_sequence(params):
             if len(params) != self.nparams:
                 raise ProgrammingError(
-                    f"the query has {self.nparams} placeholders but {len(params)} parameters were passed"
+                    f"the query has {self.nparams} placeholders but {len(params)} parameters were passed{self._hint()}"
                 )
             if self.names is None or not params:
                 return params
@@ -118,6 +119,10 @@ class ParsedQuery:
                 f" got {type(params).__name__}: use %(name)s placeholders to pass a mapping"
             )
         raise _not_params(params)
+
+    def _hint(self) -> str:
+        hint = None if self.nparams else hint_for_no_placeholders(self.sql.decode("utf-8", "replace"))
+        return "" if hint is None else f": {hint}"
 
     def _bind_mapping(self, params: Mapping[str, Any]) -> list[Any]:
         assert self.names is not None
@@ -146,6 +151,25 @@ class ParsedQuery:
             parts.append(literals[index])
             parts.append(encode(piece))
         return b"".join(parts)
+
+    def position_in_sql(self, position: int, lengths: Sequence[int]) -> int:
+        """Return which character of `sql` is the one at a position of the text that `interpolate` has returned.
+
+        It is the beginning of ``$n`` for all that is in a literal.
+
+        :param position: from 1.
+        :param lengths: those of the literals, in characters.
+        """
+        before = len(self._pieces[0]) if self._pieces else position
+        shift = 0
+        for index, piece in zip(self.order, self._pieces[1:], strict=True):
+            if position <= before:
+                break
+            if position <= before + lengths[index]:
+                return before + shift + 1
+            before += lengths[index] + len(piece)
+            shift += len(_numbered(index, piece)) - lengths[index] - len(piece)
+        return position + shift
 
 
 def _taker(names: tuple[str, ...] | None) -> Callable[[Any], tuple[Any, ...]]:
@@ -301,9 +325,7 @@ def _split(text: str, encode: Callable[[str], bytes]) -> ParsedQuery:
 
     numbered = [parts[0]]
     for index, part in zip(order, parts[1:], strict=True):
-        # A digit behind a placeholder must not make it another one: better a syntax error than $1 turned into $10.
-        gap = " " if part[:1].isdecimal() else ""
-        numbered.append(f"${index + 1}{gap}{part}")
+        numbered.append(_numbered(index, part))
     return ParsedQuery(
         encode("".join(numbered)),
         tuple(formats),
@@ -312,6 +334,13 @@ def _split(text: str, encode: Callable[[str], bytes]) -> ParsedQuery:
         tuple(order),
         encode,
     )
+
+
+def _numbered(index: int, part: str) -> str:
+    """Return a placeholder of PostgreSQL's and the text behind it."""
+    # A digit behind a placeholder must not make it another one: better a syntax error than $1 turned into $10.
+    gap = " " if part[:1].isdecimal() else ""
+    return f"${index + 1}{gap}{part}"
 
 
 def _check_placeholder(match: re.Match[str]) -> None:

@@ -27,7 +27,7 @@ MISSES = 16
 class RememberedQuery:
     """How a statement was bound that is prepared."""
 
-    __slots__ = ("_alike", "_description", "_entry", "_misses", "_query", "_account", "version")
+    __slots__ = ("_alike", "_description", "_entry", "_misses", "_query", "_account", "encoding", "version")
 
     def __init__(
         self,
@@ -42,6 +42,8 @@ class RememberedQuery:
         self._query = query
         self._entry = entry
         self._description = layout.description
+        self.encoding = layout.tx.encoding
+        """The Python codec of the client encoding."""
         self.version = version
         """That of the connection's parameters, which loaders and dumpers look at."""
         self._alike = Alike(
@@ -88,6 +90,12 @@ class RememberedQuery:
     def statement_key(self) -> StatementKey:
         """The statement that the query was last."""
         return self._entry.key
+
+    @property
+    def statement(self) -> Statement:
+        """The same, with something in the place of its values, which are not kept."""
+        sql, oids = self._entry.key
+        return Statement(sql, [b""] * len(oids), oids, ())
 
     def is_outdated(self) -> bool:
         """Return whether the query mostly comes with parameters of other kinds."""

@@ -27,6 +27,8 @@ class Statement(NamedTuple):
     """It must go by the simple protocol."""
     query: ParsedQuery | None = None
     """What its parameters were brought into order by; None where that is not known."""
+    literals: Sequence[bytes] = ()
+    """The parameters that were put into the text, in the order of ``query``."""
 
     @property
     def key(self) -> StatementKey:

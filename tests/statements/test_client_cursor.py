@@ -194,4 +194,5 @@ async def test_stream(cur: AsyncClientCursor) -> None:
 async def test_the_position_of_an_error(cur: AsyncClientCursor) -> None:
     with pytest.raises(e.UndefinedColumn) as caught:
         await cur.execute("SELECT %s, wrong", ["text"])
-    assert caught.value.diag.statement_position == str("SELECT 'text', wrong".index("wrong") + 1)
+    assert caught.value.query == "SELECT $1, wrong"
+    assert caught.value.diag.statement_position == str("SELECT $1, wrong".index("wrong") + 1)

@@ -41,8 +41,8 @@ def pointer(text: str, position: int) -> str | None:
     near = max(begin, index - 2 * _WIDTH)
     cut_left, cut_right = near > begin, end > index + 2 * _WIDTH
     line = text[near : index + 2 * _WIDTH if cut_right else end]
+    line = "".join([character if character.isprintable() else " " for character in line])
     widths = [_width(character) for character in line]
-    line = "".join(character if character.isprintable() else " " for character in line)
     at = index - near
     first, last = _shorten(widths, at, cut_left, cut_right)
     head = f"LINE {number}: " + "..." * (cut_left or first > 0)
@@ -83,4 +83,5 @@ def _width(character: str) -> int:
         return 1
     if unicodedata.east_asian_width(character) in "WF":
         return 2
-    return 0 if unicodedata.category(character) in ("Mn", "Me", "Cf") else 1
+    # An accent stands on the letter before it.
+    return 0 if unicodedata.category(character) in ("Mn", "Me") else 1
