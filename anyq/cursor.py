@@ -5,21 +5,22 @@ Knows how psycopg's cursors behave. Must not know how a statement is sent, socke
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, Protocol
 
 from typing_extensions import Self, TypeVar
 
 from .abc import Params, Query
-from .adapt import AdaptersMap
+from .adapt import AdaptersMap, Transformer
 from .adapt.typeinfo import TypesRegistry
 from .errors import InterfaceError
 from .protocol.constants import Format
 from .protocol.request import Result
 from .protocol.session_state import ENDED
 from .row_stream import AsyncRowStream, StreamedQuery
-from .rows import AsyncRowFactory, RowMaker, TupleRow, tuple_row
+from .rows import AsyncRowFactory, RowMaker, TupleRow
 from .session.execute import execute, refuse_binary
 from .session.executemany import ManyExecutions, ManyResults
 from .session.session import Adaptation, Session
@@ -61,6 +62,8 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
     _format = Format.TEXT
     _own: Adaptation | None = None
     """Adapters of its own; mostly it has the session's."""
+    _stream: weakref.ref[AsyncRowStream[Any]] | None = None
+    """The last one."""
 
     def __init__(self, connection: ConnectionT, *, row_factory: AsyncRowFactory[Row] | None = None) -> None:
         self._row_factory = row_factory or connection.row_factory
@@ -83,6 +86,8 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         """The adapters of this cursor: what is registered here changes neither the connection's nor the global ones."""
         if self._own is None:
             self._own = self._session.adaptation.copy()
+        # What is registered now counts for rows that are not fetched yet.
+        self.forget_loaded()
         return self._own.adapters
 
     @property
@@ -131,12 +136,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
             self.forget_results()
         if binary is None and self._format:
             binary = True
-        self._results = results = await execute(session, query, params, self._binder, self._own, prepare, binary)
-        # As _select() does; this is so for each query, and there is a first result.
-        self._result = result = results[0]
-        self._rowcount = affected_rows(result.tag) if result.fields is None else len(result.rows)
-        if self._row_factory is not tuple_row:
-            self._make_row = self._row_factory(self)
+        self.take_request(await execute(session, query, params, self._binder, self._own, prepare, binary))
         if session.settle is not None:
             await session.settle()
         return self
@@ -181,7 +181,9 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         if not self._binder.extended:
             refuse_binary(binary)
         statement = StreamedQuery(query, params, self._binder, self._adaptation, binary, size)
-        return AsyncRowStream(self._session, statement, self._stream_begins, self._stream_ends)
+        stream: AsyncRowStream[Row] = AsyncRowStream(self._session, statement, self._stream_begins, self._stream_ends)
+        self._stream = weakref.ref(stream)
+        return stream
 
     # -- fetching
 
@@ -199,31 +201,40 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         :param size: rows; by default :attr:`arraysize`.
         :raises ProgrammingError: there is no result, or it has no rows.
         """
-        await self._session.wire.backend.checkpoint()
-        return self.next_rows(size)
+        return await self._take(size)
 
     async def fetchall(self) -> list[Row]:
         """Return all rows that are left.
 
         :raises ProgrammingError: there is no result, or it has no rows.
         """
-        await self._session.wire.backend.checkpoint()
-        return self.remaining_rows()
+        return await self._take(None)
 
     def __aiter__(self) -> Self:
         self.check_open()
         return self
 
     async def __anext__(self) -> Row:
-        position = self._position
-        if position % ROWS_PER_CHECKPOINT == 0:
+        if self._position % ROWS_PER_CHECKPOINT == 0:
             await self._session.wire.backend.checkpoint()
-        rows = self._rows()
-        if position >= len(rows):
-            raise StopAsyncIteration
-        self._position = position + 1
-        row = rows[position]
+        # Another task may have taken rows meanwhile; from here on nothing is waited for.
+        number = self._position - self._window_start
+        if not 0 <= number < len(self._window):
+            if not self._load(self._position):
+                raise StopAsyncIteration
+            number = 0
+        self._position += 1
+        row = self._window[number]
         return row if self._make_row is None else self._make_row(row)  # type: ignore[return-value]
+
+    async def _take(self, size: int | None) -> list[Row]:
+        checkpoint = self._session.wire.backend.checkpoint
+        await checkpoint()
+        rows: list[Row] = []
+        for _ in self.take_rows(self.end_of(size), rows):
+            # Each run takes a moment, and there is no end to how many there may be.
+            await checkpoint()
+        return rows
 
     async def scroll(self, value: int, mode: str = "relative") -> None:
         """Move to another row of the result.
@@ -252,7 +263,8 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
     # -- the end, and PEP 249's formalities
 
     async def close(self) -> None:
-        """Close the cursor and forget its result. The connection stays open."""
+        """Close the cursor and forget its result. A stream of it is ended. The connection stays open."""
+        self.drop_stream()
         self.end()
         await self._session.wire.backend.checkpoint()
 
@@ -266,6 +278,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         exc_tb: TracebackType | None,
     ) -> None:
         # No checkpoint: nothing is waited for, and a cancellation here would hide the error that is on its way.
+        self.drop_stream()
         self.end()
 
     def setinputsizes(self, sizes: Sequence[Any]) -> None:
@@ -276,6 +289,18 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
 
     # -- its own
 
+    @property
+    def has_stream(self) -> bool:
+        """For this package: whether there is a stream that may have to be ended with the cursor."""
+        return self._stream is not None and self._stream() is not None
+
+    def drop_stream(self) -> None:
+        """For this package: end the stream that was made last, in the event loop, without waiting."""
+        if self._stream is not None:
+            stream = self._stream()
+            if stream is not None:
+                stream.drop()
+
     def begin_many(self, query: Query, returning: bool) -> ManyExecutions:
         """For this package: begin an executemany(), to be fed with sets of parameters."""
         self.check_open()
@@ -284,17 +309,16 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
 
     def take_many(self, outcome: ManyResults) -> None:
         """For this package: take what an executemany() has given."""
-        self._results = outcome.results
-        if outcome.results:
-            self._select(outcome.results[0], 0)
+        if outcome.request.results:
+            self.take_request(outcome.request)
         else:
             self._result, self._rowcount = outcome.last, outcome.rowcount
 
-    def _stream_begins(self, result: Result) -> RowMaker[Any]:
-        """Take the result whose rows are about to be streamed; return what makes rows."""
+    def _stream_begins(self, result: Result) -> RowMaker[Any] | None:
+        """Take the result whose rows are about to be streamed; return what makes rows, None for tuples."""
         self._select(result, 0)
         self._rowcount = -1
-        return self._make_row or tuple
+        return self._make_row
 
     def _stream_ends(self, result: Result) -> None:
         """Take the end of a streamed result.
@@ -303,13 +327,16 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         """
         self._select(result, 0)
         self._rowcount = affected_rows(result.tag)
-        self._rows()
+        self._with_rows()
 
     def _adaptation(self) -> Adaptation:
         return self._own or self._session.adaptation
 
     def _types(self) -> TypesRegistry:
         return self._adaptation().adapters.types
+
+    def _transformer(self, parameters: Mapping[str, str] | None) -> Transformer:
+        return self._adaptation().transformer(parameters)
 
     def check_open(self) -> None:
         if self._closed:

@@ -5,19 +5,23 @@ Knows one request under way. Must not know messages, sockets, or what a cursor d
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic, NamedTuple, NoReturn
 
 from typing_extensions import Self, TypeVar
 
 from .abc import Params
-from .protocol.request import Result
+from .errors import DataError, InterfaceError, OperationalError
+from .protocol.request import Fields, Result, Run
 from .rows import RowMaker, TupleRow
 from .session.execute import describe, may_repeat
 from .session.session import Adaptation, Session
 from .statements.binders import Binder
-from .statements.outcome import failure_of, went_stale
+from .statements.layout import changed_format
+from .statements.loading import RowLoads
+from .statements.outcome import changed_settings, failure_of, went_stale
 from .statements.requests import StatementRequest
 from .statements.statement import Statement
 
@@ -43,14 +47,15 @@ class AsyncRowStream(Generic[Row]):
 
     An object and not a generator, so that leaving it early is safe on every event loop: ``aclose()`` or the end of its
     ``async with`` block cancels the query, and a stream that is dropped without either is cleaned up by the next
-    operation on the connection.
+    operation on the connection. An exception out of it, a row's that cannot be loaded or made, ends it as well; so does
+    the end of the cursor, and that of a transaction which it was begun in.
     """
 
     def __init__(
         self,
         session: Session,
         query: StreamedQuery,
-        begins: Callable[[Result], RowMaker[Row]],
+        begins: Callable[[Result], RowMaker[Row] | None],
         ends: Callable[[Result], None],
     ) -> None:
         self._session = session
@@ -60,12 +65,18 @@ class AsyncRowStream(Generic[Row]):
         self._statement: Statement | None = None
         self._encoding = ""
         self._request: StatementRequest | None = None
-        self.rows: list[tuple[Any, ...]] = []
-        """For this package: the rows that have arrived together."""
-        self.position = 0
-        """For this package: the index of the next one of them."""
-        self._make_row: RowMaker[Row] | None = None
+        self._runs: deque[Run] = deque()
+        self._start = 0  # where in the first of them the next row begins
+        self._fields: Fields = ()
+        self._loads: RowLoads | None = None
+        self.rows: Iterator[tuple[Any, ...]] = iter(())
+        """For this package: the rows that have been loaded together. Taking one is atomic, among threads too."""
+        self.make_row: RowMaker[Row] | None = None
+        """For this package: what makes what the user gets of a row; None where that is the tuple."""
+        self._begun = False
         self._exhausted = False
+        self._dropped = False
+        self._waiting = False
 
     def __aiter__(self) -> Self:
         return self
@@ -73,11 +84,18 @@ class AsyncRowStream(Generic[Row]):
     async def __anext__(self) -> Row:
         """Return the next row.
 
+        :raises InterfaceError: another task is waiting for one.
+
         A cancellation cancels the query; the stream is at its end then.
         """
-        if self.position == len(self.rows):
+        while True:
+            try:
+                for row in self.rows:
+                    return row if self.make_row is None else self.make_row(row)  # type: ignore[return-value]
+            except BaseException:
+                await self.aclose()
+                raise
             await self.more()
-        return self.next_row()
 
     async def __aenter__(self) -> Self:
         return self
@@ -95,81 +113,140 @@ class AsyncRowStream(Generic[Row]):
 
         Takes the connection's grace time at most, whatever cancels it.
         """
-        self._exhausted = True
-        self.rows = []
-        self.position = 0
+        self._end()
         request, self._request = self._request, None
         if request is not None and not request.done:
             await self._session.wire.abandon(request)
+
+    def _end(self) -> None:
+        self._exhausted = True
+        self.rows = iter(())
+        self._runs.clear()
 
     @property
     def under_way(self) -> bool:
         """For this package: whether the query has been sent and not come to its end."""
         return self._request is not None and not self._request.done
 
-    def next_row(self) -> Row:
-        """For this package: return the row at :attr:`position`, and go to the next one."""
-        row = self.rows[self.position]
-        self.position += 1
-        assert self._make_row is not None
-        return self._make_row(row)
-
     async def more(self) -> None:
         """For this package: wait for more rows.
 
         :raises StopAsyncIteration: there are none.
+        :raises InterfaceError: that is being done already.
         """
+        if self._waiting:
+            raise InterfaceError(
+                "rows of this stream are being waited for by another task or thread: let one iterate and hand the rows "
+                "on, by a memory object stream for example, or execute the query once for each"
+            )
+        self._waiting = True
+        try:
+            await self._more()
+        except StopAsyncIteration:
+            raise
+        except BaseException:
+            await self.aclose()
+            raise
+        finally:
+            self._waiting = False
+
+    async def _more(self) -> None:
         wire = self._session.wire
         if self._exhausted:
             await wire.backend.checkpoint()
+            if self._dropped:
+                raise _dropped()
             raise StopAsyncIteration
-        try:
+        if self._runs:
+            await wire.backend.checkpoint()
+            self._load()
+            return
+        while True:
             if self._request is None:
-                self._request = await self._start()
+                self._request = await self._begin()
             else:
                 await wire.backend.checkpoint()
             request = self._request
             if not request.ready():
                 await wire.wait(request)
-        except BaseException:
-            await self.aclose()
-            raise
-        assert self._statement is not None
-        if (
-            request.error is not None
-            and self._make_row is None  # nobody has seen a row of it yet
-            and await may_repeat(self._session, request, self._statement.key)
-        ):
+            # An error does not take the rows with it that came before.
+            result = request.current or (request.results[0] if request.results else None)
+            if result is not None and result.runs:
+                if await self._is_stale(request, result):
+                    continue
+                self._take(request, result)
+                return
+            assert self._statement is not None
+            if (
+                request.error is None
+                or self._begun
+                or not await may_repeat(self._session, request, self._statement.key)
+            ):
+                self._finish(request)
             self._request = None
-            await self.more()
-            return
-        self.position = 0
-        # An error does not take the rows with it that came before.
-        result = request.current or (request.results[0] if request.results else None)
-        if result is not None and result.rows:
-            self._take(result)
-            return
-        if request.failure is not None:
-            # There may be no end to the rows that nobody wants any more.
-            await self.aclose()
-            raise request.failure
-        self._exhausted = True
-        self.rows = []
-        if request.error is not None or not request.results:
+
+    async def _is_stale(self, request: StatementRequest, result: Result) -> bool:
+        """Return whether the result is not what had been foreseen, so that the query has to begin anew."""
+        if self._begun or not request.foreseen or result.fields is None:
+            return False
+        request.failure = changed_format(self._query.adaptation().transformer(), result.fields)
+        if request.failure is None:
+            return False
+        assert self._statement is not None
+        self._request = None
+        await self._session.wire.abandon(request)
+        self._session.composer.forget(self._statement.key)
+        return True
+
+    def _take(self, request: StatementRequest, result: Result) -> None:
+        assert result.fields is not None
+        if not self._begun:
+            self._begun = True
+            self.make_row = self._begins(result)
+        self._fields = result.fields
+        self._runs.extend(result.runs)
+        self._start = self._runs[0].start
+        result.runs, result.count = [], 0
+        tx = self._query.adaptation().transformer(request.parameters)
+        if self._loads is None or not self._loads.serves(tx):
+            self._loads = RowLoads(tx, self._fields)
+        self._load()
+
+    def _load(self) -> None:
+        """Load the next run, as far as that is possible."""
+        assert self._loads is not None
+        run = self._runs[0]
+        rows: list[tuple[Any, ...]] = []
+        self._start = self._loads.load(run, self._start, rows)
+        if self._start >= run.stop:
+            self._runs.popleft()
+            self._start = self._runs[0].start if self._runs else 0
+        self.rows = iter(rows)
+
+    def _finish(self, request: StatementRequest) -> NoReturn:
+        """Raise what a stream ends in.
+
+        :raises StopAsyncIteration: it has ended well.
+        """
+        self._end()
+        assert self._statement is not None
+        if self._dropped:
+            raise _dropped()
+        if request.error is not None or request.failure is not None or not request.results:
             composer = self._session.composer
             if went_stale(request):
                 composer.forget(self._statement.key)
             failure = failure_of(request, None, composer.statements)
             raise self._session.explained(failure, self._statement, self._encoding)
+        if self._begun and changed_settings(request):
+            raise DataError(
+                "the statement changed settings by which its rows are written, and rows had been given out before that "
+                "was known; execute it instead of streaming it, or change the settings by another statement"
+            )
         self._ends(request.results[0])
         raise StopAsyncIteration
 
-    def _take(self, result: Result) -> None:
-        if self._make_row is None:
-            self._make_row = self._begins(result)
-        self.rows, result.rows = result.rows, []
-
-    async def _start(self) -> StatementRequest:
+    async def _begin(self) -> StatementRequest:
         session = self._session
         query, params, binder, adaptation, binary, size = self._query
         tx = adaptation().transformer()
@@ -181,17 +258,26 @@ class AsyncRowStream(Generic[Row]):
         begin = await session.transactions.turn()
         request, data = session.composer.compose(statement, tx, begin, prepare=False, binary=binary)
         request.streaming = size
-        session.wire.submit(request, data)
         self._request = request
+        session.wire.submit(request, data)
+        session.streams.add(self)
         await session.wire.backend.checkpoint()
         return request
 
     def drop(self) -> None:
-        """For this package: end the stream without waiting, in the event loop."""
+        """For this package: end the stream without waiting, in the event loop, unless it is at its end."""
         request = self._request
-        if request is not None and not request.done:
+        if not self._exhausted and request is not None and not request.done:
             # Nothing can be waited for here; whoever reads next drops the rows and cancels the query.
+            self._end()
+            self._dropped = True
             self._session.wire.drop(request)
 
     def __del__(self) -> None:
         self.drop()
+
+
+def _dropped() -> OperationalError:
+    return OperationalError(
+        "the stream was ended before its last row: its cursor was closed, or a transaction rolled back that it was in"
+    )

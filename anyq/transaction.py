@@ -6,6 +6,8 @@ Knows BEGIN, COMMIT, ROLLBACK and savepoints, and how the blocks of a connection
 from __future__ import annotations
 
 import logging
+import weakref
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Generic, NoReturn, Protocol
 
@@ -14,7 +16,7 @@ from typing_extensions import Self, TypeVar
 from .adapt.quoting import identifier_bytes
 from .errors import Error, InterfaceError, OperationalError, ProgrammingError
 from .protocol.constants import TransactionStatus
-from .session.session import Session
+from .session.session import Droppable, Session
 from .session.transactions import IsolationLevel
 
 logger = logging.getLogger("anyq")
@@ -65,6 +67,7 @@ class AsyncTransaction(Generic[ConnectionT]):
         """Whether the block is rolled back however it ends."""
         self._state = "inactive"
         self._outer = False
+        self._streams_before: Sequence[weakref.ref[Droppable]] = ()
 
     @property
     def connection(self) -> ConnectionT:
@@ -94,6 +97,7 @@ class AsyncTransaction(Generic[ConnectionT]):
         if self._savepoint_name:
             statements.append(b"SAVEPOINT " + self._identifier())
         stack.append(self)
+        self._streams_before = [weakref.ref(stream) for stream in session.streams]
         self._state = "active"
         try:
             # It takes no time, so it is not cancelled half-way: a block that was not entered is rolled back.
@@ -170,9 +174,19 @@ class AsyncTransaction(Generic[ConnectionT]):
         self._check_innermost("roll back")
         self._state = "rolled back (explicit)" if isinstance(exc_val, Rollback) else "rolled back"
         self._leave()
+        self._end_streams()
         # In any case: the block is often left by a cancellation, and it must not leave a transaction open.
         cancelled = isinstance(exc_val, self._session.wire.backend.cancelled_exc_class)
         await self._session.carry_out(self._rollback_statements(), ends=self._outer, wait=not cancelled)
+
+    def _end_streams(self) -> None:
+        """End the streams that were begun in the block: the exception may have come out of a loop over one of them.
+
+        Nobody else ends it as long as the exception is alive, and its rows would come before the reply.
+        """
+        for stream in self._session.streams:
+            if not any(stream is other() for other in self._streams_before):
+                stream.drop()
 
     def _is_left_open(self) -> bool:
         protocol = self._session.wire.protocol
@@ -240,6 +254,8 @@ class Transactional:
         self._check_no_block(
             "rollback() cannot be called inside a transaction() block; leave the block, by raising anyq.Rollback"
         )
+        for stream in self.session.streams:
+            stream.drop()
         # It takes no time, and should happen: it is not cancelled half-way.
         await self.session.end_transaction(b"ROLLBACK", cancellable=False)
 

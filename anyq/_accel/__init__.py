@@ -18,9 +18,10 @@ from .python import (
     compile_dump,
     compile_key,
     compile_load,
-    decode_rows,
     dict_maker,
     dump_values,
+    keep_rows,
+    load_rows,
     readable_within,
     take_replies,
 )
@@ -34,10 +35,11 @@ __all__ = [
     "compile_dump",
     "compile_key",
     "compile_load",
-    "decode_rows",
     "dict_maker",
     "dump_values",
     "implementation",
+    "keep_rows",
+    "load_rows",
     "readable_within",
     "take_replies",
     "twin",
@@ -61,8 +63,8 @@ if _wanted != "python":
             compile_key,
             dump_values,
         )
-        from .loading import compile_load, decode_rows, dict_maker  # pyright: ignore[reportMissingModuleSource]
-        from .messages import bind, take_replies  # pyright: ignore[reportMissingModuleSource]
+        from .loading import compile_load, dict_maker, load_rows  # pyright: ignore[reportMissingModuleSource]
+        from .messages import bind, keep_rows, take_replies  # pyright: ignore[reportMissingModuleSource]
         from .polling import readable_within  # pyright: ignore[reportMissingModuleSource]
 
         implementation = "cython"

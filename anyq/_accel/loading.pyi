@@ -1,12 +1,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-def decode_rows(
-    run: bytes,
-    pos: int,
-    end: int,
+def load_rows(
+    data: Any,
+    start: int,
+    stop: int,
     loads: Sequence[Callable[[bytes], Any]],
     rows: list[tuple[Any, ...]],
-) -> int: ...
+) -> None: ...
 def compile_load(load: Callable[[bytes], Any]) -> Callable[[bytes], Any]: ...
 def dict_maker(names: Sequence[str]) -> Callable[[Sequence[Any]], dict[str, Any]]: ...

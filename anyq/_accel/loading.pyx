@@ -1,6 +1,6 @@
 """The compiled twin of the loops that load: rows, and the values of the built-in types.
 
-Doubles `anyq/_accel/python.py` (decode_rows, dict_maker) and the loaders that are marked: by `load_values.pxi`,
+Doubles `anyq/_accel/python.py` (load_rows, dict_maker) and the loaders that are marked: by `load_values.pxi`,
 `load_times.pxi` and `load_arrays.pxi`, which say where.
 
 Knows how a DataRow is laid out, and what a value of each type usually looks like. Whatever does not look like that (a
@@ -8,11 +8,10 @@ length that cannot be, a year that Python has not, another DateStyle) is given t
 so that one alone says what is an error, and what its message is. Must not know requests or sockets.
 
 A `LoadTwin` stands for a load function. It is called with bytes as the function is, and it has a C function that
-`decode_rows` and the loaders of arrays call with a pointer instead, so that no bytes object is made.
+`load_rows` and the loaders of arrays call with a pointer instead, so that no bytes object is made.
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.datetime cimport (
     date_new, datetime_new, import_datetime, time_new, timedelta_new, timezone_new,
@@ -30,7 +29,7 @@ from datetime import timezone
 from decimal import Decimal
 from uuid import UUID, SafeUUID
 
-from ..errors import RemoteProtocolError
+from ..protocol.handlers import torn_row
 from .twins import name_of
 
 cdef extern from *:
@@ -143,35 +142,29 @@ cdef inline object load_item(object function, Bytes data, Py_ssize_t size):
     return PyObject_CallOneArg(function, PyBytes_FromStringAndSize(<const char *>data, size))
 
 
-def decode_rows(run, Py_ssize_t pos, Py_ssize_t end, loads, list rows not None):
+def load_rows(data, Py_ssize_t start, Py_ssize_t stop, loads, list rows not None):
     cdef tuple functions = tuple(loads)
-    cdef Py_buffer view
-    PyObject_GetBuffer(run, &view, PyBUF_SIMPLE)
-    try:
-        if pos < 0 or end > view.len:
-            raise IndexError(f"rows from {pos} to {end} in {view.len} bytes")
-        return decode_run(<Bytes>view.buf, pos, end, functions, rows)
-    finally:
-        PyBuffer_Release(&view)
+    if type(data) is list:
+        load_values(<list>data, start, stop, functions, rows)
+    else:
+        if not PyBytes_CheckExact(data) or start < 0 or stop > PyBytes_GET_SIZE(data):
+            raise IndexError(f"rows from {start} to {stop} in {len(data)} bytes")
+        load_messages(<Bytes>PyBytes_AS_STRING(data), start, stop, functions, rows)
 
 
-cdef decode_run(Bytes run, Py_ssize_t start, Py_ssize_t end, tuple functions, list rows):
+cdef load_messages(Bytes run, Py_ssize_t start, Py_ssize_t end, tuple functions, list rows):
     cdef Py_ssize_t columns = len(functions), column, size
     cdef Bytes data = run + start
     cdef Bytes limit = run + end
     cdef Bytes stop
-    # As the one in Python, which takes the length of a single column for part of the header.
-    cdef Py_ssize_t header = 11 if columns == 1 else 7
     cdef tuple row
-    cdef object function, value
-    while limit - data >= header:
-        size = get_uint32(data + 1)
-        if data[0] != b"D" or size >= limit - data:
-            break
+    cdef object value
+    while data < limit:
+        # They were looked at when they came; but memory is read, so it is done again.
+        size = get_uint32(data + 1) if limit - data >= 7 else 0
+        if size < 6 or size >= limit - data or get_uint16(data + 5) != columns:
+            raise torn_row()
         stop = data + 1 + size
-        size = get_uint16(data + 5)
-        if size != columns:
-            raise RemoteProtocolError(f"a DataRow message has {size} columns, its description has {columns}")
         data += 7
         row = PyTuple_New(columns)
         for column in range(columns):
@@ -180,8 +173,7 @@ cdef decode_run(Bytes run, Py_ssize_t start, Py_ssize_t end, tuple functions, li
             size = <int32_t>get_uint32(data)
             data += 4
             if size >= 0:
-                # As the one in Python, which looks at a single value when it knows that the row ends with it.
-                if size > stop - data or columns == 1 and size != stop - data:
+                if size > stop - data:
                     raise torn_row()
                 value = load_item(<object>functions[column], data, size)
                 data += size
@@ -194,11 +186,23 @@ cdef decode_run(Bytes run, Py_ssize_t start, Py_ssize_t end, tuple functions, li
         if data != stop:
             raise torn_row()
         PyList_Append(rows, row)
-    return data - run
 
 
-cdef torn_row():
-    return RemoteProtocolError("the columns of a DataRow message do not add up to its length")
+cdef load_values(list values, Py_ssize_t start, Py_ssize_t stop, tuple functions, list rows):
+    cdef Py_ssize_t columns = len(functions), column, number
+    cdef tuple row
+    cdef object value
+    if start < 0 or stop * columns > len(values):
+        raise IndexError(f"rows from {start} to {stop} in {len(values)} values")
+    for number in range(start, stop):
+        row = PyTuple_New(columns)
+        for column in range(columns):
+            value = values[number * columns + column]
+            if value is not None:
+                value = PyObject_CallOneArg(<object>functions[column], value)
+            Py_INCREF(value)
+            PyTuple_SET_ITEM(row, column, value)
+        PyList_Append(rows, row)
 
 
 # -- values, a C function for each type and format

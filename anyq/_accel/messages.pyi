@@ -2,7 +2,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from ..protocol.frontend import Buffer
-from ..protocol.request import Request
+from ..protocol.request import Request, Result
 from ..protocol.session import ProtocolSession
 
 def bind(
@@ -15,3 +15,4 @@ def bind(
     after: bytes = b"",
 ) -> None: ...
 def take_replies(protocol: ProtocolSession, pending: deque[Request], run: bytes, pos: int, end: int) -> int: ...
+def keep_rows(result: Result, run: bytes, pos: int, end: int) -> int: ...

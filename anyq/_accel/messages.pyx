@@ -1,6 +1,6 @@
 """The compiled twin of the messages that every query has: its Bind, and the common replies.
 
-Doubles `bind` of `anyq/protocol/frontend.py`, and of `anyq/protocol/handlers.py` what it does with the messages in TAKEN.
+Doubles `bind` of `anyq/protocol/frontend.py`, `keep_rows` of `anyq/_accel/python.py`, and of `anyq/protocol/handlers.py` what it does with the messages in TAKEN.
 It changes no phase: the end of a request is handed over to `SessionState.end_request`. Whatever is not common, or wrong,
 is left to the functions in Python, so that there is one place that says what it means and which error it is.
 """
@@ -13,10 +13,10 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memchr, memcmp, memcpy
 
-from ..errors import RemoteProtocolError
-from ..protocol import constants, frontend, request, session_state
+from ..protocol import constants, frontend, handlers, request, session_state
 
 cdef object Result = request.Result
+cdef object Run = request.Run
 cdef object bind_in_python = frontend.bind
 cdef Py_ssize_t MAX_MESSAGE_LENGTH = constants.MAX_MESSAGE_LENGTH
 cdef Py_ssize_t MAX_PARAMETERS = constants.MAX_PARAMETERS
@@ -43,8 +43,8 @@ TAKEN = {
 }
 """The messages that are taken here, by phase, and the functions in Python that say what they mean."""
 
-for phase, handlers in TAKEN.items():
-    for letter, handler in handlers.items():
+for phase, messages in TAKEN.items():
+    for letter, handler in messages.items():
         if session_state.TABLE[phase][constants.BackendCode(ord(letter))] != session_state.Step(handler):
             raise ImportError(f"the compiled path takes {letter} in phase {phase.name} for what it is not by the table")
 
@@ -188,6 +188,66 @@ cdef inline Py_ssize_t size_of_pair(const unsigned char *data, Py_ssize_t left) 
     return 6 + length if 4 < length < left - 5 else 0
 
 
+cdef Py_ssize_t KEEPS_WHOLE = 4
+"""Rows are kept with all that was received together if that is not longer by this factor; else they are copied."""
+
+
+def keep_rows(result, bytes run not None, Py_ssize_t pos, Py_ssize_t end):
+    if pos < 0 or end > PyBytes_GET_SIZE(run):
+        raise IndexError(f"rows from {pos} to {end} in {PyBytes_GET_SIZE(run)} bytes")
+    return rows_kept(result, run, pos, end)
+
+
+cdef Py_ssize_t rows_kept(object result, bytes run, Py_ssize_t start, Py_ssize_t end) except -1:
+    cdef const unsigned char *data = <const unsigned char *>PyBytes_AS_STRING(run)
+    cdef Py_ssize_t columns = len(<tuple?>result.fields), pos = start, length, stop, at, i, size, count = 0
+    # As the one in Python, which takes the length of a single column for part of the header.
+    cdef Py_ssize_t header = 11 if columns == 1 else 7
+    while end - pos >= header:
+        length = get_uint32(data + pos + 1)
+        if data[pos] != b"D" or length >= end - pos:
+            break
+        stop = pos + 1 + length
+        size = (data[pos + 5] << 8) | data[pos + 6]
+        if size != columns:
+            raise handlers.wrong_number(size, columns)
+        at = pos + 7
+        for i in range(columns):
+            if stop - at < 4:
+                raise handlers.torn_row()
+            size = <int32_t>get_uint32(data + at)
+            at += 4
+            if size >= 0:
+                if size > stop - at:
+                    raise handlers.torn_row()
+                at += size
+            elif size != -1:
+                raise handlers.torn_row()
+        if at != stop:
+            raise handlers.torn_row()
+        pos = stop
+        count += 1
+    if count:
+        if KEEPS_WHOLE * (pos - start) >= PyBytes_GET_SIZE(run):
+            kept = (run, start, pos, count)
+        else:
+            kept = (run[start:pos], 0, pos - start, count)
+        (<list?>result.runs).append(new_tuple(Run, kept))
+        result.count += count
+    return pos
+
+
+cdef Py_ssize_t rows_passed(bytes run, Py_ssize_t pos, Py_ssize_t end) noexcept:
+    cdef const unsigned char *data = <const unsigned char *>PyBytes_AS_STRING(run)
+    cdef Py_ssize_t length
+    while end - pos >= 5 and data[pos] == b"D":
+        length = get_uint32(data + pos + 1)
+        if length < 4 or length >= end - pos:
+            break
+        pos += 1 + length
+    return pos
+
+
 def take_replies(protocol, pending, bytes run not None, Py_ssize_t pos, Py_ssize_t end):
     """Take the complete messages from `pos` on that successful statements are answered with, and notifications.
 
@@ -228,17 +288,12 @@ def take_replies(protocol, pending, bytes run not None, Py_ssize_t pos, Py_ssize
             elif code == b"D":
                 if result is None:
                     return pos
-                loads = result.loads
-                if loads is None or result.fields is None:
-                    stop = protocol.receive_rows(run, pos, end)
+                if not request.keeps_rows:
+                    stop = rows_passed(run, pos, end)
+                elif result.fields is None:
+                    return pos
                 else:
-                    try:
-                        stop = protocol.decode_rows(run, pos, end, loads, result.rows)
-                    except RemoteProtocolError:
-                        raise
-                    except Exception as error:
-                        request.cannot_load(result, error)
-                        stop = protocol.receive_rows(run, pos, end)
+                    stop = rows_kept(result, run, pos, end)
                 if stop <= pos:
                     return pos
             elif code == b"2":

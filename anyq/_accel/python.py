@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from struct import Struct
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from ..errors import RemoteProtocolError
 from ..protocol.frontend import bind
+from ..protocol.handlers import torn_row, wrong_number
+from ..protocol.request import Result
 from ..protocol.session import ReplyTaker
 
 _HEADER = Struct("!BIH").unpack_from  # code, length, number of columns
@@ -23,65 +24,99 @@ _DATA_ROW = ord("D")
 _EXACT = (tuple, list)  # what parameters can be taken from without a look at their class
 
 
-def decode_rows(
-    run: bytes,
-    pos: int,
-    end: int,
-    loads: Sequence[Callable[[bytes], Any]],
-    rows: list[tuple[Any, ...]],
-) -> int:
-    """Append a tuple to `rows` for every complete DataRow message in `run` from `pos` on, without a break.
+def keep_rows(result: Result, run: bytes, pos: int, end: int) -> int:
+    """Take every complete DataRow message in `run` from `pos` on, without a break, into a result.
 
     :return: the position of the first byte that is not part of a complete DataRow.
     :raises RemoteProtocolError: a row's columns do not add up to its length or to the row description.
     """
-    if len(loads) == 1:
-        return _decode_single(run, pos, end, loads[0], rows)
-    columns = len(loads)
+    assert result.fields is not None
+    columns = len(result.fields)
+    values: list[bytes | None] = []
+    pos, count = (_split_single if columns == 1 else _split)(run, pos, end, columns, values)
+    if count:
+        # As values and not as messages, so that each is cut out but once.
+        result.take(values, 0, count, count)
+    return pos
+
+
+def _split(run: bytes, pos: int, end: int, columns: int, values: list[bytes | None]) -> tuple[int, int]:
+    rows = 0
     while end - pos >= 7:
         code, length, count = _HEADER(run, pos)
         stop = pos + 1 + length
         if code != _DATA_ROW or stop > end:
             break
         if count != columns:
-            raise RemoteProtocolError(f"a DataRow message has {count} columns, its description has {columns}")
+            raise wrong_number(count, columns)
         pos += 7
-        row: list[Any] = []
-        for load in loads:
+        for _ in range(columns):
             (size,) = _LENGTH(run, pos) if stop - pos >= 4 else (-2,)
             pos += 4
             if size >= 0:
                 after = pos + size
                 if after > stop:
-                    raise _torn_row()
-                row.append(load(run[pos:after]))
+                    raise torn_row()
+                values.append(run[pos:after])
                 pos = after
             elif size == -1:
-                row.append(None)
+                values.append(None)
             else:
-                raise _torn_row()
+                raise torn_row()
         if pos != stop:
-            raise _torn_row()
-        rows.append(tuple(row))
-    return pos
+            raise torn_row()
+        rows += 1
+    return pos, rows
 
 
-def _decode_single(run: bytes, pos: int, end: int, load: Callable[[bytes], Any], rows: list[tuple[Any, ...]]) -> int:
+def _split_single(run: bytes, pos: int, end: int, columns: int, values: list[bytes | None]) -> tuple[int, int]:
     while end - pos >= 11:
         code, length, count, size = _SINGLE(run, pos)
         stop = pos + 1 + length
         if code != _DATA_ROW or stop > end:
             break
-        if count != 1:
-            raise RemoteProtocolError(f"a DataRow message has {count} columns, its description has 1")
-        if size == length - 10:
-            rows.append((load(run[pos + 11 : stop]),))
+        if count != columns:
+            raise wrong_number(count, columns)
+        if size == length - 10 >= 0:
+            values.append(run[pos + 11 : stop])
         elif size == -1 and length == 10:
-            rows.append((None,))
+            values.append(None)
         else:
-            raise _torn_row()
+            raise torn_row()
         pos = stop
-    return pos
+    return pos, len(values)
+
+
+def load_rows(
+    data: Any,
+    start: int,
+    stop: int,
+    loads: Sequence[Callable[[bytes], Any]],
+    rows: list[tuple[Any, ...]],
+) -> None:
+    """Append a tuple to `rows` for every row of a :class:`Run` from `start` to `stop`.
+
+    What a load function raises comes through; the rows before that one have been appended then.
+    """
+    columns = len(loads)
+    if not columns:
+        rows.extend([()] * (stop - start))
+    elif columns == 1 and stop - start == 1:
+        value = data[start]
+        rows.append((None if value is None else loads[0](value),))
+    else:
+        values = data[columns * start : columns * stop]
+        # Row by row, though it does not look like it: for each one the zip takes an item of each of these.
+        before = len(rows)
+        rows.extend(zip(*[_loaded(values[i::columns], load) for i, load in enumerate(loads)], strict=False))
+        if len(rows) - before < stop - start:
+            raise RuntimeError("a loader raised StopIteration")
+
+
+def _loaded(values: list[bytes | None], load: Callable[[bytes], Any]) -> Iterable[Any]:
+    if None in values:
+        return (None if value is None else load(value) for value in values)
+    return map(load, cast("list[bytes]", values))
 
 
 def dict_maker(names: Sequence[str]) -> Callable[[Sequence[Any]], dict[str, Any]]:
@@ -264,10 +299,6 @@ def readable_within(fd: int, seconds: float) -> bool:
         if time.perf_counter() >= end:
             return False
     return True
-
-
-def _torn_row() -> RemoteProtocolError:
-    return RemoteProtocolError("the columns of a DataRow message do not add up to its length")
 
 
 take_replies: ReplyTaker | None = None

@@ -245,6 +245,17 @@ global_adapters = AdaptersMap(types=global_types)
 """The map that every connection starts from; `anyq.postgres` fills it."""
 
 
+def parameter_of(context: AdaptContext | None, name: str) -> str | None:
+    """Return the server's value of a reported parameter such as `TimeZone`, None if there is none."""
+    # A `Transformer` may have been handed those of another time.
+    status: Callable[[str], str | None] | None = getattr(context, "parameter_status", None)
+    if status is not None:
+        return status(name)
+    connection = context.connection if context is not None else None
+    value: str | None = connection.info.parameter_status(name) if connection is not None else None
+    return value
+
+
 def adapters_of(context: AdaptContext | None) -> AdaptersMap:
     """Return the map to register in: the context's, or the global one for None."""
     return context.adapters if context is not None else global_adapters

@@ -9,15 +9,16 @@ import logging
 import re
 from datetime import timedelta, timezone, tzinfo
 from functools import lru_cache
-from typing import Any
 from zoneinfo import ZoneInfo
+
+from .adapters_map import AdaptContext, parameter_of
 
 logger = logging.getLogger("anyq")
 
 
-def connection_timezone(connection: Any | None) -> tzinfo:
-    """Return the time zone of a connection, as set by ``SET TIME ZONE``; UTC without a connection."""
-    name: str | None = connection.info.parameter_status("TimeZone") if connection is not None else None
+def timezone_of(context: AdaptContext | None) -> tzinfo:
+    """Return the time zone of a context, as set by ``SET TIME ZONE``; UTC without a connection."""
+    name = parameter_of(context, "TimeZone")
     return timezone.utc if name is None else _timezone_named(name)
 
 

@@ -15,7 +15,7 @@ dropped when the map changes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .._accel import DumpPlan, compile_dump, compile_key, compile_load, dump_values
@@ -50,17 +50,27 @@ class Transformer:
     :param context: where the map and the connection are from; None for the global map without a connection.
     :param encoding: the normalised name of the codec of the client encoding; by default that of the connection, which
         is asked for it.
+    :param parameters: the server's parameters, as they were when it wrote what is to be loaded; by default the
+        connection is asked for them.
     """
 
     encoding: str
     """The codec of the connection's client encoding, `utf-8` without a connection."""
 
-    def __init__(self, context: AdaptContext | None = None, *, encoding: str | None = None):
+    def __init__(
+        self,
+        context: AdaptContext | None = None,
+        *,
+        encoding: str | None = None,
+        parameters: Mapping[str, str] | None = None,
+    ):
         self.adapters: AdaptersMap = adapters_of(context)
         """The map that dumpers and loaders are looked up in. Not to be changed."""
         self.connection: Any | None = context.connection if context is not None else None
         """The connection, None if there is none. Not to be changed."""
         self._handed_encoding = encoding
+        self.parameters = parameters
+        """The server's parameters that were handed over, or None. Not to be changed."""
         self.clear()
 
     @staticmethod
@@ -80,6 +90,12 @@ class Transformer:
         self.load_functions: tuple[dict[int, LoadFunc], ...] = ({}, {})
         """For the compiled path: what loads each type, by format. Another tuple after each `clear`."""
         self._has_binary_loader: dict[int, bool] = {}
+
+    def parameter_status(self, name: str) -> str | None:
+        """Return the server's value of a reported parameter such as `TimeZone`, None if there is none."""
+        if self.parameters is not None:
+            return self.parameters.get(name)
+        return None if self.connection is None else self.connection.info.parameter_status(name)
 
     # Dumping
 

@@ -13,7 +13,7 @@ from ..errors import Error, NotSupportedError, QueryCanceled, RemoteProtocolErro
 from . import backend, frontend
 from .constants import PROTOCOL_3_0, TransactionStatus, show_version
 from .messages import STATUS_LETTERS, AuthenticationOk
-from .request import UNDESCRIBED, Fields, LoadFunctions, Request, Result
+from .request import UNDESCRIBED, Fields, Request, Result
 from .session_state import Event, Notify, Phase, SessionState
 
 _STATUS = {letter: status for status, letter in STATUS_LETTERS.items()}
@@ -26,7 +26,7 @@ _CACHED_DESCRIPTION = 16 * 1024  # bytes; longer row descriptions are decoded an
 
 
 def on_notice(state: SessionState, payload: bytes) -> None:
-    state.events.append(backend.decode_notice_response(payload))
+    state.events.append(backend.decode_notice_response(payload, state.text_encoding))
 
 
 def on_notification(state: SessionState, payload: bytes) -> None:
@@ -40,7 +40,7 @@ def on_parameter_status(state: SessionState, payload: bytes) -> None:
 
 
 def on_fatal_error(state: SessionState, payload: bytes) -> None:
-    state.fatal_error = _error(payload)
+    state.fatal_error = _error(state, payload)
     state.refused = state.phase < Phase.STARTING
 
 
@@ -102,15 +102,9 @@ def on_parameter_description(state: SessionState, payload: bytes) -> None:
 
 def on_row_description(state: SessionState, payload: bytes) -> None:
     request = state.pending[0]
-    fields = _fields(payload) if len(payload) > _CACHED_DESCRIPTION else _cached_fields(payload)
-    loads: LoadFunctions | None = None
-    if request.choose_loads is not None:
-        try:
-            loads = request.choose_loads(fields)
-        except Exception as error:
-            request.failure = request.failure or error
-    request.description = (fields, loads)
-    request.current = Result(fields, loads)
+    fields = (_fields if len(payload) > _CACHED_DESCRIPTION else _cached_fields)(payload, state.text_encoding)
+    request.description = (fields, None)
+    request.current = Result(fields)
 
 
 def on_no_data(state: SessionState, payload: bytes) -> None:
@@ -142,14 +136,14 @@ def on_portal_suspended(state: SessionState, payload: bytes) -> None:
 
 def on_error(state: SessionState, payload: bytes) -> None:
     request = state.pending[0]
-    error = _error(payload)
+    error = _error(state, payload)
     if (error.diag.severity_nonlocalized or error.diag.severity) in ("FATAL", "PANIC"):
         state.fatal_error = error
     if request.error is None:
         request.error = error
     if state.unmatched_cancels and isinstance(error, QueryCanceled) and request.cancelled():
         state.unmatched_cancels -= 1
-    if request.streaming and request.current is not None and request.current.rows:
+    if request.streaming and request.current is not None and request.current.count:
         # Whether they came with the error or in a chunk before it makes no difference to the one who streams.
         request.add(request.current)
     request.current = None
@@ -234,6 +228,16 @@ def unexpected_row() -> RemoteProtocolError:
     return RemoteProtocolError("the server sent a DataRow that is torn or belongs to no row description")
 
 
+def torn_row() -> RemoteProtocolError:
+    """Return the error for a row whose values do not fit into it."""
+    return RemoteProtocolError("the columns of a DataRow message do not add up to its length")
+
+
+def wrong_number(columns: int, described: int) -> RemoteProtocolError:
+    """Return the error for a row with more or less columns than were described."""
+    return RemoteProtocolError(f"a DataRow message has {columns} columns, its description has {described}")
+
+
 def _status(payload: bytes) -> TransactionStatus:
     status = _STATUS.get(payload)
     if status is None:
@@ -245,12 +249,12 @@ def _unknown_status(payload: bytes) -> RemoteProtocolError:
     return RemoteProtocolError(f"the server sent an unknown transaction status {payload[:8]!r}")
 
 
-def _error(payload: bytes) -> Error:
-    return error_from_fields(backend.decode_error_response(payload).fields)
+def _error(state: SessionState, payload: bytes) -> Error:
+    return error_from_fields(backend.decode_error_response(payload, state.text_encoding).fields)
 
 
-def _fields(payload: bytes) -> Fields:
-    return backend.decode_row_description(payload).fields
+def _fields(payload: bytes, encoding: str) -> Fields:
+    return backend.decode_row_description(payload, encoding).fields
 
 
 # The description of a statement that is run again is the same to the byte; decoding it costs more than the round trip.

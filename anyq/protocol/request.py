@@ -9,19 +9,17 @@ what it waits for, and the one who cancels notes whom a CancelRequest may hit. T
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from ..errors import DataError, Error
+from ..errors import Error
 from .constants import TransactionStatus
 from .messages import FieldDescription
 
 Fields = tuple[FieldDescription, ...]
-LoadFunctions = Sequence[Callable[[bytes], Any]]
-Description = tuple[Fields | None, LoadFunctions | None]
-"""What a :class:`Result` is made with: the columns of a statement, and what loads them."""
+Description = tuple[Fields | None, Any]
+"""What a :class:`Result` is made with: the columns of a statement, and what its maker knows about loading them."""
 
 UNDESCRIBED: Description = (None, None)
 """Of a statement that returns no rows, or of which nothing is known."""
@@ -56,31 +54,86 @@ class Cancellation(Enum):
     """It was cancelled by one that was meant for another request."""
 
 
+class Run(NamedTuple):
+    """Complete rows that have arrived together, as the server sent them."""
+
+    data: bytes | list[bytes | None]
+    """DataRow messages; or the values that were in them, those of one row behind those of the other."""
+    start: int
+    """Where in it the first row begins: the offset of its message or, among values, the number of the row."""
+    stop: int
+    """Where the last one ends."""
+    rows: int
+    """How many there are."""
+
+    def after(self, start: int) -> int:
+        """Return where the row ends that begins at `start`."""
+        if isinstance(self.data, list):
+            return start + 1
+        return start + 1 + int.from_bytes(self.data[start + 1 : start + 5], "big")
+
+    def values(self, start: int, columns: int) -> list[bytes | None]:
+        """Return the values of the row that begins at `start`, NULL as None."""
+        data = self.data
+        if isinstance(data, list):
+            return data[start * columns : (start + 1) * columns]
+        values: list[bytes | None] = []
+        start += 7
+        for _ in range(columns):
+            size = int.from_bytes(data[start : start + 4], "big", signed=True)
+            start += 4
+            values.append(None if size < 0 else data[start : start + size])
+            start += max(size, 0)
+        return values
+
+
 class Result:
-    """What one statement gave: its description, its rows as far as they have come, its command tag."""
+    """What one statement gave: its description, its rows as far as they have come, its command tag.
+
+    Rows are kept as the server sent them. What the values mean is looked at when they are fetched, by the one whom it
+    concerns, and never on the way in.
+    """
 
     tag: str | None = None
     """The command tag, such as ``INSERT 0 1``; None until the statement is complete and for an empty query."""
 
-    def __init__(self, fields: Fields | None = None, loads: LoadFunctions | None = None) -> None:
+    def __init__(self, fields: Fields | None = None, loads: Any = None) -> None:
         self.fields = fields
         """Description of the columns; None for a statement that returns no rows."""
         self.loads = loads
-        """A load function for each column; None to pass over the rows."""
-        self.rows: list[tuple[Any, ...]] = []
+        """What the maker of the request knows about loading them, None for nothing yet; of no concern here."""
+        self.runs: list[Run] = []
+        """The rows."""
+        self.count = 0
+        """How many there are."""
+
+    def take(self, data: bytes | list[bytes | None], start: int, stop: int, count: int) -> None:
+        """Take a run of rows."""
+        # Not by its name: a named tuple's own constructor is written in Python.
+        run: Run = tuple.__new__(Run, (data, start, stop, count))
+        self.runs.append(run)
+        self.count += count
+
+    def values(self) -> list[list[bytes | None]]:
+        """Return the values of each row, as the server sent them."""
+        rows: list[list[bytes | None]] = []
+        for run in self.runs:
+            start = run.start
+            while start < run.stop:
+                rows.append(run.values(start, len(self.fields or ())))
+                start = run.after(start)
+        return rows
 
 
 class Request:
     """What was sent up to one Sync (or as one simple Query), and every reply to it until ReadyForQuery.
 
-    :param choose_loads: gives the load functions for a row description; called when the description arrives.
     :param description: what statements bound from now on return, as far as the server has not described another.
     """
 
     # There is one for each query, and most of this is never set: so the defaults are the class's.
 
     # -- what its maker says
-    choose_loads: Callable[[Fields], LoadFunctions] | None = None
     extended = True
     """False for a simple Query."""
     cancellable = True
@@ -88,6 +141,8 @@ class Request:
     effect = TransactionEffect.NONE
     counting = False
     """Whether only the tags of results matter, and how many there are of each: :meth:`count` may be called instead."""
+    keeps_rows = True
+    """Whether rows are wanted; otherwise they are passed over, whether they have been described or not."""
 
     # -- what the session files
     description = UNDESCRIBED
@@ -99,10 +154,14 @@ class Request:
     error: Error | None = None
     """The server's error."""
     failure: Exception | None = None
-    """An error on this side: a value that cannot be loaded, a use that is not supported."""
+    """An error on this side: a use that is not supported."""
     done = False
     status_before = TransactionStatus.UNKNOWN
     """The transaction status in which the server began with it."""
+    parameters: Mapping[str, str] | None = None
+    """The server's parameters when it had come to its end."""
+    parameters_before: Mapping[str, str] | None = None
+    """Those before it, if the server has reported others since."""
 
     # -- what the one who waits sets
     streaming = 0
@@ -115,16 +174,10 @@ class Request:
     # -- what the one who cancels notes
     cancellation = Cancellation.NONE
 
-    def __init__(
-        self,
-        choose_loads: Callable[[Fields], LoadFunctions] | None = None,
-        description: Description = UNDESCRIBED,
-    ) -> None:
+    def __init__(self, description: Description = UNDESCRIBED) -> None:
         self.results: list[Result] = []
         """The complete ones."""
         self.description = description
-        if choose_loads is not None:
-            self.choose_loads = choose_loads
 
     def add(self, result: Result) -> None:
         """Take a complete result."""
@@ -138,7 +191,7 @@ class Request:
         """Nobody wants the replies any more: they are dropped as they come."""
         self.abandoned = True
         self.streaming = 0
-        self.choose_loads = None
+        self.keeps_rows = False
         self.description = UNDESCRIBED
         self.results = []
         if self.current is not None:
@@ -148,16 +201,7 @@ class Request:
         """Return whether there is something for the one who waits: the end or, when streaming, rows or a failure."""
         if self.done or not self.streaming:
             return self.done
-        return self.failure is not None or self.current is not None and len(self.current.rows) >= self.streaming
-
-    def cannot_load(self, result: Result, error: Exception) -> None:
-        """Take note that rows of a result could not be loaded: the rest is passed over, and the request fails."""
-        if isinstance(error, struct.error):
-            cause, error = error, DataError(f"a value of the result has not the length that its type has: {error}")
-            error.__cause__ = cause
-        self.failure = self.failure or error
-        result.loads = None
-        result.rows.clear()
+        return self.failure is not None or self.current is not None and self.current.count >= self.streaming
 
     def cancel_is_sent(self) -> None:
         """Take note that a CancelRequest is sent for it."""
@@ -195,13 +239,7 @@ class SimpleRequest(Request):
 
     extended = False
 
-    def __init__(
-        self,
-        choose_loads: Callable[[Fields], LoadFunctions] | None = None,
-        *,
-        cancellable: bool = True,
-        effect: TransactionEffect = TransactionEffect.NONE,
-    ) -> None:
-        super().__init__(choose_loads)
+    def __init__(self, *, cancellable: bool = True, effect: TransactionEffect = TransactionEffect.NONE) -> None:
+        super().__init__()
         self.cancellable = cancellable
         self.effect = effect

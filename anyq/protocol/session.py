@@ -1,10 +1,9 @@
 """ProtocolSession: one connection's conversation with the server, without any input or output.
 
 Bytes received go in through :meth:`ProtocolSession.receive_data`; replies are filed under the request they belong
-to, notices and notifications are queued in ``events``. Knows how messages are cut out of bytes, and rows; what is known
-of the conversation is in ``session_state``, and what a message other than a row means is said by the functions of
-``handlers``. Must not know sockets, clocks, event loops or how a value becomes a Python object: rows are decoded by
-load functions that the request brings along.
+to, notices and notifications are queued in ``events``. Knows how messages are cut out of bytes, and runs of rows; what
+is known of the conversation is in ``session_state``, and what a message other than a row means is said by the functions
+of ``handlers``. Must not know sockets, clocks, event loops or what is in a row: they are kept as they come.
 """
 
 from __future__ import annotations
@@ -12,21 +11,20 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from ..errors import RemoteProtocolError
 from . import handlers
 from .buffer import HEADER, LARGE_MESSAGE, LargeRow, ReceiveBuffer
 from .constants import MAX_MESSAGE_LENGTH
 from .constants import BackendCode as B
-from .request import LoadFunctions, Request
+from .request import Request, Result
 from .session_state import ENDED, Event, Phase, SessionState, make_rows
 
 ReplyTaker = Callable[["ProtocolSession", "deque[Request]", bytes, int, int], int]
 """``take(session, pending, run, pos, end)`` does what the session would do with the messages at `pos`, as far as
 they are complete and of the commonest kinds, and returns where they end."""
-RowDecoder = Callable[[bytes, int, int, LoadFunctions, "list[tuple[Any, ...]]"], int]
-"""``decode(run, pos, end, loads, rows)`` appends the complete rows found at `pos` and returns where they end."""
+RowKeeper = Callable[[Result, bytes, int, int], int]
+"""``keep(result, run, pos, end)`` takes the complete rows found at `pos` into a result and returns where they end."""
 
 _DATA_ROW = int(B.DATA_ROW)
 _HEADER = struct.Struct("!BI").unpack_from  # code, length
@@ -37,23 +35,23 @@ _ROWS = make_rows(vars(handlers))
 class ProtocolSession(SessionState):
     """The state of one connection, and what makes messages of the bytes that arrive.
 
-    :param decode_rows: the row decoder to use.
+    :param keep_rows: what takes rows into results.
     :param take_replies: what is faster for the commonest messages, if there is such a thing. It looks at ``phase``,
-        ``limit``, ``encoding`` and ``events``, hands over to :meth:`receive_rows`, ``decode_rows`` and
-        :meth:`end_request`, and files with the request at the head what ``handlers`` would.
+        ``limit``, ``encoding`` and ``events``, hands over to :meth:`end_request`, and files with the request at the
+        head what ``handlers`` and :meth:`receive_rows` would.
     :param max_message_size: bytes; a longer message is refused before any of it is kept. Most kinds of them have a
         limit of their own, which is lower.
     """
 
     def __init__(
         self,
-        decode_rows: RowDecoder,
+        keep_rows: RowKeeper,
         take_replies: ReplyTaker | None = None,
         *,
         max_message_size: int = MAX_MESSAGE_LENGTH,
     ) -> None:
         super().__init__(_ROWS, max_message_size)
-        self.decode_rows = decode_rows
+        self._keep_rows = keep_rows
         self._take_replies = take_replies
         self._buffer = ReceiveBuffer()
         self.large: LargeRow | None = None
@@ -126,17 +124,10 @@ class ProtocolSession(SessionState):
         """Take the DataRow messages that are complete; return where they end."""
         request = self.pending[0]
         result = request.current
-        if result is None or self.phase is not _BUSY or result.fields is None and not request.abandoned:
+        if result is None or self.phase is not _BUSY or result.fields is None and request.keeps_rows:
             return pos
-        loads = result.loads
-        if loads is not None:
-            try:
-                return self.decode_rows(run, pos, end, loads, result.rows)
-            except RemoteProtocolError:
-                raise
-            except Exception as error:
-                # A loader's own failure must not lose the place in the stream: drain first, raise afterwards.
-                request.cannot_load(result, error)
+        if request.keeps_rows:
+            return self._keep_rows(result, run, pos, end)
         while end - pos >= HEADER and run[pos] == _DATA_ROW:
             stop = pos + 1 + int.from_bytes(run[pos + 1 : pos + HEADER], "big")
             if stop > end or stop < pos + HEADER:
@@ -164,20 +155,14 @@ class ProtocolSession(SessionState):
         values = self.large.finish()
         self.large = None
         request = self.pending[0]
-        result = request.current
-        if result is None or result.fields is None and not request.abandoned:
+        result: Result | None = request.current
+        if result is None or result.fields is None and request.keeps_rows:
             raise handlers.unexpected_row()
-        loads = result.loads
-        if loads is None:
-            return
-        if len(loads) != len(values):
-            raise RemoteProtocolError(f"a DataRow message has {len(values)} columns, its description has {len(loads)}")
-        try:
-            row = tuple(None if v is None else load(v) for load, v in zip(loads, values, strict=True))
-        except Exception as error:
-            request.cannot_load(result, error)
-        else:
-            result.rows.append(row)
+        if request.keeps_rows:
+            assert result.fields is not None
+            if len(values) != len(result.fields):
+                raise handlers.wrong_number(len(values), len(result.fields))
+            result.take(values, 0, 1, 1)
 
     # -- what may go wrong
 

@@ -279,10 +279,11 @@ class SessionState:
         self.phase = self.row.phase
         self.transaction_status = TransactionStatus.UNKNOWN
         self.parameters: dict[str, str] = {}
-        self.parameters_version = 0
-        """Rises with each ParameterStatus: what was derived from ``parameters`` is out of date then."""
+        """What the server has reported. Another one after each change, so that it tells what was at its time."""
         self.encoding = "utf-8"
         """Python codec of the client encoding, for the payload of notifications, which is data."""
+        self.text_encoding = "utf-8"
+        """The codec for what the server says itself, names of columns and texts of errors: as well as it can be."""
         self.find_codec: Callable[[str], str] | None = None
         """Gives the Python codec of PostgreSQL's name for an encoding; see :meth:`use_codecs`."""
         self.unmatched_cancels = 0
@@ -364,6 +365,7 @@ class SessionState:
         self.transaction_status = status
         request = pending.popleft()
         request.current = None
+        request.parameters = self.parameters
         if pending:
             pending[0].status_before = status
         else:
@@ -408,10 +410,19 @@ class SessionState:
             raise RemoteProtocolError(
                 f"the server reports parameters of more than {MAX_REPORTED_PARAMETERS} bytes; the last one is {name!r}"
             )
+        if self.phase >= Phase.IDLE:
+            self._keep_parameters()
         self.parameters[name] = value
-        self.parameters_version += 1
-        if name == "client_encoding" and self.find_codec is not None:
-            self.encoding = self.find_codec(value)
+        if name == "client_encoding":
+            self.set_encoding(value)
+
+    def _keep_parameters(self) -> None:
+        """Leave the dictionary as it is for what was written before, and go on with another one."""
+        if self.pending:
+            if self.pending[0].parameters_before is not None:
+                return
+            self.pending[0].parameters_before = self.parameters
+        self.parameters = self.parameters.copy()
 
     # -- what others ask
 
@@ -424,7 +435,14 @@ class SessionState:
     def use_codecs(self, find: Callable[[str], str]) -> None:
         """Follow the client encoding from now on; `find` returns the Python codec of PostgreSQL's name for one."""
         self.find_codec = find
-        self.encoding = find(self.parameters.get("client_encoding", "UTF8"))
+        self.set_encoding(self.parameters.get("client_encoding", "UTF8"))
+
+    def set_encoding(self, client_encoding: str) -> None:
+        """Take note of the client encoding, by PostgreSQL's name."""
+        if self.find_codec is not None:
+            self.encoding = self.find_codec(client_encoding)
+            # SQL_ASCII: the server does not know itself.
+            self.text_encoding = "utf-8" if self.encoding == "ascii" else self.encoding
 
     @property
     def head(self) -> Request | None:

@@ -5,13 +5,13 @@ Knows the session and the binders. Must not know cursors, nor how a result is fe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from ..abc import Params, Query
 from ..adapt import Transformer
 from ..errors import NotSupportedError
-from ..protocol.request import Result
 from ..statements.binders import Binder
+from ..statements.layout import changed_format
 from ..statements.outcome import failure_of, had_own_transaction, went_stale
 from ..statements.prepared import StatementKey
 from ..statements.remembered import QueryKey
@@ -29,8 +29,8 @@ async def execute(
     own: Adaptation | None,
     prepare: bool | None,
     binary: bool | None,
-) -> Sequence[Result]:
-    """Execute a statement; return its results, of which there is one at least.
+) -> StatementRequest | RememberedRequest:
+    """Execute a statement; return its request, which has one result at least.
 
     :param own: that of a cursor that has adapters of its own; None for the session's.
     :raises Error: what is wrong with the parameters, what the server says, or that the connection was lost.
@@ -45,16 +45,16 @@ async def execute(
         if known is not None:
             transactions = session.transactions
             begin = await (wire.turn() if transactions.autocommit else transactions.turn())
-            composed = known.compose(params, wire.protocol.parameters_version, begin)
+            composed = known.compose(params, wire.protocol.parameters, begin)
             if composed is not None:
                 request, data = composed
                 await wire.run(request, data)
                 if request.error is None and request.failure is None and request.results:
-                    return request.results
+                    return request
                 if not await may_repeat(session, request, known.statement_key):
                     failure = failure_of(request, begin, session.composer.statements)
                     raise session.explained(failure, known.statement, known.encoding)
-        remember = key, wire.protocol.parameters_version
+        remember = key, wire.protocol.parameters
     else:
         remember = None
     tx = (own or session.adaptation).transformer()
@@ -73,19 +73,21 @@ async def _execute(
     tx: Transformer,
     prepare: bool | None,
     binary: bool | None,
-    remember: tuple[QueryKey, int] | None,
-) -> Sequence[Result]:
+    remember: tuple[QueryKey, Mapping[str, str]] | None,
+) -> StatementRequest:
     """Execute a statement of which nothing is remembered."""
     composer = session.composer
     while True:
         begin = await session.transactions.turn()
         request, data = composer.compose(statement, tx, begin, prepare=prepare, binary=binary, remember=remember)
         await session.wire.run(request, data)
+        if request.foreseen and request.description[0] is not None and request.failure is None:
+            request.failure = changed_format(tx, request.description[0])
         if request.error is None and request.failure is None and request.results:
             break
         if not await may_repeat(session, request, statement.key):
             raise session.explained(failure_of(request, begin, composer.statements), statement, tx.encoding)
-    return request.results
+    return request
 
 
 def refuse_binary(binary: bool | None) -> None:

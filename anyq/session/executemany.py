@@ -9,17 +9,15 @@ no further: what is under way is bounded, whatever the number of sets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from .._accel import bind, bind_sets
 from ..abc import Params, Query
 from ..adapt import Transformer
 from ..protocol import frontend
-from ..protocol.request import Result
+from ..protocol.request import Request, Result
 from ..statements.binders import Binder
-from ..statements.layout import load_functions
 from ..statements.outcome import affected_rows, failure_of
 from ..statements.placeholders import ParsedQuery
 from ..statements.prepared import PreparedStatements
@@ -35,13 +33,10 @@ BATCH_SETS = 1000
 class _ManyRequest(StatementRequest):
     """Counts rows and, if they are wanted, keeps results; ready when a batch is complete."""
 
-    def __init__(self, account: PreparedStatements, tx: Transformer, keep: bool) -> None:
-        if keep:
-            super().__init__(account, partial(load_functions, tx))
-        else:
-            # Nothing is described, and a statement that returns rows is welcome: they are passed over.
-            super().__init__(account, description=((), None))
-        self.keep = keep
+    def __init__(self, account: PreparedStatements, keep: bool) -> None:
+        super().__init__(account)
+        # If they are not wanted, nothing is described, and a statement that returns rows is welcome.
+        self.keeps_rows = keep
         self.counting = not keep
         self.rowcount = 0
         self.tag: str | None = None
@@ -54,7 +49,7 @@ class _ManyRequest(StatementRequest):
     def add(self, result: Result) -> None:
         before = self.completed
         self.count(result.tag, 1)
-        if self.keep and self.completed > before:
+        if not self.counting and self.completed > before:
             self.results.append(result)
 
     def count(self, tag: str | None, count: int) -> None:
@@ -90,8 +85,8 @@ class _ManyRequest(StatementRequest):
 class ManyResults(NamedTuple):
     """What executemany() has given."""
 
-    results: Sequence[Result]
-    """One for each set, if they are wanted."""
+    request: Request
+    """With a result for each set, if they are wanted."""
     rowcount: int
     """The sum over all sets."""
     last: Result | None
@@ -106,10 +101,10 @@ class ManyExecutions:
 
     def __init__(self, session: Session, query: Query, binder: Binder, tx: Transformer, *, returning: bool) -> None:
         self._session = session
-        self._request = _ManyRequest(session.composer.statements, tx, returning)
+        self._request = _ManyRequest(session.composer.statements, returning)
         self._sets = Sets(query, binder, tx, returning)
         self._opened = False
-        self.outcome = ManyResults((), 0, None)
+        self.outcome = ManyResults(self._request, 0, None)
         """What it has given, when the last portion has been fed."""
 
     async def feed(self, params_seq: Iterable[Params], *, last: bool) -> bool:
@@ -175,7 +170,7 @@ class ManyExecutions:
         if request.error is not None or request.failure is not None:
             failure = failure_of(request, None, self._session.composer.statements)
             raise self._session.explained(failure, self._sets.statement, self._sets.encoding)
-        self.outcome = ManyResults(request.results, request.rowcount, None if request.keep else request.last())
+        self.outcome = ManyResults(request, request.rowcount, request.last() if request.counting else None)
         return False
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..adapt.timezones import connection_timezone
+from ..adapt.timezones import timezone_of
 from ..conninfo import ConnectOptions, HostSpec, make_conninfo
 from ..protocol.constants import TransactionStatus
 from ..transport.socket import SocketStream
@@ -136,7 +136,7 @@ class ConnectionInfo:
     @property
     def timezone(self) -> Any:
         """The session's time zone as a ``tzinfo``; what timestamptz values are loaded with."""
-        return connection_timezone(self._session.adaptation.connection)
+        return timezone_of(self._session.adaptation)
 
     @property
     def error_message(self) -> str:

@@ -6,10 +6,12 @@ commands without a result are run. Must not know cursors, blocks, subscriptions 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+from weakref import WeakSet
 
 from ..adapt import AdaptersMap, Transformer
+from ..adapt.encodings import python_codec
 from ..errors import OperationalError
 from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
@@ -27,7 +29,7 @@ from .wire import Wire
 class Adaptation:
     """The adapters of a session, or of a cursor that has its own, with the transformer made of them."""
 
-    __slots__ = ("_protocol", "_tx", "_version", "adapters", "connection")
+    __slots__ = ("_protocol", "_tx", "adapters", "connection")
 
     def __init__(self, adapters: AdaptersMap, protocol: ProtocolSession, connection: Any) -> None:
         self.adapters = adapters
@@ -35,19 +37,32 @@ class Adaptation:
         """The connection that dumpers and loaders are given."""
         self._protocol = protocol
         self._tx: Transformer | None = None
-        self._version = -1
 
     def copy(self) -> Adaptation:
         """Return one with a map of its own, which begins as a copy."""
         return Adaptation(AdaptersMap(self.adapters), self._protocol, self.connection)
 
-    def transformer(self) -> Transformer:
-        """Return the transformer for these adapters, as the connection's parameters are now."""
+    def transformer(self, parameters: Mapping[str, str] | None = None) -> Transformer:
+        """Return the transformer for these adapters.
+
+        :param parameters: the server's parameters when it wrote what is to be loaded; by default as they are now.
+        """
         tx = self._tx
-        if tx is None or self._version != self._protocol.parameters_version:
-            self._version = self._protocol.parameters_version
-            self._tx = tx = Transformer(self, encoding=self._protocol.encoding)
+        if parameters is None:
+            parameters = self._protocol.parameters
+        if tx is None or tx.parameters is not parameters:
+            now = parameters is self._protocol.parameters
+            encoding = self._protocol.encoding if now else python_codec(parameters.get("client_encoding", "UTF8"))
+            self._tx = tx = Transformer(self, encoding=encoding, parameters=parameters)
         return tx
+
+
+class Droppable(Protocol):
+    """What a query is under way for that nobody may want any more."""
+
+    def drop(self) -> None:
+        """End it without waiting; nothing if it is at its end."""
+        ...
 
 
 class Session:
@@ -69,6 +84,8 @@ class Session:
         """What is known of queries by their text; the composer's, at hand for each query."""
         self.adaptation = Adaptation(adapters, wire.protocol, connection)
         """How values are converted, unless a cursor has adapters of its own."""
+        self.streams: WeakSet[Droppable] = WeakSet()
+        """What takes the rows of queries as they arrive."""
         self.settle: Callable[[], Awaitable[None]] | None = None
         """What to await when a statement is at its end, as something waits for there to be no transaction; or None."""
 

@@ -53,13 +53,13 @@ async def _is_standby(wire: Wire) -> bool:
 
 
 async def _ask(wire: Wire, query: bytes) -> object:
-    request = SimpleRequest(lambda fields: [bytes] * len(fields))
+    request = SimpleRequest()
     data = bytearray()
     frontend.query(data, query)
     await wire.run(request, data)
     if request.error is not None:
         raise OperationalError(f"{query.decode()} failed: {request.error}") from request.error
-    rows = [row for result in request.results for row in result.rows]
-    if len(rows) != 1 or len(rows[0]) != 1:
+    values = [value for result in request.results for row in result.values() for value in row]
+    if len(values) != 1:
         raise OperationalError(f"{query.decode()} has not returned a single value")
-    return rows[0][0]
+    return values[0]

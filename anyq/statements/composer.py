@@ -7,8 +7,7 @@ how values are adapted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from .._accel import bind
@@ -16,7 +15,7 @@ from ..adapt import Transformer
 from ..protocol import frontend
 from ..protocol.constants import Format
 from ..protocol.request import Fields, TransactionEffect
-from .layout import Descriptions, Layout, load_functions
+from .layout import Descriptions, Layout
 from .prepared import Entry, PreparedStatements, StatementKey
 from .remembered import MAX_REMEMBERED, QueryKey, RememberedQuery
 from .requests import StatementRequest, add_begin
@@ -57,14 +56,14 @@ class Composer:
         *,
         prepare: bool | None,
         binary: bool | None,
-        remember: tuple[QueryKey, int] | None = None,
+        remember: tuple[QueryKey, Mapping[str, str]] | None = None,
     ) -> tuple[StatementRequest, bytearray]:
         """Return a request and its bytes, to be sent without another one in between.
 
         :param begin: the BEGIN to run first, if one is due.
         :param prepare: as for ``execute()``: None leaves it to the threshold.
         :param binary: True or False for all results in that format; None for binary where the statement is prepared.
-        :param remember: what to remember the query by, with the version of the connection's parameters.
+        :param remember: what to remember the query by, with the server's parameters.
         """
         delivery = self._choose(statement, tx, begin, prepare, binary)
         request, data = self._write(statement, delivery, tx, begin)
@@ -102,19 +101,18 @@ class Composer:
         data = bytearray()
         self._close_statements(data)
         effect = TransactionEffect.ENDS if ends_transaction(sql) else TransactionEffect.NONE
-        choose_loads = partial(load_functions, tx)
         if simple:
             if begin is not None and effect is TransactionEffect.NONE:
                 effect = TransactionEffect.MAY_BEGIN
-            request = StatementRequest(self.statements, choose_loads, extended=False, effect=effect)
+            request = StatementRequest(self.statements, extended=False, effect=effect)
             request.after_begin = begin is not None
             # BEGIN in the same string: if it fails, what follows does not run outside a transaction.
             frontend.query(data, sql if begin is None else begin + b";" + sql)
             return request, data
         if layout is not None:
-            request = StatementRequest(self.statements, None, layout.description, effect=effect)
+            request = StatementRequest(self.statements, layout.description, effect=effect)
         else:
-            request = StatementRequest(self.statements, choose_loads, effect=effect)
+            request = StatementRequest(self.statements, effect=effect)
         if begin is not None:
             # Its Execute comes before the statement's Parse: there is a transaction even if that fails.
             add_begin(request, data, begin)
@@ -131,14 +129,18 @@ class Composer:
             request.entry = entry
         return request, data
 
-    def _remember(self, statement: Statement, entry: Entry | None, layout: Layout, key: QueryKey, version: int) -> None:
+    def _remember(
+        self, statement: Statement, entry: Entry | None, layout: Layout, key: QueryKey, parameters: Mapping[str, str]
+    ) -> None:
         if entry is None or entry.forgets or statement.query is None:
             return
         known = self.remembered.get(key)
         if known is None or known.is_outdated():
             if len(self.remembered) >= MAX_REMEMBERED:
                 self.remembered.clear()
-            self.remembered[key] = RememberedQuery(self.statements, statement, statement.query, entry, layout, version)
+            self.remembered[key] = RememberedQuery(
+                self.statements, statement, statement.query, entry, layout, parameters
+            )
 
     def compose_describe(
         self, statement: Statement, tx: Transformer, begin: bytes | None
@@ -146,7 +148,7 @@ class Composer:
         """Return the request that describes a statement for binary results; None if its description is known."""
         if self._descriptions.find(statement.key) is not None:
             return None
-        request = StatementRequest(self.statements, partial(load_functions, tx))
+        request = StatementRequest(self.statements)
         data = bytearray()
         if begin is not None:
             add_begin(request, data, begin)

@@ -1,4 +1,4 @@
-"""Layout: the columns of a result that are known before it comes, the formats to ask for and what loads each column.
+"""Layout: the columns of a result that are known before it comes, the formats to ask for and what loads its rows.
 
 Knows descriptions of columns and the transformer that chooses loaders. Must not know messages or statements' texts.
 """
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from ..adapt import Transformer
 from ..errors import DataError
-from ..protocol.request import UNDESCRIBED, Fields, LoadFunctions
+from ..protocol.request import UNDESCRIBED, Fields
+from .loading import RowLoads
 from .prepared import StatementKey
 
 MAX_DESCRIBED = 100
@@ -34,7 +35,7 @@ class Layout:
         if fields is not None:
             wanted = [int(_wants_binary(tx, field.type_oid, binary)) for field in fields]
             fields = tuple(field._replace(format=f) for field, f in zip(fields, wanted, strict=True))
-            self.description = fields, load_functions(tx, fields)
+            self.description = fields, RowLoads(tx, fields)
             # One code stands for all columns.
             self.result_formats = wanted[:1] if len(set(wanted)) == 1 else wanted
 
@@ -87,14 +88,11 @@ def _wants_binary(tx: Transformer, oid: int, binary: bool | None) -> bool:
     return tx.prefers_binary(oid) if binary is None else binary and tx.has_binary_loader(oid)
 
 
-def load_functions(tx: Transformer, fields: Fields) -> LoadFunctions:
-    """Return the load function of each column.
-
-    :raises DataError: a column came in binary that should not have, because there was another when it was described.
-    """
+def changed_format(tx: Transformer, fields: Fields) -> DataError | None:
+    """Return the error for a column that came in binary and should not have, as there was another one before it."""
     for field in fields:
         if field.format and not tx.has_binary_loader(field.type_oid):
-            raise DataError(
+            return DataError(
                 f"the result has changed since the statement was described (column {field.name!r}); execute it again"
             )
-    return [tx.get_load_function(field.type_oid, field.format) for field in fields]
+    return None

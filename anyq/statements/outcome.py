@@ -5,6 +5,8 @@ Knows errors by their SQLSTATE, command tags and what was foreseen. Must not kno
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from ..errors import (
     Error,
     FeatureNotSupported,
@@ -74,6 +76,38 @@ def _without_begin(error: Error, begin: bytes) -> Error:
         return error
     shift = len(begin) + 1
     return error_from_fields({**error.diag.fields, "P": str(max(1, position - shift))})
+
+
+_SETTING_TAGS = frozenset(("SET", "RESET", "DISCARD ALL", "COMMIT", "ROLLBACK", "CALL", "DO"))
+"""Tags of what may set a parameter of the session, besides functions."""
+
+
+def possible_parameters(request: Request, result: Result) -> Sequence[Mapping[str, str]]:
+    """Return the server's parameters when it wrote the rows of a result; both if those before or after may have held.
+
+    It reports new ones at the end of a request, in which there may be several statements.
+    """
+    before, after = request.parameters_before, request.parameters
+    assert after is not None
+    if before is None or len(request.results) == 1:
+        return (after,)
+    number = request.results.index(result)
+    setting = [i for i, other in enumerate(request.results) if other.tag in _SETTING_TAGS]
+    if setting and number < setting[0]:
+        return (before,)
+    if setting and number > setting[-1]:
+        return (after,)
+    return (after, before)
+
+
+_WRITTEN_BY = ("client_encoding", "DateStyle", "IntervalStyle", "TimeZone")
+"""Parameters that values are written by."""
+
+
+def changed_settings(request: Request) -> bool:
+    """Return whether the server has begun with a request under other settings than it has ended it, for values."""
+    before, after = request.parameters_before, request.parameters
+    return before is not None and after is not None and any(before.get(n) != after.get(n) for n in _WRITTEN_BY)
 
 
 def affected_rows(tag: str | None, default: int = -1) -> int:

@@ -5,6 +5,8 @@ Knows a prepared statement and how it was bound last. Must not know how that cam
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .._accel import Alike
 from ..abc import Params
 from ..protocol import frontend
@@ -27,7 +29,7 @@ MISSES = 16
 class RememberedQuery:
     """How a statement was bound that is prepared."""
 
-    __slots__ = ("_alike", "_description", "_entry", "_misses", "_query", "_account", "encoding", "version")
+    __slots__ = ("_alike", "_description", "_entry", "_misses", "_parameters", "_query", "_account", "encoding")
 
     def __init__(
         self,
@@ -36,7 +38,7 @@ class RememberedQuery:
         query: ParsedQuery,
         entry: Entry,
         layout: Layout,
-        version: int,
+        parameters: Mapping[str, str],
     ) -> None:
         self._account = account
         self._query = query
@@ -44,8 +46,7 @@ class RememberedQuery:
         self._description = layout.description
         self.encoding = layout.tx.encoding
         """The Python codec of the client encoding."""
-        self.version = version
-        """That of the connection's parameters, which loaders and dumpers look at."""
+        self._parameters = parameters
         self._alike = Alike(
             *(layout.tx, query.formats, statement.oids, statement.formats, entry.name, layout.result_formats),
             frontend.EXECUTE_SYNC,
@@ -53,17 +54,17 @@ class RememberedQuery:
         self._misses = 0
 
     def compose(
-        self, params: Params | None, version: int, begin: bytes | None
+        self, params: Params | None, parameters: Mapping[str, str], begin: bytes | None
     ) -> tuple[StatementRequest | RememberedRequest, bytearray] | None:
         """Return a request and its bytes; None if it has to be composed from what is not remembered.
 
         The shortest way from a query to its bytes.
 
-        :param version: that of the connection's parameters.
+        :param parameters: the server's, which loaders and dumpers look at.
         :param begin: the BEGIN to run first, if one is due.
         """
         entry = self._entry
-        if version != self.version or not entry.prepared:
+        if parameters is not self._parameters or not entry.prepared:
             self._misses = 0  # there will be another one
             return None
         account = self._account
@@ -76,9 +77,9 @@ class RememberedQuery:
         data = bytearray()
         request: StatementRequest | RememberedRequest
         if begin is None:
-            request = RememberedRequest(None, self._description)
+            request = RememberedRequest(self._description)
         else:
-            request = StatementRequest(account, None, self._description)
+            request = StatementRequest(account, self._description)
             add_begin(request, data, begin)
         if not self._alike.bind(data, params):
             self._misses += 1

@@ -5,11 +5,9 @@ Knows prepared statements and the result of a request. Must not know how a reque
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from .._accel import bind
 from ..protocol import frontend
-from ..protocol.request import UNDESCRIBED, Description, Fields, LoadFunctions, Request, Result, TransactionEffect
+from ..protocol.request import UNDESCRIBED, Description, Request, Result, TransactionEffect
 from .layout import Layouts
 from .prepared import Entry, PreparedStatements
 
@@ -31,12 +29,11 @@ class StatementRequest(Request):
     def __init__(
         self,
         account: PreparedStatements,
-        choose_loads: Callable[[Fields], LoadFunctions] | None = None,
         description: Description = UNDESCRIBED,
         extended: bool = True,
         effect: TransactionEffect = TransactionEffect.NONE,
     ) -> None:
-        super().__init__(choose_loads, description)
+        super().__init__(description)
         self._account = account
         self.extended = extended
         self.effect = effect

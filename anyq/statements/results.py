@@ -2,22 +2,27 @@
 
 Knows results, rows and positions in them. Must not know connections or how a statement is executed, so that the
 asynchronous cursor and the synchronous one fetch alike.
+
+Rows are loaded when they are fetched, a run at a time: the *window* holds those of the run that was loaded last. A row
+that cannot be loaded ends the window before it, and raises when it is asked for itself.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
+from ..adapt import Transformer
 from ..adapt.typeinfo import TypesRegistry
-from ..errors import ProgrammingError
-from ..protocol.request import Result
+from ..errors import DataError, ProgrammingError
+from ..protocol.request import Request, Result, Run
 from ..rows import AsyncRowFactory, RowMaker, TupleRow, tuple_row
 from .column import Column
-from .outcome import affected_rows, no_rows_message
+from .loading import RowLoads
+from .outcome import affected_rows, no_rows_message, possible_parameters
 
 Row = TypeVar("Row", default=TupleRow)
 
@@ -29,11 +34,21 @@ class ResultHolder(ABC, Generic[Row]):
     arraysize = 1
     """How many rows :meth:`fetchmany` returns if it is not told (PEP 249)."""
     _closed = False
+    _request: Request | None = None
     _results: Sequence[Result] = ()
     _index = 0
     _result: Result | None = None
     _position = 0
     _rowcount = -1
+    _window: Sequence[tuple[Any, ...]] = ()
+    _window_start = 0
+    """The number of the first row in the window."""
+    _run = 0
+    """Which run it is that the window ends in."""
+    _run_start = 0
+    """The number of the first row of that run."""
+    _after: int | None = None
+    """Where in that run the window ends; None where there has been none yet."""
     _make_row: RowMaker[Any] | None = None
 
     def __init__(self, row_factory: AsyncRowFactory[Any]) -> None:
@@ -46,6 +61,10 @@ class ResultHolder(ABC, Generic[Row]):
     @abstractmethod
     def _types(self) -> TypesRegistry:
         """Return the registry that knows the types of the columns."""
+
+    @abstractmethod
+    def _transformer(self, parameters: Mapping[str, str] | None) -> Transformer:
+        """Return the transformer for what was written when the server had these parameters."""
 
     # -- what the last statement gave
 
@@ -95,51 +114,86 @@ class ResultHolder(ABC, Generic[Row]):
 
     def next_row(self) -> Row | None:
         """For this package: return the next row, None after the last one."""
-        result = self._result
-        rows = self._rows() if result is None or result.fields is None or self._closed else result.rows
-        position = self._position
-        if position >= len(rows):
-            return None
-        self._position = position + 1
-        row = rows[position]
+        number = self._position - self._window_start
+        if not 0 <= number < len(self._window):
+            if not self._load(self._position):
+                return None
+            number = 0
+        self._position += 1
+        row = self._window[number]
         make = self._make_row
         return row if make is None else make(row)  # type: ignore[return-value]
 
     def next_rows(self, size: int) -> list[Row]:
         """For this package: return the next `size` rows, 0 for `arraysize`, or as many as are left."""
-        rows = self._rows()
-        if size < 0:
-            raise ValueError(f"size must be a number of rows, or 0 for arraysize, not {size}")
-        start = self._position
-        self._position = stop = min(len(rows), start + (size or self.arraysize))
-        return self._made(rows[start:stop])
+        rows: list[Row] = []
+        for _ in self.take_rows(self.end_of(size), rows):
+            pass
+        return rows
 
     def remaining_rows(self) -> list[Row]:
         """For this package: return all rows that are left."""
-        rows = self._rows()
-        start, self._position = self._position, len(rows)
-        return self._made(rows[start:])
+        rows: list[Row] = []
+        for _ in self.take_rows(self.end_of(None), rows):
+            pass
+        return rows
+
+    def end_of(self, size: int | None) -> int:
+        """For this package: return the number of the row behind the next `size`, 0 for `arraysize`, None for all."""
+        count = self._with_rows().count
+        if size is None:
+            return count
+        if size < 0:
+            raise ValueError(f"size must be a number of rows, or 0 for arraysize, not {size}")
+        return min(count, self._position + (size or self.arraysize))
+
+    def take_rows(self, stop: int, rows: list[Row]) -> Generator[None, None, None]:
+        """For this package: append the rows up to the one with this number, and go there; yield between two runs.
+
+        If one of them cannot be loaded the position stays where it is, so that those before it are not lost; it moves
+        past that one if there are none.
+        """
+        start = position = self._position
+        while position < stop:
+            number = position - self._window_start
+            if not 0 <= number < len(self._window):
+                if position > start:
+                    yield
+                try:
+                    self._load(position)
+                except BaseException:
+                    if position > start:
+                        self._position = start
+                    raise
+                number = 0
+            part = self._window[number : number + stop - position]
+            position += len(part)
+            make = self._make_row
+            rows.extend(part if make is None else [make(row) for row in part])  # type: ignore[arg-type]
+        self._position = position
 
     def each_row(self) -> Generator[Row, None, None]:
         """For this package: yield the rows that are left, each as it is asked for."""
         # A generator: for a row that is there, each step more of the way would take longer than the row.
         while True:
-            rows = self._rows()
-            position = self._position
-            if position >= len(rows):
-                return
-            self._position = position + 1
-            row = rows[position]
+            number = self._position - self._window_start
+            window = self._window
+            if not 0 <= number < len(window):
+                if not self._load(self._position):
+                    return
+                continue
+            self._position += 1
+            row = window[number]
             yield row if self._make_row is None else self._make_row(row)  # type: ignore[misc]
 
     def move(self, value: int, mode: str) -> None:
         """For this package: go to another row, by `value` rows or, if `mode` is "absolute", to that one."""
-        rows = self._rows()
+        count = self._with_rows().count
         if mode not in ("relative", "absolute"):
             raise ValueError(f"mode must be 'relative' or 'absolute', not {mode!r}")
         position = value if mode == "absolute" else self._position + value
-        if not 0 <= position < len(rows):
-            raise IndexError(f"position {position} is out of the result's {len(rows)} rows")
+        if not 0 <= position < count:
+            raise IndexError(f"position {position} is out of the result's {count} rows")
         self._position = position
 
     @property
@@ -163,28 +217,112 @@ class ResultHolder(ABC, Generic[Row]):
 
     def forget_results(self) -> None:
         """For this package: have no results."""
+        self._request = None
         self._results = ()
         self._result = None
         self._index = self._position = 0
         self._rowcount = -1
         self._make_row = None
+        self.forget_loaded()
+
+    def forget_loaded(self) -> None:
+        """For this package: load again what is fetched from now on, as adapters may be others."""
+        self._window = ()
+        self._window_start = self._run = self._run_start = 0
+        self._after = None
+
+    def take_request(self, request: Request) -> None:
+        """For this package: have the results of a request, of which there is one at least, and go to the first."""
+        self._request = request
+        self._results = results = request.results
+        # As _select() does; this is so for each query.
+        self._result = result = results[0]
+        # Not every tag of a statement that returns rows has their number: SHOW, EXPLAIN.
+        self._rowcount = affected_rows(result.tag) if result.fields is None else result.count
+        if self._row_factory is not tuple_row:
+            self._make_row = self._row_factory(self)
 
     def _select(self, result: Result, index: int) -> None:
         self._index = index
         self._position = 0
         self._result = result
-        # Not every tag of a statement that returns rows has their number: SHOW, EXPLAIN.
-        self._rowcount = affected_rows(result.tag) if result.fields is None else len(result.rows)
+        self._rowcount = affected_rows(result.tag) if result.fields is None else result.count
         factory = self._row_factory
         self._make_row = None if factory is tuple_row else factory(self)
+        self.forget_loaded()
 
-    def _rows(self) -> list[tuple[Any, ...]]:
+    def _with_rows(self) -> Result:
         result = self._result
         if result is None or result.fields is None or self._closed:
             self.check_open()
             raise ProgrammingError(no_rows_message(result))
-        return result.rows
+        return result
 
-    def _made(self, rows: list[tuple[Any, ...]]) -> list[Row]:
-        make = self._make_row
-        return rows if make is None else [make(row) for row in rows]  # type: ignore[return-value]
+    def _load(self, position: int) -> bool:
+        """Load rows from `position` on, which becomes the first of the window; return whether there are any.
+
+        :raises Exception: that row cannot be loaded; the position is behind it.
+        """
+        result = self._with_rows()
+        if position >= result.count:
+            return False
+        run, start = self._seek(result, position)
+        window: list[tuple[Any, ...]] = []
+        try:
+            self._after = self._load_run(result, run, start, window)
+        except Exception:
+            self._after = run.after(start)
+            self._position = position + 1
+            raise
+        finally:
+            self._window = window
+            self._window_start = position + (not window)
+        return True
+
+    def _load_run(self, result: Result, run: Run, start: int, window: list[tuple[Any, ...]]) -> int:
+        request, fields, loads = self._request, result.fields, result.loads
+        assert request is not None
+        assert fields is not None
+        if request.parameters_before is None:
+            tx = self._transformer(request.parameters)
+            if loads is None or not loads.serves(tx):
+                result.loads = loads = RowLoads(tx, fields)
+            return int(loads.load(run, start, window))
+        possible = [RowLoads(self._transformer(p), fields) for p in possible_parameters(request, result)]
+        after = possible[0].load(run, start, window)
+        for loads in possible[1:]:
+            other: list[tuple[Any, ...]] = []
+            loads.load(run, start, other)
+            if other != window:
+                window.clear()
+                raise DataError(
+                    "settings changed amid several statements, and it is not known by which of them these rows were "
+                    "written; execute the statement that changes them on its own"
+                )
+        return after
+
+    def _seek(self, result: Result, position: int) -> tuple[Run, int]:
+        """Return the run that a row is in, and where in it the row begins."""
+        after = self._after
+        if after is None or position != self._window_start + len(self._window):
+            return self._seek_from_first(result, position)
+        run = result.runs[self._run]
+        if after < run.stop:
+            return run, after
+        self._run_start += run.rows
+        self._run += 1
+        run = result.runs[self._run]
+        return run, run.start
+
+    def _seek_from_first(self, result: Result, position: int) -> tuple[Run, int]:
+        first = number = 0
+        run = result.runs[0]
+        while position >= first + run.rows:
+            first += run.rows
+            number += 1
+            run = result.runs[number]
+        self._run, self._run_start = number, first
+        start = run.start
+        for _ in range(position - first):
+            start = run.after(start)
+        return run, start

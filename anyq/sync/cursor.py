@@ -276,7 +276,10 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
     # -- the end, and PEP 249's formalities
 
     def close(self) -> None:
-        """Close the cursor and forget its result. The connection stays open."""
+        """Close the cursor and forget its result. A stream of it is ended. The connection stays open."""
+        if self._async.has_stream:
+            # In the loop, since others may be at work there.
+            self._calls.post(self._async.drop_stream)
         self._async.end()
 
     def setinputsizes(self, sizes: Sequence[Any]) -> None:
@@ -327,12 +330,17 @@ class RowStream(Closing, Generic[Row]):
     def __next__(self) -> Row:
         """Return the next row."""
         stream = self._async
-        if stream.position == len(stream.rows):
+        while True:
+            try:
+                for row in stream.rows:
+                    return row if stream.make_row is None else stream.make_row(row)  # type: ignore[return-value]
+            except BaseException:
+                self.close()
+                raise
             try:
                 self._calls.call(stream.more)
             except StopAsyncIteration:
                 raise StopIteration from None
-        return stream.next_row()
 
     def close(self) -> None:
         """End the stream: cancel the query if it is still running, and make the connection ready.

@@ -22,9 +22,9 @@ from struct import Struct
 
 from .._accel import twin
 from .._accel.twins import LoadTimestamptzArguments
-from ..adapt.adapters_map import AdaptContext
+from ..adapt.adapters_map import AdaptContext, parameter_of
 from ..adapt.base import Loader
-from ..adapt.timezones import connection_timezone, fixed_timezone
+from ..adapt.timezones import fixed_timezone, timezone_of
 from ..errors import DataError
 from ..protocol.constants import Format
 from . import _datestyle
@@ -133,19 +133,17 @@ class _StyledLoader(Loader):
 
     _type_name: str
 
-    def _day_first(self) -> bool | None:
-        if self.connection is None:
-            return None
-        # Asked for at each value, as it is only for styles other than ISO.
-        style: str | None = self.connection.info.parameter_status("DateStyle")
-        return None if style is None else "DMY" in style
+    def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+        super().__init__(oid, context)
+        style = parameter_of(context, "DateStyle")
+        self._day_first = None if style is None else "DMY" in style
 
     def _parse(self, data: bytes) -> tuple[str, _datestyle.Moment]:
         text = data.decode("ascii", "replace")
         if text in ("infinity", "-infinity"):
             raise _out_of_range(self._type_name, text)
         try:
-            return text, _datestyle.parse_timestamp(text, self._day_first())
+            return text, _datestyle.parse_timestamp(text, self._day_first)
         except ValueError as ex:
             raise _cannot_load(self._type_name, text, f"{ex}; ISO is the best DateStyle to use") from None
 
@@ -299,7 +297,7 @@ class TimestamptzLoader(_StyledLoader):
 
     def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
         super().__init__(oid, context)
-        self._timezone = connection_timezone(self.connection)
+        self._timezone = timezone_of(context)
 
     @twin("load_timestamptz_text")
     def load(self, data: bytes) -> datetime:
@@ -338,7 +336,7 @@ class TimestamptzBinaryLoader(Loader):
 
     def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
         super().__init__(oid, context)
-        self._timezone = connection_timezone(self.connection)
+        self._timezone = timezone_of(context)
 
     @twin("load_timestamptz")
     def load(self, data: bytes) -> datetime:

@@ -17,12 +17,15 @@ from hypothesis import strategies as st
 
 from anyq._accel import python
 from anyq.adapt import Format, Loader, Transformer
+from anyq.errors import RemoteProtocolError
 from anyq.postgres import types
-from anyq.protocol.messages import DataRow
+from anyq.protocol.messages import DataRow, FieldDescription
+from anyq.protocol.request import Result
 from anyq.types.json import set_json_loads
 from tests.support.twins import Context, outcome, whole
 
 loading = pytest.importorskip("anyq._accel.loading", reason="the compiled path is not built")
+messages = pytest.importorskip("anyq._accel.messages", reason="the compiled path is not built")
 
 NAMED = ["Europe/Berlin", "America/New_York", "Africa/Monrovia"]
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "<+05:30>-05:30", "Africa/Monrovia"]
@@ -42,7 +45,7 @@ def row_with(load: Callable[[bytes], Any], data: bytes) -> Any:
     """Load a value as part of a row: by a pointer into a larger piece of memory."""
     rows: list[tuple[Any, ...]] = []
     message = DataRow((data, data)).encode()
-    loading.decode_rows(message, 0, len(message), [load, load], rows)
+    loading.load_rows(message, 0, len(message), [load, load], rows)
     return rows[0][1]
 
 
@@ -272,26 +275,67 @@ def test_rows(
     pairs = [pair(types.get_oid(name), format) for name, format in columns]
     pure, compiled = [one for one, _ in pairs], [other for _, other in pairs]
     for end in {len(run), min(cut, len(run))}:
-        assert decoded(loading.decode_rows, run, end, compiled) == decoded(python.decode_rows, run, end, pure)
+        assert decoded(messages.keep_rows, loading.load_rows, run, end, compiled) == decoded(
+            python.keep_rows, python.load_rows, run, end, pure
+        )
 
 
-def decoded(decode_rows: Callable[..., int], run: bytearray, end: int, loads: Sequence[Callable[[bytes], Any]]) -> Any:
+def decoded(
+    keep_rows: Callable[..., int],
+    load_rows: Callable[..., None],
+    run: bytearray,
+    end: int,
+    loads: Sequence[Callable[[bytes], Any]],
+) -> Any:
+    result = Result(tuple([FieldDescription("", 0, 0, 0, 0, 0, 0)] * len(loads)))
+    after = outcome(keep_rows, result, bytes(run), 0, end)
     rows: list[tuple[Any, ...]] = []
-    return outcome(decode_rows, bytes(run), 0, end, loads, rows), whole(rows)
+    loaded = [outcome(load_rows, kept.data, kept.start, kept.stop, loads, rows) for kept in result.runs]
+    return after, result.count, loaded, whole(rows)
 
 
 def test_rows_outside_of_their_bytes_are_refused() -> None:
+    result = Result(())
     for pos, end in ((-1, 4), (0, 12), (5, 2**62)):
         with pytest.raises(IndexError):
-            loading.decode_rows(bytes(11), pos, end, [bytes], [])
+            messages.keep_rows(result, bytes(11), pos, end)
+        with pytest.raises(IndexError):
+            loading.load_rows(bytes(11), pos, end, [bytes], [])
+        with pytest.raises(IndexError):
+            loading.load_rows([b"a"], pos, end, [bytes], [])
 
 
-def test_rows_of_any_buffer() -> None:
-    run = DataRow((b"1", None)).encode()
-    for buffer in (run, bytearray(run), memoryview(bytearray(run))):
+@pytest.mark.parametrize("length", [0, 5, 6, 7, 13, 100, 2**31])
+def test_what_was_never_looked_at_is_refused(length: int) -> None:
+    """Loading is only asked for rows that were kept, but it reads memory."""
+    row = bytearray(DataRow((b"1", b"2")).encode())
+    row[1:5] = struct.pack("!I", length)
+    with pytest.raises(RemoteProtocolError):
+        loading.load_rows(bytes(row), 0, len(row), [int, int], [])
+
+
+def test_rows_that_are_values() -> None:
+    for load_rows in (loading.load_rows, python.load_rows):
         rows: list[tuple[Any, ...]] = []
-        assert loading.decode_rows(buffer, 0, len(run), [int, int], rows) == len(run)
-        assert rows == [(1, None)]
+        load_rows([b"1", None, b"2", b"3", None, b"4"], 1, 3, [int, float], rows)
+        assert rows == [(2, 3.0), (None, 4.0)]
+
+
+def test_a_loader_that_raises_stop_iteration_loses_no_rows() -> None:
+    def load(data: bytes) -> int:
+        if data == b"2":
+            raise StopIteration
+        return int(data)
+
+    result = Result((FieldDescription("", 0, 0, 0, 0, 0, 0),))
+    run = b"".join(DataRow((b"%d" % n,)).encode() for n in range(4))
+    for keep_rows, load_rows in ((messages.keep_rows, loading.load_rows), (python.keep_rows, python.load_rows)):
+        result.runs.clear()
+        keep_rows(result, run, 0, len(run))
+        rows: list[tuple[Any, ...]] = []
+        with pytest.raises((RuntimeError, StopIteration)):
+            load_rows(result.runs[0].data, result.runs[0].start, result.runs[0].stop, [load], rows)
+        assert rows == [(0,), (1,)]
 
 
 @given(st.lists(st.sampled_from("abcd")), st.lists(st.integers(), max_size=5))
@@ -315,7 +359,7 @@ def test_a_loader_of_the_users_is_called_with_bytes() -> None:
     assert loading.compile_load(load) == load
     rows: list[tuple[Any, ...]] = []
     run = DataRow((b"\0\0\0\1",)).encode()
-    loading.decode_rows(run, 0, len(run), [load], rows)
+    loading.load_rows(run, 0, len(run), [load], rows)
     assert rows == [((bytes, 1),)]
 
 

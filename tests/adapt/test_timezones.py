@@ -11,19 +11,19 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from anyq import AsyncConnection
-from anyq.adapt.timezones import connection_timezone, fixed_timezone
+from anyq.adapt.timezones import fixed_timezone, timezone_of
 
 UTC = timezone.utc
 
 
 def zone_named(name: str | None) -> Any:
     info = SimpleNamespace(parameter_status={"TimeZone": name}.get)
-    return connection_timezone(SimpleNamespace(info=info))
+    return timezone_of(SimpleNamespace(info=info))
 
 
 def test_names() -> None:
     assert zone_named("Europe/Rome") is ZoneInfo("Europe/Rome")
-    assert zone_named("UTC") is zone_named(None) is connection_timezone(None) is UTC
+    assert zone_named("UTC") is zone_named(None) is timezone_of(None) is UTC
 
 
 @pytest.mark.parametrize(

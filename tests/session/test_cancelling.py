@@ -10,7 +10,7 @@ import anyio.abc
 import trio
 import trio.testing
 
-from anyq._accel import decode_rows, take_replies
+from anyq._accel import keep_rows, take_replies
 from anyq.backends import current_backend
 from anyq.protocol import frontend
 from anyq.protocol import messages as be
@@ -35,7 +35,7 @@ def test_when_a_cancel_request_is_sent_again() -> None:
             attempts.append(round(trio.current_time() - start, 6))
 
         channel = as_channel(_AnyioStream(ours))
-        wire = Wire(channel, ProtocolSession(decode_rows, take_replies), current_backend(), canceller=canceller)
+        wire = Wire(channel, ProtocolSession(keep_rows, take_replies), current_backend(), canceller=canceller)
         wire.protocol.start({"user": "test"})
         await theirs.send_all(be.AuthenticationOk().encode() + READY.encode())
         while await next_authentication(wire) is not None:

@@ -19,7 +19,7 @@ from anyq.protocol.request import Request, SimpleRequest
 from anyq.protocol.session_state import Notify
 from anyq.session.link import CHUNK, END, NOTHING, SOMETHING, Link
 from anyq.transport.channel import Buffer, Channel
-from tests.support.sessions import IDLE, MB, SHUTDOWN, columns, rows_request, started, wire
+from tests.support.sessions import IDLE, MB, SHUTDOWN, columns, rows_of, rows_request, started, wire
 
 
 class ScriptedChannel(Channel):
@@ -193,7 +193,7 @@ def test_a_reply(link: Link, channel: ScriptedChannel) -> None:
     assert not request.done
     assert link.receive() is SOMETHING
     assert link.receive() is NOTHING
-    assert request.results[0].rows == [(b"1",)]
+    assert rows_of(request.results[0]) == [(b"1",)]
 
 
 def test_looking_for_longer(link: Link, channel: ScriptedChannel) -> None:
@@ -219,7 +219,7 @@ def test_big_values_are_received_to_where_they_belong(link: Link, channel: Scrip
     while not request.done:
         assert link.receive() is SOMETHING
     assert link.receive() is NOTHING
-    assert request.results[0].rows == [row]
+    assert rows_of(request.results[0]) == [row]
     # Most of it, but not what is between the values.
     assert channel.received_into > 1.5 * MB
 

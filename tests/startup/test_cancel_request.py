@@ -12,7 +12,7 @@ from anyio.from_thread import BlockingPortal
 
 import anyq
 from anyq import errors as e
-from anyq._accel import decode_rows, take_replies
+from anyq._accel import keep_rows, take_replies
 from anyq.protocol import frontend
 from anyq.protocol import messages as be
 from anyq.protocol.constants import MAX_SECRET_KEY_LENGTH, PROTOCOL_3_0
@@ -128,7 +128,7 @@ class ScriptedChannel(Channel):
 
 def session_of(pid: int, secret: bytes) -> ProtocolSession:
     """Return a session whose server has given it this key."""
-    protocol = ProtocolSession(decode_rows, take_replies)
+    protocol = ProtocolSession(keep_rows, take_replies)
     protocol.start({"user": "u"}, PROTOCOL_3_0)
     protocol.receive_data(be.AuthenticationOk().encode() + be.BackendKeyData(pid, secret).encode())
     return protocol

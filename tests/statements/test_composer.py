@@ -15,7 +15,7 @@ from anyq.statements.composer import Composer
 from anyq.statements.requests import StatementRequest
 from anyq.statements.statement import Statement
 from tests.support import frontend_messages as fm
-from tests.support.sessions import IDLE, INTRANS, WRONG, busy, feed, wire
+from tests.support.sessions import IDLE, INTRANS, WRONG, busy, feed, rows_of, wire
 from tests.support.values import transformer
 
 INT2, INT4 = types["int2"].oid, types["int4"].oid
@@ -139,7 +139,7 @@ def test_prepared_in_a_new_transaction(composed: Composed) -> None:
         busy(request),
         wire(*begun, be.BindComplete(), be.DataRow((b"\0\0\0\1",)), be.CommandComplete("SELECT 1"), INTRANS),
     )
-    assert [result.rows for result in request.results] == [[(1,)]]
+    assert [rows_of(result) for result in request.results] == [[(b"\0\0\0\1",)]]
 
 
 def test_prepared_without_rows(composed: Composed) -> None:
@@ -225,7 +225,7 @@ def test_described_first(composed: Composed, tx: Transformer) -> None:
         be.DataRow((b"\0\0\0\7",)),
         be.CommandComplete("SELECT 1"),
     )
-    assert [result.rows for result in request.results] == [[(7,)]]
+    assert [rows_of(result) for result in request.results] == [[(b"\0\0\0\7",)]]
     composed.composer.forget(statement.key)
     assert composed.composer.compose_describe(statement, tx, None) is not None
 

@@ -17,10 +17,10 @@ from anyq.statements.prepared import Entry, PreparedStatements
 from anyq.statements.remembered import MISSES, RememberedQuery
 from anyq.types.string import StrDumper
 from tests.support import frontend_messages as fm
-from tests.support.sessions import IDLE, INTRANS, busy, feed, wire
+from tests.support.sessions import IDLE, INTRANS, busy, feed, rows_of, wire
 from tests.support.values import FakeConnection
 
-VERSION = 7
+PARAMETERS = {"TimeZone": "UTC"}
 FIELDS = (FieldDescription("one", 0, 0, types["int4"].oid, 4, -1, 0),)
 BEGIN_MESSAGES = [fm.Parse(b"", b"BEGIN", ()), fm.Bind(b"", b"", (), (), ()), fm.Execute(b"", 0)]
 
@@ -42,12 +42,12 @@ def remember(account: PreparedStatements, tx: Transformer, query: str, params: A
     assert entry is not None and statement.query is not None
     account.executed(entry, True)
     layout = Layouts(FIELDS).get(tx, None)
-    return RememberedQuery(account, statement, statement.query, entry, layout, VERSION), entry
+    return RememberedQuery(account, statement, statement.query, entry, layout, PARAMETERS), entry
 
 
 def test_bound_again(account: PreparedStatements, tx: Transformer) -> None:
     query, entry = remember(account, tx, "SELECT %s", [1])
-    composed = query.compose([2], VERSION, None)
+    composed = query.compose([2], PARAMETERS, None)
     assert composed is not None
     request, data = composed
     assert fm.read(data) == [
@@ -56,85 +56,85 @@ def test_bound_again(account: PreparedStatements, tx: Transformer) -> None:
         fm.Sync(),
     ]
     feed(busy(request), wire(be.BindComplete(), be.DataRow((b"\0\0\0\2",)), be.CommandComplete("SELECT 1"), IDLE))
-    assert [result.rows for result in request.results] == [[(2,)]]
+    assert [rows_of(result) for result in request.results] == [[(b"\0\0\0\2",)]]
 
 
 def test_names_are_brought_into_order(account: PreparedStatements, tx: Transformer) -> None:
     query, entry = remember(account, tx, "SELECT %(b)s, %(a)s", {"a": 1, "b": 2})
-    composed = query.compose({"b": 4, "a": 3}, VERSION, None)
+    composed = query.compose({"b": 4, "a": 3}, PARAMETERS, None)
     assert composed is not None
     assert fm.read(composed[1])[0] == fm.Bind(b"", entry.name, (1, 1), (b"\0\4", b"\0\3"), (1,))
 
 
 def test_without_parameters(account: PreparedStatements, tx: Transformer) -> None:
     query, entry = remember(account, tx, "SELECT 1", None)
-    composed = query.compose(None, VERSION, None)
+    composed = query.compose(None, PARAMETERS, None)
     assert composed is not None
     assert fm.read(composed[1])[0] == fm.Bind(b"", entry.name, (), (), (1,))
 
 
 def test_with_a_begin(account: PreparedStatements, tx: Transformer) -> None:
     query, entry = remember(account, tx, "SELECT %s", [1])
-    composed = query.compose([2], VERSION, b"BEGIN")
+    composed = query.compose([2], PARAMETERS, b"BEGIN")
     assert composed is not None
     request, data = composed
     assert fm.read(data)[:4] == [*BEGIN_MESSAGES, fm.Bind(b"", entry.name, (1,), (b"\0\2",), (1,))]
     begun = (be.ParseComplete(), be.BindComplete(), be.CommandComplete("BEGIN"))
     row = (be.BindComplete(), be.DataRow((b"\0\0\0\2",)), be.CommandComplete("SELECT 1"))
     feed(busy(request), wire(*begun, *row, INTRANS))
-    assert [result.rows for result in request.results] == [[(2,)]]
+    assert [rows_of(result) for result in request.results] == [[(b"\0\0\0\2",)]]
 
 
 @pytest.mark.parametrize("params", [["x"], [2**40], [None], [1, 2], [], (2.5,), "1"])
 def test_parameters_of_other_kinds(params: Any, account: PreparedStatements, tx: Transformer) -> None:
     query, _ = remember(account, tx, "SELECT %s", [1])
-    assert query.compose(params, VERSION, None) is None
+    assert query.compose(params, PARAMETERS, None) is None
 
 
 def test_a_missing_name_is_an_error(account: PreparedStatements, tx: Transformer) -> None:
     query, _ = remember(account, tx, "SELECT %(a)s", {"a": 1})
     with pytest.raises(ProgrammingError, match="query parameter missing: a"):
-        query.compose({"b": 1}, VERSION, None)
+        query.compose({"b": 1}, PARAMETERS, None)
 
 
 def test_another_version_of_the_connections_parameters(account: PreparedStatements, tx: Transformer) -> None:
     query, _ = remember(account, tx, "SELECT %s", [1])
-    assert query.compose([1], VERSION + 1, None) is None
+    assert query.compose([1], {}, None) is None
 
 
 def test_a_statement_that_is_gone(account: PreparedStatements, tx: Transformer) -> None:
     query, _ = remember(account, tx, "SELECT %s", [1])
     account.discard(query.statement_key)
-    assert query.compose([1], VERSION, None) is None
+    assert query.compose([1], PARAMETERS, None) is None
 
 
 def test_a_statement_that_has_to_be_closed_first(account: PreparedStatements, tx: Transformer) -> None:
     query, _ = remember(account, tx, "SELECT %s", [1])
     account.closing.append(b"other")
-    assert query.compose([1], VERSION, None) is None
+    assert query.compose([1], PARAMETERS, None) is None
     account.closing.clear()
-    assert query.compose([1], VERSION, None) is not None
+    assert query.compose([1], PARAMETERS, None) is not None
 
 
 def test_a_dumper_that_is_registered_later(account: PreparedStatements, tx: Transformer) -> None:
     query, _ = remember(account, tx, "SELECT %s", [1])
     tx.adapters.register_dumper(int, StrDumper)
-    assert query.compose([1], VERSION, None) is None
+    assert query.compose([1], PARAMETERS, None) is None
 
 
 def test_it_counts_as_a_use(account: PreparedStatements, tx: Transformer) -> None:
     query, entry = remember(account, tx, "SELECT %s", [1])
     before = entry.used
-    assert query.compose([1], VERSION, None) is not None
+    assert query.compose([1], PARAMETERS, None) is not None
     assert entry.used > before
 
 
 def test_outdated_after_many_parameters_of_other_kinds(account: PreparedStatements, tx: Transformer) -> None:
     query, _ = remember(account, tx, "SELECT %s", [1])
     for _ in range(MISSES - 1):
-        assert query.compose(["x"], VERSION, None) is None
+        assert query.compose(["x"], PARAMETERS, None) is None
         assert not query.is_outdated()
-    assert query.compose(["x"], VERSION, None) is None
+    assert query.compose(["x"], PARAMETERS, None) is None
     assert query.is_outdated()
 
 
@@ -143,9 +143,9 @@ def test_outdated_at_once_where_it_cannot_be_used_again(
     gone: bool, account: PreparedStatements, tx: Transformer
 ) -> None:
     query, _ = remember(account, tx, "SELECT %s", [1])
-    assert query.compose(["x"], VERSION, None) is None
+    assert query.compose(["x"], PARAMETERS, None) is None
     assert not query.is_outdated()
     if gone:
         account.clear()
-    assert query.compose([1], VERSION if gone else VERSION + 1, None) is None
+    assert query.compose([1], PARAMETERS if gone else {}, None) is None
     assert query.is_outdated()

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import pytest
 
 from anyq.protocol import messages as be
-from anyq.statements.layout import load_functions
 from anyq.statements.prepared import Entry, PreparedStatements
 from anyq.statements.requests import RememberedRequest, StatementRequest, add_begin
 from tests.support import frontend_messages as fm
-from tests.support.sessions import IDLE, INTRANS, WRONG, busy, columns, feed, outcome, wire
-from tests.support.values import transformer
+from tests.support.sessions import IDLE, INTRANS, WRONG, busy, columns, feed, outcome, rows_of, wire
 
 KEY = (b"SELECT 1", ())
 BEGUN = (be.ParseComplete(), be.BindComplete(), be.CommandComplete("BEGIN"))
@@ -26,7 +23,7 @@ def account() -> PreparedStatements:
 
 
 def preparing(account: PreparedStatements) -> tuple[StatementRequest, Entry]:
-    request = StatementRequest(account, partial(load_functions, transformer()))
+    request = StatementRequest(account)
     request.entry = entry = account.lookup(KEY)
     assert entry is not None
     return request, entry
@@ -44,7 +41,7 @@ def test_a_statement_that_is_prepared(account: PreparedStatements) -> None:
     assert entry.fields is not None
     assert not entry.forgets
     assert account.lookup(KEY) is entry
-    assert [result.rows for result in request.results] == [[("1",)]]
+    assert [rows_of(result) for result in request.results] == [[(b"1",)]]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +117,7 @@ def test_statements_that_have_to_go_are_closed_later() -> None:
     account = PreparedStatements(0, prepared_max=1)
     names = []
     for number in range(2):
-        request = StatementRequest(account, partial(load_functions, transformer()))
+        request = StatementRequest(account)
         request.entry = entry = account.lookup((b"SELECT %d" % number, ()))
         assert entry is not None
         names.append(entry.name)
@@ -141,8 +138,8 @@ def test_begin_goes_before() -> None:
 
 def test_a_remembered_request_knows_its_result() -> None:
     fields = columns("a").fields
-    request = RememberedRequest(description=(fields, [int]))
+    request = RememberedRequest(description=(fields, None))
     answer(request, be.BindComplete(), be.DataRow((b"7",)), be.CommandComplete("SELECT 1"), IDLE)
     results, problems, *_ = outcome(request)
-    assert [(names, rows) for names, rows, *_ in results] == [(["a"], [(7,)])]
+    assert [(names, rows) for names, rows, *_ in results] == [(["a"], [(b"7",)])]
     assert problems == [None, None]

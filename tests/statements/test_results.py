@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
+from anyq._accel import keep_rows
+from anyq.adapt import AdaptersMap, Loader, Transformer
 from anyq.adapt.typeinfo import TypesRegistry
-from anyq.errors import InterfaceError, ProgrammingError
-from anyq.postgres import types
-from anyq.protocol.messages import FieldDescription
-from anyq.protocol.request import Result
+from anyq.errors import DataError, InterfaceError, ProgrammingError
+from anyq.postgres import adapters, types
+from anyq.protocol.messages import DataRow, FieldDescription
+from anyq.protocol.request import Request, Result, Run
 from anyq.rows import AsyncRowFactory, RowMaker, scalar_row, tuple_row
 from anyq.statements.results import ResultHolder
 
@@ -23,6 +25,8 @@ class Holder(ResultHolder[Any]):
 
     def __init__(self, row_factory: AsyncRowFactory[Any] = tuple_row) -> None:
         super().__init__(row_factory)
+        self.adapters = AdaptersMap(adapters)
+        self.transformers: dict[int, Transformer] = {}
 
     def check_open(self) -> None:
         if self._closed:
@@ -31,15 +35,28 @@ class Holder(ResultHolder[Any]):
     def _types(self) -> TypesRegistry:
         return types
 
+    def _transformer(self, parameters: Mapping[str, str] | None) -> Transformer:
+        return self.transformers.setdefault(id(parameters), Transformer(self, parameters=parameters))
+
+    @property
+    def connection(self) -> None:
+        return None
+
     def take(self, results: Sequence[Result]) -> None:
         """Take results as a cursor does."""
-        self._results = results
-        self._select(results[0], 0)
+        request = Request()
+        request.results = list(results)
+        request.parameters = {}
+        self.take_request(request)
 
 
-def rows(*values: int, tag: str | None = None) -> Result:
-    result = Result(FIELDS)
-    result.rows = [(value,) for value in values]
+def rows(*values: object, tag: str | None = None, runs: Sequence[int] = (2, 10**9), fields: Any = FIELDS) -> Result:
+    """A result that has come in runs of so many rows."""
+    result = Result(fields)
+    messages = [DataRow((None if value is None else str(value).encode(),)).encode() for value in values]
+    for size in runs:
+        run, messages = b"".join(messages[:size]), messages[size:]
+        assert keep_rows(result, run, 0, len(run)) == len(run)
     result.tag = tag or f"SELECT {len(values)}"
     return result
 
@@ -204,3 +221,159 @@ def test_new_results_replace_the_old_ones() -> None:
     holder.take([rows(3)])
     assert holder.remaining_rows() == [(3,)]
     assert holder.nextset() is None
+
+
+# -- rows that cannot be loaded
+
+DATES = (FieldDescription("d", 0, 0, types["date"].oid, 4, -1, 0),)
+INFINITE = "infinity"
+
+
+def dates(*days: int | str, runs: Sequence[int] = (10**9,)) -> Holder:
+    """Days of January, or what cannot be loaded."""
+    return holding(rows(*[f"2020-01-{d:02}" if isinstance(d, int) else d for d in days], fields=DATES, runs=runs))
+
+
+def day(row: Any) -> Any:
+    return None if row is None else row[0].day
+
+
+RUNS = [(10**9,), (1, 10**9), (2, 1, 10**9), (1,) * 9]
+RUN_IDS = ["one run", "1 and more", "2, 1 and more", "each on its own"]
+
+
+@pytest.mark.parametrize("runs", RUNS, ids=RUN_IDS)
+@pytest.mark.parametrize("bad", [{0}, {1}, {3}, {4}, {0, 1}, {1, 2, 4}, {0, 1, 2, 3, 4}], ids=str)
+def test_a_row_that_cannot_be_loaded_raises_for_itself(bad: set[int], runs: Sequence[int]) -> None:
+    for fetch in (Holder.next_row, lambda holder: next(holder.each_row(), None)):
+        holder = dates(*[INFINITE if n in bad else n + 1 for n in range(5)], runs=runs)
+        for number in range(5):
+            assert holder.rownumber == number
+            if number in bad:
+                with pytest.raises(DataError, match="'infinity'.*column 'd'"):
+                    fetch(holder)
+            else:
+                assert day(fetch(holder)) == number + 1
+        assert fetch(holder) is None
+        assert holder.rowcount == 5
+
+
+@pytest.mark.parametrize("runs", RUNS, ids=RUN_IDS)
+@pytest.mark.parametrize("fetch", [Holder.remaining_rows, lambda holder: holder.next_rows(5)], ids=["all", "many"])
+def test_many_rows_of_which_one_cannot_be_loaded(runs: Sequence[int], fetch: Callable[[Holder], Any]) -> None:
+    """What is there before it is not lost; it is passed by when it is the first."""
+    holder = dates(1, 2, INFINITE, 4, 5, runs=runs)
+    for _ in range(2):
+        with pytest.raises(DataError, match="infinity"):
+            fetch(holder)
+        assert holder.rownumber == 0
+    assert [day(row) for row in holder.next_rows(2)] == [1, 2]
+    with pytest.raises(DataError, match="infinity"):
+        fetch(holder)
+    assert holder.rownumber == 3
+    assert [day(row) for row in fetch(holder)] == [4, 5]
+    holder.move(1, "absolute")
+    assert day(holder.next_row()) == 2
+
+
+@pytest.mark.parametrize("runs", RUNS, ids=RUN_IDS)
+def test_moving_among_rows_that_cannot_be_loaded(runs: Sequence[int]) -> None:
+    holder = dates(INFINITE, 2, INFINITE, 4, 5, runs=runs)
+    for number, expected in [(3, 4), (1, 2), (4, 5), (1, 2), (3, 4)]:
+        holder.move(number, "absolute")
+        assert day(holder.next_row()) == expected
+        holder.move(0, "absolute")
+        with pytest.raises(DataError, match="infinity"):
+            holder.next_row()
+        assert day(holder.next_row()) == 2
+
+
+def test_the_work_for_rows_that_cannot_be_loaded_is_linear() -> None:
+    count = 4000
+    holder = dates(*[INFINITE] * count)
+    seen: list[int] = []
+    after = Run.after
+
+    def counted(run: Run, start: int) -> int:
+        seen.append(start)
+        return after(run, start)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "after", counted)
+        for _ in range(count):
+            with pytest.raises(DataError):
+                holder.next_row()
+    assert len(seen) <= 2 * count
+
+
+def test_loaders_that_are_registered_later_count_for_rows_not_fetched_yet() -> None:
+    class Negative(Loader):
+        def load(self, data: bytes) -> int:
+            return -int(data)
+
+    holder = holding(rows(1, 2, 3, 4))
+    assert holder.next_row() == (1,)
+    holder.adapters.register_loader("int4", Negative)
+    holder.forget_loaded()
+    assert holder.next_row() == (-2,)
+    assert holder.remaining_rows() == [(-3,), (-4,)]
+    holder.move(0, "absolute")
+    assert holder.next_row() == (-1,)
+
+
+def test_what_a_users_loader_raises_is_left_as_it_is() -> None:
+    class Mine(Exception):
+        pass
+
+    class Fails(Loader):
+        def load(self, data: bytes) -> int:
+            if data == b"2":
+                raise Mine
+            return int(data)
+
+    holder = holding(rows(1, 2, 3))
+    holder.adapters.register_loader("int4", Fails)
+    assert holder.next_row() == (1,)
+    with pytest.raises(Mine):
+        holder.next_row()
+    assert holder.next_row() == (3,)
+
+
+# -- settings that change amid a request
+
+
+def in_styles(before: str, after: str, *results: Result) -> Holder:
+    holder = Holder()
+    request = Request()
+    request.results = list(results)
+    request.parameters_before, request.parameters = {"DateStyle": before}, {"DateStyle": after}
+    holder.take_request(request)
+    return holder
+
+
+def test_rows_are_loaded_by_the_settings_of_their_time() -> None:
+    second_of_january = "01/02/2003"
+    results = [rows(second_of_january, fields=DATES), command("SET"), rows(second_of_january, fields=DATES)]
+    holder = in_styles("SQL, MDY", "SQL, DMY", *results)
+    assert day(holder.next_row()) == 2
+    holder.go_to_result(2)
+    assert day(holder.next_row()) == 1
+    # A single statement may change them by a function, before it writes the first row.
+    assert day(in_styles("SQL, MDY", "SQL, DMY", rows(second_of_january, fields=DATES)).next_row()) == 1
+
+
+@pytest.mark.parametrize("by", ["SELECT 1", "SET"])
+def test_settings_of_which_nobody_knows_who_changed_them(by: str) -> None:
+    between = [command("SET"), rows("01/02/2003", fields=DATES), command("SET")]
+    several = [rows("01/02/2003", fields=DATES), rows("01/02/2003", fields=DATES)] if by == "SELECT 1" else between
+    for number in range(len(several)):
+        if several[number].fields is not None:
+            holder = in_styles("SQL, MDY", "SQL, DMY", *several)
+            holder.go_to_result(number)
+            with pytest.raises(DataError, match="settings changed amid several statements"):
+                holder.next_row()
+    # It does not matter to most values.
+    holder = in_styles("SQL, MDY", "SQL, DMY", rows("2003-02-01", 0, fields=DATES), rows(5))
+    assert day(holder.next_row()) == 1
+    holder.go_to_result(1)
+    assert holder.next_row() == (5,)

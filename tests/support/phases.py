@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anyq._accel import decode_rows, take_replies
+from anyq._accel import keep_rows, take_replies
 from anyq.protocol import messages as be
 from anyq.protocol.constants import BackendCode, Format
 from anyq.protocol.session import ProtocolSession
@@ -87,7 +87,7 @@ WAYS = ways()
 
 def in_phase(phase: Phase, compiled: bool = True) -> ProtocolSession:
     """A session in a phase; `compiled` says whether it uses what is faster, if there is such a thing."""
-    proto = ProtocolSession(decode_rows, take_replies if compiled else None)
+    proto = ProtocolSession(keep_rows, take_replies if compiled else None)
     for step in WAYS[phase]:
         do(proto, step)
     assert proto.phase is phase

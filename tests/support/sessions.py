@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from anyq._accel import decode_rows, take_replies
+from anyq._accel import keep_rows, take_replies
 from anyq.protocol import messages as be
 from anyq.protocol.constants import TransactionStatus
 from anyq.protocol.messages import FieldDescription
-from anyq.protocol.request import Request
+from anyq.protocol.request import Request, Result
 from anyq.protocol.session import ProtocolSession
 from tests.support import frontend_messages as fm
 
@@ -26,15 +26,16 @@ def columns(*names: str) -> be.RowDescription:
     return be.RowDescription(tuple(FieldDescription(name, 0, 0, 25, -1, -1, 0) for name in names))
 
 
-def load_as_bytes(fields: Sequence[FieldDescription]) -> list[Callable[[bytes], Any]]:
-    return [bytes for _ in fields]
-
-
 def rows_request(**settings: Any) -> Request:
-    request = Request(load_as_bytes)
+    request = Request()
     for name, value in settings.items():
         setattr(request, name, value)
     return request
+
+
+def rows_of(result: Result) -> list[tuple[bytes | None, ...]]:
+    """The rows of a result, as the server sent them."""
+    return [tuple(values) for values in result.values()]
 
 
 def wire(*messages: be.BackendMessage) -> bytes:
@@ -47,7 +48,7 @@ def message(code: int, payload: bytes = b"", length: int | None = None) -> bytes
 
 def started(**kwargs: Any) -> ProtocolSession:
     """A session that is ready for requests."""
-    proto = ProtocolSession(decode_rows, take_replies, **kwargs)
+    proto = ProtocolSession(keep_rows, take_replies, **kwargs)
     proto.start({"user": "test"})
     proto.outgoing.clear()
     proto.receive_data(wire(be.AuthenticationOk(), be.BackendKeyData(7, b"1234"), IDLE))
@@ -95,7 +96,7 @@ def feed(proto: ProtocolSession, data: bytes, sizes: Sequence[int] = (10**9,), d
 
 def outcome(request: Request) -> Any:
     """All there is to know of a request in a form that can be compared."""
-    results = [(None if r.fields is None else [f.name for f in r.fields], r.rows, r.tag) for r in request.results]
+    results = [(None if r.fields is None else [f.name for f in r.fields], rows_of(r), r.tag) for r in request.results]
     problems = [None if e is None else (type(e), str(e)) for e in (request.error, request.failure)]
     return results, problems, request.parsed, request.done, request.status_before
 

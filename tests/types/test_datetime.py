@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyq.adapt import AdaptersMap, Format, PyFormat, Transformer
-from anyq.adapt.timezones import connection_timezone
+from anyq.adapt.timezones import timezone_of
 from anyq.adapt.typeinfo import global_types
 from anyq.errors import DataError
 from anyq.types import _datestyle
@@ -309,7 +309,7 @@ class TestTimestamptz:
         st.sampled_from(["UTC", "Europe/Rome", "America/Chicago", "Asia/Kolkata", "<-03:30>+03:30"]),
     )
     def test_load(self, value: datetime, name: str) -> None:
-        zone = connection_timezone(FakeConnection(TimeZone=name))
+        zone = timezone_of(FakeConnection(TimeZone=name))
         binary = load("timestamptz", dump(value, PyFormat.BINARY)[1], TimeZone=name)
         assert binary.astimezone(UTC) == value
         assert binary.tzinfo is zone
@@ -371,7 +371,7 @@ class TestTimestamptz:
         [(datetime.max, "America/Chicago"), (datetime.min, "Asia/Tokyo"), (datetime.max, "UTC"), (datetime.min, "UTC")],
     )
     def test_in_range_only_here(self, local: datetime, name: str) -> None:
-        zone = connection_timezone(FakeConnection(TimeZone=name))
+        zone = timezone_of(FakeConnection(TimeZone=name))
         value = local.replace(tzinfo=zone)
         offset = value.utcoffset()
         assert offset is not None
@@ -572,7 +572,7 @@ class TestOnServer:
                 for value, loaded in zip(VALUES, row, strict=True):
                     assert type(loaded) is type(value)
                     if isinstance(loaded, datetime) and loaded.tzinfo is not None:
-                        assert loaded.tzinfo is connection_timezone(conn)
+                        assert loaded.tzinfo is timezone_of(conn)
                         # Python calls times of an hour that is twice unlike those of any other zone.
                         loaded = loaded.astimezone(UTC)
                     assert loaded == value

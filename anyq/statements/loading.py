@@ -1,0 +1,77 @@
+"""Loading: rows as the server sent them become tuples of Python objects, when they are fetched.
+
+Knows runs of rows, the transformer that chooses loaders, and how to say which column's value cannot be loaded. Must not
+know cursors, or who fetches.
+
+A run is loaded in one go. Where a value in it cannot be loaded, the rows before it are there, and the error is raised
+when that row is the first to be asked for: so each row raises for itself, and a run without such values is not slower
+for it.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from .._accel import load_rows
+from ..adapt import Transformer
+from ..errors import DataError, Error
+from ..protocol.request import Fields, Run
+
+_OWN = __name__.partition(".")[0]
+
+
+class RowLoads:
+    """What loads the rows of one result."""
+
+    __slots__ = ("_fields", "_functions", "_tx", "_version")
+
+    def __init__(self, tx: Transformer, fields: Fields) -> None:
+        self._tx = tx
+        self._fields = fields
+        self._functions = tuple([tx.get_load_function(field.type_oid, field.format) for field in fields])
+        self._version = tx.version
+
+    def serves(self, tx: Transformer) -> bool:
+        """Return whether it does what one made for `tx` would do."""
+        return self._tx is tx and self._version == tx.adapters.version
+
+    def load(self, run: Run, start: int, rows: list[tuple[Any, ...]]) -> int:
+        """Load the rows of a run from `start` to its end, or to the first that cannot be loaded.
+
+        :return: where that one begins, or the run's end.
+        :raises Exception: what the first of them cannot be loaded for: an anyq.Error if that is not for a loader of the
+            user's to say.
+        """
+        before = len(rows)
+        try:
+            load_rows(run.data, start, run.stop, self._functions, rows)
+        except Exception as error:
+            for _ in range(len(rows) - before):
+                start = run.after(start)
+            if len(rows) == before:
+                self._raise(run, start, error)
+            return start
+        return run.stop
+
+    def _raise(self, run: Run, start: int, error: Exception) -> None:
+        for number, value in enumerate(run.values(start, len(self._fields))):
+            if value is not None:
+                try:
+                    self._functions[number](value)
+                except Exception as again:
+                    raise self._explained(number, again) from again.__cause__ or again
+        raise error
+
+    def _explained(self, number: int, error: Exception) -> Exception:
+        """Return the error of one column's value, which says of which."""
+        field = self._fields[number]
+        where = f"column {field.name!r}"
+        loader = type(self._tx.get_loader(field.type_oid, field.format))
+        if isinstance(error, MemoryError) or loader.__module__.partition(".")[0] != _OWN:
+            return error
+        if isinstance(error, Error):
+            return type(error)(f"{error} ({where})")
+        if isinstance(error, struct.error):
+            return DataError(f"a value of the result has not the length that its type has: {error} ({where})")
+        return DataError(f"a value of the result cannot be loaded: {error} ({where})")
