@@ -456,19 +456,6 @@ async def test_methods_that_are_not_supported(message: be.Authentication, name: 
         await log_in(script)
 
 
-async def test_a_server_that_asks_again_and_again() -> None:
-    """Each time it gets an answer; it is the server that has to decide."""
-
-    async def script(client: FakeClient) -> None:
-        for _ in range(3):
-            await client.send(be.AuthenticationCleartextPassword())
-            await client.expect(fm.PasswordMessage, password=b"secret")
-        await client.send(be.ErrorResponse({"S": "FATAL", "V": "FATAL", "C": "28P01", "M": "enough"}))
-
-    with pytest.raises(e.InvalidPassword, match="enough"):
-        await log_in(script)
-
-
 async def test_notices_during_the_login() -> None:
     async def script(client: FakeClient) -> None:
         notice = be.NoticeResponse({"S": "NOTICE", "M": "be warned"})
