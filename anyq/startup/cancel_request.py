@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
+from ..errors import OperationalError
 from ..protocol import frontend
 from ..protocol.session import ProtocolSession
 from ..transport.channel import Channel
@@ -22,7 +23,10 @@ Reopen = Callable[[], Awaitable[Channel]]
 
 
 def canceller(reopen: Reopen, protocol: ProtocolSession) -> Callable[[], Awaitable[None]]:
-    """Return what cancels the statement that a session's server is running; it raises what `reopen` does."""
+    """Return what cancels the statement that a session's server is running.
+
+    It raises what `reopen` does, and an OperationalError where the server has something to say.
+    """
 
     async def cancel() -> None:
         channel = await reopen()
@@ -34,9 +38,10 @@ def canceller(reopen: Reopen, protocol: ProtocolSession) -> Callable[[], Awaitab
                 if data:
                     await channel.wait(False, True)
             # The server closes when it has signalled the process; there is no other answer.
-            while (answer := channel.try_receive(64)) != b"":
-                if answer is None:
-                    await channel.wait(True, False)
+            while (answer := channel.try_receive(1)) is None:
+                await channel.wait(True, False)
+            if answer:
+                raise OperationalError("the server gave an answer to a CancelRequest, to which there is none")
         except anyio.BrokenResourceError:
             pass
         finally:

@@ -10,6 +10,10 @@ socket is full: then `wait()` also waits for room, whatever it was asked for, an
 No more is taken from the socket than the caller has room for once it is decrypted. So what is left in here after
 `try_receive()` is at most a part of a record, and a descriptor that is not readable means that there is nothing.
 
+A server can send records without data, as many as it likes, and each of them takes its time. So OpenSSL is given a few
+at a time (see `tls_records`), and an attempt to receive ends after a few that had none: then something may be left, and
+`wait()` returns at once, but to the event loop first. Where nothing else comes the connection is given up.
+
 Knows: sockets and OpenSSL. Must not know: the wire protocol, files, connection options.
 """
 
@@ -22,9 +26,11 @@ from typing import Any, NoReturn
 
 import anyio
 
+from ..errors import RemoteProtocolError
 from .channel import Buffer, TlsState
 from .socket import SocketStream
 from .tls_errors import explain
+from .tls_records import Records
 
 __all__ = ["Wrap", "TlsStream", "WatchedObject", "watch_certificate_requests"]
 
@@ -39,6 +45,22 @@ _MOST = 256 * 1024
 
 _PIECE = 64 * 1024
 """Bytes encrypted before they are sent: the backlog is hardly more."""
+
+_MOST_HANDSHAKE = 512 * 1024
+"""Bytes that a server may need for a handshake. OpenSSL takes 100 kB of certificates."""
+
+_MOST_EMPTY_RECORDS = 32
+_MOST_WASTE = 8 * 1024
+"""Records without data, and bytes that are none, after which an attempt to receive ends."""
+
+_OVERHEAD = 64
+"""Bytes that a record may have beside its data."""
+
+_MOST_IDLE = 64 * 1024
+"""Bytes without any data, at most: two tickets for other sessions are all that is sent, and new keys now and then."""
+
+_MOST_ANSWERS = 256 * 1024
+"""Bytes that OpenSSL may want to answer by itself to a server that takes nothing."""
 
 
 class TlsStream(SocketStream):
@@ -56,6 +78,10 @@ class TlsStream(SocketStream):
         self._outgoing = ssl.MemoryBIO()
         self._ssl = wrap(self._incoming, self._outgoing)
         self._backlog: memoryview | None = None
+        self._records = Records()
+        # What this attempt to receive has given to OpenSSL that was no data: records, and bytes.
+        self._empty = self._waste = 0
+        self._idle = 0  # bytes since there was any data
         self._more = False  # there may be something in here that can be decrypted
         self._ended = False  # the server will send no more
         self._needs_input = False  # OpenSSL cannot encrypt before it has received something
@@ -84,6 +110,12 @@ class TlsStream(SocketStream):
                 self._check_sent()
                 if not self._feed(_PIECE):
                     await self._waiter.wait(True, self._backlog is not None)
+                elif self._waste > _MOST_HANDSHAKE:
+                    raise anyio.BrokenResourceError(
+                        "the server does not come to the end of the TLS handshake"
+                    ) from None
+                else:
+                    await self._backend.checkpoint()
             except ssl.SSLEOFError:
                 raise anyio.BrokenResourceError("the server closed the connection during the TLS handshake") from None
             except ssl.SSLError:
@@ -92,7 +124,8 @@ class TlsStream(SocketStream):
             else:
                 break
         # The server may have said more than the handshake already.
-        self._more = bool(self._incoming.pending)
+        self._records.established = True
+        self._more = bool(self._incoming.pending or self._records.pending)
         self._push()
         self.tls = _state(self._ssl)
 
@@ -126,7 +159,8 @@ class TlsStream(SocketStream):
             raise anyio.ClosedResourceError
         pieces: list[bytes] = []
         room = max_bytes
-        while room and (self._more or not pieces and self._feed(room)):
+        self._empty = self._waste = 0
+        while room and (self._more or self._feed_on(room, bool(pieces))):
             piece = self._decrypt(room)
             if piece is not None:
                 if not piece:
@@ -134,6 +168,7 @@ class TlsStream(SocketStream):
                 pieces.append(piece)
                 room -= len(piece)
         if not pieces:
+            self._count_idle()
             return b"" if self._ended else None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -141,13 +176,15 @@ class TlsStream(SocketStream):
         if self._closed:
             raise anyio.ClosedResourceError
         filled = 0
-        while filled < len(view) and (self._more or not filled and self._feed(len(view))):
+        self._empty = self._waste = 0
+        while filled < len(view) and (self._more or self._feed_on(len(view), bool(filled))):
             count = self._decrypt(len(view) - filled, view[filled:])
             if count is not None:
                 if not count:
                     break
                 filled += count
         if not filled:
+            self._count_idle()
             return 0 if self._ended else None
         return filled
 
@@ -209,26 +246,60 @@ class TlsStream(SocketStream):
             self._fail(error)
         else:
             self._more = bool(self._incoming.pending or self._ssl.pending())
+            self._empty -= 1
+            self._waste -= _OVERHEAD + (len(got) if view is None else got)
+            self._idle = 0
         if got is not None and not got:
             self._ended, self._more = True, False
         if self._outgoing.pending:
             # An answer of OpenSSL's own, such as to new keys.
             self._push()
+            if self._outgoing.pending > _MOST_ANSWERS:
+                raise anyio.BrokenResourceError("the server asks for new TLS keys, and takes no answers")
         return got
 
+    def _feed_on(self, room: int, received: bool) -> bool:
+        """Do what :meth:`_feed` does within one attempt to receive.
+
+        :param received: whether it has come to something: then nothing more is taken from the socket.
+        """
+        if not self._records.pending:
+            # Nor is there a second look, if what has come was nothing.
+            return not received and self._waste <= 0 and self._feed(room)
+        if self._empty >= _MOST_EMPTY_RECORDS or self._waste >= _MOST_WASTE:
+            self._more = True
+            return False
+        return self._feed(room)
+
     def _feed(self, room: int) -> bool:
-        """Give OpenSSL what has arrived, no more than `room` bytes need; return False if it is nothing."""
-        if self._ended:
-            return False
-        data = super().try_receive(min(max(room - _RECORD, _RECORD), _MOST))
-        if data is None:
-            return False
-        if data:
-            self._incoming.write(data)
-        else:
-            self._incoming.write_eof()
+        """Give OpenSSL a slice of what has arrived, no more than `room` bytes need; return False if it is nothing."""
+        records = self._records
+        if not records.pending:
+            if self._ended:
+                return False
+            data = super().try_receive(min(max(room - _RECORD, _RECORD), _MOST))
+            if data is None:
+                return False
+            if not data:
+                self._incoming.write_eof()
+                self._more = True
+                return True
+            records.put(data)
+        try:
+            piece = records.take()
+        except RemoteProtocolError as error:
+            raise anyio.BrokenResourceError(str(error)) from None
+        self._incoming.write(piece)
+        self._empty += records.begun
+        self._waste += len(piece)
         self._more = True
         return True
+
+    def _count_idle(self) -> None:
+        """Take note that an attempt to receive has come to nothing."""
+        self._idle += self._waste
+        if self._idle > _MOST_IDLE:
+            raise anyio.BrokenResourceError("the server goes on sending TLS records that have no data")
 
     def _push(self) -> bool:
         """Send what is encrypted; return whether that is all of it. Errors are kept for the next attempt to send."""

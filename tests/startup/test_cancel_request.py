@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from anyio.from_thread import BlockingPortal
@@ -21,8 +23,9 @@ from anyq.startup.cancel_request import canceller
 from anyq.transport.channel import Buffer, Channel
 from tests.support import frontend_messages as fm
 from tests.support.certificates import Certificates
-from tests.support.fakeserver import FakeClient, fake_server
+from tests.support.fakeserver import READY, FakeClient, fake_server
 from tests.support.server import Server
+from tests.support.stepping import cancel_when_blocked
 from tests.support.tlsproxies import Proxy
 from tests.support.tlsproxy import tls_proxy
 
@@ -136,7 +139,7 @@ def session_of(pid: int, secret: bytes) -> ProtocolSession:
 
 @pytest.mark.parametrize("end", [b"", anyio.BrokenResourceError()])
 async def test_what_is_sent_and_waited_for(end: bytes | Exception) -> None:
-    channel = ScriptedChannel(None, b"nobody says anything here", None, end)
+    channel = ScriptedChannel(None, None, end)
 
     async def reopen() -> Channel:
         return channel
@@ -147,6 +150,64 @@ async def test_what_is_sent_and_waited_for(end: bytes | Exception) -> None:
     assert channel.sent == expected
     assert channel.waits.count((True, False)) == 2 and (False, True) in channel.waits
     assert channel.closed == ["at once", "with all that belongs to it"]
+
+
+async def test_an_answer_is_not_waited_for_to_its_end() -> None:
+    """Nobody says anything here: one byte is enough to close, as there may be no end of them."""
+    channel = ScriptedChannel(None, b"E")
+
+    async def reopen() -> Channel:
+        return channel
+
+    with pytest.raises(e.OperationalError, match="gave an answer to a CancelRequest"):
+        await canceller(reopen, session_of(7, b"key!"))()
+    assert channel.closed == ["at once", "with all that belongs to it"]
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_server_that_goes_on_talking(
+    tls: bool, certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On the connection of the CancelRequest: the query is drained all the same, and the connection usable."""
+    context = certificates.server_context("right")
+    cancelled = anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        if tls:
+            await client.start_tls(context)
+        await client.accept_startup()
+        await client.expect(fm.Query)
+        await cancelled.wait()
+        await client.send(be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceled"}), READY)
+        await client.expect(fm.Terminate)
+
+    async def cancel(client: FakeClient) -> None:
+        if tls:
+            await client.start_tls(context)
+        await client.expect(fm.CancelRequest)
+        with anyio.CancelScope() as talking:
+
+            async def listen() -> None:
+                with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                    while True:
+                        await client.receive_raw()
+                talking.cancel()
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(listen)
+                while True:
+                    await client.send_raw(bytes(65536))
+                    await anyio.lowlevel.checkpoint()
+        cancelled.set()
+
+    async with fake_server(session, cancel) as server:
+        mode = "require" if tls else "disable"
+        conn = await anyq.AsyncConnection.connect(server.conninfo, autocommit=True, sslmode=mode)
+        with anyio.fail_after(20):
+            await cancel_when_blocked(lambda: conn.execute("SELECT pg_sleep(60)"))
+        assert not conn.closed
+        await conn.close()
+    assert "could not be cancelled: the server gave an answer" in caplog.text
 
 
 async def test_where_no_connection_can_be_made() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from anyio.from_thread import BlockingPortal
@@ -16,7 +19,7 @@ from anyq.protocol import messages as be
 from tests.support import frontend_messages as fm
 from tests.support.certificates import Certificates
 from tests.support.deadlines import LIMIT, Deadlines
-from tests.support.fakeserver import READY, FakeClient, fake_server
+from tests.support.fakeserver import READY, FakeClient, Script, fake_server
 from tests.support.hostile import FORGED, answer, connect_to, let_in, refusal, refused, refusing_for_two_reasons
 from tests.support.server import Server
 from tests.support.stepping import cancel_at_each_wait
@@ -361,6 +364,52 @@ async def test_cut_in_the_handshake() -> None:
         assert await client.receive_raw()
 
     assert "closed the connection during the TLS handshake" in await refused(script, sslmode="require")
+
+
+HELLO_REQUEST = b"\x16\x03\x03\0\4" + bytes(4)
+"""What OpenSSL passes over while it waits for a server's first message."""
+
+BIG_HELLO_REQUESTS = b"\x16\x03\x03\x40\0" + bytes(16384)
+"""The same, as many of them as one record has room for."""
+
+
+def going_on(data: bytes, asked: Callable[[], object] = lambda: None) -> Script:
+    """Return a server that begins with TLS and sends this again and again, until the client has gone."""
+
+    async def script(client: FakeClient) -> None:
+        await client.expect(fm.SSLRequest)
+        await client.send_raw(b"S")
+        assert await client.receive_raw()
+        with anyio.CancelScope() as sending:
+
+            async def listen() -> None:
+                with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                    while True:
+                        await client.receive_raw()
+                sending.cancel()
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(listen)
+                while True:
+                    await client.send_raw(data)
+                    asked()
+                    await anyio.lowlevel.checkpoint()
+
+    return script
+
+
+@pytest.mark.parametrize("data", [HELLO_REQUEST * 1000, BIG_HELLO_REQUESTS, HELLO_REQUEST], ids=["many", "big", "few"])
+async def test_a_handshake_that_has_no_end(data: bytes) -> None:
+    """It is given up, and others have had their turn: the server of this test, for one, runs in the same event loop."""
+    with anyio.fail_after(PATIENCE):
+        message = await refused(going_on(data), sslmode="require")
+    assert "does not come to the end of the TLS handshake" in message
+
+
+async def test_a_handshake_that_has_no_end_within_connect_timeout(deadlines: Deadlines) -> None:
+    async with fake_server(going_on(HELLO_REQUEST * 100, deadlines.pass_now)) as server:
+        with anyio.fail_after(PATIENCE), pytest.raises(e.ConnectionTimeout):
+            await AsyncConnection.connect(server.conninfo, sslmode="require", connect_timeout=LIMIT)
 
 
 async def test_direct_to_one_who_does_not_speak_tls() -> None:
