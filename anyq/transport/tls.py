@@ -79,8 +79,8 @@ class TlsStream(SocketStream):
         self._ssl = wrap(self._incoming, self._outgoing)
         self._backlog: memoryview | None = None
         self._records = Records()
-        # What this attempt to receive has given to OpenSSL that was no data: records, and bytes.
-        self._empty = self._waste = 0
+        # What this attempt to receive has given to OpenSSL: records, as far as they have begun, and bytes.
+        self._begun = self._fed = 0
         self._idle = 0  # bytes since there was any data
         self._more = False  # there may be something in here that can be decrypted
         self._ended = False  # the server will send no more
@@ -110,7 +110,7 @@ class TlsStream(SocketStream):
                 self._check_sent()
                 if not self._feed(_PIECE):
                     await self._waiter.wait(True, self._backlog is not None)
-                elif self._waste > _MOST_HANDSHAKE:
+                elif self._fed > _MOST_HANDSHAKE:
                     raise anyio.BrokenResourceError(
                         "the server does not come to the end of the TLS handshake"
                     ) from None
@@ -159,8 +159,8 @@ class TlsStream(SocketStream):
             raise anyio.ClosedResourceError
         pieces: list[bytes] = []
         room = max_bytes
-        self._empty = self._waste = 0
-        while room and (self._more or self._feed_on(room, bool(pieces))):
+        self._begun = self._fed = 0
+        while room and (self._more or self._feed_on(room, len(pieces), max_bytes - room)):
             piece = self._decrypt(room)
             if piece is not None:
                 if not piece:
@@ -170,22 +170,25 @@ class TlsStream(SocketStream):
         if not pieces:
             self._count_idle()
             return b"" if self._ended else None
+        self._idle = 0
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def try_receive_into(self, view: memoryview) -> int | None:
         if self._closed:
             raise anyio.ClosedResourceError
-        filled = 0
-        self._empty = self._waste = 0
-        while filled < len(view) and (self._more or self._feed_on(len(view), bool(filled))):
+        filled = reads = 0
+        self._begun = self._fed = 0
+        while filled < len(view) and (self._more or self._feed_on(len(view), reads, filled)):
             count = self._decrypt(len(view) - filled, view[filled:])
             if count is not None:
                 if not count:
                     break
                 filled += count
+                reads += 1
         if not filled:
             self._count_idle()
             return 0 if self._ended else None
+        self._idle = 0
         return filled
 
     def wait(self, readable: bool, writable: bool) -> Awaitable[None]:
@@ -246,9 +249,6 @@ class TlsStream(SocketStream):
             self._fail(error)
         else:
             self._more = bool(self._incoming.pending or self._ssl.pending())
-            self._empty -= 1
-            self._waste -= _OVERHEAD + (len(got) if view is None else got)
-            self._idle = 0
         if got is not None and not got:
             self._ended, self._more = True, False
         if self._outgoing.pending:
@@ -258,15 +258,12 @@ class TlsStream(SocketStream):
                 raise anyio.BrokenResourceError("the server asks for new TLS keys, and takes no answers")
         return got
 
-    def _feed_on(self, room: int, received: bool) -> bool:
-        """Do what :meth:`_feed` does within one attempt to receive.
-
-        :param received: whether it has come to something: then nothing more is taken from the socket.
-        """
+    def _feed_on(self, room: int, reads: int, got: int) -> bool:
+        """Do what :meth:`_feed` does within one attempt to receive, which has got so many bytes by so many reads."""
         if not self._records.pending:
-            # Nor is there a second look, if what has come was nothing.
-            return not received and self._waste <= 0 and self._feed(room)
-        if self._empty >= _MOST_EMPTY_RECORDS or self._waste >= _MOST_WASTE:
+            # One look at the socket, whatever has come of it.
+            return not self._fed and self._feed(room)
+        if self._begun - reads >= _MOST_EMPTY_RECORDS or self._fed - got - reads * _OVERHEAD >= _MOST_WASTE:
             self._more = True
             return False
         return self._feed(room)
@@ -274,30 +271,31 @@ class TlsStream(SocketStream):
     def _feed(self, room: int) -> bool:
         """Give OpenSSL a slice of what has arrived, no more than `room` bytes need; return False if it is nothing."""
         records = self._records
-        if not records.pending:
-            if self._ended:
-                return False
-            data = super().try_receive(min(max(room - _RECORD, _RECORD), _MOST))
-            if data is None:
-                return False
-            if not data:
-                self._incoming.write_eof()
-                self._more = True
-                return True
-            records.put(data)
         try:
-            piece = records.take()
+            if records.pending:
+                piece = records.take()
+            else:
+                if self._ended:
+                    return False
+                data = super().try_receive(min(max(room - _RECORD, _RECORD), _MOST))
+                if data is None:
+                    return False
+                self._more = True
+                if not data:
+                    self._incoming.write_eof()
+                    return True
+                piece = records.put(data)
         except RemoteProtocolError as error:
             raise anyio.BrokenResourceError(str(error)) from None
-        self._incoming.write(piece)
-        self._empty += records.begun
-        self._waste += len(piece)
         self._more = True
+        self._incoming.write(piece)
+        self._begun += records.begun
+        self._fed += len(piece)
         return True
 
     def _count_idle(self) -> None:
         """Take note that an attempt to receive has come to nothing."""
-        self._idle += self._waste
+        self._idle += self._fed
         if self._idle > _MOST_IDLE:
             raise anyio.BrokenResourceError("the server goes on sending TLS records that have no data")
 
