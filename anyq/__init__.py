@@ -8,7 +8,8 @@ from __future__ import annotations
 from . import abc, adapt, conninfo, errors, postgres, pq, rows, sql, sync, types
 from ._accel import implementation as __impl__
 from .adapt import AdaptersMap, Dumper, Loader, PyFormat, Transformer
-from .connection import AsyncConnecting, AsyncConnection
+from .connecting import AsyncConnecting
+from .connection import AsyncConnection
 from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
 from .dbapi20 import (
     BINARY,

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import ssl
 import warnings
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, cast, overload
+from typing import Any, Final, Generic, cast, overload
 
 import anyio
 import anyio.abc
@@ -22,8 +22,9 @@ from typing_extensions import Self, TypeVar
 from .abc import AdaptContext, Params, Query
 from .adapt import AdaptersMap
 from .adapt.encodings import python_codec
+from .connecting import AsyncConnecting
 from .conninfo import ConnectOptions, HostSpec, PasswordSource
-from .cursor import AsyncCursor, AsyncRawCursor
+from .cursor import AsyncCursor, AsyncRawCursor, Checked, check_cursor_factory
 from .dbapi20 import ErrorClasses
 from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, ProgrammingError
 from .notifications.hub import Disconnection, NotificationHub
@@ -35,7 +36,7 @@ from .postgres import adapters as global_adapters
 from .protocol.auth.verifiers import DEFAULT_SCRAM_ITERATIONS, encrypt_password
 from .protocol.constants import Format
 from .protocol.messages import NoticeResponse
-from .rows import AsyncRowFactory, TupleRow, tuple_row
+from .rows import AsyncRowFactory, TupleRow, check_row_factory, tuple_row
 from .session.busy_wait import BUSY_WAIT, LONGEST_BUSY_WAIT
 from .session.info import ConnectionInfo
 from .session.session import Session
@@ -51,36 +52,11 @@ logger = logging.getLogger("anyq")
 Row = TypeVar("Row", default=TupleRow)
 CursorRow = TypeVar("CursorRow")
 NewRow = TypeVar("NewRow", default=TupleRow)
-ConnectionT = TypeVar("ConnectionT", bound="AsyncConnection[Any]")
 
 NoticeHandler = Callable[[Diagnostic], None]
 
 GRACE_PERIOD = 5.0
 """Seconds that a cancelled operation has, by default, to leave the connection clean; past them it is closed."""
-
-
-class AsyncConnecting(Generic[ConnectionT]):
-    """A connection about to be made: await it to have the connection, or enter it to have it closed at the end."""
-
-    def __init__(self, connect: Callable[[], Coroutine[Any, Any, ConnectionT]]) -> None:
-        self._connect = connect
-        self._connection: ConnectionT | None = None
-
-    def __await__(self) -> Generator[Any, Any, ConnectionT]:
-        return self._connect().__await__()
-
-    async def __aenter__(self) -> ConnectionT:
-        self._connection = await self._connect()
-        return await self._connection.__aenter__()
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        assert self._connection is not None
-        await self._connection.__aexit__(exc_type, exc_val, exc_tb)
 
 
 class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
@@ -110,6 +86,8 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
         """The factory of rows of cursors made from now on."""
         self.cursor_factory = cursor_factory
         """The class of cursors made from now on."""
+        self.if_forgotten: str | None = "use 'async with' or await its close()"
+        """For this package: what to say of a connection that was never closed; None to say nothing."""
         self.info = ConnectionInfo(self.session, options, host)
         """What is known about the connection."""
         self.notifications = NotificationHub(self.session)
@@ -185,12 +163,16 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
                 f"busy_wait must be from 0 to {LONGEST_BUSY_WAIT:g} seconds, not {busy_wait!r}: nothing else runs "
                 "in the event loop meanwhile"
             )
+        row_factory = row_factory or cast(AsyncRowFactory[Any], tuple_row)
+        cursor_factory = cursor_factory or AsyncCursor
+        check_row_factory(row_factory)
+        _check_cursor_factory(cursor_factory)
         return cls(
             *await open_session(parameters),
             autocommit=parameters.autocommit,
             prepare_threshold=parameters.prepare_threshold,
-            row_factory=cast(AsyncRowFactory[Any], row_factory or tuple_row),
-            cursor_factory=cursor_factory or AsyncCursor,
+            row_factory=row_factory,
+            cursor_factory=cursor_factory,
             context=parameters.context,
             busy_wait=busy_wait,
         )
@@ -219,9 +201,9 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
 
     def __del__(self) -> None:
         session: Session | None = getattr(self, "session", None)
-        if session is not None and not session.closed:
+        if session is not None and not session.closed and self.if_forgotten is not None:
             warnings.warn(
-                f"{self!r} was never closed; use 'async with' or await its close()",
+                f"{self!r} was never closed; {self.if_forgotten}",
                 ResourceWarning,
                 source=self,
                 stacklevel=2,
@@ -323,6 +305,16 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
         cursor = self.cursor(binary=binary)
         return await cursor.execute(query, params, prepare=prepare)
 
+    async def ask(self, query: Query, params: Sequence[Any]) -> list[TupleRow]:
+        """For this package: execute a query of the driver's own, with ``$1``, and return its rows as tuples.
+
+        What a user has set for cursors, rows and adapters makes no difference. A cancellation is that of
+        :meth:`AsyncCursor.execute`.
+        """
+        cursor = AsyncRawCursor.of_driver(self)
+        await cursor.execute(query, params, prepare=False)
+        return await cursor.fetchall()
+
     # -- passwords
 
     async def change_password(self, user: str, password: str) -> None:
@@ -337,15 +329,13 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
         A cancellation leaves the old password in place, unless the statement was under way: then, as always, it is not
         known whether it took effect. Manual: "ALTER ROLE", libpq's `PQchangePassword`.
         """
-        cursor = AsyncRawCursor(self)
-        await cursor.execute("SELECT pg_catalog.current_setting('password_encryption')")
-        row: Any = await cursor.fetchone()
+        ((method,),) = await self.ask("SELECT pg_catalog.current_setting('password_encryption')", ())
         iterations = int(self.info.parameter_status("scram_iterations") or DEFAULT_SCRAM_ITERATIONS)
-        hashing = partial(encrypt_password, password, user, row[0], iterations=iterations)
+        hashing = partial(encrypt_password, password, user, method, iterations=iterations)
         hashed = await anyio.to_thread.run_sync(hashing, abandon_on_cancel=True)
         # A utility statement takes no parameters.
         statement = SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(user), Literal(hashed))
-        await cursor.execute(statement)
+        await AsyncRawCursor.of_driver(self).execute(statement)
 
     # -- the end
 
@@ -438,7 +428,8 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
         encodings = self.notifications.encodings()
         check_channel(channel, *encodings)
         check_payload(payload, *encodings)
-        await AsyncRawCursor(self).execute("SELECT pg_catalog.pg_notify($1, $2)", (channel, payload))
+        cursor = AsyncRawCursor.of_driver(self)
+        await cursor.execute("SELECT pg_catalog.pg_notify($1, $2)", (channel, payload))
 
     def notifies(self, *, timeout: float | None = None, stop_after: int | None = None) -> AsyncNotifies:
         """Iterate over the notifications of all channels that the connection listens to, as they come.
@@ -476,3 +467,10 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
         await self.session.wire.backend.checkpoint()
         if not self.closed:
             await self.notifications.attend(Disconnection())
+
+
+_check_cursor_factory: Final = partial(check_cursor_factory, wanted=AsyncCursor)
+
+# So that they are looked at where they are set, at any time, and not where a cursor fails.
+for _attribute, _check in (("row_factory", check_row_factory), ("cursor_factory", _check_cursor_factory)):
+    setattr(AsyncConnection, _attribute, Checked(_attribute, _check))

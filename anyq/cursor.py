@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import Any, Generic, Protocol
 
@@ -15,18 +16,52 @@ from typing_extensions import Self, TypeVar
 from .abc import Params, Query
 from .adapt import AdaptersMap, Transformer
 from .adapt.typeinfo import TypesRegistry
-from .errors import InterfaceError
+from .errors import InterfaceError, ProgrammingError
+from .postgres import pristine_adapters
 from .protocol.constants import Format
 from .protocol.request import Result
 from .protocol.session_state import ENDED
 from .row_stream import AsyncRowStream, StreamedQuery
-from .rows import AsyncRowFactory, RowMaker, TupleRow
+from .rows import AsyncRowFactory, RowMaker, TupleRow, check_row_factory, tuple_row
 from .session.execute import execute, refuse_binary
 from .session.executemany import ManyExecutions, ManyResults
 from .session.session import Adaptation, Session
 from .statements.binders import CLIENT_SIDE, RAW, SERVER_SIDE, Binder
 from .statements.outcome import affected_rows
 from .statements.results import ResultHolder
+
+
+class Checked:
+    """An attribute that is looked at when it is set. To be read it is like any other: that is done for each query."""
+
+    def __init__(self, name: str, check: Callable[[Any], None]) -> None:
+        self._name = name
+        self._check = check
+
+    # Without __get__, what is in the instance's dictionary is what is found.
+    def __set__(self, instance: object, value: object) -> None:
+        self._check(value)
+        vars(instance)[self._name] = value
+
+
+def check_cursor_factory(factory: object, wanted: type) -> None:
+    """Look whether something can make the cursors of a connection, as far as that can be told before it does.
+
+    :param wanted: the class of cursors of such connections.
+    :raises ProgrammingError: it cannot.
+    """
+    if issubclass(factory, wanted) if isinstance(factory, type) else callable(factory):
+        return
+    name = factory.__qualname__ if isinstance(factory, type) else f"an object of {type(factory).__qualname__}"
+    fetch: object = getattr(factory, "fetchone", None)
+    if fetch is not None:
+        name += f", which is for {'a' * iscoroutinefunction(fetch)}synchronous connections"
+    raise ProgrammingError(f"cursor_factory must be {wanted.__qualname__} or a subclass of it, not {name}")
+
+
+def _other_api(cursor: object, connection: object) -> InterfaceError:
+    name = type(connection).__qualname__
+    return InterfaceError(f"{type(cursor).__qualname__} needs an AsyncConnection, not a {name}: use its cursor()")
 
 
 class CursorOwner(Protocol):
@@ -66,9 +101,16 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
     """The last one."""
 
     def __init__(self, connection: ConnectionT, *, row_factory: AsyncRowFactory[Row] | None = None) -> None:
-        self._row_factory = row_factory or connection.row_factory
+        if row_factory is None:
+            row_factory = connection.row_factory
+        elif row_factory is not tuple_row:
+            check_row_factory(row_factory)
+        self._row_factory = row_factory
         self._conn = connection
-        self._session = connection.session
+        try:
+            self._session = connection.session
+        except AttributeError:
+            raise _other_api(self, connection) from None
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else ("no result" if self._result is None else self.statusmessage or "ready")
@@ -381,3 +423,10 @@ class AsyncRawCursor(AsyncCursor[Row, ConnectionT]):
     """A cursor whose statements are written with PostgreSQL's own placeholders, ``$1``, ``$2``, ..."""
 
     _binder = RAW
+
+    @classmethod
+    def of_driver(cls, connection: ConnectionT) -> AsyncRawCursor[TupleRow, ConnectionT]:
+        """For this package: return one for queries of the driver's own, which knows nothing of what a user has set."""
+        cursor = AsyncRawCursor(connection, row_factory=tuple_row)
+        cursor._own = cursor._session.adaptation.with_adapters(pristine_adapters)
+        return cursor

@@ -6,6 +6,7 @@ works.
 
 from __future__ import annotations
 
+from .adapt import AdaptersMap
 from .adapt import global_adapters as adapters
 from .types import array, bool, datetime, json, none, numeric, uuid
 from .types import string as text
@@ -18,3 +19,6 @@ types = adapters.types
 # Arrays last: they are registered for each type that is known by then.
 for _family in (none, bool, numeric, text, uuid, json, datetime, array):
     _family.register_default_adapters(adapters)
+
+pristine_adapters = AdaptersMap(adapters)
+"""The same as they were at first, whatever a program registers: for queries of the driver's own."""

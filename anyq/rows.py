@@ -19,7 +19,9 @@ import re
 from collections import namedtuple
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, NoReturn, Protocol
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, iscoroutinefunction
+from types import FunctionType
+from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
 from typing_extensions import TypeVar
 
@@ -37,6 +39,9 @@ DictRow = dict[str, Any]
 
 Row = TypeVar("Row", covariant=True, default=TupleRow)
 """The type of the rows that a cursor or a connection returns."""
+
+
+_COROUTINE = CO_COROUTINE | CO_ASYNC_GENERATOR
 
 
 class RowMaker(Protocol[T_co]):
@@ -77,6 +82,32 @@ class _Described(Protocol):
 
     @property
     def description(self) -> Sequence[_NamedColumn] | None: ...
+
+
+def check_row_factory(factory: object) -> None:
+    """Look whether something can be a row factory, as far as that can be told without a result.
+
+    :raises ProgrammingError: it cannot; the message says what to give instead.
+    """
+    # What most are, first: this is done for each cursor that is given one.
+    if type(factory) is FunctionType and not factory.__code__.co_flags & _COROUTINE:
+        if factory not in _OF_A_CLASS:
+            return
+        why = f"{factory.__name__} takes the class, or function, of the rows: write {factory.__name__}(...)"
+    elif isinstance(factory, type):
+        if any("__call__" in vars(base) for base in factory.__mro__):
+            return
+        if hasattr(factory, "fetchone"):
+            why = f"{factory.__qualname__} is a class of cursors: give it as cursor_factory"
+        else:
+            why = f"for rows that are objects of {factory.__qualname__} write class_row({factory.__qualname__})"
+    elif not callable(factory):
+        why = f"it is called with a cursor, and {type(factory).__qualname__} cannot be called"
+    elif iscoroutinefunction(factory):
+        why = "it is not awaited, so it cannot be a coroutine function"
+    else:
+        return
+    raise ProgrammingError(f"wrong row_factory: {why}")
 
 
 def no_result(values: Sequence[Any]) -> NoReturn:
@@ -205,3 +236,7 @@ def _identifier(name: str) -> str:
         field = f"f{field}"
     # What Unicode calls a digit or a letter and Python's identifiers do not (such as a superscript two).
     return field if field.isidentifier() else re.sub(r"[^0-9A-Za-z_]", "_", field)
+
+
+# Factories of factories, which are easily given as they are.
+_OF_A_CLASS: Final = (class_row, args_row, kwargs_row)

@@ -565,3 +565,13 @@ async def test_cancel_safe_in_time() -> None:
 
 def connect_to(server: FakeServer) -> Any:
     return AsyncConnection.connect(server.conninfo)
+
+
+async def test_the_drivers_own_queries_need_nothing_of_the_users(dsn: str) -> None:
+    def no_rows(cursor: object) -> Any:
+        raise AssertionError("the driver has rows of its own")
+
+    async with AsyncConnection.connect(dsn, row_factory=no_rows, cursor_factory=anyq.AsyncClientCursor) as conn:
+        await conn.notify("a channel", "a payload")
+        with pytest.raises(e.UndefinedObject):
+            await conn.change_password("nobody of this name", "secret")

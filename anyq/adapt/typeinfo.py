@@ -25,16 +25,10 @@ class _Identifier(Protocol):
     def as_string(self, context: Any = None) -> str: ...
 
 
-class _Cursor(Protocol):
-    async def execute(self, query: bytes, params: Sequence[Any], /) -> object: ...
-
-    async def fetchall(self) -> list[Any]: ...
-
-
 class _Asking(Protocol):
     """An `AsyncConnection`: what is asked of one here."""
 
-    def cursor(self, *, row_factory: Any) -> _Cursor: ...
+    async def ask(self, query: bytes, params: Sequence[Any]) -> list[tuple[Any, ...]]: ...
 
     def transaction(self) -> AbstractAsyncContextManager[object, bool | None]: ...
 
@@ -126,18 +120,16 @@ class TypeInfo:
 
     @classmethod
     async def _fetch(cls: type[_T], conn: _Asking, name: str) -> _T | None:
-        # The connection's own row factory may be anything.
-        cursor = conn.cursor(row_factory=_plain_rows)
         async with conn.transaction():
-            await cursor.execute(cls._info_query().encode(), [name])
-        return cls._from_rows(name, await cursor.fetchall())
+            rows = await conn.ask(cls._info_query().encode(), [name])
+        return cls._from_rows(name, rows)
 
     @classmethod
     def _info_query(cls) -> str:
         """Return the query that describes a type; the name is its one parameter. Subclasses ask for more."""
         return (
             "SELECT t.typname, t.oid, t.typarray, t.oid::regtype::text, t.typdelim::text"
-            " FROM pg_catalog.pg_type t WHERE t.oid = to_regtype(%s)"
+            " FROM pg_catalog.pg_type t WHERE t.oid = to_regtype($1)"
         )
 
     @classmethod
@@ -163,10 +155,6 @@ class TypeInfo:
 
     def added(self, registry: TypesRegistry) -> None:
         """React to being added to a registry. For subclasses that can be found by more than name and oid."""
-
-
-def _plain_rows(cursor: object) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
-    return tuple
 
 
 def _as_text(value: Any) -> Any:

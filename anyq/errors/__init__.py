@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from . import _base, _sqlstates
 from ._base import *  # noqa: F403
-from ._base import DatabaseError, Error, report_again
+from ._base import DatabaseError, Error
 from ._sqlstates import *  # noqa: F403
 from .pointing import character_position, pointer
 
@@ -90,7 +90,7 @@ def explain(error: Error, query: str, position: int | None, hint: str | None) ->
     if position is not None:
         fields["P"] = str(position)
     if fields:
-        report_again(error, _message(fields, query, hint), fields)
+        error.say(_message(fields, query, hint), fields)
 
 
 def _message(fields: Mapping[str, str], query: str | None, hint: str | None) -> str:

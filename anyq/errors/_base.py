@@ -145,16 +145,15 @@ class Error(Exception):
     def __str__(self) -> str:
         return shown(super().__str__())
 
+    def say(self, message: str, fields: Mapping[str, str]) -> None:
+        """For this package: say something else about the same failure."""
+        self.args = (message,)
+        self._fields = dict(fields)
+
     @property
     def diag(self) -> Diagnostic:
         """Return what the server reported; every attribute is ``None`` if it was not the server's error."""
         return Diagnostic(self._fields)
-
-
-def report_again(error: Error, message: str, fields: Mapping[str, str]) -> None:
-    """For this package: have an error say something else about the same failure."""
-    error.args = (message,)
-    error._fields = dict(fields)
 
 
 class InterfaceError(Error):

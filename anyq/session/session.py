@@ -40,7 +40,11 @@ class Adaptation:
 
     def copy(self) -> Adaptation:
         """Return one with a map of its own, which begins as a copy."""
-        return Adaptation(AdaptersMap(self.adapters), self._protocol, self.connection)
+        return self.with_adapters(self.adapters)
+
+    def with_adapters(self, adapters: AdaptersMap) -> Adaptation:
+        """Return one with a map of its own, which begins as a copy of another one."""
+        return Adaptation(AdaptersMap(adapters), self._protocol, self.connection)
 
     def transformer(self, parameters: Mapping[str, str] | None = None) -> Transformer:
         """Return the transformer for these adapters.

@@ -19,7 +19,7 @@ from ..adapt import Transformer
 from ..adapt.typeinfo import TypesRegistry
 from ..errors import DataError, ProgrammingError
 from ..protocol.request import Request, Result, Run
-from ..rows import AsyncRowFactory, RowMaker, TupleRow, tuple_row
+from ..rows import AsyncRowFactory, RowMaker, TupleRow, check_row_factory, tuple_row
 from .column import Column
 from .loading import RowLoads
 from .outcome import affected_rows, no_rows_message, possible_parameters
@@ -75,6 +75,7 @@ class ResultHolder(ABC, Generic[Row]):
 
     @row_factory.setter
     def row_factory(self, row_factory: AsyncRowFactory[Row]) -> None:
+        check_row_factory(row_factory)
         self._row_factory = row_factory
         if self._result is not None:
             self._make_row = None if row_factory is tuple_row else row_factory(self)

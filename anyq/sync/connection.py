@@ -8,8 +8,9 @@ from __future__ import annotations
 import ssl
 import warnings
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
-from typing import Any, Generic, cast, overload
+from typing import Any, Final, Generic, cast, overload
 
 import anyio.abc
 from anyio.from_thread import BlockingPortal
@@ -19,10 +20,11 @@ from ..abc import AdaptContext, Params, Query
 from ..adapt import AdaptersMap
 from ..connection import GRACE_PERIOD, AsyncConnection, NoticeHandler
 from ..conninfo import PasswordSource
+from ..cursor import Checked, check_cursor_factory
 from ..dbapi20 import ErrorClasses
 from ..notifications.subscription import BUFFER_SIZE, Notify, Overflow
 from ..protocol.constants import Format
-from ..rows import RowFactory, TupleRow, tuple_row
+from ..rows import RowFactory, TupleRow, check_row_factory, tuple_row
 from ..session.busy_wait import BUSY_WAIT
 from ..session.info import ConnectionInfo
 from ..startup.parameters import ConnectParameters
@@ -61,6 +63,8 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         calls = Calls(portal, user, session.wire.cancelling.grace, session.check_open)
         super().__init__(async_connection, calls)
         self._owner = owner  # whether forgetting this forgets the connection
+        if owner:
+            async_connection.if_forgotten = None  # this one says it
         self.row_factory: RowFactory[Row] = row_factory
         """The factory of rows of cursors made from now on."""
         self.cursor_factory = cursor_factory
@@ -114,6 +118,8 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         :raises InterfaceError: this is the thread of the portal's event loop, or the portal is not running.
         """
         given = ConnectParameters.of(locals())
+        check_row_factory(row_factory or tuple_row)
+        _check_cursor_factory(cursor_factory or Cursor)
         user = object()
         opened = open_portal(portal, user)
         try:
@@ -190,7 +196,9 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
             self._end()
 
     def __repr__(self) -> str:
-        status = "closed" if self.closed else self.info.transaction_status.name
+        return self._show("closed" if self.closed else self.info.transaction_status.name)
+
+    def _show(self, status: str) -> str:
         where = f"host={self.info.host} port={self.info.port} user={self.info.user} dbname={self.info.dbname}"
         return f"<{type(self).__module__}.{type(self).__qualname__} [{status}] ({where}) at 0x{id(self):x}>"
 
@@ -198,9 +206,10 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         calls: Calls | None = getattr(self, "calls", None)
         if calls is None or calls.ended:
             return
-        forgotten = self._owner and not self.closed
-        text = repr(self)
-        if forgotten:
+        # When the interpreter exits its event loop may have been stopped: it was not closed before, all the same.
+        forgotten = self._owner and not self._async.closed and not calls.portal.inherited
+        text = self._show(self.info.transaction_status.name)
+        if forgotten and calls.portal.failure is None:
             connection = self._async
             calls.post(lambda: connection.session.wire.close())
         calls.forget()
@@ -457,3 +466,10 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         by keepalives only (see the ``keepalives`` keywords).
         """
         self.calls.call_unless_ended(self._async.wait_disconnected)
+
+
+_check_cursor_factory: Final = partial(check_cursor_factory, wanted=Cursor)
+
+# As for the asynchronous one.
+for _attribute, _check in (("row_factory", check_row_factory), ("cursor_factory", _check_cursor_factory)):
+    setattr(Connection, _attribute, Checked(_attribute, _check))

@@ -16,9 +16,10 @@ from typing_extensions import Self, TypeVar
 from ..abc import Params, Query
 from ..adapt import AdaptersMap
 from ..cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
+from ..errors import InterfaceError
 from ..protocol.constants import Format
 from ..row_stream import AsyncRowStream
-from ..rows import RowFactory, RowMaker, TupleRow, tuple_row
+from ..rows import RowFactory, RowMaker, TupleRow, check_row_factory, tuple_row
 from ..session.executemany import BATCH_SETS
 from ..statements.column import Column
 from .calls import Calls, ConnectionT
@@ -56,8 +57,16 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
 
     def __init__(self, connection: ConnectionT, *, row_factory: RowFactory[Row] | None = None) -> None:
         self._conn = connection
-        self._calls = connection.calls
-        self._row_factory: RowFactory[Any] = row_factory or connection.row_factory
+        try:
+            self._calls = connection.calls
+        except AttributeError:
+            name = type(connection).__qualname__
+            raise InterfaceError(f"{type(self).__qualname__} needs a Connection, not an {name}") from None
+        if row_factory is None:
+            row_factory = connection.row_factory
+        elif row_factory is not tuple_row:
+            check_row_factory(row_factory)
+        self._row_factory: RowFactory[Any] = row_factory
         self._async: AsyncCursor[Any] = self._async_class(
             connection.async_connection, row_factory=self._inner(self._row_factory)
         )
@@ -112,6 +121,7 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
 
     @row_factory.setter
     def row_factory(self, row_factory: RowFactory[Row]) -> None:
+        check_row_factory(row_factory)
         self._row_factory = row_factory
         self._async.row_factory = self._inner(row_factory)
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from anyq import sql
-from anyq.adapt import AdaptersMap
+import anyq
+from anyq import AsyncClientCursor, AsyncConnection, AsyncCursor, AsyncRawCursor, TransactionStatus, sql
+from anyq import errors as e
+from anyq.adapt import AdaptersMap, Dumper, Loader
 from anyq.adapt.typeinfo import TypeInfo, TypesRegistry
 from anyq.postgres import adapters, types
-
-if TYPE_CHECKING:
-    from anyq import AsyncConnection
+from anyq.protocol.constants import Format
+from anyq.rows import tuple_row
 
 
 @pytest.mark.parametrize("key", ["int4", "integer", 23, 1007, "int4[]", "integer[]"])
@@ -118,3 +119,101 @@ async def test_fetch_with_any_row_factory_and_encoding(conn: AsyncConnection[Any
     assert info is not None
     assert (info.name, info.oid, info.regtype) == ("text", 25, "text")
     info.register(AdaptersMap(adapters))
+
+
+# -- whatever a user has set
+
+
+class _NoCursor(AsyncCursor[Any]):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise AssertionError("the driver has queries of its own")
+
+
+def _no_rows(cursor: object) -> Any:
+    raise AssertionError("the driver has rows of its own")
+
+
+def _spoil(context: Any) -> None:
+    """Register what makes everything that the driver asks for, and with, useless."""
+
+    class NoLoader(Loader):
+        def load(self, data: Any) -> Any:
+            raise AssertionError("the driver has adapters of its own")
+
+    class BinaryNoLoader(NoLoader):
+        format = Format.BINARY
+
+    class NoDumper(Dumper):
+        def dump(self, obj: Any) -> bytes:
+            raise AssertionError("the driver has adapters of its own")
+
+    for name in ("oid", "text", "name", "char", '"char"', "int4"):
+        if context.adapters.types.get(name) is not None:
+            context.adapters.register_loader(name, NoLoader)
+            context.adapters.register_loader(name, BinaryNoLoader)
+    context.adapters.register_dumper(str, NoDumper)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("autocommit", [True, False])
+@pytest.mark.parametrize("factory", [AsyncRawCursor, AsyncClientCursor, _NoCursor])
+async def test_fetch_needs_nothing_of_the_users(factory: type[AsyncCursor[Any]], autocommit: bool, dsn: str) -> None:
+    async with AsyncConnection.connect(
+        dsn, cursor_factory=factory, row_factory=_no_rows, autocommit=autocommit, prepare_threshold=0
+    ) as conn:
+        _spoil(conn)
+        for _ in range(7):
+            info = await TypeInfo.fetch(conn, "pg_catalog.int8")
+            assert info is not None
+            assert (info.name, info.oid, info.array_oid, info.regtype) == ("int8", 20, 1016, "bigint")
+        assert await TypeInfo.fetch(conn, "no_such_type") is None
+        # No transaction is open that was not, and no statement is prepared.
+        assert conn.info.transaction_status is TransactionStatus.IDLE
+        conn.row_factory = tuple_row
+        cursor = await AsyncRawCursor(conn).execute("SELECT count(*) FROM pg_prepared_statements", prepare=False)
+        assert await cursor.fetchone() == (0,)
+
+
+@pytest.mark.anyio
+async def test_fetch_in_a_transaction(conn: AsyncConnection[Any]) -> None:
+    async with conn.transaction():
+        await conn.execute("CREATE TYPE pg_temp.anyq_mood AS ENUM ('fine')")
+        assert await TypeInfo.fetch(conn, "anyq_mood") is not None
+        assert conn.info.transaction_status is TransactionStatus.INTRANS
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+    assert await TypeInfo.fetch(conn, "anyq_mood") is not None
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("autocommit", [True, False])
+async def test_fetch_that_fails_leaves_no_transaction(autocommit: bool, conn: AsyncConnection[Any]) -> None:
+    await conn.set_autocommit(autocommit)
+    with pytest.raises(e.SyntaxError):
+        await TypeInfo.fetch(conn, '"')
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+
+
+@pytest.mark.anyio
+async def test_fetch_in_a_failed_transaction(conn: AsyncConnection[Any]) -> None:
+    with pytest.raises(e.UndefinedColumn):
+        await conn.execute("SELECT nothing")
+    with pytest.raises(e.InFailedSqlTransaction):
+        await TypeInfo.fetch(conn, "int8")
+    assert conn.info.transaction_status is TransactionStatus.INERROR
+
+
+def test_fetch_synchronously(dsn: str) -> None:
+    with anyq.connect(dsn, cursor_factory=anyq.RawCursor, row_factory=_no_rows, autocommit=True) as conn:
+        _spoil(conn)
+        info = TypeInfo.fetch(conn, "int8")
+        assert info is not None and info.oid == 20
+        assert conn.info.transaction_status is TransactionStatus.IDLE
+
+
+@pytest.mark.anyio
+async def test_what_was_registered_for_all_connections(dsn: str) -> None:
+    spoilt = AdaptersMap(adapters)
+    _spoil(spoilt)
+    async with AsyncConnection.connect(dsn, context=spoilt) as conn:
+        assert await TypeInfo.fetch(conn, "int8") is not None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import selectors
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -260,3 +262,44 @@ def test_types_are_fetched(conn: anyq.Connection) -> None:
     conn.close()
     with pytest.raises(e.OperationalError, match="closed"):
         TypeInfo.fetch(conn, "text")
+
+
+# -- at the end of the program
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "kept = anyq.connect(sys.argv[1])",
+        "kept = anyq.connect(sys.argv[1]); kept.execute('SELECT 1')",
+        "kept = anyq.connect(sys.argv[1]).execute('SELECT 1')",
+        "kept = anyq.connect(sys.argv[1]); kept.itself = kept",
+        "kept = anyq.connect(sys.argv[1]); kept.itself = kept; del kept",
+        "kept = anyq.connect(sys.argv[1]).transaction(); kept.__enter__()",
+        "kept = []; t = threading.Thread(target=lambda: kept.append(anyq.connect(sys.argv[1]))); t.start(); t.join()",
+        "anyq.kept = anyq.connect(sys.argv[1])",
+    ],
+)
+def test_a_connection_that_is_open_at_the_end_of_the_program(body: str, portal_backend: Any, dsn: str) -> None:
+    """It is told of in the words of this interface, once."""
+    program = f"import sys, threading, anyq\nanyq.sync.set_portal_backend(*eval(sys.argv[2]))\n{body}"
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", program, dsn, repr(portal_backend)],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr.count(b"was never closed") == 1
+    assert b"anyq.sync.connection.Connection [" in done.stderr and b"use 'with' or call its close()" in done.stderr
+    assert b"AsyncConnection" not in done.stderr and b"async with" not in done.stderr
+    assert b"[closed]" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "body", ["kept = anyq.connect(sys.argv[1]); kept.close()", "with anyq.connect(sys.argv[1]) as k: pass"]
+)
+def test_a_connection_that_is_closed_before_the_end_of_the_program(body: str, dsn: str) -> None:
+    program = f"import sys, anyq\n{body}"
+    done = subprocess.run([sys.executable, "-W", "always", "-c", program, dsn], capture_output=True, timeout=60)
+    assert b"never closed" not in done.stderr

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import anyq
+from anyq import rows
 from anyq.rows import class_row, dict_row
 
 
@@ -248,3 +249,44 @@ def test_a_cursor_is_freed_with_its_rows_at_once(conn: anyq.Connection) -> None:
         assert dead() is None
     finally:
         gc.enable()
+
+
+# -- classes of the other interface
+
+
+async def _coroutine_row(cursor: object) -> Any:
+    return tuple
+
+
+@pytest.mark.parametrize("factory", [anyq.AsyncCursor, anyq.Cursor, _coroutine_row, dict, "dict_row", rows.class_row])
+def test_wrong_row_factories(factory: Any, conn: anyq.Connection) -> None:
+    with pytest.raises(anyq.ProgrammingError, match="wrong row_factory"):
+        anyq.connect("host=/nowhere", row_factory=factory)
+    with pytest.raises(anyq.ProgrammingError, match="wrong row_factory"):
+        conn.row_factory = factory
+    assert conn.row_factory is rows.tuple_row
+    with pytest.raises(anyq.ProgrammingError, match="wrong row_factory"):
+        conn.cursor(row_factory=factory)
+    cursor = conn.cursor()
+    with pytest.raises(anyq.ProgrammingError, match="wrong row_factory"):
+        cursor.row_factory = factory
+    assert cursor.row_factory is rows.tuple_row
+
+
+@pytest.mark.parametrize("factory", [anyq.AsyncCursor, anyq.AsyncRawCursor, dict, "Cursor", rows])
+def test_wrong_cursor_factories(factory: Any, conn: anyq.Connection) -> None:
+    with pytest.raises(anyq.ProgrammingError, match="cursor_factory must be Cursor") as caught:
+        anyq.connect("host=/nowhere", cursor_factory=factory)
+    assert ("for asynchronous connections" in str(caught.value)) == (factory in (anyq.AsyncCursor, anyq.AsyncRawCursor))
+    with pytest.raises(anyq.ProgrammingError, match="cursor_factory must be Cursor"):
+        conn.cursor_factory = factory
+    assert conn.cursor_factory is anyq.Cursor
+
+
+def test_cursors_of_the_other_connection(conn: anyq.Connection) -> None:
+    inner: Any = conn.async_connection
+    outer: Any = conn
+    with pytest.raises(anyq.InterfaceError, match="Cursor needs a Connection, not an AsyncConnection"):
+        anyq.Cursor(inner)
+    with pytest.raises(anyq.InterfaceError, match="AsyncCursor needs an AsyncConnection, not a Connection"):
+        anyq.AsyncCursor(outer)
