@@ -190,7 +190,7 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
         try:
             # A server rolls back what is open when a connection is closed.
             if exc_val is None and not self.closed:
-                await self.commit()
+                await self.commit_at_end()
         finally:
             await self.session.wire.aclose()
 

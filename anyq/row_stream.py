@@ -16,12 +16,12 @@ from .abc import Params
 from .errors import DataError, InterfaceError, OperationalError
 from .protocol.request import Fields, Result, Run
 from .rows import RowMaker, TupleRow
-from .session.execute import describe, may_repeat
+from .session.execute import describe, forget_if_stale, may_repeat, undo_begin
 from .session.session import Adaptation, Session
 from .statements.binders import Binder
 from .statements.layout import changed_format
 from .statements.loading import RowLoads
-from .statements.outcome import changed_settings, failure_of, went_stale
+from .statements.outcome import changed_settings, failure_of, had_own_transaction
 from .statements.requests import StatementRequest
 from .statements.statement import Statement
 
@@ -172,31 +172,37 @@ class AsyncRowStream(Generic[Row]):
             # An error does not take the rows with it that came before.
             result = request.current or (request.results[0] if request.results else None)
             if result is not None and result.runs:
-                if await self._is_stale(request, result):
+                if self._is_stale(request, result):
+                    await self._begin_anew(request)
                     continue
                 self._take(request, result)
                 return
             assert self._statement is not None
-            if (
-                request.error is None
-                or self._begun
-                or not await may_repeat(self._session, request, self._statement.key)
-            ):
+            if request.error is None or self._begun or not await may_repeat(self._session, request, self._statement):
                 self._finish(request)
             self._request = None
 
-    async def _is_stale(self, request: StatementRequest, result: Result) -> bool:
-        """Return whether the result is not what had been foreseen, so that the query has to begin anew."""
+    def _is_stale(self, request: StatementRequest, result: Result) -> bool:
+        """Return whether the result is not what had been foreseen, so that nothing can be made of it."""
         if self._begun or not request.foreseen or result.fields is None:
             return False
         request.failure = changed_format(self._query.adaptation().transformer(), result.fields)
-        if request.failure is None:
-            return False
-        assert self._statement is not None
+        return request.failure is not None
+
+    async def _begin_anew(self, request: StatementRequest) -> None:
+        """Cancel a query whose result is another than had been foreseen, so that it can be sent again.
+
+        :raises DataError: it has run to its end already, or a transaction has failed with it that is not its own.
+        """
+        session, statement = self._session, self._statement
+        assert statement is not None
+        assert request.failure is not None
         self._request = None
-        await self._session.wire.abandon(request)
-        self._session.composer.forget(self._statement.key)
-        return True
+        await session.wire.abandon(request)
+        forget_if_stale(session, request, statement)
+        if request.error is None or not had_own_transaction(request):
+            raise request.failure
+        await undo_begin(session, request)
 
     def _take(self, request: StatementRequest, result: Result) -> None:
         assert result.fields is not None
@@ -233,10 +239,8 @@ class AsyncRowStream(Generic[Row]):
         if self._dropped:
             raise _dropped()
         if request.error is not None or request.failure is not None or not request.results:
-            composer = self._session.composer
-            if went_stale(request):
-                composer.forget(self._statement.key)
-            failure = failure_of(request, None, composer.statements)
+            forget_if_stale(self._session, request, self._statement)
+            failure = failure_of(request, None, self._session.composer.statements)
             raise self._session.explained(failure, self._statement, self._encoding)
         if self._begun and changed_settings(request):
             raise DataError(
@@ -251,8 +255,10 @@ class AsyncRowStream(Generic[Row]):
         query, params, binder, adaptation, binary, size = self._query
         tx = adaptation().transformer()
         self._encoding = tx.encoding
-        # One statement only: what streams is one result.
-        self._statement = statement = binder.bind(query, params, tx)._replace(simple=False)
+        statement = self._statement
+        if statement is None:
+            # One statement only: what streams is one result.
+            self._statement = statement = binder.bind(query, params, tx)._replace(simple=False)
         if binary:
             await describe(session, statement, tx)
         begin = await session.transactions.turn()

@@ -14,7 +14,14 @@ from typing import Any, Generic, NoReturn, Protocol
 from typing_extensions import Self, TypeVar
 
 from .adapt.quoting import identifier_bytes
-from .errors import Error, InterfaceError, OperationalError, ProgrammingError
+from .errors import (
+    Error,
+    InFailedSqlTransaction,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    error_from_fields,
+)
 from .protocol.constants import TransactionStatus
 from .session.session import Droppable, Session
 from .session.transactions import IsolationLevel
@@ -55,6 +62,9 @@ class AsyncTransaction(Generic[ConnectionT]):
 
     Entering begins it, leaving commits it; an exception rolls it back. A cancellation is an exception: what the block
     did is rolled back, shielded, within the connection's grace time, or the connection is closed.
+
+    Where a statement of the block has failed and its error was caught, the server commits nothing, and leaving the
+    block raises InFailedSqlTransaction: what the block did is rolled back.
     """
 
     def __init__(
@@ -88,7 +98,7 @@ class AsyncTransaction(Generic[ConnectionT]):
             raise InterfaceError("a transaction block can be entered once; make a new one with conn.transaction()")
         session = self._session
         session.check_open()
-        await session.wire.turn()
+        await session.transactions.certain_turn()
         stack = session.transactions.blocks
         self._outer = not stack and not session.wire.protocol.expects_transaction()
         if not self._outer and not self._savepoint_name:
@@ -144,10 +154,6 @@ class AsyncTransaction(Generic[ConnectionT]):
     async def _commit(self) -> None:
         self._check_innermost("commit")
         session = self._session
-        if not self._outer and session.transaction_status is TransactionStatus.INERROR:
-            # A statement of the block failed and its error was caught: there is nothing to release.
-            await self._rollback(None)
-            return
         statements: list[bytes] = []
         if self._savepoint_name:
             statements.append(b"RELEASE " + self._identifier())
@@ -162,12 +168,18 @@ class AsyncTransaction(Generic[ConnectionT]):
             await self._undo()
             raise
         try:
-            await session.send_command(b";".join(statements), ends=self._outer, cancellable=self._outer)
-        except BaseException:
+            tag = await session.send_command(b";".join(statements), ends=self._outer, cancellable=self._outer)
+        except BaseException as error:
             # Whether it was committed is not known, but for a block that is still there.
             if self._savepoint_name and self._is_left_open():
                 await self._undo()
+                if isinstance(error, InFailedSqlTransaction):
+                    self._state = "rolled back"
+                    raise _with_hint(error) from None
             raise
+        if tag == "ROLLBACK":
+            self._state = "rolled back"
+            raise not_committed()
         self._state = "committed"
 
     async def _rollback(self, exc_val: BaseException | None) -> None:
@@ -231,6 +243,26 @@ class AsyncTransaction(Generic[ConnectionT]):
             stack.remove(self)
 
 
+_HINT = (
+    "A statement inside failed, and its error was caught there. Leave the block with the error, or put what may fail "
+    "into a transaction() block of its own and catch the error outside of that."
+)
+
+
+def _with_hint(error: Error) -> Error:
+    """Return the server's error about a block that cannot be committed, with advice."""
+    return error_from_fields({**error.diag.fields, "H": _HINT})
+
+
+def not_committed() -> Error:
+    """Return the error for a COMMIT that the server has answered with a ROLLBACK, without an error of its own."""
+    return InFailedSqlTransaction(
+        "the transaction was rolled back and not committed: a statement in it had failed, and its error was caught. "
+        "Call rollback() after an error; or put what may fail into a transaction() block of its own, and catch the "
+        "error outside of that"
+    )
+
+
 class Transactional:
     """The part of a connection that has to do with transactions: how they are begun, and ended."""
 
@@ -240,11 +272,24 @@ class Transactional:
         """Commit the transaction, if one is open.
 
         :raises ProgrammingError: inside a :meth:`transaction` block.
+        :raises InFailedSqlTransaction: a statement of the transaction had failed, so the server has rolled it back.
 
         After a cancellation it is not known whether the transaction was committed.
         """
         self._check_no_block("commit() cannot be called inside a transaction() block; leave the block")
-        await self.session.end_transaction(b"COMMIT", cancellable=True)
+        if await self.session.end_transaction(b"COMMIT", cancellable=True) == "ROLLBACK":
+            raise not_committed()
+
+    async def commit_at_end(self) -> None:
+        """For this package: do what :meth:`commit` does, at the end of the connection's own block.
+
+        Whoever has caught an error in there has seen that something failed, and often leaves because of that: so it is
+        a warning and no second error that the transaction could not be committed.
+        """
+        try:
+            await self.commit()
+        except InFailedSqlTransaction as error:
+            logger.warning("at the end of %s: %s", self, error)
 
     async def rollback(self) -> None:
         """Roll back the transaction, if one is open.
@@ -346,6 +391,7 @@ class Transactional:
         session = self.session
         session.check_open()
         await session.wire.backend.checkpoint()
+        await session.transactions.certain_turn()
         session.transactions.check_none_open(name)
 
 

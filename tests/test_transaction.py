@@ -9,7 +9,14 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from anyq import AsyncConnection, AsyncTransaction, OutOfOrderTransactionNesting, Rollback, TransactionStatus
+from anyq import (
+    AsyncClientCursor,
+    AsyncConnection,
+    AsyncTransaction,
+    OutOfOrderTransactionNesting,
+    Rollback,
+    TransactionStatus,
+)
 from anyq import errors as e
 from tests.support.activity import held_lock, until_sleeping
 from tests.support.server import Server
@@ -193,17 +200,126 @@ async def test_a_savepoint_name_that_cannot_be(conn: AsyncConnection) -> None:
     assert await kept(conn) == []
 
 
-async def test_an_error_that_is_caught_inside_an_inner_block(conn: AsyncConnection) -> None:
-    """The server has rolled back to the savepoint, or will not do anything else any more."""
-    async with conn.transaction():
+async def fail(conn: AsyncConnection, way: str = "execute") -> None:
+    """Have a statement fail, and catch its error."""
+    with pytest.raises(e.DatabaseError):
+        if way == "executemany":
+            await conn.cursor().executemany("INSERT INTO nosuch VALUES (%s)", [(1,)])
+        elif way == "stream":
+            async for _ in conn.cursor().stream("SELECT 1 / (3 - n) FROM generate_series(1, 10) n"):
+                pass
+        elif way == "client":
+            await AsyncClientCursor(conn).execute("SELECT %s FROM nosuch", (1,))
+        else:
+            await conn.execute("SELECT * FROM nosuch")
+
+
+@pytest.mark.parametrize("way", ["execute", "executemany", "stream", "client"])
+async def test_an_error_that_is_caught_inside_an_inner_block(way: str, conn: AsyncConnection) -> None:
+    """The server releases no savepoint of a transaction that has failed; what the block did is gone, and it says so."""
+    async with conn.transaction() as outer:
         await insert(conn, 1)
-        async with conn.transaction():
-            await insert(conn, 2)
-            with pytest.raises(e.UndefinedTable):
-                await conn.execute("SELECT * FROM nosuch")
+        with pytest.raises(e.InFailedSqlTransaction, match="its error was caught") as caught:
+            async with conn.transaction() as inner:
+                await insert(conn, 2)
+                await fail(conn, way)
+        assert caught.value.sqlstate == "25P02"
+        assert "(rolled back)" in repr(inner)
+        # Like any other error that leaves it: the outer block goes on.
         assert status(conn) is TransactionStatus.INTRANS
         await insert(conn, 3)
+    assert "(committed)" in repr(outer)
     assert await kept(conn) == [1, 3]
+
+
+async def test_an_error_that_is_caught_inside_the_innermost_of_three_blocks(conn: AsyncConnection) -> None:
+    with pytest.raises(e.InFailedSqlTransaction):
+        async with conn.transaction() as outer, conn.transaction() as inner:
+            await insert(conn, 1)
+            async with conn.transaction() as innermost:
+                await fail(conn)
+    assert all("(rolled back)" in repr(block) for block in (outer, inner, innermost))
+    assert status(conn) is TransactionStatus.IDLE
+    assert await kept(conn) == []
+
+
+@pytest.mark.parametrize("savepoint_name", [None, "name"])
+@pytest.mark.parametrize("way", ["execute", "executemany", "stream", "client"])
+async def test_an_error_that_is_caught_inside_an_outer_block(
+    way: str, savepoint_name: str | None, conn: AsyncConnection
+) -> None:
+    """The server answers the COMMIT with a ROLLBACK and without an error; the block does not end as a success."""
+    with pytest.raises(e.InFailedSqlTransaction, match="its error was caught") as caught:
+        async with conn.transaction(savepoint_name) as block:
+            await insert(conn, 1)
+            await fail(conn, way)
+    assert caught.value.sqlstate == "25P02"
+    assert "(rolled back)" in repr(block)
+    assert status(conn) is TransactionStatus.IDLE
+    assert await kept(conn) == []
+
+
+@pytest.mark.parametrize("savepoint_name", [None, "name"])
+async def test_a_block_that_is_rolled_back_anyway(savepoint_name: str | None, conn: AsyncConnection) -> None:
+    async with conn.transaction(savepoint_name, force_rollback=True) as block:
+        await fail(conn)
+    assert "(rolled back)" in repr(block)
+    async with conn.transaction(savepoint_name) as block:
+        await fail(conn)
+        raise Rollback
+    assert status(conn) is TransactionStatus.IDLE
+
+
+async def test_an_error_that_is_not_caught_is_the_one_to_know_about(conn: AsyncConnection) -> None:
+    with pytest.raises(Oops):
+        async with conn.transaction(), conn.transaction():
+            await fail(conn)
+            raise Oops
+    assert status(conn) is TransactionStatus.IDLE
+
+
+async def test_a_failed_transaction_is_not_committed(conn: AsyncConnection) -> None:
+    if conn.autocommit:
+        await conn.execute("BEGIN")
+    await insert(conn, 1)
+    await fail(conn)
+    with pytest.raises(e.InFailedSqlTransaction, match="rolled back and not committed"):
+        await conn.commit()
+    assert status(conn) is TransactionStatus.IDLE
+    # There is nothing left to commit or to complain of.
+    await conn.commit()
+    await insert(conn, 2)
+    await conn.commit()
+    assert await kept(conn) == [2]
+
+
+async def test_a_failed_transaction_is_rolled_back(conn: AsyncConnection) -> None:
+    if conn.autocommit:
+        await conn.execute("BEGIN")
+    await fail(conn)
+    await conn.rollback()
+    assert status(conn) is TransactionStatus.IDLE
+
+
+async def test_a_rollback_to_a_savepoint_makes_a_transaction_good_again(conn: AsyncConnection) -> None:
+    async with conn.transaction() as block:
+        await insert(conn, 1)
+        await conn.execute("SAVEPOINT s")
+        await fail(conn)
+        await conn.execute("ROLLBACK TO s")
+    assert "(committed)" in repr(block)
+    assert await kept(conn) == [1]
+
+
+async def test_a_failed_transaction_at_the_end_of_the_connections_block(
+    dsn: str, schema: str, caplog: pytest.LogCaptureFixture, anyio_backend: object
+) -> None:
+    """Whoever leaves because of an error that was caught is not given another one, but it is not silent."""
+    async with AsyncConnection.connect(dsn) as conn:
+        await conn.execute(f"CREATE TABLE {schema}.t (a int)")
+        await fail(conn)
+    assert conn.closed
+    assert "rolled back and not committed" in caplog.text
 
 
 async def test_a_block_in_a_failed_transaction(conn: AsyncConnection) -> None:

@@ -141,6 +141,7 @@ def on_error(state: SessionState, payload: bytes) -> None:
         state.fatal_error = error
     if request.error is None:
         request.error = error
+        request.bound = request.current is not None
     if state.unmatched_cancels and isinstance(error, QueryCanceled) and request.cancelled():
         state.unmatched_cancels -= 1
     if request.streaming and request.current is not None and request.current.count:
@@ -214,10 +215,21 @@ def on_copy_done(state: SessionState, payload: bytes) -> None:
     """The phase is all there is to it."""
 
 
-def _refuse_copy(request: Request, direction: str) -> None:
-    request.failure = NotSupportedError(
-        f"COPY {direction} cannot be run by execute(): its data would have nowhere to go"
+def copy_refusal(direction: str) -> str:
+    """Return what to say to somebody who has executed a COPY whose data goes through the connection."""
+    if direction == "FROM STDIN":
+        return (
+            "COPY FROM STDIN cannot be run by execute(), executemany() or stream(): its data would come from nowhere; "
+            "use executemany() with an INSERT"
+        )
+    return (
+        f"COPY {direction} cannot be run by execute(), executemany() or stream(): its data would have nowhere to go; "
+        "use stream() with a SELECT"
     )
+
+
+def _refuse_copy(request: Request, direction: str) -> None:
+    request.failure = NotSupportedError(copy_refusal(direction))
 
 
 # -- what several of them need

@@ -36,8 +36,8 @@ class TransactionEffect(Enum):
 
     NONE = auto()
     BEGINS = auto()
-    MAY_BEGIN = auto()
-    """Its BEGIN may not happen: a simple query with an error in its syntax is refused as a whole."""
+    UNCERTAIN = auto()
+    """It may begin or end one; only the reply tells. What runs code of the user's, or is not known to do less."""
     ENDS = auto()
     """It leaves none open, whether it has begun one itself or not."""
 
@@ -153,6 +153,8 @@ class Request:
     """How many Parse messages have succeeded."""
     error: Error | None = None
     """The server's error."""
+    bound = False
+    """Whether the statement that failed had been bound: if not, nothing of it was run."""
     failure: Exception | None = None
     """An error on this side: a use that is not supported."""
     done = False

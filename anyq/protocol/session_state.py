@@ -450,18 +450,18 @@ class SessionState:
         return self.pending[0] if self.pending else None
 
     def expects_transaction(self) -> bool:
-        """Return whether a statement sent now will find a transaction open, judging by what is on its way."""
+        """Return whether a statement sent now may find a transaction open, judging by what is on its way."""
         if self.pending:
             for request in reversed(self.pending):
                 if request.effect is not TransactionEffect.NONE:
                     return request.effect is not TransactionEffect.ENDS
         return self.transaction_status is not TransactionStatus.IDLE
 
-    def begin_in_doubt(self) -> bool:
-        """Return whether the transaction that a statement sent now would find needs a BEGIN that may not happen."""
+    def transaction_in_doubt(self) -> bool:
+        """Return whether only replies that are on their way tell if a statement sent now finds a transaction."""
         for request in reversed(self.pending):
             if request.effect is not TransactionEffect.NONE:
-                return request.effect is TransactionEffect.MAY_BEGIN
+                return request.effect is TransactionEffect.UNCERTAIN
         return False
 
     def lost(self) -> Error:

@@ -12,11 +12,10 @@ from ..adapt import Transformer
 from ..errors import NotSupportedError
 from ..statements.binders import Binder
 from ..statements.layout import changed_format
-from ..statements.outcome import failure_of, had_own_transaction, went_stale
-from ..statements.prepared import StatementKey
+from ..statements.outcome import Staleness, failure_of, had_own_transaction, staleness
 from ..statements.remembered import QueryKey
 from ..statements.requests import RememberedRequest, StatementRequest
-from ..statements.statement import Statement, is_repeatable
+from ..statements.statement import Statement, is_query, is_repeatable
 from .cancelling import was_victim
 from .session import Adaptation, Session
 
@@ -51,9 +50,13 @@ async def execute(
                 await wire.run(request, data)
                 if request.error is None and request.failure is None and request.results:
                     return request
-                if not await may_repeat(session, request, known.statement_key):
+                # Its parameters are dumped once: a dumper may not be able to do it again.
+                statement = known.statement(data)
+                if not await may_repeat(session, request, statement):
                     failure = failure_of(request, begin, session.composer.statements)
-                    raise session.explained(failure, known.statement, known.encoding)
+                    raise session.explained(failure, statement, known.encoding)
+                remember = key, wire.protocol.parameters
+                return await _execute(session, statement, session.transformer(), None, None, remember)
         remember = key, wire.protocol.parameters
     else:
         remember = None
@@ -85,7 +88,7 @@ async def _execute(
             request.failure = changed_format(tx, request.description[0])
         if request.error is None and request.failure is None and request.results:
             break
-        if not await may_repeat(session, request, statement.key):
+        if not await may_repeat(session, request, statement):
             raise session.explained(failure_of(request, begin, composer.statements), statement, tx.encoding)
     return request
 
@@ -100,38 +103,53 @@ async def describe(session: Session, statement: Statement, tx: Transformer) -> N
     """Find out which columns of a statement have a binary format, if that is not known yet."""
     while True:
         begin = await session.transactions.turn()
-        composed = session.composer.compose_describe(statement, tx, begin)
+        composed = session.composer.compose_describe(statement, begin)
         if composed is None:
             return
         request, data = composed
         await session.wire.run(request, data)
         if not (was_victim(request) and had_own_transaction(request)):
             break
-        await _undo_begin(session, request)
+        await undo_begin(session, request)
     if request.error is not None or request.failure is not None:
         failure = failure_of(request, None, session.composer.statements)
         raise session.explained(failure, statement, tx.encoding)
-    session.composer.described(statement, request.description[0])
 
 
-async def may_repeat(session: Session, request: StatementRequest | RememberedRequest, statement: StatementKey) -> bool:
+async def may_repeat(session: Session, request: StatementRequest | RememberedRequest, statement: Statement) -> bool:
     """Return whether a statement that failed for a reason of the driver's own is to be sent again.
 
     That is so if it went stale or was the victim of a CancelRequest meant for another one, and nothing else is lost
     by its failure: the transaction that it was in was its own, and is rolled back here.
     """
-    if went_stale(request):
-        session.composer.forget(statement)
-        if request.error is None:
+    if forget_if_stale(session, request, statement):
+        # A failure without an error is of this side: the statement was run.
+        if request.error is None or request.bound and not is_query(statement.sql):
             return False
-    elif not (was_victim(request) and is_repeatable(statement[0])):
+    elif not (was_victim(request) and is_repeatable(statement.sql)):
         return False
     if not had_own_transaction(request):
         return False
-    await _undo_begin(session, request)
+    await undo_begin(session, request)
     return True
 
 
-async def _undo_begin(session: Session, request: StatementRequest | RememberedRequest) -> None:
+def forget_if_stale(session: Session, request: StatementRequest | RememberedRequest, statement: Statement) -> bool:
+    """Return whether a statement may have failed because of what was remembered of it, which is forgotten then.
+
+    What it is parsed anew by, the next execution is right: here or, in a transaction that has failed now, after that.
+    """
+    stale = staleness(request)
+    if stale is Staleness.NONE:
+        return False
+    session.composer.forget(statement.key)
+    if stale is Staleness.CERTAIN:
+        # Others depend on what has changed, and each would fail once.
+        session.composer.statements.renew()
+    return True
+
+
+async def undo_begin(session: Session, request: StatementRequest | RememberedRequest) -> None:
+    """Roll the transaction back that a request has begun before its statement, if it has."""
     if request.after_begin:
         await session.end_transaction(b"ROLLBACK", cancellable=False)

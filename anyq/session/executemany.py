@@ -16,13 +16,14 @@ from .._accel import bind, bind_sets
 from ..abc import Params, Query
 from ..adapt import Transformer
 from ..protocol import frontend
-from ..protocol.request import Request, Result
+from ..protocol.request import Request, Result, TransactionEffect
 from ..statements.binders import Binder
+from ..statements.composer import refuse_copy
 from ..statements.outcome import affected_rows, failure_of
 from ..statements.placeholders import ParsedQuery
 from ..statements.prepared import PreparedStatements
 from ..statements.requests import StatementRequest, add_begin
-from ..statements.statement import Statement
+from ..statements.statement import Statement, is_query
 from .session import Session
 
 BATCH_BYTES = 64 * 1024
@@ -60,6 +61,8 @@ class _ManyRequest(StatementRequest):
                 return
         self.completed += count
         if tag != self.tag:
+            if self.text is not None:
+                self.hear(tag, self.text)
             self.tag = tag
             self._affected = affected_rows(tag, 0)
         self.rowcount += self._affected * count
@@ -134,10 +137,12 @@ class ManyExecutions:
 
     async def _open(self) -> None:
         session = self._session
-        await session.transactions.turn()
-        await session.wire.open(self._request)
+        begin = await session.transactions.turn()
+        session.wire.open(self._request)
         self._opened = True
-        begin = session.transactions.due_begin()
+        if self._sets.utility is not None:
+            self._request.effect = TransactionEffect.UNCERTAIN
+            self._request.text = self._sets.utility
         if begin is not None:
             head = bytearray()
             add_begin(self._request, head, begin)
@@ -193,6 +198,8 @@ class Sets:
         self._last = 0
         self.previous = 0
         """How many sets had been sent before the batch that was made last."""
+        self.utility: bytes | None = None
+        """The text, if it is no query."""
 
     def refill(self, params_seq: Iterator[Any]) -> None:
         """Take the next sets from here."""
@@ -235,6 +242,9 @@ class Sets:
             values, oids, formats = tx.dump_sequence(parsed.bind_params(params), parsed.formats)
         if sql != self._sql or oids != self._oids:
             # Other types are another statement; the description must be that of this one.
+            if sql != self._sql and not is_query(sql):
+                refuse_copy(sql)
+                self.utility = sql
             frontend.parse(data, b"", sql, oids)
             bind(data, b"", b"", formats, values, (), self._first)
             self._sql, self._oids = sql, oids

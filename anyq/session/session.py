@@ -15,11 +15,12 @@ from ..adapt.encodings import python_codec
 from ..errors import OperationalError
 from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
-from ..protocol.request import SimpleRequest, TransactionEffect
+from ..protocol.request import TransactionEffect
 from ..protocol.session import ProtocolSession
 from ..protocol.session_state import ENDED
 from ..statements.composer import Composer
 from ..statements.explanation import explained
+from ..statements.requests import CommandRequest
 from ..statements.statement import Statement
 from .cancelling import was_victim
 from .transactions import Transactions
@@ -82,7 +83,7 @@ class Session:
         """The traffic."""
         self.transactions = Transactions(wire, autocommit=autocommit)
         """How transactions are begun, and which blocks are entered."""
-        self.composer = Composer(prepare_threshold)
+        self.composer = Composer(prepare_threshold, wire.protocol)
         """How statements are sent, and what the server has prepared."""
         self.remembered = self.composer.remembered
         """What is known of queries by their text; the composer's, at hand for each query."""
@@ -130,18 +131,23 @@ class Session:
 
     async def send_command(
         self, command: bytes, *, begins: bool = False, ends: bool = False, cancellable: bool = True
-    ) -> None:
-        """Run statements that have no result; to be called after ``wire.turn()`` without an await in between."""
+    ) -> str | None:
+        """Run statements that have no result; to be called after ``wire.turn()`` without an await in between.
+
+        :return: the command tag of the last one.
+        """
         effect = TransactionEffect.ENDS if ends else TransactionEffect.BEGINS if begins else TransactionEffect.NONE
         data = bytearray()
         frontend.query(data, command)
         while True:
-            request = SimpleRequest(cancellable=cancellable, effect=effect)
+            request = CommandRequest(
+                self.composer.statements, undoes=ends or b"ROLLBACK" in command, cancellable=cancellable, effect=effect
+            )
             await self.wire.run(request, data)
             if request.error is None:
                 if ends and self.settle is not None:
                     await self.settle()
-                return
+                return request.results[-1].tag if request.results else None
             if not was_victim(request):
                 raise request.error
             await self.wire.turn()
@@ -150,19 +156,23 @@ class Session:
         """Run statements that have no result, in any case: cancelled or not. See :meth:`Wire.carry_out`."""
         data = bytearray()
         frontend.query(data, command)
-        request = SimpleRequest(effect=TransactionEffect.ENDS if ends else TransactionEffect.NONE)
+        effect = TransactionEffect.ENDS if ends else TransactionEffect.NONE
+        request = CommandRequest(self.composer.statements, undoes=True, effect=effect)
         await self.wire.carry_out(request, data, wait=wait)
         if request.error is not None:
             raise request.error
         if wait and ends and self.settle is not None:
             await self.settle()
 
-    async def end_transaction(self, command: bytes, *, cancellable: bool) -> None:
-        """Run COMMIT or ROLLBACK if a transaction is open, or will be when what is on its way has been run."""
+    async def end_transaction(self, command: bytes, *, cancellable: bool) -> str | None:
+        """Run COMMIT or ROLLBACK if a transaction is open, or will be when what is on its way has been run.
+
+        :return: the command tag; None if there was nothing to end.
+        """
         await self.wire.turn()
         if self.wire.protocol.expects_transaction():
-            await self.send_command(command, ends=True, cancellable=cancellable)
-        else:
-            await self.wire.backend.checkpoint()
-            if self.settle is not None:
-                await self.settle()
+            return await self.send_command(command, ends=True, cancellable=cancellable)
+        await self.wire.backend.checkpoint()
+        if self.settle is not None:
+            await self.settle()
+        return None

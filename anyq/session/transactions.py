@@ -49,17 +49,26 @@ class Transactions:
     async def _turn_in_transaction(self) -> bytes | None:
         wire = self._wire
         await wire.turn()
-        while wire.protocol.begin_in_doubt():
-            # If it did not happen, what is sent now would be a transaction of its own, and committed.
-            await wire.catch_up()
-            await wire.turn()
-        return self.due_begin()
-
-    def due_begin(self) -> bytes | None:
-        """Return the BEGIN that has to go before a statement sent now, if any."""
-        if self.autocommit or self._wire.protocol.expects_transaction():
+        if wire.protocol.transaction_in_doubt():
+            await self.certain_turn()
+        # Autocommit may have been switched on meanwhile.
+        if self.autocommit or wire.protocol.expects_transaction():
             return None
         return self.begin_statement()
+
+    async def certain_turn(self) -> None:
+        """Return when something may be sent, and it is certain whether it will find a transaction open.
+
+        What is sent behind a statement that may have ended the transaction would be one of its own without a BEGIN,
+        and committed; with one, it would be warned of, or begin in the middle of the user's.
+
+        :raises OperationalError: the connection is closed.
+        """
+        wire = self._wire
+        await wire.turn()
+        while wire.protocol.transaction_in_doubt():
+            await wire.catch_up()
+            await wire.turn()
 
     def begin_statement(self) -> bytes:
         """Return the BEGIN for a new transaction."""

@@ -213,9 +213,10 @@ class Wire(Link):
 
     # -- a request that is sent piece by piece
 
-    async def open(self, request: Request) -> None:
-        """Begin a request whose bytes follow by :meth:`send`; others wait until :meth:`close_request`."""
-        await self.turn()
+    def open(self, request: Request) -> None:
+        """Begin a request whose bytes follow by :meth:`send`, after :meth:`turn`; others wait until
+        :meth:`close_request`.
+        """
         self.submit(request, b"")
         self.in_pieces = request
 

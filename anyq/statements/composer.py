@@ -12,16 +12,22 @@ from typing import NamedTuple
 
 from .._accel import bind
 from ..adapt import Transformer
+from ..errors import NotSupportedError
 from ..protocol import frontend
 from ..protocol.constants import Format
+from ..protocol.handlers import copy_refusal
 from ..protocol.request import Fields, TransactionEffect
+from ..protocol.session_state import SessionState
 from .layout import Descriptions, Layout
 from .prepared import Entry, PreparedStatements, StatementKey
 from .remembered import MAX_REMEMBERED, QueryKey, RememberedQuery
 from .requests import StatementRequest, add_begin
-from .statement import Statement, ends_transaction, may_be_several
+from .statement import Statement, copies, is_query, may_be_several
 
 _TEXT = (Format.TEXT,)
+_MEANINGS = ("search_path", "client_encoding", "DateStyle", "IntervalStyle", "TimeZone", "standard_conforming_strings")
+"""Parameters of the session that a text's meaning depends on: names, characters and constants in it. Servers before 18
+do not report search_path."""
 
 
 class Delivery(NamedTuple):
@@ -39,14 +45,21 @@ class Delivery(NamedTuple):
 
 
 class Composer:
-    """Composes requests for one connection and remembers what the server has prepared for it."""
+    """Composes requests for one connection and remembers what the server has prepared for it.
 
-    def __init__(self, prepare_threshold: int | None) -> None:
+    :param session: asked for the parameters that the server reports.
+    """
+
+    def __init__(self, prepare_threshold: int | None, session: SessionState) -> None:
         self.statements = PreparedStatements(prepare_threshold)
         """The account of prepared statements."""
         self.remembered: dict[QueryKey, RememberedQuery] = {}
         """What is known of queries by their text."""
         self._descriptions = Descriptions()
+        self._described_at = self.statements.renewals
+        self._session = session
+        self._parameters = session.parameters
+        self._meanings = self._read_meanings()
 
     def compose(
         self,
@@ -64,20 +77,33 @@ class Composer:
         :param prepare: as for ``execute()``: None leaves it to the threshold.
         :param binary: True or False for all results in that format; None for binary where the statement is prepared.
         :param remember: what to remember the query by, with the server's parameters.
+        :raises NotSupportedError: the statement is a COPY whose data goes through the connection.
         """
-        delivery = self._choose(statement, tx, begin, prepare, binary)
-        request, data = self._write(statement, delivery, tx, begin)
-        if remember is not None and delivery.layout is not None and request.effect is not TransactionEffect.ENDS:
+        if self._session.parameters is not self._parameters:
+            self._parameters_changed()
+        query = is_query(statement.sql)
+        if not query:
+            refuse_copy(statement.sql)
+        delivery = self._choose(statement, query, tx, begin, prepare, binary)
+        request, data = self._write(statement, delivery, query, begin)
+        if remember is not None and delivery.layout is not None:
             self._remember(statement, delivery.entry, delivery.layout, *remember)
         return request, data
 
     def _choose(
-        self, statement: Statement, tx: Transformer, begin: bytes | None, prepare: bool | None, binary: bool | None
+        self,
+        statement: Statement,
+        query: bool,
+        tx: Transformer,
+        begin: bytes | None,
+        prepare: bool | None,
+        binary: bool | None,
     ) -> Delivery:
         sql = statement.sql
         simple = statement.simple
         entry: Entry | None = None
-        if not simple or prepare or b";" not in sql:
+        # What has no plan is prepared only if somebody insists.
+        if prepare or query and (not simple or b";" not in sql):
             entry = self.statements.lookup((sql, statement.oids), prepare)
         if entry is not None and entry.prepared and entry.fields is not None:
             layout: Layout = entry.fields.get(tx, binary)
@@ -85,7 +111,7 @@ class Composer:
         if entry is None and simple and not binary and (begin is None or statement.only_simple or may_be_several(sql)):
             return Delivery(simple=True)
         if binary:
-            layouts = self._descriptions.find(statement.key)
+            layouts = self._known_descriptions().find(statement.key)
             fields = layouts.get(tx, True).description[0] if layouts is not None else None
             if fields is not None:
                 # One for each, so that the server refuses them if there are more columns by now, or less (but
@@ -94,18 +120,21 @@ class Composer:
         return Delivery(entry)
 
     def _write(
-        self, statement: Statement, delivery: Delivery, tx: Transformer, begin: bytes | None
+        self, statement: Statement, delivery: Delivery, query: bool, begin: bytes | None
     ) -> tuple[StatementRequest, bytearray]:
         sql, values, oids, formats, *_ = statement
         entry, simple, layout, result_formats, foreseen = delivery
         data = bytearray()
         self._close_statements(data)
-        effect = TransactionEffect.ENDS if ends_transaction(sql) else TransactionEffect.NONE
+        query = query and not (simple and may_be_several(sql))
+        effect = TransactionEffect.NONE if query else TransactionEffect.UNCERTAIN
         if simple:
-            if begin is not None and effect is TransactionEffect.NONE:
-                effect = TransactionEffect.MAY_BEGIN
+            if begin is not None:
+                # Refused as a whole if there is an error in the syntax.
+                effect = TransactionEffect.UNCERTAIN
             request = StatementRequest(self.statements, extended=False, effect=effect)
             request.after_begin = begin is not None
+            request.text = None if query else sql
             # BEGIN in the same string: if it fails, what follows does not run outside a transaction.
             frontend.query(data, sql if begin is None else begin + b";" + sql)
             return request, data
@@ -113,15 +142,20 @@ class Composer:
             request = StatementRequest(self.statements, layout.description, effect=effect)
         else:
             request = StatementRequest(self.statements, effect=effect)
+        if not query:
+            request.text = sql
         if begin is not None:
             # Its Execute comes before the statement's Parse: there is a transaction even if that fails.
             add_begin(request, data, begin)
         name = b"" if entry is None else entry.name
         if layout is not None:
+            request.reused = True
             bind(data, b"", name, formats, values, result_formats, frontend.EXECUTE_SYNC)
             return request, data
         if entry is None or not entry.prepared:
             frontend.parse(data, name, sql, oids)
+        else:
+            request.reused = True
         request.foreseen = foreseen
         bind(data, b"", name, formats, values, result_formats, frontend.DESCRIBE_EXECUTE_SYNC)
         # If it is prepared, that was by a request whose reply nobody looked at: describe it now, and settle nothing.
@@ -132,7 +166,7 @@ class Composer:
     def _remember(
         self, statement: Statement, entry: Entry | None, layout: Layout, key: QueryKey, parameters: Mapping[str, str]
     ) -> None:
-        if entry is None or entry.forgets or statement.query is None:
+        if entry is None or statement.query is None:
             return
         known = self.remembered.get(key)
         if known is None or known.is_outdated():
@@ -142,13 +176,17 @@ class Composer:
                 self.statements, statement, statement.query, entry, layout, parameters
             )
 
-    def compose_describe(
-        self, statement: Statement, tx: Transformer, begin: bytes | None
-    ) -> tuple[StatementRequest, bytearray] | None:
-        """Return the request that describes a statement for binary results; None if its description is known."""
-        if self._descriptions.find(statement.key) is not None:
+    def compose_describe(self, statement: Statement, begin: bytes | None) -> tuple[StatementRequest, bytearray] | None:
+        """Return the request that describes a statement for binary results; None if its description is known.
+
+        :raises NotSupportedError: the statement is a COPY whose data goes through the connection.
+        """
+        if not is_query(statement.sql):
+            # It may have another result each time.
+            refuse_copy(statement.sql)
+        elif self._known_descriptions().find(statement.key) is not None:
             return None
-        request = StatementRequest(self.statements)
+        request = _DescribeRequest(self, statement)
         data = bytearray()
         if begin is not None:
             add_begin(request, data, begin)
@@ -157,16 +195,58 @@ class Composer:
         data += frontend.SYNC
         return request, data
 
-    def described(self, statement: Statement, fields: Fields | None) -> None:
+    def described(self, statement: StatementKey, fields: Fields | None) -> None:
         """Remember the description that was asked for by :meth:`compose_describe`."""
-        self._descriptions.add(statement.key, fields)
+        self._known_descriptions().add(statement, fields)
 
     def forget(self, statement: StatementKey) -> None:
-        """Forget what is known of a statement: its description has changed, or the server has lost it."""
+        """Forget what is known of a statement: it may have gone stale."""
         self.statements.closing += self.statements.discard(statement)
         self._descriptions.discard(statement)
+
+    def _known_descriptions(self) -> Descriptions:
+        """Return the descriptions that may still be right."""
+        if self._described_at != self.statements.renewals:
+            self._described_at = self.statements.renewals
+            self._descriptions = Descriptions()
+        return self._descriptions
+
+    def _parameters_changed(self) -> None:
+        """Look whether the server has reported a change that gives texts another meaning."""
+        self._parameters = self._session.parameters
+        meanings = self._read_meanings()
+        if meanings != self._meanings:
+            self._meanings = meanings
+            self.statements.renew()
+
+    def _read_meanings(self) -> list[str | None]:
+        return [self._parameters.get(name) for name in _MEANINGS]
 
     def _close_statements(self, data: bytearray) -> None:
         for name in self.statements.closing:
             frontend.close(data, b"S", name)
         self.statements.closing.clear()
+
+
+class _DescribeRequest(StatementRequest):
+    """Gives the composer a description as soon as it is there: a change that comes after it makes it out of date."""
+
+    def __init__(self, composer: Composer, statement: Statement) -> None:
+        super().__init__(composer.statements)
+        self._composer = composer
+        self._key = statement.key
+
+    def finish(self) -> None:
+        if self.error is None and self.failure is None and not self.abandoned:
+            self._composer.described(self._key, self.description[0])
+        super().finish()
+
+
+def refuse_copy(sql: bytes) -> None:
+    """Refuse a COPY whose data would go through the connection, before anything is sent.
+
+    :raises NotSupportedError: it is one.
+    """
+    direction = copies(sql)
+    if direction:
+        raise NotSupportedError(copy_refusal("FROM STDIN" if direction == b"FROM" else "TO STDOUT"))

@@ -6,10 +6,12 @@ Knows errors by their SQLSTATE, command tags and what was foreseen. Must not kno
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import Enum, auto
 
 from ..errors import (
     Error,
     FeatureNotSupported,
+    InternalError_,
     InvalidSqlStatementName,
     OperationalError,
     ProtocolViolation,
@@ -28,20 +30,43 @@ _LOST_STATEMENT = (
 )
 
 
-def went_stale(request: StatementRequest | RememberedRequest) -> bool:
-    """Return whether a statement's plan or description went stale, or the statement itself is gone from the server."""
+class Staleness(Enum):
+    """Whether a statement failed because of what was remembered of it."""
+
+    NONE = auto()
+    POSSIBLE = auto()
+    """As the types of its parameters are those that it was parsed with; or the parameters are wrong."""
+    CERTAIN = auto()
+    """As its plan, its description or the statement itself is of no use any more; then so are others' perhaps."""
+
+
+def staleness(request: StatementRequest | RememberedRequest) -> Staleness:
+    """Return whether a statement failed because of what was remembered of it."""
     error = request.error
     if request.foreseen and (request.failure is not None or isinstance(error, ProtocolViolation)):
-        return True
-    if isinstance(error, FeatureNotSupported):
+        return Staleness.CERTAIN
+    if error is None or not request.reused:
+        # Parsed just now: what the server says of an EXECUTE of the user's is for the user.
+        return Staleness.NONE
+    if isinstance(error, FeatureNotSupported) and error.diag.source_function == "RevalidateCachedQuery":
         # "cached plan must not change result type": the text is translated, the function's name is not.
-        return error.diag.source_function == "RevalidateCachedQuery"
-    return isinstance(error, InvalidSqlStatementName)
+        return Staleness.CERTAIN
+    if isinstance(error, (InvalidSqlStatementName, InternalError_)):
+        # The latter is "cache lookup failed for type 16385".
+        return Staleness.CERTAIN
+    if not request.bound and (error.sqlstate or "")[:2] in _CLASSES_OF_OLD_TYPES:
+        return Staleness.POSSIBLE
+    return Staleness.NONE
 
 
 def had_own_transaction(request: Request) -> bool:
     """Return whether no transaction was open before the request, so that its failure took nothing else with it."""
     return request.status_before is TransactionStatus.IDLE
+
+
+_CLASSES_OF_OLD_TYPES = frozenset(("22", "42"))
+"""Classes of errors that come of binding parameters whose types were found when a column had another one: a value that
+the old type has not, or an expression that is none any more."""
 
 
 def failure_of(

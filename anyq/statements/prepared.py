@@ -10,15 +10,17 @@ is another plan. It passes through these states::
     unknown --lookup--> counted --lookup, threshold reached--> pending --executed(parsed=True)--> prepared
        ^                   ^                                      |                                  |
        |                   +------------executed(parsed=False)----+                                  |
-       +------------------------discard, clear, eviction (Close it)----------------------------------+
+       |                   +------------discard, renew (Close it)------------------------------------+
+       +--------------------------------clear, eviction (Close it)-----------------------------------+
 
 Requests of several tasks are under way on a connection at the same time. While one of them is preparing a
 statement (`pending`) the others run it unprepared: if its Parse fails, nobody else's query fails with it.
 Replies arrive in the order of the requests, so everything that is pending when the reply to a DEALLOCATE ALL
-arrives was parsed after it, and outlives it.
+arrives was parsed after it, and outlives it; so for what makes all statements be parsed again.
 
 PostgreSQL manual: "PREPARE", "Message Flow / Extended Query". Prepared statements are not transactional: they
-survive a rollback, and nothing needs to be forgotten for one.
+survive a rollback. But what they were parsed against does not, so after one that may undo such a change they are parsed
+again as after the change itself; `unsettled` says whether there may have been one.
 
 Names are unique among connections too: behind a pooler in transaction mode a connection meets statements that others
 have prepared, and one of the same name would be run in place of its own.
@@ -43,7 +45,7 @@ MIN_COUNTED = 100
 class Entry:
     """A statement that has a name: to be prepared now, or held by the server."""
 
-    __slots__ = ("fields", "forgets", "key", "name", "prepared", "used")
+    __slots__ = ("fields", "key", "name", "prepared", "used")
 
     def __init__(self, key: StatementKey, name: bytes) -> None:
         self.key = key
@@ -53,10 +55,9 @@ class Entry:
         self.prepared = False
         #: The `tick` of `PreparedStatements` at the latest use.
         self.used = 0
-        #: What the caller wants to remember with the statement: the description of its result. None at first.
+        #: What the caller wants to remember with the statement: the description of its result. None at first, and for
+        #: a statement whose result may be another each time.
         self.fields: Any = None
-        #: Whether it is a statement that makes the server forget all prepared ones.
-        self.forgets = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name.decode()} {'prepared' if self.prepared else 'pending'}>"
@@ -65,7 +66,20 @@ class Entry:
 class PreparedStatements:
     """The statement cache of one connection."""
 
-    __slots__ = ("_counts", "_entries", "_serial", "closing", "prefix", "prepare_threshold", "prepared_max", "tick")
+    __slots__ = (
+        *(
+            "_counts",
+            "_entries",
+            "_serial",
+            "closing",
+            "prefix",
+            "prepare_threshold",
+            "prepared_max",
+            "renewals",
+            "tick",
+        ),
+        "unsettled",
+    )
 
     def __init__(self, prepare_threshold: int | None = 5, prepared_max: int | None = 100) -> None:
         #: What the names of this connection's statements begin with.
@@ -83,6 +97,10 @@ class PreparedStatements:
         self.tick = count(1).__next__
         #: Names of statements to close with the next request.
         self.closing: list[bytes] = []
+        #: How many times all statements were to be parsed again: what else is known of the schema is out of date then.
+        self.renewals = 0
+        #: Whether the transaction that is open, if one is, may have changed what statements were parsed against.
+        self.unsettled = False
         # Names are never used twice: a Close that is still on its way can only hit the statement it was meant
         # for.
         self._serial = 0
@@ -134,21 +152,31 @@ class PreparedStatements:
         if not parsed:
             del self._entries[entry.key]
             # Most often the statement is wrong, and stays so. If it was not, the next execution prepares it.
-            if self.prepare_threshold:
-                self._count(entry.key, self.prepare_threshold)
+            self._is_due(entry.key)
             return []
         entry.prepared = True
         entry.used = self.tick()
         return self._evict()
 
     def discard(self, key: StatementKey) -> list[bytes]:
-        """Forget a statement whose plan went stale ("cached plan must not change result type").
+        """Forget what the server holds for a statement, as it may have gone stale; the next execution prepares it anew.
 
-        Returns the names of the statements to close. The statement is counted from the beginning again.
+        Returns the names of the statements to close.
         """
         entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._is_due(key)
         # The name of a pending one is returned by `executed`.
         return self._gone([entry]) if entry is not None and entry.prepared else []
+
+    def renew(self) -> None:
+        """Have every statement parsed again when it is executed next: what it was parsed against may have changed."""
+        self.renewals += 1
+        prepared = [entry for entry in self._entries.values() if entry.prepared]
+        for entry in prepared:
+            del self._entries[entry.key]
+            self._is_due(entry.key)
+        self.closing += self._gone(prepared)
 
     def clear(self) -> None:
         """Forget every statement: the server did (DEALLOCATE ALL, DISCARD ALL). Nothing is left to close."""
@@ -156,6 +184,16 @@ class PreparedStatements:
         self._entries = {key: entry for key, entry in self._entries.items() if not entry.prepared}
         self._counts.clear()
         self._gone(prepared)
+
+    def undo(self) -> None:
+        """Take note that what was done in the transaction that is open may have been undone, in part or as a whole."""
+        if self.unsettled:
+            self.renew()
+
+    def _is_due(self, key: StatementKey) -> None:
+        """Count a statement as executed often enough, so that its next execution prepares it."""
+        if self.prepare_threshold:
+            self._count(key, self.prepare_threshold)
 
     def _count(self, key: StatementKey, times: int) -> None:
         self._counts[key] = times

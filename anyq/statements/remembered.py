@@ -6,13 +6,14 @@ Knows a prepared statement and how it was bound last. Must not know how that cam
 from __future__ import annotations
 
 from collections.abc import Mapping
+from struct import Struct
 
 from .._accel import Alike
 from ..abc import Params
 from ..protocol import frontend
 from .layout import Layout
 from .placeholders import ParsedQuery
-from .prepared import Entry, PreparedStatements, StatementKey
+from .prepared import Entry, PreparedStatements
 from .requests import RememberedRequest, StatementRequest, add_begin
 from .statement import Statement
 
@@ -21,6 +22,10 @@ QueryKey = tuple[str, bool]
 
 MAX_REMEMBERED = 512
 """How many queries are known by their text at most."""
+
+_HEADER = Struct("!BI").unpack_from
+_COUNT = Struct("!H").unpack_from
+_LENGTH = Struct("!i").unpack_from
 
 MISSES = 16
 """How often a query comes with other kinds of parameters before these are taken for those that it mostly has."""
@@ -80,6 +85,7 @@ class RememberedQuery:
             request = RememberedRequest(self._description)
         else:
             request = StatementRequest(account, self._description)
+            request.reused = True
             add_begin(request, data, begin)
         if not self._alike.bind(data, params):
             self._misses += 1
@@ -87,17 +93,37 @@ class RememberedQuery:
         entry.used = account.tick()
         return request, data
 
-    @property
-    def statement_key(self) -> StatementKey:
-        """The statement that the query was last."""
-        return self._entry.key
-
-    @property
-    def statement(self) -> Statement:
-        """The same, with something in the place of its values, which are not kept."""
-        sql, oids = self._entry.key
-        return Statement(sql, [b""] * len(oids), oids, ())
+    def statement(self, data: bytearray) -> Statement:
+        """Return the statement whose messages, made by :meth:`compose`, are in `data`."""
+        (sql, oids), name = self._entry.key, self._entry.name
+        values, formats = bound_values(data, name)
+        return Statement(sql, values, oids, formats, not values, False, self._query)
 
     def is_outdated(self) -> bool:
         """Return whether the query mostly comes with parameters of other kinds."""
         return self._misses % MISSES == 0
+
+
+def bound_values(data: bytearray, name: bytes) -> tuple[list[bytes | None], list[int]]:
+    """Return the values that messages of ours bind to the prepared statement `name`, and their formats.
+
+    From the bytes, so that nothing need be kept of a query that succeeds.
+    """
+    pos, wanted = 0, b"\0" + name + b"\0"  # after an empty name for the portal
+    code, length = _HEADER(data, pos)
+    while code != ord("B") or not data.startswith(wanted, pos + 5):
+        pos += 1 + length
+        code, length = _HEADER(data, pos)
+    pos += 5 + len(wanted)
+    (count,) = _COUNT(data, pos)
+    formats = [_COUNT(data, at)[0] for at in range(pos + 2, pos + 2 + 2 * count, 2)]
+    pos += 2 + 2 * count
+    (count,) = _COUNT(data, pos)
+    pos += 2
+    values: list[bytes | None] = []
+    for _ in range(count):
+        (size,) = _LENGTH(data, pos)
+        pos += 4
+        values.append(None if size < 0 else bytes(data[pos : pos + size]))
+        pos += max(0, size)
+    return values, formats

@@ -1,18 +1,18 @@
 """Requests of statements: what they keep account of as their replies come, whoever reads these.
 
-Knows prepared statements and the result of a request. Must not know how a request is written, or who waits for it.
+Knows prepared statements, the result of a request and what it means for them. Must not know how a request is written,
+or who waits for it.
 """
 
 from __future__ import annotations
 
 from .._accel import bind
 from ..protocol import frontend
+from ..protocol.constants import TransactionStatus
 from ..protocol.request import UNDESCRIBED, Description, Request, Result, TransactionEffect
+from .consequences import Consequence, consequence
 from .layout import Layouts
 from .prepared import Entry, PreparedStatements
-
-_FORGETTING = frozenset(("DEALLOCATE ALL", "DISCARD ALL"))
-"""Tags of what makes the server forget all prepared statements."""
 
 
 class StatementRequest(Request):
@@ -24,7 +24,12 @@ class StatementRequest(Request):
     """Whether it asks for the result formats that an earlier description of the statement suggests."""
     after_begin = False
     """Whether a BEGIN of ours is run before the statement: the first Parse and the first result are its."""
+    reused = False
+    """Whether it runs a statement that an earlier request has prepared."""
+    text: bytes | None = None
+    """The text, unless it is one query, which changes nothing that others depend on."""
     _begun = False
+    _dropped = False
 
     def __init__(
         self,
@@ -41,23 +46,48 @@ class StatementRequest(Request):
     def add(self, result: Result) -> None:
         if self.after_begin and not self._begun:
             self._begun = True
+            self._account.unsettled = False
             return
-        if result.tag in _FORGETTING:
-            self._account.clear()
+        if self.text is not None:
+            self.hear(result.tag, self.text)
         self.results.append(result)
+
+    def hear(self, tag: str | None, text: bytes) -> None:
+        """Draw the consequences of a statement that has succeeded."""
+        account = self._account
+        if self.status_before is TransactionStatus.IDLE and not self.results:
+            account.unsettled = False
+        match consequence(tag, text):
+            case Consequence.DROPPED:
+                account.clear()
+                self._dropped = True
+            case Consequence.CHANGED:
+                account.renew()
+                account.unsettled = True
+            case Consequence.UNDONE:
+                account.undo()
+            case Consequence.NONE:
+                pass
 
     def finish(self) -> None:
         if self._begun and not (self.extended or self.results or self.error or self.failure):
             # An empty query: after a BEGIN in the same string the server does not mention it.
             self.results.append(Result())
         if self.entry is not None:
-            parsed = self.parsed > self.after_begin
-            if parsed and self.error is None and not self.abandoned and self.entry.fields is None:
+            parsed = self.parsed > self.after_begin and not self._dropped
+            # The server refuses a query whose result is another by now. Any other statement is described each time.
+            if parsed and self.text is None and self.error is None and not self.abandoned:
                 result = self.results[-1] if self.results else Result()
                 self.entry.fields = Layouts(result.fields)
-                self.entry.forgets = result.tag in _FORGETTING
             self._account.closing += self._account.executed(self.entry, parsed)
             self.entry = None
+        if self.text is not None and self.abandoned:
+            # Nobody has looked at what it has done.
+            self._account.renew()
+            self._account.unsettled = True
+        elif self.error is not None:
+            # Maybe that of a COMMIT, or of a text that was a transaction.
+            self._account.undo()
         Request.finish(self)
 
 
@@ -66,6 +96,33 @@ class RememberedRequest(Request):
 
     foreseen = False
     after_begin = False
+    reused = True
+
+
+class CommandRequest(Request):
+    """BEGIN, COMMIT, ROLLBACK and what has to do with savepoints, run by the driver itself by the simple protocol.
+
+    :param undoes: whether it may undo what was done before it.
+    :param cancellable: see :attr:`Request.cancellable`; so for `effect`.
+    """
+
+    extended = False
+
+    def __init__(
+        self, account: PreparedStatements, *, undoes: bool, cancellable: bool = True, effect: TransactionEffect
+    ) -> None:
+        super().__init__()
+        self._account = account
+        self._undoes = undoes
+        self.cancellable = cancellable
+        self.effect = effect
+
+    def finish(self) -> None:
+        if self._undoes or self.error is not None:
+            self._account.undo()
+        if self.effect is not TransactionEffect.NONE:
+            self._account.unsettled = False
+        Request.finish(self)
 
 
 def add_begin(request: StatementRequest, data: bytearray, begin: bytes) -> None:

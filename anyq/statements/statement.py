@@ -1,6 +1,7 @@
 """Statement: the text for the server and its parameters, and what can be told of a statement from its text alone.
 
-Knows the words that statements begin with. Must not know messages, formats of results or whether anything is prepared.
+Knows the words that statements begin with, and comments. Must not know messages, formats of results or whether anything
+is prepared. Whoever asks has to be right for any text, so what is not certain is answered with the more careful "no".
 """
 
 from __future__ import annotations
@@ -36,17 +37,46 @@ class Statement(NamedTuple):
         return self.sql, self.oids
 
 
-_ENDS_TRANSACTION = re.compile(
-    rb"(?:commit|end|abort|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b)|prepare\s+transaction)\b", re.IGNORECASE
-).match
-_ENDING_LETTERS = frozenset(letter.encode() for letter in "CcEeAaRrPp")
+_QUERIES = frozenset((b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"VALUES", b"WITH", b"TABLE"))
+_MOSTLY = frozenset(word + b" " for upper in _QUERIES for word in (upper, upper.lower()) if len(word) == 6)
+"""How most texts begin, so that most need not be looked at for comments."""
+_IGNORED = re.compile(rb"(?:[\s(]+|--[^\n\r]*)*").match
+_WORD = re.compile(rb"[A-Za-z_\x80-\xff][\w$\x80-\xff]*").match
+_COMMENT_ENDS = re.compile(rb"/\*|\*/").finditer
+_QUOTED = re.compile(rb"'[^']*'|\"[^\"]*\"")
+_INNERMOST = re.compile(rb"\([^()]*\)")
+_COPIES = re.compile(rb"\b(?:from|to)\b\s*(\w*)", re.IGNORECASE).search
 _BLANKS = b"; \t\r\n"
-_REPEATABLE = (b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"VALUES", b"WITH", b"TABLE", b"SHOW")
 
 
-def ends_transaction(sql: bytes) -> bool:
-    """Return whether a statement is one that ends the transaction, so that the next one needs a BEGIN."""
-    return sql[:1] in _ENDING_LETTERS and _ENDS_TRANSACTION(sql) is not None
+def first_word(sql: bytes) -> bytes:
+    """Return the word that a text begins with, in capitals, past comments and parentheses; empty if there is none."""
+    ignored = _IGNORED(sql)
+    assert ignored is not None  # it may be empty
+    while sql.startswith(b"/*", ignored.end()):
+        ignored = _IGNORED(sql, _end_of_comment(sql, ignored.end()))
+        assert ignored is not None
+    word = _WORD(sql, ignored.end())
+    return b"" if word is None else word[0].upper()
+
+
+def _end_of_comment(sql: bytes, start: int) -> int:
+    """Return where a comment ends; comments may be nested."""
+    depth = 0
+    for mark in _COMMENT_ENDS(sql, start):
+        depth += 1 if mark[0] == b"/*" else -1
+        if not depth:
+            return mark.end()
+    return len(sql)
+
+
+def is_query(sql: bytes) -> bool:
+    """Return whether a text, if it is one statement, is one that the server plans.
+
+    Such a statement is worth preparing, the server refuses it if its result has changed, and it ends no transaction.
+    All others are *utility statements* (FETCH, EXECUTE, CALL, DO, COMMIT, DDL...), which may do anything.
+    """
+    return sql[:7] in _MOSTLY or first_word(sql) in _QUERIES
 
 
 def may_be_several(sql: bytes) -> bool:
@@ -59,4 +89,20 @@ def is_repeatable(sql: bytes) -> bool:
 
     CALL and DO may commit, VACUUM and CREATE INDEX CONCURRENTLY work outside transactions, and so on.
     """
-    return sql.lstrip(b" \t\r\n(").upper().startswith(_REPEATABLE)
+    return is_query(sql) or first_word(sql) == b"SHOW"
+
+
+def copies(sql: bytes) -> bytes:
+    """Return the direction of a COPY whose data goes through the connection, FROM or TO; otherwise nothing.
+
+    Not certain for several statements in one text, nor for file names that are written to be mistaken.
+    """
+    if first_word(sql) != b"COPY":
+        return b""
+    rest, more = _QUOTED.sub(b" ' ", sql), 1
+    while more:
+        rest, more = _INNERMOST.subn(b" ", rest)
+    target = _COPIES(rest)
+    if target is None or target[1].upper() not in (b"STDIN", b"STDOUT"):
+        return b""
+    return target[0][: -len(target[1])].strip().upper()

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from anyq import AsyncClientCursor, AsyncConnection, AsyncRawCursor, TransactionStatus
 from anyq import errors as e
-from anyq.adapt import Dumper
 from anyq.protocol import messages as be
 from anyq.statements import composer
 from tests.support import frontend_messages as fm
@@ -427,31 +427,97 @@ async def test_all_are_deallocated_in_a_transaction(conn: AsyncConnection) -> No
     assert await (await conn.execute("SELECT %s::int", [1])).fetchone() == (1,)
 
 
+async def in_a_function(conn: AsyncConnection, statement: str) -> None:
+    """Run a statement where nothing tells the driver of it."""
+    await conn.execute(
+        "CREATE OR REPLACE FUNCTION pg_temp.run(text) RETURNS void LANGUAGE plpgsql AS 'BEGIN EXECUTE $1; END'"
+    )
+    await conn.execute("SELECT pg_temp.run(%s)", [statement], prepare=False)
+
+
 async def test_deallocated_by_a_function(auto: AsyncConnection) -> None:
     # Nothing tells the driver; it notices when the statement is missing.
+    await in_a_function(auto, "SELECT 1")
     await auto.execute("SELECT %s::int", [1], prepare=True)
-    await auto.execute("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")
+    await auto.execute("SELECT pg_temp.run('DEALLOCATE ALL')", prepare=False)
     assert await on_server(auto) == []
     for number in range(8):
         assert await (await auto.execute("SELECT %s::int", [number])).fetchone() == (number,)
 
 
 async def test_deallocated_by_a_function_in_a_transaction(conn: AsyncConnection) -> None:
-    await conn.execute("SELECT %s::int", [1], prepare=True)
-    await conn.execute("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")
+    await in_a_function(conn, "SELECT 1")
+    for number in range(2):
+        await conn.execute(f"SELECT %s::int, {number}", [1], prepare=True)
+    await conn.execute("SELECT pg_temp.run('DEALLOCATE ALL')", prepare=False)
     with pytest.raises(e.InvalidSqlStatementName):
-        await conn.execute("SELECT %s::int", [1])
+        await conn.execute("SELECT %s::int, 0", [1])
     await conn.rollback()
-    assert await (await conn.execute("SELECT %s::int", [1])).fetchone() == (1,)
+    # The others are gone too, which need not be found out one by one.
+    for number in range(2):
+        assert await (await conn.execute(f"SELECT %s::int, {number}", [1])).fetchone() == (1, number)
 
 
 async def test_the_first_statement_of_a_transaction_is_repeated(conn: AsyncConnection) -> None:
+    await in_a_function(conn, "SELECT 1")
     await conn.execute("SELECT %s::int", [1], prepare=True)
-    await conn.execute("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")
+    await conn.execute("SELECT pg_temp.run('DEALLOCATE ALL')", prepare=False)
     await conn.commit()
     # The BEGIN that goes with it is the driver's own, so that nothing is lost with it.
     assert await (await conn.execute("SELECT %s::int", [1])).fetchone() == (1,)
     assert conn.info.transaction_status is TransactionStatus.INTRANS
+
+
+@pytest.mark.parametrize("command", ["DEALLOCATE ALL", "DEALLOCATE  all", "/* x */ DEALLOCATE ALL"])
+@pytest.mark.parametrize("prepare", [True, None])
+async def test_all_are_deallocated_again_and_again_in_one_transaction(
+    conn: AsyncConnection, command: Any, prepare: bool | None
+) -> None:
+    """It drops itself as well, if it was prepared."""
+    conn.prepare_threshold = 0
+    for number in range(4):
+        await check(conn, number)
+        await conn.execute(command, prepare=prepare)
+    await check(conn, 5)
+    assert conn.info.transaction_status is TransactionStatus.INTRANS
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+@pytest.mark.parametrize("way", ["by name", "in a DO", "by a pipelined task"])
+async def test_some_are_deallocated(conn: AsyncConnection, way: str, autocommit: bool) -> None:
+    await conn.set_autocommit(autocommit)
+    conn.prepare_threshold = 0
+    await check(conn, 1)
+    await check(conn, 2)
+    ((name,),) = await (await conn.execute("SELECT name FROM pg_prepared_statements", prepare=False)).fetchall()
+    if way == "in a DO":
+        await conn.execute(f"DO $$ BEGIN EXECUTE 'DEALLOCATE {name}'; END $$")
+    elif way == "by name":
+        await conn.execute(f"DEALLOCATE {name}")
+    else:
+        async with anyio.create_task_group() as group:
+            group.start_soon(conn.execute, f"DEALLOCATE {name}")
+            await anyio.lowlevel.checkpoint()
+            group.start_soon(check, conn, 3)
+    await check(conn, 4)
+
+
+@pytest.mark.parametrize("query", ["EXECUTE nosuch", "SELECT 1; EXECUTE nosuch"])
+@pytest.mark.parametrize("autocommit", [True, False])
+async def test_a_statement_of_the_users_that_is_missing(conn: AsyncConnection, query: Any, autocommit: bool) -> None:
+    """That is the user's error, and not sent again and again."""
+    await conn.set_autocommit(autocommit)
+    for prepare in (None, True) if ";" not in query else (None,):
+        with anyio.fail_after(PATIENCE), pytest.raises(e.InvalidSqlStatementName):
+            await conn.execute(query, prepare=prepare)
+        await conn.rollback()
+
+
+async def test_a_plan_of_the_users_that_is_stale(auto: AsyncConnection) -> None:
+    await auto.execute("CREATE TEMP TABLE t (a int); PREPARE s AS SELECT * FROM t; EXECUTE s")
+    await auto.execute("ALTER TABLE t ADD b int")
+    with anyio.fail_after(PATIENCE), pytest.raises(e.FeatureNotSupported):
+        await auto.execute("EXECUTE s")
 
 
 # -- plans that go stale
@@ -459,12 +525,16 @@ async def test_the_first_statement_of_a_transaction_is_repeated(conn: AsyncConne
 
 @pytest.fixture
 async def stale(auto: AsyncConnection) -> AsyncConnection:
-    """A connection with a prepared SELECT * FROM t, whose columns have changed since."""
-    await auto.execute("CREATE TEMP TABLE t (a int, b text); INSERT INTO t VALUES (1, 'x')")
+    """A connection with a prepared SELECT * FROM t, whose columns have changed since, unseen."""
+    await in_a_function(auto, "CREATE TEMP TABLE t (a int, b text)")
+    await auto.execute("INSERT INTO t VALUES (1, 'x')")
     for _ in range(8):
         assert await (await auto.execute("SELECT * FROM t")).fetchall() == [(1, "x")]
     assert await on_server(auto) == ["SELECT * FROM t"]
-    await auto.execute("ALTER TABLE t ALTER a TYPE text USING 'now ' || a, ADD c int[] DEFAULT '{1,2}'")
+    await auto.execute(
+        "SELECT pg_temp.run($$ALTER TABLE t ALTER a TYPE text USING 'now ' || a, ADD c int[] DEFAULT '{1,2}'$$)",
+        prepare=False,
+    )
     return auto
 
 
@@ -570,34 +640,3 @@ async def test_a_statement_is_begun_again_with_its_transaction(monkeypatch: pyte
                 doomed.cancel_scope.cancel()
         await conn.close()
     assert tags == ["INSERT 0 1"]
-
-
-@pytest.mark.parametrize("repeated", [False, True], ids=["once", "stale"])
-async def test_parameters_are_dumped_once_for_each_attempt(auto: AsyncConnection, repeated: bool) -> None:
-    """A failed statement is looked at before its parameters are dumped again: a dumper may have had its only chance."""
-    dumped: list[str] = []
-
-    class Once(Dumper):
-        def dump(self, obj: str) -> bytes:
-            dumped.append(obj)
-            if dumped.count(obj) > 1:
-                raise LookupError("dumped twice")
-            return obj.encode()
-
-    auto.prepare_threshold = 0
-    auto.adapters.register_dumper(str, Once)
-    await auto.execute("CREATE TEMPORARY TABLE t AS SELECT 1 AS a")
-    query = "SELECT t.*, 1 / %s::int FROM t"
-    for divisor in ("1", "2"):
-        await auto.execute(query, (divisor,))
-    if not repeated:
-        with pytest.raises(e.DivisionByZero):
-            await auto.execute(query, ("0",))
-        assert dumped == ["1", "2", "0"]
-        return
-    # The plan is refused, so the statement is sent again, which takes its parameters a second time.
-    await auto.execute("ALTER TABLE t ADD b int")
-    with pytest.raises(LookupError, match="dumped twice"):
-        await auto.execute(query, ("3",))
-    assert dumped == ["1", "2", "3", "3"]
-    assert status(auto) is TransactionStatus.IDLE

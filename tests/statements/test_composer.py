@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 from anyq.adapt import Transformer
+from anyq.errors import NotSupportedError
 from anyq.postgres import types
 from anyq.protocol import messages as be
 from anyq.protocol.messages import FieldDescription
+from anyq.protocol.request import TransactionEffect
 from anyq.statements.binders import CLIENT_SIDE, SERVER_SIDE
 from anyq.statements.composer import Composer
 from anyq.statements.requests import StatementRequest
 from anyq.statements.statement import Statement
 from tests.support import frontend_messages as fm
-from tests.support.sessions import IDLE, INTRANS, WRONG, busy, feed, rows_of, wire
+from tests.support.sessions import IDLE, INTRANS, WRONG, busy, feed, rows_of, started, wire
 from tests.support.values import transformer
 
 INT2, INT4 = types["int2"].oid, types["int4"].oid
@@ -36,7 +38,8 @@ class Composed:
     """A composer whose requests are answered at once."""
 
     def __init__(self, tx: Transformer, threshold: int | None = 5) -> None:
-        self.composer = Composer(threshold)
+        self.session = started()
+        self.composer = Composer(threshold, self.session)
         self._tx = tx
 
     def statement(self, query: str, params: Any = None, *, literals: bool = False) -> Statement:
@@ -190,7 +193,88 @@ def test_a_forgotten_statement_is_closed_and_begins_again(composed: Composed) ->
     name = composed.prepare("SELECT %s", [1])
     composed.composer.forget((b"SELECT $1", (INT2,)))
     _, messages = composed.compose("SELECT %s", [1])
-    assert messages[:2] == [fm.Close(b"S", name), fm.Parse(b"", b"SELECT $1", (INT2,))]
+    assert messages[0] == fm.Close(b"S", name)
+    assert isinstance(messages[1], fm.Parse)
+    assert (messages[1].name not in (b"", name), messages[1].sql) == (True, b"SELECT $1")
+
+
+@pytest.mark.parametrize("query", ["FETCH ALL FROM c", "EXECUTE s", "CALL p()", "/* SELECT */ SHOW a"])
+def test_what_has_no_plan_is_prepared_if_somebody_insists(query: str, tx: Transformer) -> None:
+    """It is described each time, as the server would not refuse it for having another result."""
+    composed = Composed(tx, 0)
+    for _ in range(2):
+        _, messages = composed.compose(query)
+        assert messages == [fm.Query(query.encode())]
+    name = composed.prepare(query)
+    for binary in (None, False):
+        _, messages = composed.compose(query, prepare=True, binary=binary)
+        assert messages == [fm.Bind(b"", name, (), (), (0,)), *RUN]
+
+
+@pytest.mark.parametrize(
+    ("name", "renewed"),
+    [
+        ("search_path", True),
+        ("client_encoding", True),
+        ("DateStyle", True),
+        ("IntervalStyle", True),
+        ("TimeZone", True),
+        ("standard_conforming_strings", True),
+        ("application_name", False),
+    ],
+)
+def test_parameters_of_the_session_that_texts_depend_on(name: str, renewed: bool, composed: Composed) -> None:
+    statement = composed.prepare("SELECT 1")
+    feed(composed.session, wire(be.ParameterStatus(name, "LATIN1")))
+    _, messages = composed.compose("SELECT 1")
+    assert (messages[0] == fm.Close(b"S", statement)) is renewed
+    feed(composed.session, wire(be.ParameterStatus(name, "LATIN1")))
+    _, messages = composed.compose("SELECT 1")
+    assert not any(isinstance(message, fm.Close) for message in messages)
+
+
+# -- what it may do to the transaction
+
+
+@pytest.mark.parametrize(
+    ("query", "params", "begin", "effect"),
+    [
+        ("SELECT 1", None, None, TransactionEffect.NONE),
+        ("SELECT 1", None, BEGIN, TransactionEffect.BEGINS),
+        ("/* x */ INSERT INTO t VALUES (%s)", [1], None, TransactionEffect.NONE),
+        ("/* x */ INSERT INTO t VALUES (%s)", [1], BEGIN, TransactionEffect.BEGINS),
+        ("SELECT 1;", None, None, TransactionEffect.NONE),
+        ("SELECT 1; COMMIT", None, None, TransactionEffect.UNCERTAIN),
+        ("SELECT 1; SELECT 2", None, BEGIN, TransactionEffect.UNCERTAIN),
+        ("SELECT ';' || %s", [1], None, TransactionEffect.NONE),
+        ("COMMIT", None, None, TransactionEffect.UNCERTAIN),
+        ("COMMIT", None, BEGIN, TransactionEffect.UNCERTAIN),
+        ("ROLLBACK TO a", None, None, TransactionEffect.UNCERTAIN),
+        ("-- SELECT\n commit", None, None, TransactionEffect.UNCERTAIN),
+        ("CALL p(%s)", [1], None, TransactionEffect.UNCERTAIN),
+        ("DO $$ BEGIN COMMIT; END $$", None, None, TransactionEffect.UNCERTAIN),
+        ("", None, None, TransactionEffect.UNCERTAIN),
+    ],
+)
+def test_what_it_may_do_to_the_transaction(
+    query: str, params: Any, begin: bytes | None, effect: TransactionEffect, composed: Composed
+) -> None:
+    request, _ = composed.compose(query, params, begin)
+    assert request.effect is effect
+    assert (request.text is None) is (effect in (TransactionEffect.NONE, TransactionEffect.BEGINS))
+
+
+@pytest.mark.parametrize("literals", [True, False])
+@pytest.mark.parametrize("prepare", [True, False, None])
+def test_a_copy_is_refused(literals: bool, prepare: bool | None, composed: Composed, tx: Transformer) -> None:
+    for query, direction in (("COPY t FROM STDIN", "FROM STDIN"), ("/* */ copy t to stdout", "TO STDOUT")):
+        statement = composed.statement(query, literals=literals)
+        with pytest.raises(NotSupportedError, match=f"COPY {direction} cannot be run by"):
+            composed.compose(statement, prepare=prepare)
+        with pytest.raises(NotSupportedError, match=f"COPY {direction} cannot be run by"):
+            composed.composer.compose_describe(statement, None)
+    _, messages = composed.compose("COPY t FROM '/tmp/stdin'")
+    assert messages == [fm.Query(b"COPY t FROM '/tmp/stdin'")]
 
 
 # -- binary results of statements that are not prepared
@@ -198,7 +282,7 @@ def test_a_forgotten_statement_is_closed_and_begins_again(composed: Composed) ->
 
 def test_described_first(composed: Composed, tx: Transformer) -> None:
     statement = composed.statement("SELECT %s", [1])
-    described = composed.composer.compose_describe(statement, tx, BEGIN)
+    described = composed.composer.compose_describe(statement, BEGIN)
     assert described is not None
     request, data = described
     assert fm.read(data) == [
@@ -208,8 +292,8 @@ def test_described_first(composed: Composed, tx: Transformer) -> None:
         fm.Sync(),
     ]
     assert isinstance(ONE, be.RowDescription)
-    composed.composer.described(statement, ONE.fields)
-    assert composed.composer.compose_describe(statement, tx, None) is None
+    composed.composer.described(statement.key, ONE.fields)
+    assert composed.composer.compose_describe(statement, None) is None
     request, messages = composed.compose(statement, binary=True)
     # Described all the same: it may have changed.
     assert messages == [
@@ -227,7 +311,21 @@ def test_described_first(composed: Composed, tx: Transformer) -> None:
     )
     assert [rows_of(result) for result in request.results] == [[(b"\0\0\0\7",)]]
     composed.composer.forget(statement.key)
-    assert composed.composer.compose_describe(statement, tx, None) is not None
+    assert composed.composer.compose_describe(statement, None) is not None
+    composed.composer.described(statement.key, ONE.fields)
+    assert composed.composer.compose_describe(statement, None) is None
+    composed.composer.statements.renew()
+    assert composed.composer.compose_describe(statement, None) is not None
+
+
+def test_what_has_no_plan_is_described_each_time(composed: Composed, tx: Transformer) -> None:
+    statement = composed.statement("FETCH 1 FROM c")
+    assert isinstance(ONE, be.RowDescription)
+    for _ in range(2):
+        assert composed.composer.compose_describe(statement, None) is not None
+        composed.composer.described(statement.key, ONE.fields)
+        _, messages = composed.compose(statement, binary=True)
+        assert fm.Bind(b"", b"", (), (), (1,)) in messages
 
 
 # -- what is remembered of queries
@@ -246,16 +344,10 @@ def test_a_query_is_remembered_once_it_is_prepared(composed: Composed) -> None:
     assert ("SELECT %s", True) not in composed.composer.remembered
 
 
-@pytest.mark.parametrize("tag", ["DEALLOCATE ALL", "DISCARD ALL"])
-def test_what_makes_the_server_forget_is_not_remembered(tag: str, composed: Composed) -> None:
-    request, _ = composed.compose(tag, prepare=True)
-    composed.answer(request, be.ParseComplete(), be.BindComplete(), be.NoData(), be.CommandComplete(tag))
-    assert not remembered(composed, tag, None)
-
-
-def test_what_ends_the_transaction_is_not_remembered(composed: Composed) -> None:
-    composed.prepare("COMMIT", row=be.NoData())
-    assert not remembered(composed, "COMMIT", None)
+@pytest.mark.parametrize("query", ["DEALLOCATE ALL", "COMMIT", "FETCH 1 FROM c"])
+def test_what_has_no_plan_is_not_remembered(query: str, composed: Composed) -> None:
+    composed.prepare(query, row=be.NoData())
+    assert not remembered(composed, query, None)
 
 
 def test_an_error_is_the_requests(composed: Composed) -> None:

@@ -8,7 +8,14 @@ from anyq import errors as e
 from anyq.errors import error_from_fields
 from anyq.protocol import messages as be
 from anyq.protocol.request import Result
-from anyq.statements.outcome import affected_rows, failure_of, had_own_transaction, no_rows_message, went_stale
+from anyq.statements.outcome import (
+    Staleness,
+    affected_rows,
+    failure_of,
+    had_own_transaction,
+    no_rows_message,
+    staleness,
+)
 from anyq.statements.prepared import PreparedStatements
 from anyq.statements.requests import StatementRequest
 from tests.support.sessions import IDLE, INTRANS, WRONG, busy, feed, wire
@@ -19,36 +26,70 @@ GONE = {"S": "ERROR", "V": "ERROR", "C": "26000", "M": 'prepared statement "x" d
 OTHER_COLUMNS = {"S": "ERROR", "V": "ERROR", "C": "08P01", "M": "bind message has 2 result formats"}
 
 
-def ended(fields: dict[str, str] | None = None, *, foreseen: bool = False) -> StatementRequest:
+LOOKUP = {"S": "ERROR", "V": "ERROR", "C": "XX000", "M": "cache lookup failed for type 16385"}
+BAD_VALUE = {"S": "ERROR", "V": "ERROR", "C": "22P02", "M": "invalid input syntax for type integer"}
+NO_OPERATOR = {"S": "ERROR", "V": "ERROR", "C": "42883", "M": "operator does not exist: text = integer"}
+NO_TABLE = WRONG
+VIOLATION = {"S": "ERROR", "V": "ERROR", "C": "23505", "M": "duplicate key"}
+
+NONE, POSSIBLE, CERTAIN = Staleness.NONE, Staleness.POSSIBLE, Staleness.CERTAIN
+
+
+def ended(
+    fields: dict[str, str] | None = None, *, foreseen: bool = False, reused: bool = False, bound: bool = False
+) -> StatementRequest:
     request = StatementRequest(PreparedStatements())
     request.foreseen = foreseen
+    request.reused = reused
+    request.bound = bound
     if fields is not None:
         request.error = error_from_fields(fields)
     return request
 
 
 @pytest.mark.parametrize(
-    ("fields", "foreseen", "stale"),
+    ("fields", "stale"),
+    [(None, NONE), (WRONG, NONE), (CACHED_PLAN, NONE), (GONE, NONE), (LOOKUP, NONE), (OTHER_COLUMNS, CERTAIN)],
+)
+def test_formats_that_were_foreseen(fields: dict[str, str] | None, stale: Staleness) -> None:
+    assert staleness(ended(fields, foreseen=True)) is stale
+
+
+@pytest.mark.parametrize(
+    "fields", [None, WRONG, CACHED_PLAN, OTHERWISE_UNSUPPORTED, GONE, OTHER_COLUMNS, LOOKUP, BAD_VALUE, NO_OPERATOR]
+)
+def test_a_statement_that_was_parsed_just_now_is_not_stale(fields: dict[str, str] | None) -> None:
+    """What the server says of an EXECUTE of the user's is for the user."""
+    assert staleness(ended(fields)) is NONE
+
+
+@pytest.mark.parametrize(
+    ("fields", "before_bind", "after_bind"),
     [
-        (None, False, False),
-        (WRONG, False, False),
-        (WRONG, True, False),
-        (CACHED_PLAN, False, True),
-        (OTHERWISE_UNSUPPORTED, False, False),
-        (GONE, False, True),
-        (OTHER_COLUMNS, True, True),
-        (OTHER_COLUMNS, False, False),
+        (None, NONE, NONE),
+        (NO_TABLE, POSSIBLE, NONE),
+        (CACHED_PLAN, CERTAIN, CERTAIN),
+        (OTHERWISE_UNSUPPORTED, NONE, NONE),
+        (GONE, CERTAIN, CERTAIN),
+        (LOOKUP, CERTAIN, CERTAIN),
+        (BAD_VALUE, POSSIBLE, NONE),
+        (NO_OPERATOR, POSSIBLE, NONE),
+        (VIOLATION, NONE, NONE),
+        (OTHER_COLUMNS, NONE, NONE),
     ],
 )
-def test_stale(fields: dict[str, str] | None, foreseen: bool, stale: bool) -> None:
-    assert went_stale(ended(fields, foreseen=foreseen)) is stale
+def test_a_statement_that_was_parsed_earlier(
+    fields: dict[str, str] | None, before_bind: Staleness, after_bind: Staleness
+) -> None:
+    assert staleness(ended(fields, reused=True)) is before_bind
+    assert staleness(ended(fields, reused=True, bound=True)) is after_bind
 
 
 @pytest.mark.parametrize("foreseen", [True, False])
 def test_a_result_that_cannot_be_loaded_is_stale_if_its_formats_were_foreseen(foreseen: bool) -> None:
     request = ended(foreseen=foreseen)
     request.failure = e.DataError("the result has changed")
-    assert went_stale(request) is foreseen
+    assert staleness(request) is (CERTAIN if foreseen else NONE)
 
 
 @pytest.mark.parametrize("before", [IDLE, INTRANS])

@@ -165,7 +165,55 @@ def test_discard() -> None:
     prepare(statements, 1)
     assert statements.discard(key(1)) == [statements.prefix + b"0"]
     assert statements.discard(key(1)) == []
+    # It has been executed often enough.
+    newer = statements.lookup(key(1))
+    assert newer is not None
+    assert newer.name == statements.prefix + b"1"
+
+
+def test_what_was_never_prepared_is_not_after_it_is_discarded() -> None:
+    statements = PreparedStatements()
+    assert statements.discard(key(1)) == []
     assert [statements.lookup(key(1)) for _ in range(5)] == [None] * 5
+
+
+@pytest.mark.parametrize("threshold", [5, 0])
+def test_all_are_parsed_again(threshold: int) -> None:
+    statements = PreparedStatements(threshold)
+    entries = [prepare(statements, n)[0] for n in range(3)]
+    pending = statements.lookup(key(3), True)
+    assert pending is not None
+    assert statements.lookup(key(4), False) is None
+    statements.renew()
+    assert statements.renewals == 1
+    assert statements.closing == [entry.name for entry in entries]
+    assert len(statements) == 0
+    assert not any(entry.prepared for entry in entries)
+    for n in range(3):
+        again = statements.lookup(key(n))
+        assert again is not None
+        assert not again.prepared
+        assert again.name != entries[n].name
+    # Its reply comes later, so it was parsed later.
+    assert statements.executed(pending, True) == []
+    assert statements.lookup(key(3)) is pending
+
+
+def test_none_is_prepared_again_where_none_is_to_be() -> None:
+    statements = PreparedStatements()
+    prepare(statements, 1)
+    statements.prepare_threshold = None
+    statements.renew()
+    assert statements.lookup(key(1)) is None
+
+
+@pytest.mark.parametrize("unsettled", [True, False])
+def test_what_a_rollback_undoes(unsettled: bool) -> None:
+    statements = PreparedStatements()
+    prepare(statements, 1)
+    statements.unsettled = unsettled
+    statements.undo()
+    assert len(statements) == int(not unsettled)
 
 
 def test_discard_while_pending() -> None:

@@ -104,8 +104,37 @@ def test_another_version_of_the_connections_parameters(account: PreparedStatemen
 
 def test_a_statement_that_is_gone(account: PreparedStatements, tx: Transformer) -> None:
     query, _ = remember(account, tx, "SELECT %s", [1])
-    account.discard(query.statement_key)
+    account.discard(query.statement(composed(query, [1])).key)
     assert query.compose([1], PARAMETERS, None) is None
+
+
+def composed(query: RememberedQuery, params: Any, begin: bytes | None = None) -> bytearray:
+    request = query.compose(params, PARAMETERS, begin)
+    assert request is not None
+    return request[1]
+
+
+@pytest.mark.parametrize("begin", [None, b"BEGIN"])
+@pytest.mark.parametrize(
+    "params",
+    [(), (1,), (None,), ("", None, b"\0\1", b"B\0\0\0\4"), tuple(range(300))],
+    ids=["none", "one", "null", "some", "many"],
+)
+def test_the_statement_of_a_request(
+    begin: bytes | None, params: Any, account: PreparedStatements, tx: Transformer
+) -> None:
+    """Told from the bytes of the request, so that nothing is dumped again to send it once more."""
+    text = "SELECT " + ", ".join(["%s"] * len(params))
+    query, _ = remember(account, tx, text, params)
+    statement = query.statement(composed(query, params, begin))
+    expected = SERVER_SIDE.bind(text, params, tx)
+    assert (statement.sql, list(statement.values), statement.oids) == (
+        expected.sql,
+        [v if v is None else bytes(v) for v in expected.values],
+        expected.oids,
+    )
+    assert [int(f) for f in statement.formats] == [int(f) for f in expected.formats]
+    assert (statement.simple, statement.only_simple) == (expected.simple, expected.only_simple)
 
 
 def test_a_statement_that_has_to_be_closed_first(account: PreparedStatements, tx: Transformer) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from anyq.protocol import messages as be
+from anyq.protocol.request import TransactionEffect
 from anyq.statements.prepared import Entry, PreparedStatements
-from anyq.statements.requests import RememberedRequest, StatementRequest, add_begin
+from anyq.statements.requests import CommandRequest, RememberedRequest, StatementRequest, add_begin
 from tests.support import frontend_messages as fm
 from tests.support.sessions import IDLE, INTRANS, WRONG, busy, columns, feed, outcome, rows_of, wire
 
@@ -39,7 +40,6 @@ def test_a_statement_that_is_prepared(account: PreparedStatements) -> None:
     answer(request, be.ParseComplete(), *ONE_ROW, IDLE)
     assert entry.prepared
     assert entry.fields is not None
-    assert not entry.forgets
     assert account.lookup(KEY) is entry
     assert [rows_of(result) for result in request.results] == [[(b"1",)]]
 
@@ -90,21 +90,127 @@ def test_an_abandoned_request_settles_its_account(account: PreparedStatements) -
     assert entry.fields is None
 
 
-@pytest.mark.parametrize("tag", ["DEALLOCATE ALL", "DISCARD ALL"])
-def test_the_server_forgets_all(tag: str, account: PreparedStatements) -> None:
+def holding(account: PreparedStatements) -> Entry:
+    """An entry that the server holds."""
     entry = account.lookup(KEY)
     assert entry is not None
     account.executed(entry, True)
     assert len(account) == 1
-    answer(StatementRequest(account), be.BindComplete(), be.NoData(), be.CommandComplete(tag), IDLE)
+    return entry
+
+
+def utility(account: PreparedStatements, text: bytes) -> StatementRequest:
+    request = StatementRequest(account)
+    request.text = text
+    return request
+
+
+def tags(*names: str) -> list[be.BackendMessage]:
+    return [message for name in names for message in (be.BindComplete(), be.NoData(), be.CommandComplete(name))]
+
+
+@pytest.mark.parametrize("tag", ["DEALLOCATE ALL", "DISCARD ALL"])
+def test_the_server_forgets_all(tag: str, account: PreparedStatements) -> None:
+    holding(account)
+    answer(utility(account, tag.encode()), *tags(tag), IDLE)
     assert len(account) == 0
     assert account.closing == []
 
 
-def test_a_statement_that_makes_the_server_forget_is_known_as_one(account: PreparedStatements) -> None:
+@pytest.mark.parametrize("tag", ["DEALLOCATE ALL", "DISCARD ALL"])
+def test_a_statement_that_makes_the_server_forget_is_forgotten_with_the_others(
+    tag: str, account: PreparedStatements
+) -> None:
     request, entry = preparing(account)
-    answer(request, be.ParseComplete(), be.BindComplete(), be.NoData(), be.CommandComplete("DEALLOCATE ALL"), IDLE)
-    assert entry.forgets
+    request.text = tag.encode()
+    answer(request, be.ParseComplete(), *tags(tag), IDLE)
+    assert not entry.prepared
+    assert account.closing == []
+    again = account.lookup(KEY)
+    assert again is not None
+    assert not again.prepared
+
+
+def test_the_description_of_a_utility_statement_is_not_kept(account: PreparedStatements) -> None:
+    request, entry = preparing(account)
+    request.text = b"FETCH ALL FROM c"
+    answer(request, be.ParseComplete(), *ONE_ROW, INTRANS)
+    assert entry.prepared
+    assert entry.fields is None
+
+
+@pytest.mark.parametrize("before", [IDLE, INTRANS])
+def test_a_change_has_all_parsed_again(before: be.ReadyForQuery, account: PreparedStatements) -> None:
+    entry = holding(account)
+    first, request = StatementRequest(account), utility(account, b"SELECT 1; ALTER TABLE t ADD a int")
+    feed(busy(first, request), wire(*tags("SELECT 1"), before, *tags("SELECT 1", "ALTER TABLE"), INTRANS))
+    assert (account.closing, account.unsettled) == ([entry.name], True)
+
+
+@pytest.mark.parametrize("begins", ["BEGIN", None])
+def test_what_a_transaction_has_changed_is_settled_when_the_next_one_begins(
+    begins: str | None, account: PreparedStatements
+) -> None:
+    account.unsettled = True
+    if begins is None:
+        request = StatementRequest(account)
+        add_begin(request, bytearray(), b"BEGIN")
+        answer(request, *BEGUN, *ONE_ROW, INTRANS)
+    else:
+        first, request = StatementRequest(account), utility(account, b"BEGIN")
+        feed(busy(first, request), wire(*tags("SELECT 1"), IDLE, *tags("BEGIN"), INTRANS))
+    assert not account.unsettled
+
+
+@pytest.mark.parametrize("unsettled", [True, False])
+@pytest.mark.parametrize("tag", ["COMMIT", "ROLLBACK"])
+def test_what_may_undo_a_change(tag: str, unsettled: bool, account: PreparedStatements) -> None:
+    entry = holding(account)
+    account.unsettled = unsettled
+    first, request = StatementRequest(account), utility(account, tag.encode())
+    feed(busy(first, request), wire(*tags("SELECT 1"), INTRANS, *tags(tag), INTRANS))
+    assert entry.prepared is not unsettled
+
+
+@pytest.mark.parametrize("unsettled", [True, False])
+def test_an_error_may_undo_a_change(unsettled: bool, account: PreparedStatements) -> None:
+    entry = holding(account)
+    account.unsettled = unsettled
+    answer(utility(account, b"COMMIT"), be.ErrorResponse(WRONG), IDLE)
+    assert entry.prepared is not unsettled
+
+
+@pytest.mark.parametrize(("text", "kept"), [(b"ALTER TABLE t ADD a int", False), (None, True)])
+def test_nobody_has_looked_at_what_an_abandoned_request_has_done(
+    text: bytes | None, kept: bool, account: PreparedStatements
+) -> None:
+    entry = holding(account)
+    request = StatementRequest(account)
+    request.text = text
+    proto = busy(request)
+    request.abandon()
+    feed(proto, wire(*tags("ALTER TABLE"), INTRANS))
+    assert (entry.prepared, account.unsettled) == (kept, not kept)
+
+
+@pytest.mark.parametrize(
+    ("undoes", "effect", "error", "kept", "unsettled"),
+    [
+        (False, TransactionEffect.NONE, False, True, True),  # SAVEPOINT
+        (True, TransactionEffect.NONE, False, False, True),  # ROLLBACK TO
+        (True, TransactionEffect.ENDS, False, False, False),
+        (True, TransactionEffect.ENDS, True, False, False),
+        (False, TransactionEffect.BEGINS, False, True, False),
+    ],
+)
+def test_commands_of_the_drivers_own(
+    undoes: bool, effect: TransactionEffect, error: bool, kept: bool, unsettled: bool, account: PreparedStatements
+) -> None:
+    entry = holding(account)
+    account.unsettled = True
+    request = CommandRequest(account, undoes=undoes, effect=effect)
+    feed(busy(request), wire(be.ErrorResponse(WRONG) if error else be.CommandComplete("SAVEPOINT"), IDLE))
+    assert (entry.prepared, account.unsettled) == (kept, unsettled)
 
 
 def test_an_empty_query_has_a_result(account: PreparedStatements) -> None:

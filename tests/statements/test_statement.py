@@ -4,45 +4,111 @@ from __future__ import annotations
 
 import pytest
 
-from anyq.statements.statement import Statement, ends_transaction, is_repeatable, may_be_several
+from anyq.statements.statement import Statement, copies, first_word, is_query, is_repeatable, may_be_several
+
+
+@pytest.mark.parametrize(
+    ("sql", "word"),
+    [
+        (b"", b""),
+        (b"   ", b""),
+        (b"commit", b"COMMIT"),
+        (b"COMMIT;", b"COMMIT"),
+        (b"\n\t\r\f\v Commit work", b"COMMIT"),
+        (b"/* x */ COMMIT", b"COMMIT"),
+        (b"/**/commit", b"COMMIT"),
+        (b"/***/commit", b"COMMIT"),
+        (b"/*/ select */ commit", b"COMMIT"),
+        (b"/* ' */commit", b"COMMIT"),
+        (b"-- x\nCOMMIT", b"COMMIT"),
+        (b"-- SELECT\r/* SELECT */--\n--\n  ((COMMIT", b"COMMIT"),
+        (b"/* a /* SELECT */ SELECT */ COMMIT", b"COMMIT"),
+        (b"/* a /* /* */ */ SELECT", b""),
+        (b"/* SELECT", b""),
+        (b"-- SELECT", b""),
+        (b"/", b""),
+        (b"/ * SELECT", b""),
+        (b"- SELECT", b""),
+        (b"(SELECT 1) UNION (SELECT 2)", b"SELECT"),
+        (b"((\n(/* a */values (1)", b"VALUES"),
+        (b"selections", b"SELECTIONS"),
+        (b"select_1", b"SELECT_1"),
+        (b"select\xc3\xa9", b"SELECT\xc3\xa9"),
+        (b"select$a", b"SELECT$A"),
+        (b'select"a"', b"SELECT"),
+        (b"select'a'", b"SELECT"),
+        (b"select/**/1", b"SELECT"),
+        (b"; COMMIT", b""),
+        (b"\xc2\xa0SELECT", b"\xc2\xa0SELECT"),
+        (b"1", b""),
+    ],
+)
+def test_the_first_word(sql: bytes, word: bytes) -> None:
+    assert first_word(sql) == word
+
+
+@pytest.mark.parametrize("text", [b"/*", b"/**/", b"(", b" ", b"--", b"--\n", b"/", b"*/", b"/* ", b"-- ("])
+def test_the_first_word_takes_time_in_proportion(text: bytes) -> None:
+    """A thousand times the text is no more than read: what looks back at it would not come to an end."""
+    assert first_word(text * 100_000) == b""
 
 
 @pytest.mark.parametrize(
     "sql",
     [
-        b"COMMIT",
-        b"commit;",
-        b"END",
-        b"End work",
-        b"ABORT",
-        b"ROLLBACK",
-        b"rollback work",
-        b"ROLLBACK AND CHAIN",
-        b"PREPARE TRANSACTION 'x'",
-        b"prepare \n transaction 'x'",
+        *(b"SELECT 1", b"select\t1", b"insert into t values (1)", b"Update t set a = 1", b"DELETE FROM t"),
+        *(
+            b"MERGE INTO t",
+            b"VALUES (1)",
+            b"WITH x AS (SELECT 1) SELECT",
+            b"TABLE t",
+            b"/* c */ SELECT 1",
+            b"(SELECT 1)",
+        ),
     ],
 )
-def test_it_ends_the_transaction(sql: bytes) -> None:
-    assert ends_transaction(sql)
+def test_queries(sql: bytes) -> None:
+    assert is_query(sql)
 
 
 @pytest.mark.parametrize(
     "sql",
     [
-        b"",
-        b"SELECT 1",
-        b"ROLLBACK TO a",
-        b"rollback work to savepoint a",
-        b"ROLLBACK TRANSACTION TO a",
-        b"PREPARE s AS SELECT 1",
-        b"COMMITS",
-        b"ENDING",
-        b"COMMENT ON TABLE t IS 'COMMIT'",
-        b"RELEASE a",
+        *(b"", b"FETCH ALL FROM c", b"EXECUTE s", b"SHOW a", b"EXPLAIN SELECT 1", b"CALL p()", b"DO $$ $$", b"COMMIT"),
+        *(b"/* SELECT */ COMMIT", b"-- SELECT\nCOMMIT", b"; SELECT 1", b"DECLARE c CURSOR FOR SELECT 1", b"selects 1"),
+        *(b"CREATE TABLE t AS SELECT 1", b"SET a TO b", b"PREPARE s AS SELECT 1", b"COPY t FROM STDIN", b"SELECTA 1"),
     ],
 )
-def test_it_does_not(sql: bytes) -> None:
-    assert not ends_transaction(sql)
+def test_utility_statements(sql: bytes) -> None:
+    assert not is_query(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "direction"),
+    [
+        (b"COPY t FROM STDIN", b"FROM"),
+        (b"copy t from\nstdin with (format csv)", b"FROM"),
+        (b"/* a */ COPY t (a, b) FROM STDIN", b"FROM"),
+        (b"COPY t FROM STDOUT", b"FROM"),
+        (b'COPY "from stdin" TO STDOUT', b"TO"),
+        (b"COPY (SELECT a FROM stdin) TO STDOUT", b"TO"),
+        (b"COPY (SELECT (1), ')' FROM t) TO STDOUT (FORMAT binary)", b"TO"),
+        (b"COPY BINARY t TO stdout", b"TO"),
+        (b"COPY t FROM STDIN WHERE a IS DISTINCT FROM b", b"FROM"),
+        (b"COPY t FROM '/tmp/stdin'", b""),
+        (b"COPY t FROM 'STDIN'", b""),
+        (b"COPY t FROM PROGRAM 'echo stdin'", b""),
+        (b"COPY (SELECT a FROM stdin) TO '/tmp/x'", b""),
+        (b"COPY t (stdin) FROM '/tmp/x'", b""),
+        (b"COPY t FROM", b""),
+        (b"COPY", b""),
+        (b"SELECT 'COPY t FROM STDIN'", b""),
+        (b"COPYT FROM STDIN", b""),
+        (b"", b""),
+    ],
+)
+def test_which_copies_need_the_connection(sql: bytes, direction: bytes) -> None:
+    assert copies(sql) == direction
 
 
 @pytest.mark.parametrize(
