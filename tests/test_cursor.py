@@ -321,12 +321,11 @@ async def test_a_binary_result_of_a_table_that_changes(conn: AsyncConnection) ->
     assert await (await cur.execute("SELECT * FROM t")).fetchall() == [(1, "x")]
     await conn.execute("ALTER TABLE t ADD c point DEFAULT '(1,2)'")
     assert await (await cur.execute("SELECT * FROM t")).fetchall() == [(1, "x", "(1,2)")]
-    # In a transaction the first attempt is the last one.
     assert await (await cur.execute("SELECT * FROM t")).fetchall() == [(1, "x", "(1,2)")]
     await conn.set_autocommit(False)
     await conn.execute("ALTER TABLE t DROP b")
-    with pytest.raises(e.ProtocolViolation):
-        await cur.execute("SELECT * FROM t")
+    # In a transaction the first attempt would be the last one; but the change was seen.
+    assert await (await cur.execute("SELECT * FROM t")).fetchall() == [(1, "(1,2)")]
     await conn.rollback()
     assert await (await cur.execute("SELECT * FROM t")).fetchall() == [(1, "x", "(1,2)")]
 
@@ -336,7 +335,11 @@ async def test_a_binary_result_of_a_column_that_changes(conn: AsyncConnection) -
     await conn.execute("CREATE TEMP TABLE t (a text); INSERT INTO t VALUES ('(1,2)')")
     cur = conn.cursor(binary=True)
     assert await (await cur.execute("SELECT * FROM t")).fetchall() == [("(1,2)",)]
-    await conn.execute("ALTER TABLE t ALTER a TYPE point USING a::point")
+    change = "CREATE FUNCTION pg_temp.change() RETURNS void LANGUAGE sql AS 'ALTER TABLE t ALTER a TYPE point USING a::point'"
+    await conn.execute(change)
+    assert await (await cur.execute("SELECT * FROM t")).fetchall() == [("(1,2)",)]
+    # Inside of a function, where it is not seen.
+    await conn.execute("SELECT pg_temp.change()")
     # There is no loader for binary points, and better no value than a wrong one.
     with pytest.raises(e.DataError, match="result has changed .*'a'"):
         await cur.execute("SELECT * FROM t")
