@@ -260,12 +260,16 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         if self._position % ROWS_PER_CHECKPOINT == 0:
             await self._session.wire.backend.checkpoint()
         # Another task may have taken rows meanwhile; from here on nothing is waited for.
-        number = self._position - self._window_start
+        position = self._position
+        number = position - self._window_start
         if not 0 <= number < len(self._window):
-            if not self._load(self._position):
+            if position >= self._with_rows().count:
                 raise StopAsyncIteration
             number = 0
-        self._position += 1
+            self._position = position + 1
+            self._load(position)
+        else:
+            self._position = position + 1
         row = self._window[number]
         return row if self._make_row is None else self._make_row(row)  # type: ignore[return-value]
 
@@ -273,9 +277,13 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         checkpoint = self._session.wire.backend.checkpoint
         await checkpoint()
         rows: list[Row] = []
-        for _ in self.take_rows(self.end_of(size), rows):
-            # Each run takes a moment, and there is no end to how many there may be.
-            await checkpoint()
+        taking = self.take_rows(self.end_of(size), rows)
+        try:
+            for _ in taking:
+                # Each run takes a moment, and there is no end to how many there may be.
+                await checkpoint()
+        finally:
+            taking.close()
         return rows
 
     async def scroll(self, value: int, mode: str = "relative") -> None:

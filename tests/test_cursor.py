@@ -5,9 +5,14 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+
+
+from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 import anyq
@@ -759,3 +764,153 @@ async def test_a_cursor_of_something_else() -> None:
     other: Any = Other()
     with pytest.raises(e.InterfaceError, match="AsyncCursor needs an AsyncConnection, not a .*Other: use its cursor"):
         AsyncCursor(other)
+
+
+# -- values that cannot be loaded
+
+FIVE_DATES: Any = (
+    "SELECT CASE WHEN x = ANY(%s) THEN 'infinity' ELSE '2020-01-01'::date + x END AS d FROM generate_series(0, 4) x"
+)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("bad", [[0], [2], [4], [1, 2], [0, 1, 2, 3, 4]], ids=str)
+@pytest.mark.parametrize("how", ["fetchone", "iterate", "returning", "prepared"])
+async def test_a_value_that_cannot_be_loaded_raises_when_its_row_is_fetched(
+    conn: AsyncConnection, how: str, bad: list[int], binary: bool
+) -> None:
+    cur = conn.cursor(binary=binary)
+    if how == "returning":
+        await cur.executemany(FIVE_DATES, [[bad]], returning=True)
+    else:
+        await cur.execute(FIVE_DATES, [bad], prepare=how == "prepared")
+    assert (cur.rowcount, cur.statusmessage) == (5, "SELECT 5")
+    for number in range(5):
+        assert cur.rownumber == number
+        try:
+            row = await (anext(cur) if how == "iterate" else cur.fetchone())
+            assert (number in bad, row) == (False, (date(2020, 1, 1 + number),))
+        except e.DataError as error:
+            assert number in bad
+            assert "infinity" in str(error) and "column 'd'" in str(error)
+    assert await cur.fetchone() is None
+    # It ran, and nothing is wrong with the connection or the transaction.
+    assert conn.info.transaction_status is TransactionStatus.INTRANS
+    assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
+
+
+async def test_many_rows_of_which_one_cannot_be_loaded(conn: AsyncConnection) -> None:
+    cur = await conn.execute(FIVE_DATES, [[2]])
+    for fetch in (cur.fetchall, cur.fetchall, lambda: cur.fetchmany(3)):
+        with pytest.raises(e.DataError, match="infinity"):
+            await fetch()
+        assert cur.rownumber == 0
+    assert len(await cur.fetchmany(2)) == 2
+    with pytest.raises(e.DataError, match="infinity"):
+        await cur.fetchall()
+    assert await cur.fetchall() == [(date(2020, 1, 4),), (date(2020, 1, 5),)]
+
+
+@pytest.mark.parametrize("prepare", [None, True])
+async def test_loaders_registered_after_execute(conn: AsyncConnection, prepare: bool | None) -> None:
+    class Text(anyq.Loader):
+        def load(self, data: bytes) -> str:
+            return data.decode()
+
+    class Binary(Text):
+        format = Format.BINARY
+
+        def load(self, data: bytes) -> str:
+            return data.hex()
+
+    cur = conn.cursor()
+    await cur.execute(FIVE_DATES, [[1, 3]], prepare=prepare)
+    assert await cur.fetchone() == (date(2020, 1, 1),)
+    cur.adapters.register_loader("date", Text)
+    cur.adapters.register_loader("date", Binary)
+    assert await cur.fetchone() in (("infinity",), ("7fffffff",))
+    assert len(await cur.fetchall()) == 3
+    # Of the other cursors none is concerned.
+    with pytest.raises(e.DataError):
+        await (await conn.execute(FIVE_DATES, [[1, 3]])).fetchall()
+
+
+async def test_a_row_maker_that_fails_concerns_its_row_only(conn: AsyncConnection) -> None:
+    def factory(cursor: Any) -> Any:
+        def make(values: tuple[int]) -> int:
+            return 10 // values[0]
+
+        return make
+
+    cur = conn.cursor(row_factory=factory)
+    await cur.execute("SELECT x - 2 FROM generate_series(0, 4) AS x")
+    assert [await cur.fetchone() for _ in range(2)] == [-5, -10]
+    with pytest.raises(ZeroDivisionError):
+        await cur.fetchone()
+    assert await cur.fetchall() == [10, 5]
+    await cur.scroll(-5)
+    with pytest.raises(ZeroDivisionError):
+        await cur.fetchall()
+    assert await cur.fetchmany(2) == [-5, -10]
+
+
+# -- several tasks
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 10_000, 40_000])
+@pytest.mark.parametrize("tasks", [2, 3])
+async def test_tasks_that_iterate_one_cursor_share_its_rows(conn: AsyncConnection, count: int, tasks: int) -> None:
+    cur = await conn.execute("SELECT generate_series(1, %s::int), repeat('x', 10)", [count])
+    seen: list[int] = []
+
+    async def iterate() -> None:
+        async for number, _ in cur:
+            seen.append(number)
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tg:
+        for _ in range(tasks):
+            tg.start_soon(iterate)
+    assert sorted(seen) == list(range(1, count + 1))
+
+
+async def test_tasks_that_fetch_from_one_cursor_share_its_rows(conn: AsyncConnection) -> None:
+    cur = await conn.execute("SELECT generate_series(1, 20000)")
+    seen: list[int] = []
+
+    async def ones() -> None:
+        while (row := await cur.fetchone()) is not None:
+            seen.append(row[0])
+
+    async def some() -> None:
+        while rows := await cur.fetchmany(7):
+            seen.extend(row[0] for row in rows)
+
+    async with anyio.create_task_group() as tg:
+        for fetch in (ones, some, some):
+            tg.start_soon(fetch)
+    assert sorted(seen) == list(range(1, 20_001))
+
+
+async def test_many_rows_are_fetched_in_turns(conn: AsyncConnection) -> None:
+    """Loading takes a moment, and others run meanwhile; a cancellation loses nothing."""
+    cur = await conn.execute("SELECT generate_series(1, 100000), repeat('x', 20)")
+    turns: list[int] = []
+
+    async def other() -> None:
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns.append(1)
+
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(other)
+        assert len(await cur.fetchall()) == 100_000
+        tg.cancel_scope.cancel()
+    assert len(turns) > 5
+    await cur.scroll(0, "absolute")
+    with anyio.CancelScope() as scope:
+        while True:
+            scope.cancel()
+            await cur.fetchall()
+    assert cur.rownumber == 0
+    assert len(await cur.fetchall()) == 100_000

@@ -108,9 +108,10 @@ _SETTING_TAGS = frozenset(("SET", "RESET", "DISCARD ALL", "COMMIT", "ROLLBACK", 
 
 
 def possible_parameters(request: Request, result: Result) -> Sequence[Mapping[str, str]]:
-    """Return the server's parameters when it wrote the rows of a result; both if those before or after may have held.
+    """Return the server's parameters when it wrote the rows of a result, or what they may have been.
 
-    It reports new ones at the end of a request, in which there may be several statements.
+    It reports new ones at the end of a request, in which there may be several statements: what held between two of them
+    that may set any is not known.
     """
     before, after = request.parameters_before, request.parameters
     assert after is not None
@@ -122,7 +123,9 @@ def possible_parameters(request: Request, result: Result) -> Sequence[Mapping[st
         return (before,)
     if setting and number > setting[-1]:
         return (after,)
-    return (after, before)
+    if not setting:
+        return (after, before)
+    return (after, before, {**after, "DateStyle": "SQL, DMY"}, {**after, "DateStyle": "SQL, MDY"})
 
 
 _WRITTEN_BY = ("client_encoding", "DateStyle", "IntervalStyle", "TimeZone")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
+from operator import length_hint
 from typing import Any, Generic
 
 from typing_extensions import TypeVar
@@ -115,12 +116,16 @@ class ResultHolder(ABC, Generic[Row]):
 
     def next_row(self) -> Row | None:
         """For this package: return the next row, None after the last one."""
-        number = self._position - self._window_start
+        position = self._position
+        number = position - self._window_start
         if not 0 <= number < len(self._window):
-            if not self._load(self._position):
+            if position >= self._with_rows().count:
                 return None
             number = 0
-        self._position += 1
+            self._position = position + 1
+            self._load(position)
+        else:
+            self._position = position + 1
         row = self._window[number]
         make = self._make_row
         return row if make is None else make(row)  # type: ignore[return-value]
@@ -151,40 +156,49 @@ class ResultHolder(ABC, Generic[Row]):
     def take_rows(self, stop: int, rows: list[Row]) -> Generator[None, None, None]:
         """For this package: append the rows up to the one with this number, and go there; yield between two runs.
 
-        If one of them cannot be loaded the position stays where it is, so that those before it are not lost; it moves
-        past that one if there are none.
+        Whoever else fetches meanwhile gets the rows behind these. If one of them cannot be loaded the position goes
+        back to where it was, so that those before it are not lost; or past that one, if there are none.
         """
         start = position = self._position
-        while position < stop:
-            number = position - self._window_start
-            if not 0 <= number < len(self._window):
-                if position > start:
-                    yield
-                try:
-                    self._load(position)
-                except BaseException:
+        self._position = stop
+        part: Sequence[tuple[Any, ...]] = ()
+        left = iter(part)
+        try:
+            while position < stop:
+                number = position - self._window_start
+                if not 0 <= number < len(self._window):
                     if position > start:
-                        self._position = start
-                    raise
-                number = 0
-            part = self._window[number : number + stop - position]
-            position += len(part)
-            make = self._make_row
-            rows.extend(part if make is None else [make(row) for row in part])  # type: ignore[arg-type]
-        self._position = position
+                        yield
+                    self._load(position)
+                    number = 0
+                part = self._window[number : number + stop - position]
+                left = iter(part)
+                make = self._make_row
+                rows.extend(left if make is None else [make(row) for row in left])  # type: ignore[arg-type]
+                position += len(part)
+                part = ()
+        except BaseException as error:
+            if self._position == stop:
+                # Either it cannot be loaded, or it is the last that was taken to be made.
+                failed = position + max(len(part) - length_hint(left) - 1, 0)
+                self._position = start + (failed == start and isinstance(error, Exception))
+            raise
 
     def each_row(self) -> Generator[Row, None, None]:
         """For this package: yield the rows that are left, each as it is asked for."""
         # A generator: for a row that is there, each step more of the way would take longer than the row.
         while True:
-            number = self._position - self._window_start
-            window = self._window
-            if not 0 <= number < len(window):
-                if not self._load(self._position):
+            position = self._position
+            number = position - self._window_start
+            if not 0 <= number < len(self._window):
+                if position >= self._with_rows().count:
                     return
-                continue
-            self._position += 1
-            row = window[number]
+                number = 0
+                self._position = position + 1
+                self._load(position)
+            else:
+                self._position = position + 1
+            row = self._window[number]
             yield row if self._make_row is None else self._make_row(row)  # type: ignore[misc]
 
     def move(self, value: int, mode: str) -> None:
@@ -259,26 +273,22 @@ class ResultHolder(ABC, Generic[Row]):
             raise ProgrammingError(no_rows_message(result))
         return result
 
-    def _load(self, position: int) -> bool:
-        """Load rows from `position` on, which becomes the first of the window; return whether there are any.
+    def _load(self, position: int) -> None:
+        """Load rows from `position` on, where there is one; that becomes the first of the window.
 
-        :raises Exception: that row cannot be loaded; the position is behind it.
+        :raises Exception: it cannot be loaded.
         """
         result = self._with_rows()
-        if position >= result.count:
-            return False
         run, start = self._seek(result, position)
         window: list[tuple[Any, ...]] = []
         try:
             self._after = self._load_run(result, run, start, window)
         except Exception:
             self._after = run.after(start)
-            self._position = position + 1
             raise
         finally:
             self._window = window
             self._window_start = position + (not window)
-        return True
 
     def _load_run(self, result: Result, run: Run, start: int, window: list[tuple[Any, ...]]) -> int:
         request, fields, loads = self._request, result.fields, result.loads

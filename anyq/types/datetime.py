@@ -136,7 +136,8 @@ class _StyledLoader(Loader):
     def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
         super().__init__(oid, context)
         style = parameter_of(context, "DateStyle")
-        self._day_first = None if style is None else "DMY" in style
+        # A value that is not ISO where the style is has been written by another one, of which the order is not known.
+        self._day_first = None if style is None or style.startswith("ISO") else "DMY" in style
 
     def _parse(self, data: bytes) -> tuple[str, _datestyle.Moment]:
         text = data.decode("ascii", "replace")
