@@ -74,6 +74,7 @@ class AsyncRowStream(Generic[Row]):
         self.make_row: RowMaker[Row] | None = None
         """For this package: what makes what the user gets of a row; None where that is the tuple."""
         self._begun = False
+        self._early = False  # whether rows were taken before the query was at its end
         self._exhausted = False
         self._dropped = False
         self._waiting = False
@@ -206,6 +207,7 @@ class AsyncRowStream(Generic[Row]):
 
     def _take(self, request: StatementRequest, result: Result) -> None:
         assert result.fields is not None
+        self._early = self._early or not request.done
         if not self._begun:
             self._begun = True
             self.make_row = self._begins(result)
@@ -242,7 +244,7 @@ class AsyncRowStream(Generic[Row]):
             forget_if_stale(self._session, request, self._statement)
             failure = failure_of(request, None, self._session.composer.statements)
             raise self._session.explained(failure, self._statement, self._encoding)
-        if self._begun and changed_settings(request):
+        if self._early and changed_settings(request):
             raise DataError(
                 "the statement changed settings by which its rows are written, and rows had been given out before that "
                 "was known; execute it instead of streaming it, or change the settings by another statement"

@@ -6,6 +6,7 @@ import gc
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from anyq import AsyncConnection, Loader, TransactionStatus
@@ -431,3 +432,205 @@ async def test_a_value_that_cannot_be_loaded_ends_an_endless_query(conn: AsyncCo
         async for _ in cur.stream(endless):
             pass
     assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
+
+
+# -- a row that fails
+
+
+def failing(at: int) -> Any:
+    """A row factory that fails at the row with this number."""
+
+    def factory(cursor: Any) -> Any:
+        def make(values: tuple[int]) -> int:
+            if values[0] == at:
+                raise ZeroDivisionError
+            return values[0]
+
+        return make
+
+    return factory
+
+
+@pytest.mark.parametrize("transaction", [False, True])
+@pytest.mark.parametrize("at", [1, 3, 70_000])
+@pytest.mark.parametrize("how", ["row maker", "loader"])
+async def test_a_row_that_fails_ends_the_stream(conn: AsyncConnection, how: str, at: int, transaction: bool) -> None:
+    """The query is cancelled: nobody may end the stream as long as the exception is alive."""
+
+    class Fails(Loader):
+        def load(self, data: bytes) -> int:
+            if int(data) == at:
+                raise ZeroDivisionError
+            return int(data)
+
+    cur: Any
+    if how == "loader":
+        cur = conn.cursor(row_factory=scalar_row)
+        cur.adapters.register_loader("int8", Fails)
+    else:
+        cur = conn.cursor(row_factory=failing(at))
+    stream = cur.stream(ENDLESS)
+    seen = 0
+    with pytest.raises(ZeroDivisionError):
+        if transaction:
+            async with conn.transaction():
+                async for row in stream:
+                    seen = row
+        else:
+            async for row in stream:
+                seen = row
+    assert seen == at - 1
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+    if not transaction:
+        await conn.rollback()
+    assert await is_usable(conn)
+
+
+async def test_a_value_that_cannot_be_loaded_comes_after_the_rows_before_it(conn: AsyncConnection) -> None:
+    query: Any = (
+        "SELECT CASE x WHEN 5 THEN 'infinity' ELSE '2020-01-01'::date + x END AS d FROM generate_series(1, 9) AS x"
+    )
+    seen = []
+    with pytest.raises(e.DataError, match="infinity.*column 'd'"):
+        async for (day,) in conn.cursor().stream(query):
+            seen.append(day.day)
+    assert seen == [2, 3, 4, 5]
+    assert await is_usable(conn)
+
+
+@needs_proc
+@pytest.mark.parametrize("fails", ["row maker", "body"])
+def test_an_exception_out_of_a_stream_costs_no_memory(dsn: str, anyio_backend: Any, fails: str) -> None:
+    growth = peak_growth(
+        dsn,
+        anyio_backend,
+        f"""
+        def factory(cursor):
+            def make(values):
+                if values[0] == 3 and {fails!r} == "row maker":
+                    raise ZeroDivisionError
+                return values[0]
+            return make
+
+        query = "SELECT x, repeat('x', 50) FROM (SELECT generate_series(1, 100000000)) AS s (x)"
+        try:
+            async with conn.transaction():
+                async for x in conn.cursor(row_factory=factory).stream(query):
+                    if x == 3:
+                        raise ZeroDivisionError
+        except ZeroDivisionError as error:
+            assert (await (await conn.execute("SELECT 1")).fetchone()) == (1,)
+        """,
+    )
+    assert growth < 20_000_000
+
+
+# -- what a stream is ended by
+
+
+async def test_a_transaction_that_is_rolled_back_ends_the_streams_of_it(conn: AsyncConnection) -> None:
+    before = conn.cursor(row_factory=scalar_row).stream("SELECT generate_series(1, 100000)")
+    assert await anext(before) == 1
+    with pytest.raises(ZeroDivisionError):
+        async with conn.transaction():
+            inside = conn.cursor(row_factory=scalar_row).stream(ENDLESS)
+            async for _ in inside:
+                raise ZeroDivisionError
+    with pytest.raises(e.OperationalError, match="transaction rolled back"):
+        await anext(inside)
+    # The block was a savepoint, which what was begun before it is not concerned by.
+    assert [number async for number in before] == list(range(2, 100_001))
+    assert await is_usable(conn)
+
+
+async def test_a_rollback_ends_the_streams(conn: AsyncConnection) -> None:
+    streams = [conn.cursor().stream(ENDLESS) for _ in range(2)]
+    assert await anext(streams[0]) == (1,)
+    await conn.rollback()
+    with pytest.raises(e.OperationalError, match="ended before its last row"):
+        await anext(streams[0])
+    # That one had not been begun.
+    assert await anext(streams[1]) == (1,)
+    await conn.rollback()
+    assert await is_usable(conn)
+
+
+@pytest.mark.parametrize("how", ["block", "close"])
+async def test_the_end_of_a_cursor_ends_its_stream(conn: AsyncConnection, how: str) -> None:
+    await conn.set_autocommit(True)
+    if how == "block":
+        async with conn.cursor() as cur:
+            stream = cur.stream(ENDLESS)
+            assert await anext(stream) == (1,)
+    else:
+        cur = conn.cursor()
+        stream = cur.stream(ENDLESS)
+        assert await anext(stream) == (1,)
+        await cur.close()
+    assert await is_usable(conn)
+    with pytest.raises(e.OperationalError, match="its cursor was closed"):
+        await anext(stream)
+
+
+# -- several tasks
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+async def test_a_second_task_that_waits_for_rows_is_refused(conn: AsyncConnection, size: int) -> None:
+    stream = conn.cursor().stream("SELECT generate_series(1, 100000)", size=size)
+    seen: list[int] = []
+    refused: list[str] = []
+
+    async def iterate() -> None:
+        try:
+            async for (number,) in stream:
+                seen.append(number)
+                await anyio.lowlevel.checkpoint()
+        except e.InterfaceError as error:
+            refused.append(str(error))
+
+    async with anyio.create_task_group() as tg:
+        for _ in range(3):
+            tg.start_soon(iterate)
+    assert len(refused) == 2
+    assert "another task or thread: let one iterate" in refused[0]
+    # The one that goes on is not harmed.
+    assert seen == list(range(1, 100_001))
+    assert await is_usable(conn)
+
+
+async def test_a_stream_may_be_handed_on(conn: AsyncConnection) -> None:
+    stream = conn.cursor(row_factory=scalar_row).stream("SELECT generate_series(1, 30000)")
+    seen: list[int] = []
+
+    async def take(count: int) -> None:
+        for _ in range(count):
+            seen.append(await anext(stream))
+
+    for count in (1, 10_000, 19_999):
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(take, count)
+    assert seen == list(range(1, 30_001))
+
+
+@pytest.mark.parametrize("autocommit", [False, True])
+async def test_a_column_that_has_no_binary_format_any_more(conn: AsyncConnection, autocommit: bool) -> None:
+    """It is refused once, as the statement has run already, and known then."""
+    await conn.set_autocommit(autocommit)
+    await conn.execute("CREATE TEMP TABLE changing AS SELECT x AS a FROM generate_series(1, 3) AS x")
+    query: Any = "SELECT a FROM changing"
+    cur = conn.cursor(binary=True, row_factory=scalar_row)
+    assert [row async for row in cur.stream(query)] == [1, 2, 3]
+    async with anyio.create_task_group() as tg:
+        # Its description is as it was, for this connection at least.
+        tg.start_soon(conn.execute, "ALTER TABLE changing ALTER a TYPE money USING a::money")
+    for _ in range(3):
+        try:
+            assert [str(row)[-4:] async for row in cur.stream(query)] == ["1.00", "2.00", "3.00"]
+        except e.DataError as error:
+            assert "has changed since the statement was described" in str(error)
+            continue
+        break
+    else:
+        pytest.fail("it never recovers")
