@@ -5,9 +5,6 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-
-
-from collections.abc import Callable
 from datetime import date
 from typing import Any
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable, Iterator
 from itertools import count, islice
 from typing import Any
@@ -251,6 +252,7 @@ def test_a_cursor_is_freed_with_its_rows_at_once(conn: anyq.Connection) -> None:
         gc.enable()
 
 
+<<<<<<< HEAD
 # -- classes of the other interface
 
 
@@ -290,3 +292,83 @@ def test_cursors_of_the_other_connection(conn: anyq.Connection) -> None:
         anyq.Cursor(inner)
     with pytest.raises(anyq.InterfaceError, match="AsyncCursor needs an AsyncConnection, not a Connection"):
         anyq.AsyncCursor(outer)
+=======
+# -- rows that fail
+
+
+def test_a_value_that_cannot_be_loaded_raises_when_its_row_is_fetched(conn: anyq.Connection) -> None:
+    query: Any = (
+        "SELECT CASE x WHEN 1 THEN 'infinity' ELSE '2020-01-01'::date + x END AS d FROM generate_series(0,2) x"
+    )
+    for fetch in (anyq.Cursor.fetchone, next, lambda cursor: next(iter(cursor))):
+        cursor: Any = conn.execute(query)
+        assert fetch(cursor)[0].day == 1
+        with pytest.raises(anyq.DataError, match="infinity.*column 'd'"):
+            fetch(cursor)
+        assert fetch(cursor)[0].day == 3
+    cursor = conn.execute(query)
+    for _ in range(2):
+        with pytest.raises(anyq.DataError, match="infinity"):
+            cursor.fetchall()
+    assert cursor.rownumber == 0
+    seen = []
+    with pytest.raises(anyq.DataError, match="infinity"):
+        for (day,) in conn.cursor().stream(query):
+            seen.append(day.day)
+    assert seen == [1]
+    assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+ENDLESS = "SELECT generate_series(1, 1000000000000)"
+"""An operation that waits for its end hangs, and the time limit of the suite shows it."""
+
+
+@pytest.mark.parametrize("fails", ["row maker", "body"])
+def test_an_exception_out_of_a_stream_ends_it(conn: anyq.Connection, fails: str) -> None:
+    def factory(cursor: Any) -> Any:
+        return lambda values: 1 // (values[0] - 3) if fails == "row maker" else values[0]
+
+    with pytest.raises(ZeroDivisionError):  # noqa: SIM117 (the exception is alive while the block is left)
+        with conn.transaction():
+            for row in conn.cursor(row_factory=factory).stream(ENDLESS):
+                if fails == "body" and row == 3:
+                    raise ZeroDivisionError
+    with anyq.sync.timeout(30):
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_the_end_of_a_cursor_ends_its_stream(conn: anyq.Connection) -> None:
+    conn.autocommit = True
+    with conn.cursor() as cursor:
+        stream = cursor.stream(ENDLESS)
+        assert next(stream) == (1,)
+    with anyq.sync.timeout(30):
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+    with pytest.raises(anyq.OperationalError, match="its cursor was closed"):
+        list(stream)
+
+
+# -- several threads
+
+
+def test_a_second_thread_that_waits_for_rows_of_a_stream_is_refused(conn: anyq.Connection) -> None:
+    stream = conn.cursor().stream("SELECT generate_series(1, 200000)")
+    seen: list[int] = []
+    errors: list[BaseException] = []
+
+    def iterate() -> None:
+        try:
+            for (number,) in stream:
+                seen.append(number)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=iterate) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(type(error) is anyq.InterfaceError and "thread" in str(error) for error in errors), errors
+    assert sorted(seen) == list(range(1, 200_001))
+    assert conn.execute("SELECT 1").fetchone() == (1,)
+>>>>>>> 800b1bc (Sync: rows that fail, and threads that share a stream)
