@@ -252,7 +252,6 @@ def test_a_cursor_is_freed_with_its_rows_at_once(conn: anyq.Connection) -> None:
         gc.enable()
 
 
-<<<<<<< HEAD
 # -- classes of the other interface
 
 
@@ -292,14 +291,13 @@ def test_cursors_of_the_other_connection(conn: anyq.Connection) -> None:
         anyq.Cursor(inner)
     with pytest.raises(anyq.InterfaceError, match="AsyncCursor needs an AsyncConnection, not a Connection"):
         anyq.AsyncCursor(outer)
-=======
+
+
 # -- rows that fail
 
 
 def test_a_value_that_cannot_be_loaded_raises_when_its_row_is_fetched(conn: anyq.Connection) -> None:
-    query: Any = (
-        "SELECT CASE x WHEN 1 THEN 'infinity' ELSE '2020-01-01'::date + x END AS d FROM generate_series(0,2) x"
-    )
+    query: Any = "SELECT CASE x WHEN 1 THEN 'infinity' ELSE '2020-01-01'::date + x END AS d FROM generate_series(0,2) x"
     for fetch in (anyq.Cursor.fetchone, next, lambda cursor: next(iter(cursor))):
         cursor: Any = conn.execute(query)
         assert fetch(cursor)[0].day == 1
@@ -371,4 +369,3 @@ def test_a_second_thread_that_waits_for_rows_of_a_stream_is_refused(conn: anyq.C
     assert all(type(error) is anyq.InterfaceError and "thread" in str(error) for error in errors), errors
     assert sorted(seen) == list(range(1, 200_001))
     assert conn.execute("SELECT 1").fetchone() == (1,)
->>>>>>> 800b1bc (Sync: rows that fail, and threads that share a stream)
