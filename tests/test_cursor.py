@@ -337,7 +337,10 @@ async def test_a_binary_result_of_a_column_that_changes(conn: AsyncConnection) -
     await conn.execute("CREATE TEMP TABLE t (a text); INSERT INTO t VALUES ('(1,2)')")
     cur = conn.cursor(binary=True)
     assert await (await cur.execute("SELECT * FROM t")).fetchall() == [("(1,2)",)]
-    change = "CREATE FUNCTION pg_temp.change() RETURNS void LANGUAGE sql AS 'ALTER TABLE t ALTER a TYPE point USING a::point'"
+    change = (
+        "CREATE FUNCTION pg_temp.change() RETURNS void LANGUAGE sql AS"
+        " 'ALTER TABLE t ALTER a TYPE point USING a::point'"
+    )
     await conn.execute(change)
     assert await (await cur.execute("SELECT * FROM t")).fetchall() == [("(1,2)",)]
     # Inside of a function, where it is not seen.

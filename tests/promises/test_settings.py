@@ -62,8 +62,10 @@ async def test_the_time_zone(conn: AsyncConnection) -> None:
 async def test_what_cannot_be_known_is_an_error(conn: AsyncConnection) -> None:
     """The server tells only the last of the settings, and where these came from it does not tell at all."""
     await conn.execute("SET DateStyle TO 'SQL, MDY'")
-    query: Any = "SET DateStyle TO 'SQL, DMY'; SELECT '2003-02-01'::date;"
+    query: Any = (
+        "SET DateStyle TO 'SQL, DMY'; SELECT '2003-02-01'::date;"
         "SET DateStyle TO 'German, MDY'; SELECT '2003-02-13'::date"
+    )
     cur = await conn.execute(query)
     assert await cur.set_result(1)
     with pytest.raises(e.DataError, match="settings changed amid several statements"):
