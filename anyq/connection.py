@@ -366,7 +366,7 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
         if self.session.wire.cancelling.canceller is None:
             raise NotSupportedError("a connection on a stream of the caller's cannot send a cancel request")
         with anyio.move_on_after(timeout) as scope:
-            await self.session.wire.cancelling.canceller()
+            await self.session.wire.cancelling.canceller(lambda: True)
         if scope.cancelled_caught:
             raise ConnectionTimeout(f"the server did not take the cancel request within {timeout:g} s")
 

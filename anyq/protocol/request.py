@@ -47,7 +47,7 @@ class Cancellation(Enum):
 
     NONE = auto()
     AT_RISK = auto()
-    """One was sent for a request before it when this one was on its way already."""
+    """One was sent for a request before it when this one was on its way already, and may hit it."""
     SENT = auto()
     """One was sent for it."""
     VICTIM = auto()

@@ -287,7 +287,7 @@ class SessionState:
         self.find_codec: Callable[[str], str] | None = None
         """Gives the Python codec of PostgreSQL's name for an encoding; see :meth:`use_codecs`."""
         self.unmatched_cancels = 0
-        """How many CancelRequests were sent that have hit nothing yet, and may hit a request that is at risk."""
+        """How many signals of CancelRequests have hit nothing yet, and may hit a request that is at risk."""
         self.protocol_version = PROTOCOL_3_0
         """What is spoken: the version that was asked for, until the server says that it only knows an older one."""
         self.asked_for: frozenset[str] = frozenset()

@@ -23,12 +23,16 @@ from ..statements.outcome import affected_rows, failure_of
 from ..statements.placeholders import ParsedQuery
 from ..statements.prepared import PreparedStatements
 from ..statements.requests import StatementRequest, add_begin
-from ..statements.statement import Statement, is_query
+from ..statements.statement import Statement, is_query, is_repeatable
+from .cancelling import was_victim
 from .session import Session
 
 BATCH_BYTES = 64 * 1024
 BATCH_SETS = 1000
 """A batch ends when it has so many bytes or so many sets of parameters, whichever comes first."""
+
+BATCHES_AT_RISK = 3
+"""How many batches may have been made when the last of those is complete that a CancelRequest for another can hit."""
 
 
 class _ManyRequest(StatementRequest):
@@ -104,7 +108,9 @@ class ManyExecutions:
 
     def __init__(self, session: Session, query: Query, binder: Binder, tx: Transformer, *, returning: bool) -> None:
         self._session = session
-        self._request = _ManyRequest(session.composer.statements, returning)
+        self._new_request = partial(_ManyRequest, session.composer.statements, returning)
+        self._request = self._new_request()
+        self._sent: list[bytearray] | None = []  # all batches, as long as one could be hit; then None
         self._sets = Sets(query, binder, tx, returning)
         self._opened = False
         self.outcome = ManyResults(self._request, 0, None)
@@ -155,13 +161,14 @@ class ManyExecutions:
         while more or not last:
             if not batch:
                 return True
+            self._keep(batch)
             wire.send(batch + frontend.FLUSH)
             request.wanted = self._sets.previous
             await wire.backend.checkpoint()
             if request.wanted:
                 await wire.wait(request)
             if request.error is not None or request.done:
-                batch.clear()
+                batch = bytearray()
                 break
             if not more:
                 return True
@@ -169,14 +176,42 @@ class ManyExecutions:
         # With the Sync it all takes effect.
         await wire.backend.checkpoint_if_cancelled()
         request.wanted = 0
+        self._keep(batch)
         wire.close_request(request, batch + frontend.SYNC)
         await wire.backend.checkpoint()
         await wire.wait(request)
         if request.error is not None or request.failure is not None:
+            sent = await self._begin_again()
+            if sent is not None:
+                return await self._send(sent, more, last)
             failure = failure_of(request, None, self._session.composer.statements)
             raise self._session.explained(failure, self._sets.statement, self._sets.encoding)
         self.outcome = ManyResults(request, request.rowcount, request.last() if request.counting else None)
         return False
+
+    def _keep(self, batch: bytearray) -> None:
+        """Keep what is going to be sent, while it could be hit by a CancelRequest meant for a request before this one.
+
+        Two batches may be on their way when that is sent. A third one waits for its end, and the fourth for that of the
+        second.
+        """
+        if self._sent is not None and batch:
+            self._sent.append(batch)
+            if len(self._sent) > BATCHES_AT_RISK:
+                self._sent = None
+
+    async def _begin_again(self) -> bytearray | None:
+        """Begin a new request after one that was a victim; return what to send once more, or None if it was none."""
+        request, sent = self._request, self._sent
+        if not sent or not was_victim(request) or not is_repeatable(self._sets.statement.sql):
+            return None
+        self._opened = False
+        if request.after_begin:
+            await self._session.end_transaction(b"ROLLBACK", cancellable=False)
+        self._request = self._new_request()
+        self._sent = []
+        await self._open()
+        return bytearray().join(sent)
 
 
 class Sets:

@@ -22,7 +22,7 @@ from ..statements.composer import Composer
 from ..statements.explanation import explained
 from ..statements.requests import CommandRequest
 from ..statements.statement import Statement
-from .cancelling import was_victim
+from .cancelling import was_hit, was_victim
 from .transactions import Transactions
 from .wire import Wire
 
@@ -148,7 +148,8 @@ class Session:
                 if ends and self.settle is not None:
                     await self.settle()
                 return request.results[-1].tag if request.results else None
-            if not was_victim(request):
+            # A ROLLBACK that was hit has left nothing behind either, whatever it was to end.
+            if not (was_victim(request) or was_hit(request) and command.startswith(b"ROLLBACK")):
                 raise request.error
             await self.wire.turn()
 
@@ -157,10 +158,13 @@ class Session:
         data = bytearray()
         frontend.query(data, command)
         effect = TransactionEffect.ENDS if ends else TransactionEffect.NONE
-        request = CommandRequest(self.composer.statements, undoes=True, effect=effect)
-        await self.wire.carry_out(request, data, wait=wait)
-        if request.error is not None:
-            raise request.error
+        while True:
+            request = CommandRequest(self.composer.statements, undoes=True, effect=effect)
+            await self.wire.carry_out(request, data, wait=wait)
+            if request.error is None:
+                break
+            if not was_hit(request):
+                raise request.error
         if wait and ends and self.settle is not None:
             await self.settle()
 

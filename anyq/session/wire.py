@@ -48,7 +48,7 @@ from ..protocol.session import ProtocolSession
 from ..protocol.session_state import ENDED
 from ..transport.channel import Channel
 from .busy_wait import BusyWait, this_thread
-from .cancelling import Cancelling
+from .cancelling import Canceller, Cancelling
 from .link import END, NOTHING, SOMETHING, Link, Received
 
 CHUNKS_PER_CHECKPOINT = 16
@@ -77,7 +77,7 @@ class Wire(Link):
         protocol: ProtocolSession,
         backend: Backend,
         *,
-        canceller: Callable[[], Awaitable[None]] | None = None,
+        canceller: Canceller | None = None,
         grace: float = 5.0,
     ) -> None:
         super().__init__(channel, protocol)
@@ -423,10 +423,18 @@ class Wire(Link):
         elif now >= cancelling.cancel_at:
             self.cancel_in_progress = True
             try:
-                await cancelling.cancel()
+                await cancelling.cancel(self._look_beside)
             finally:
                 self.cancel_in_progress = False
+                if cancelling.under_way:
+                    # The request may be done, but whatever comes next could be hit.
+                    self._abort_after_grace()
         return min(cancelling.cancel_at, cancelling.give_up_at)
+
+    def _look_beside(self) -> None:
+        """Take what has arrived while the reader is busy otherwise."""
+        if self.back_pressure is None:
+            self.receive()
 
     def _abort_after_grace(self) -> None:
         grace = self.cancelling.grace

@@ -22,15 +22,18 @@ Reopen = Callable[[], Awaitable[Channel]]
 """Opens one more stream to the same server."""
 
 
-def canceller(reopen: Reopen, protocol: ProtocolSession) -> Callable[[], Awaitable[None]]:
+def canceller(reopen: Reopen, protocol: ProtocolSession) -> Callable[[Callable[[], bool]], Awaitable[None]]:
     """Return what cancels the statement that a session's server is running.
 
-    It raises what `reopen` does, and an OperationalError where the server has something to say.
+    It is called with a function that is asked when the connection is made, and may say that it is too late. It raises
+    what `reopen` does, and an OperationalError where the server has something to say.
     """
 
-    async def cancel() -> None:
+    async def cancel(may_send: Callable[[], bool]) -> None:
         channel = await reopen()
         try:
+            if not may_send():
+                return
             data = bytearray()
             frontend.cancel_request(data, protocol.backend_pid, protocol.secret_key)
             while data:

@@ -573,6 +573,48 @@ async def test_a_storm_on_one_connection(seed: int, dsn: str, observer: AsyncCon
     assert storm.cancelled > 200 * SCALE
 
 
+async def test_neighbours_of_cancelled_tasks_notice_nothing(dsn: str, observer: AsyncConnection) -> None:
+    """By whichever signals of a CancelRequest they are hit. ANYQ_TEST_SCALE=10 for 2000 neighbours of 500 tasks.
+
+    They sleep, as that is how a server's process is hit twice: the first signal wakes it, and it goes on to the next
+    statement before the second one is sent. Others are cancelled by another session's progress.
+    """
+    short = "SELECT pg_sleep(0.001)"
+    chance = random.Random(9)
+    cancelled = 0
+
+    async def neighbour(conn: AsyncConnection) -> None:
+        cursor = await conn.execute(short)
+        assert await cursor.fetchall() == [("",)]
+
+    async def many_sets(conn: AsyncConnection) -> None:
+        cursor = conn.cursor()
+        await cursor.executemany(short + " WHERE %s", [(True,), (True,)])
+        assert cursor.rowcount == 2
+
+    async def stream(conn: AsyncConnection) -> None:
+        assert [row async for row in conn.cursor().stream(short)] == [("",)]
+
+    async def doomed(conn: AsyncConnection, scope: anyio.CancelScope) -> None:
+        nonlocal cancelled
+        with scope:
+            await conn.execute(short)
+        cancelled += scope.cancelled_caught
+
+    async with connected(dsn, autocommit=True) as conn:
+        with anyio.fail_after(2 * PATIENCE * SCALE):
+            for _ in range(50 * SCALE):
+                async with anyio.create_task_group() as group:
+                    scope = anyio.CancelScope()
+                    group.start_soon(doomed, conn, scope)
+                    for _ in range(4):
+                        group.start_soon(chance.choice([neighbour, neighbour, many_sets, stream]), conn)
+                    await observer.execute(WORK, [chance.randrange(10_000)])
+                    scope.cancel()
+        await check_ready(conn, 5)
+    assert cancelled > 10 * SCALE
+
+
 async def test_a_storm_of_transactions(dsn: str, schema: str, observer: AsyncConnection) -> None:
     """What is moved from one row to another is neither lost nor doubled."""
     table = f"{schema}.accounts"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import anyio
 import anyio.abc
+import pytest
 import trio
 import trio.testing
 
@@ -16,7 +18,7 @@ from anyq.protocol import frontend
 from anyq.protocol import messages as be
 from anyq.protocol.request import SimpleRequest
 from anyq.protocol.session import ProtocolSession
-from anyq.session.cancelling import CANCEL_AGAIN
+from anyq.session.cancelling import CANCEL_AGAIN, signals_of_a_cancel_request
 from anyq.session.wire import Wire
 from anyq.startup.login import next_authentication
 from anyq.transport.socket import as_channel
@@ -31,7 +33,8 @@ def test_when_a_cancel_request_is_sent_again() -> None:
         start = trio.current_time()
         ours, theirs = trio.testing.memory_stream_pair()
 
-        async def canceller() -> None:
+        async def canceller(may_send: Callable[[], bool]) -> None:
+            assert may_send()
             attempts.append(round(trio.current_time() - start, 6))
 
         channel = as_channel(_AnyioStream(ours))
@@ -52,6 +55,19 @@ def test_when_a_cancel_request_is_sent_again() -> None:
     while expected[-1] + CANCEL_AGAIN * 2 ** (len(expected) - 1) < 5:
         expected.append(round(expected[-1] + CANCEL_AGAIN * 2 ** (len(expected) - 1), 6))
     assert attempts == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "signals"),
+    [
+        *[(version, 2) for version in ("9.6.24", "14.0", "15.14 (Debian 15.14-0+deb12u1)", "17beta1", "17.6")],
+        *[(version, 1) for version in ("18beta1", "18.0", "18.1 (Ubuntu)", "19devel", "100.1")],
+        *[(version, 2) for version in ("", "x", "-18", " 18", "CockroachDB", "\u0661\u0668.0")],
+        ("9" * 5000, 1),
+    ],
+)
+def test_how_many_statements_a_cancel_request_may_hit(version: str, signals: int) -> None:
+    assert signals_of_a_cancel_request(version) == signals
 
 
 class _AnyioStream(anyio.abc.ByteStream):

@@ -15,9 +15,10 @@ from anyq import errors as e
 from anyq.protocol import messages as be
 from anyq.session.executemany import BATCH_BYTES, BATCH_SETS
 from tests.support import frontend_messages as fm
-from tests.support.activity import PATIENCE, until_sleeping
+from tests.support.activity import PATIENCE, held_lock, until_sleeping
 from tests.support.fakeserver import READY, FakeClient, fake_server
 from tests.support.state import status
+from tests.support.victims import as_victim
 
 pytestmark = pytest.mark.anyio
 
@@ -472,3 +473,68 @@ async def test_a_server_that_ends_a_cancelled_statement_bit_by_bit(monkeypatch: 
                 await sent.wait()
                 group.cancel_scope.cancel()
         assert not conn.closed
+
+
+# -- victims of a CancelRequest for a statement before
+
+
+@pytest.mark.parametrize("autocommit", [True, False], ids=["autocommit", "begins"])
+@pytest.mark.parametrize("returning", [False, True], ids=["counted", "returning"])
+@pytest.mark.parametrize(("sets", "hit"), [(3, 0), (2 * BATCH_SETS, 1), (5 * BATCH_SETS, BATCH_SETS + 3)])
+async def test_a_victim_is_begun_again(
+    conn: AsyncConnection, table: str, dsn: str, autocommit: bool, returning: bool, sets: int, hit: int
+) -> None:
+    """In whatever set of what was sent it is hit: all that is sent again, and each set counts once."""
+    seen: list[Any] = []
+
+    async def neighbour(waits: str) -> None:
+        conn.session.transactions.autocommit = autocommit
+        query = (
+            f"INSERT INTO t SELECT a, CASE WHEN a = {hit} THEN ({waits})::text ELSE '' END FROM (SELECT %s::int AS a)"
+        )
+        cur = conn.cursor()
+        await cur.executemany((query + " AS s RETURNING a").encode(), ((n,) for n in range(sets)), returning=returning)
+        seen.append(cur.rowcount)
+        if returning:
+            rows = [row async for result in cur.results() for row in [await result.fetchone()]]
+            assert rows == [(n,) for n in range(sets)]
+
+    await as_victim(conn, dsn, neighbour)
+    assert seen == [1 if returning else sets]
+    assert conn.info.transaction_status is (TransactionStatus.IDLE if autocommit else TransactionStatus.INTRANS)
+    assert [a for a, _ in await content(conn)] == list(range(sets))
+
+
+async def test_a_victim_that_may_have_committed_is_not_begun_again(
+    conn: AsyncConnection, table: str, schema: str, dsn: str
+) -> None:
+    await conn.execute(
+        f"CREATE PROCEDURE {schema}.p(a int, b text) LANGUAGE sql AS 'INSERT INTO t VALUES (a, b)'".encode()
+    )
+    seen: list[e.Error] = []
+
+    async def neighbour(waits: str) -> None:
+        with pytest.raises(e.QueryCanceled) as caught:
+            await conn.cursor().executemany(f"CALL {schema}.p(%s, ({waits})::text)".encode(), [(1,), (2,)])
+        seen.append(caught.value)
+
+    await as_victim(conn, dsn, neighbour)
+    assert len(seen) == 1
+    assert await content(conn) == []
+
+
+async def test_who_is_cancelled_by_somebody_else_is_not_begun_again(
+    conn: AsyncConnection, table: str, dsn: str
+) -> None:
+    async with held_lock(dsn) as lock, AsyncConnection.connect(dsn, autocommit=True) as other:
+
+        async def cancel() -> None:
+            await lock.until_wanted(conn.info.backend_pid)
+            await other.execute("SELECT pg_cancel_backend(%s)", [conn.info.backend_pid])
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(cancel)
+            query = f"INSERT INTO t SELECT %s, ({lock.statement})::text".encode()
+            with pytest.raises(e.QueryCanceled):
+                await conn.cursor().executemany(query, [(1,), (2,)])
+    assert await content(conn) == []

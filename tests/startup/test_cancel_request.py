@@ -144,7 +144,7 @@ async def test_what_is_sent_and_waited_for(end: bytes | Exception) -> None:
     async def reopen() -> Channel:
         return channel
 
-    await canceller(reopen, session_of(7, b"key!"))()
+    await canceller(reopen, session_of(7, b"key!"))(lambda: True)
     expected = bytearray()
     frontend.cancel_request(expected, 7, b"key!")
     assert channel.sent == expected
@@ -160,7 +160,7 @@ async def test_an_answer_is_not_waited_for_to_its_end() -> None:
         return channel
 
     with pytest.raises(e.OperationalError, match="gave an answer to a CancelRequest"):
-        await canceller(reopen, session_of(7, b"key!"))()
+        await canceller(reopen, session_of(7, b"key!"))(lambda: True)
     assert channel.closed == ["at once", "with all that belongs to it"]
 
 
@@ -215,7 +215,7 @@ async def test_where_no_connection_can_be_made() -> None:
         raise e.OperationalError("no way there")
 
     with pytest.raises(e.OperationalError, match="no way there"):
-        await canceller(reopen, session_of(7, b"key!"))()
+        await canceller(reopen, session_of(7, b"key!"))(lambda: True)
 
 
 async def test_a_cancellation_closes_the_connection() -> None:
@@ -226,6 +226,6 @@ async def test_a_cancellation_closes_the_connection() -> None:
         return channel
 
     with anyio.CancelScope() as scope:
-        await canceller(reopen, session_of(7, b"key!"))()
+        await canceller(reopen, session_of(7, b"key!"))(lambda: True)
     assert scope.cancelled_caught
     assert channel.closed[0] == "at once"
