@@ -5,7 +5,8 @@ Knows how the driver is told to send one. Knows nothing of what a victim does, w
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import anyio
 
@@ -16,7 +17,7 @@ from .activity import PATIENCE, HeldLock, held_lock
 _FIRST, _SECOND = 1, 2  # keys of locks
 
 
-async def as_victim(conn: AsyncConnection, dsn: str, neighbour: Callable[[str], Awaitable[object]]) -> None:
+async def as_victim(conn: AsyncConnection, dsn: str, neighbour: Callable[[str], Coroutine[Any, Any, object]]) -> None:
     """Run `neighbour` behind a statement that is cancelled too late: the server is at the neighbour's by then.
 
     :param neighbour: is given a function call in SQL, which its statement has to make; the first time that is where it
