@@ -10,6 +10,7 @@ no further: what is under way is bounded, whatever the number of sets.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from .._accel import bind, bind_sets
