@@ -120,8 +120,11 @@ class Copy:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
-    def test(self, arguments: Sequence[str]) -> tuple[str, str]:
-        """Run tests; return "passed", "killed" or "timeout", and the test that failed or what pytest says."""
+    def test(self, arguments: Sequence[str], loop: str | None = None) -> tuple[str, str]:
+        """Run tests; return "passed", "killed" or "timeout", and the test that failed or what pytest says.
+
+        :param loop: an event loop instead of the usual one.
+        """
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
         # What is about sources, or for type checkers, does not notice what a program does.
         command += ["-m", "not checkout", "--ignore=tests/promises/test_typing.py"]
@@ -130,7 +133,7 @@ class Copy:
             process = subprocess.Popen(
                 [*command, *arguments],
                 cwd=self.folder,
-                env=self._env,
+                env=self._env if loop is None else {**self._env, "ANYQ_TEST_LOOPS": loop},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -151,10 +154,12 @@ class Copy:
         """Run a module's tests with a mutation, until one fails."""
         path = self.folder / mutation.path
         source = path.read_text(encoding="utf-8")
+        # What one event loop has to itself shows on that one only.
+        loop = "asyncio" if "asyncio" in path.name else None
         try:
             path.write_text(mutation.apply(source), encoding="utf-8")
             for stage in stages(mutation.path, self.folder / "tests"):
-                outcome, by = self.test(stage)
+                outcome, by = self.test(stage, loop)
                 if outcome != "passed":
                     return Verdict(number, mutation, outcome, by)
         finally:
