@@ -9,7 +9,8 @@ until one fails: first the test file of the module's name, then its folder, then
 notices has *survived*. A person judges that: either nothing could notice it, since the changed program does the same
 (it is *equivalent*, and gets its reason in the report), or a test is missing.
 
-``--only 3,17`` runs some of the draw again, after tests have been written. ``--report FILE`` writes a table.
+``--near`` leaves out the last of these, which takes the longest by far; what survives then can be run again in full, as
+``--only 3,17`` runs some of the draw. ``--report FILE`` writes a table.
 
 Knows where a module's tests are and how to run them; mutations are made by `mutations`. Knows nothing of anyq.
 """
@@ -104,8 +105,9 @@ def stages(path: str, tests: Path) -> list[list[str]]:
 class Copy:
     """A copy of the checkout to mutate and to run tests in, in pure Python and on one event loop."""
 
-    def __init__(self, folder: Path, source: Path = ROOT, loop: str = "trio") -> None:
+    def __init__(self, folder: Path, source: Path = ROOT, loop: str = "trio", near: bool = False) -> None:
         self.folder = folder
+        self._near = near
         left_out = shutil.ignore_patterns(".*", "*.so", "build", "dist", "__pycache__", "*.egg-info")
         shutil.copytree(source, folder, ignore=left_out, dirs_exist_ok=True)
         # By the sources' digests: a mutation may change neither the size of a file nor the second it was written in.
@@ -158,7 +160,8 @@ class Copy:
         loop = "asyncio" if "asyncio" in path.name else None
         try:
             path.write_text(mutation.apply(source), encoding="utf-8")
-            for stage in stages(mutation.path, self.folder / "tests"):
+            every = stages(mutation.path, self.folder / "tests")
+            for stage in every[:-1] if self._near else every:
                 outcome, by = self.test(stage, loop)
                 if outcome != "passed":
                     return Verdict(number, mutation, outcome, by)
@@ -198,14 +201,14 @@ def _matches(path: str, pattern: str) -> bool:
     return path.count("/") == pattern.count("/") and fnmatch.fnmatchcase(path, pattern)
 
 
-def run(chosen: Mapping[int, Mutation], jobs: int, loop: str, baseline: bool) -> Iterator[Verdict]:
+def run(chosen: Mapping[int, Mutation], jobs: int, loop: str, baseline: bool, near: bool = False) -> Iterator[Verdict]:
     """Judge mutations, so many at the same time; yield the verdicts as they come."""
     with tempfile.TemporaryDirectory(prefix="anyq-mutate-") as scratch:
         # Programs that tests start as another user have to get in.
         Path(scratch).chmod(0o755)
         copies: queue.SimpleQueue[Copy] = queue.SimpleQueue()
         for job in range(jobs):
-            copies.put(Copy(Path(scratch) / str(job), loop=loop))
+            copies.put(Copy(Path(scratch) / str(job), loop=loop, near=near))
         if baseline:
             _check_baseline(copies)
 
@@ -261,6 +264,7 @@ def main() -> int:
     parser.add_argument("--only", help="numbers of the draw, with commas")
     parser.add_argument("--list", action="store_true", help="show the draw and run nothing")
     parser.add_argument("--no-baseline", action="store_true", help="do not run the tests without a mutation first")
+    parser.add_argument("--near", action="store_true", help="run the module's own tests and its folder's only")
     parser.add_argument("--report", type=Path, help="a file for the table")
     options = parser.parse_args()
     sources = read_modules(options.module)
@@ -271,7 +275,7 @@ def main() -> int:
             print(f"\n{number}. {mutation.operator}\n{difference(mutation, sources[mutation.path])}")
         return 0
     verdicts: list[Verdict] = []
-    for verdict in run(chosen, options.jobs, options.loop, not options.no_baseline):
+    for verdict in run(chosen, options.jobs, options.loop, not options.no_baseline, options.near):
         verdicts.append(verdict)
         number, mutation, outcome, by = verdict
         print(f"[{len(verdicts)}/{len(chosen)}] {number}. {outcome} {by}")

@@ -65,6 +65,8 @@ def test_the_rest_runs_too(checkout: Path, tmp_path: Path) -> None:
     copy = Copy(tmp_path / "copy", checkout)
     verdict = copy.judge(1, mutation("(number >= 100)"))
     assert verdict.by.startswith("tests/sync/test_uuid.py::test_uuid")
+    near = Copy(tmp_path / "near", checkout, near=True)
+    assert near.judge(1, mutation("(number >= 100)")).outcome == "survived"
 
 
 def test_a_stage_that_takes_too_long(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,13 +77,13 @@ def test_a_stage_that_takes_too_long(checkout: Path, tmp_path: Path, monkeypatch
 
 def test_what_fails_without_a_mutation_says_nothing(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (checkout / "tests/session/test_others.py").write_text("def test_others():\n    assert False\n")
-    monkeypatch.setattr(mutate, "Copy", lambda folder, loop: Copy(folder, checkout, loop))
+    monkeypatch.setattr(mutate, "Copy", lambda folder, loop, near: Copy(folder, checkout, loop, near))
     with pytest.raises(SystemExit, match="test_others"):
         list(mutate.run({1: mutation("11")}, 1, "trio", baseline=True))
 
 
 def test_several_at_the_same_time(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mutate, "Copy", lambda folder, loop: Copy(folder, checkout, loop))
+    monkeypatch.setattr(mutate, "Copy", lambda folder, loop, near: Copy(folder, checkout, loop, near))
     chosen = {1: mutation("11"), 2: mutation("(number >= 100)"), 3: mutation("None")}
     verdicts = sorted(mutate.run(chosen, 2, "trio", baseline=True))
     assert [(it.number, it.outcome) for it in verdicts] == [(1, "killed"), (2, "survived"), (3, "killed")]
