@@ -24,9 +24,10 @@ from .adapt import AdaptersMap
 from .adapt.encodings import python_codec
 from .connecting import AsyncConnecting
 from .conninfo import ConnectOptions, HostSpec, PasswordSource
-from .cursor import AsyncCursor, AsyncRawCursor, Checked, check_cursor_factory
+from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor, Checked, check_cursor_factory
 from .dbapi20 import ErrorClasses
 from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, ProgrammingError
+from .errors.hiding import hiding, without_frames
 from .notifications.hub import Disconnection, NotificationHub
 from .notifications.limits import check_channel, check_payload
 from .notifications.listen import AsyncListen
@@ -41,7 +42,7 @@ from .session.busy_wait import BUSY_WAIT, LONGEST_BUSY_WAIT
 from .session.info import ConnectionInfo
 from .session.session import Session
 from .session.wire import Wire
-from .sql import SQL, Identifier, Literal
+from .sql import SQL, Identifier
 from .startup.opening import open_session
 from .startup.parameters import ConnectParameters
 from .startup.routes import Dial
@@ -329,13 +330,18 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
         A cancellation leaves the old password in place, unless the statement was under way: then, as always, it is not
         known whether it took effect. Manual: "ALTER ROLE", libpq's `PQchangePassword`.
         """
+        encrypt = _encrypting(password)
+        del password
         ((method,),) = await self.ask("SELECT pg_catalog.current_setting('password_encryption')", ())
         iterations = int(self.info.parameter_status("scram_iterations") or DEFAULT_SCRAM_ITERATIONS)
-        hashing = partial(encrypt_password, password, user, method, iterations=iterations)
-        hashed = await anyio.to_thread.run_sync(hashing, abandon_on_cancel=True)
-        # A utility statement takes no parameters.
-        statement = SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(user), Literal(hashed))
-        await AsyncRawCursor.of_driver(self).execute(statement)
+        hashed = await anyio.to_thread.run_sync(encrypt, user, method, iterations, abandon_on_cancel=True)
+        try:
+            # A utility statement takes no parameters on the server.
+            statement = SQL("ALTER ROLE {} PASSWORD %s").format(Identifier(user))
+            await AsyncClientCursor.of_driver(self).execute(statement, [hashed])
+        except BaseException as error:
+            del hashed
+            raise without_frames(error)  # noqa: B904  # it is the same one
 
     # -- the end
 
@@ -467,6 +473,16 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
         await self.session.wire.backend.checkpoint()
         if not self.closed:
             await self.notifications.attend(Disconnection())
+
+
+def _encrypting(password: str) -> Callable[[str, str, int], str]:
+    """Return what encrypts a password, so that this is in no frame of the one who waits for it."""
+
+    @hiding
+    def encrypt(user: str, algorithm: str, iterations: int) -> str:
+        return encrypt_password(password, user, algorithm, iterations=iterations)
+
+    return encrypt
 
 
 _check_cursor_factory: Final = partial(check_cursor_factory, wanted=AsyncCursor)

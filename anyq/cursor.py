@@ -112,6 +112,14 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         except AttributeError:
             raise _other_api(self, connection) from None
 
+    @classmethod
+    def of_driver(cls, connection: ConnectionT) -> AsyncCursor[TupleRow, ConnectionT]:
+        """For this package: return one for queries of the driver's own, which knows nothing of what a user has set."""
+        make: Any = cls
+        cursor: AsyncCursor[TupleRow, ConnectionT] = make(connection, row_factory=tuple_row)
+        cursor._own = cursor._session.adaptation.with_adapters(pristine_adapters)
+        return cursor
+
     def __repr__(self) -> str:
         state = "closed" if self.closed else ("no result" if self._result is None else self.statusmessage or "ready")
         return f"<{type(self).__module__}.{type(self).__qualname__} [{state}] at 0x{id(self):x}>"
@@ -431,10 +439,3 @@ class AsyncRawCursor(AsyncCursor[Row, ConnectionT]):
     """A cursor whose statements are written with PostgreSQL's own placeholders, ``$1``, ``$2``, ..."""
 
     _binder = RAW
-
-    @classmethod
-    def of_driver(cls, connection: ConnectionT) -> AsyncRawCursor[TupleRow, ConnectionT]:
-        """For this package: return one for queries of the driver's own, which knows nothing of what a user has set."""
-        cursor = AsyncRawCursor(connection, row_factory=tuple_row)
-        cursor._own = cursor._session.adaptation.with_adapters(pristine_adapters)
-        return cursor

@@ -21,6 +21,7 @@ from typing_extensions import Self
 from .backends import Backend, current_backend
 from .connection import AsyncConnection
 from .errors import Error, InterfaceError, OperationalError
+from .errors.hiding import hiding
 from .notifications.hub import NotificationHub
 from .notifications.limits import check_options
 from .notifications.subscription import BUFFER_SIZE, NotificationStream, Notify, Overflow, Receiver, Subscription
@@ -335,6 +336,7 @@ def _copy(error: Error) -> OperationalError:
     return copy
 
 
+@hiding
 def listen(
     conninfo: str = "",
     *channels: str,

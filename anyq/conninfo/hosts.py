@@ -50,7 +50,7 @@ def resolve_hosts(host: str, hostaddr: str, port: str) -> tuple[HostSpec, ...]:
 
     :raises ProgrammingError: the lists do not match, or a port or an address is none.
     """
-    hosts = host.split(",")
+    hosts = [_check_host(name) for name in host.split(",")]
     addresses = hostaddr.split(",") if hostaddr else [""] * len(hosts)
     if not host:
         hosts = [""] * len(addresses)
@@ -78,6 +78,16 @@ def default_host(port: int) -> str:
             if os.path.exists(f"{directory}/.s.PGSQL.{port}"):
                 return directory
     return "localhost"
+
+
+def _check_host(text: str) -> str:
+    # A whole URI, or the password that comes before the host in one, would be shown as the name of a host.
+    if not _is_socket_dir(text) and re.search(r"[@;?&=\s]|://", text):
+        raise ProgrammingError(
+            "a host has a character that no host name has (not shown, as it may be a part of a password): give a "
+            "connection URI or string as conninfo, and not as host"
+        )
+    return text
 
 
 def _check_port(text: str) -> int:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..errors import ProgrammingError
 
-__all__ = ["KEYWORDS", "PARAMETERS", "Keyword", "keyword_hint", "unknown_keyword"]
+__all__ = ["ALIASES", "KEYWORDS", "PARAMETERS", "Keyword", "keyword_hint", "unknown_keyword"]
 
 
 class Keyword(NamedTuple):
@@ -91,8 +91,12 @@ KEYWORDS: Mapping[str, Keyword] = {
 }
 
 # Names that people use for a keyword and that look too different from it to be found by spelling.
-_ALIASES = {
+ALIASES = {
     "database": "dbname",
+    "server": "host",
+    "hostname": "host",
+    "pwd": "password",
+    "uid": "user",
     "db": "dbname",
     "username": "user",
     "passwd": "password",
@@ -124,5 +128,7 @@ def keyword_hint(name: str) -> str:
     """Return what to say about a keyword that does not exist, without the name itself."""
     if name in PARAMETERS:
         return "it is a parameter of connect() and no part of a connection string"
-    similar = _ALIASES.get(name) or next(iter(difflib.get_close_matches(name, (*KEYWORDS, *PARAMETERS), 1)), None)
+    similar = ALIASES.get(name.lower())
+    if similar is None:
+        similar = next(iter(difflib.get_close_matches(name.lower(), (*KEYWORDS, *PARAMETERS), 1)), None)
     return f"did you mean {similar!r}?" if similar else "the keywords are those of libpq"

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import NotSupportedError, ProgrammingError
+from ..errors.hiding import hiding
 from .hosts import HostSpec, resolve_hosts
 from .keywords import KEYWORDS
 from .passfile import default_passfile, find_passwords
@@ -102,6 +103,7 @@ class ConnectOptions:
 _SESSION_VARIABLES = {"PGDATESTYLE": "datestyle", "PGTZ": "timezone", "PGGEQO": "geqo"}
 
 
+@hiding
 def resolve(
     conninfo: str,
     kwargs: Mapping[str, Any],
@@ -154,7 +156,7 @@ def resolve(
 
     hosts = resolve_hosts(values.get("host", ""), values.get("hostaddr", ""), values.get("port", ""))
     user = values.get("user") or default_user(environ)
-    dbname = values.get("dbname") or user
+    dbname = _check_dbname(values.get("dbname") or user)
     encoding = values.get("client_encoding", "UTF8")
     min_version = protocol_version("min_protocol_version") or PROTOCOL_VERSIONS["3.0"]
     max_version = protocol_version("max_protocol_version")
@@ -193,6 +195,13 @@ def resolve(
         load_balance_hosts=choice("load_balance_hosts", _LOAD_BALANCE_HOSTS, "disable") == "random",
         session_settings=_session_settings(environ),
     )
+
+
+def _check_dbname(text: str) -> str:
+    if re.match(r"postgres(ql)?(\+\w+)?://", text):
+        # It may have a password in it, and would be shown as a name.
+        raise ProgrammingError("a connection URI is given as conninfo, and not as dbname")
+    return text
 
 
 # Bytes of a key: those of the hash.

@@ -3,8 +3,9 @@
 Knows the grammar of libpq's two kinds of connection strings (PostgreSQL manual, "Connection Strings"), in both
 directions. Must not know what the values mean, nor the environment or any default: every function is pure.
 
-Nothing here puts text into an error message when it might be a piece of a password. An unquoted space or an
-unencoded "/" or "@" in a password makes the rest of it look like a keyword, a host or a database.
+Nothing here puts text into an error message when it might be a piece of a password, and no frame that has seen one is
+in a traceback. An unquoted space or an unencoded "/" or "@" in a password makes the rest of it look like a keyword, a
+host or a database.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import string
 from typing import Any
 
 from ..errors import ProgrammingError
-from .keywords import KEYWORDS, unknown_keyword
+from ..errors.hiding import hiding
+from .keywords import ALIASES, KEYWORDS, unknown_keyword
 
 __all__ = ["SPACE", "conninfo_to_dict", "is_encodable", "make_conninfo", "option_text", "parse_conninfo"]
 
 
+@hiding
 def parse_conninfo(conninfo: str) -> dict[str, str]:
     """Return the keywords and values of a connection string or a ``postgresql://`` URI, without any defaults.
 
@@ -33,9 +36,11 @@ def parse_conninfo(conninfo: str) -> dict[str, str]:
     for prefix in ("postgresql://", "postgres://"):
         if conninfo.startswith(prefix):
             return _parse_uri(conninfo[len(prefix) :])
+    _refuse_mistaken(conninfo)
     return _parse_pairs(conninfo)
 
 
+@hiding
 def make_conninfo(conninfo: str = "", **kwargs: Any) -> str:
     """Return a keyword/value connection string from another one (or a URI) with keywords added or replaced.
 
@@ -47,6 +52,7 @@ def make_conninfo(conninfo: str = "", **kwargs: Any) -> str:
     return " ".join(f"{keyword}={_quote(value)}" for keyword, value in options.items())
 
 
+@hiding
 def conninfo_to_dict(conninfo: str = "", **kwargs: Any) -> dict[str, Any]:
     """Return the options of a connection string or URI as a dict, with keywords added or replaced.
 
@@ -98,6 +104,57 @@ def _add(options: dict[str, str], keyword: str, value: str) -> None:
     options[keyword] = value
 
 
+# --- what is neither ---
+
+_SCHEME = re.compile(r"""[\s"']*(?:jdbc:)?([A-Za-z][A-Za-z0-9+.-]*):/""")
+_POSTGRES = re.compile(r"postgres|postgis|pgsql|psql|^pg|asyncpg|psycopg", re.IGNORECASE)
+_OTHERS = frozenset(
+    [
+        "mysql",
+        "mariadb",
+        "sqlite",
+        "sqlite3",
+        "oracle",
+        "mssql",
+        "mongodb",
+        "redis",
+        "http",
+        "https",
+        "file",
+        "unix",
+        "tcp",
+    ]
+)
+
+
+def _refuse_mistaken(conninfo: str) -> None:
+    """Refuse what is nearly a URI, and would be read as keywords, with what to write instead."""
+    found = _SCHEME.match(conninfo)
+    if found is None:
+        name, equals, value = conninfo.partition("=")
+        if equals and name.strip(SPACE) not in KEYWORDS and _SCHEME.match(value):
+            raise ProgrammingError("a connection URI stands alone, with no name and no = before postgresql://")
+        return
+    scheme = found[1]
+    if scheme in ("postgresql", "postgres"):
+        if conninfo.startswith("jdbc:"):
+            raise ProgrammingError(
+                "this is a URL for JDBC: leave jdbc: out, and write user and password as postgresql://user:password@host"
+            )
+        if conninfo.startswith(scheme):
+            raise ProgrammingError(f"a connection URI begins with {scheme}:// (two slashes)")
+        raise ProgrammingError("the connection URI has a space or a quote before postgresql://: take it away")
+    # Anything else may be a piece of a password.
+    known = _POSTGRES.search(scheme) or scheme.lower() in _OTHERS
+    shown = f", not {scheme}://" if known else ""
+    why = ""
+    if "+" in scheme and known:
+        why = f": the name of a driver, {scheme[scheme.index('+') :]}, is for SQLAlchemy"
+    elif scheme.lower() in ("postgresql", "postgres"):
+        why = ", in small letters"
+    raise ProgrammingError(f"a connection URI begins with postgresql:// or postgres://{shown}{why}")
+
+
 # --- keyword/value strings ---
 
 # C's isspace(): str.isspace() would also split at a no-break space, and a password may have one.
@@ -116,6 +173,8 @@ _PAIR = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_SHOWN = ("host", "hostaddr", "port", "user", "dbname")
+_SEPARATED = re.compile(rf"[;,&](?:{'|'.join((*KEYWORDS, *ALIASES))})=", re.IGNORECASE)
 
 
 def _parse_pairs(text: str) -> dict[str, str]:
@@ -138,6 +197,12 @@ def _parse_pairs(text: str) -> dict[str, str]:
                 r"has no closing quote: write \' for a quote inside it"
             )
         value = match["quoted"] if match["quoted"] is not None else match["plain"] or ""
+        if match["plain"] and match["keyword"] in _SHOWN and _SEPARATED.search(value):
+            # It would be a host or a user with all the rest in it, and be shown as such.
+            raise ProgrammingError(
+                "the options of a connection string are separated by spaces, not by ; or , (a value that has such a "
+                f"character is quoted: {match['keyword']}='...')"
+            )
         _add(options, match["keyword"], _ESCAPED.sub(r"\1", value))
         position = match.end()
     return options

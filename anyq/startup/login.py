@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import anyio
-import anyio.to_thread
-
 from ..backends import Waiter
 from ..conninfo import ConnectOptions, HostSpec
 from ..errors import Error, NotSupportedError, OperationalError, RemoteProtocolError
+from ..errors.hiding import hiding, without_frames
 from ..protocol import frontend, messages
 from ..protocol.auth.methods import parse_require_auth
 from ..protocol.auth.passwords import md5_password, password_bytes
@@ -83,12 +81,19 @@ async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec, version: i
     try:
         await _Login(wire, options, host).run(version)
     except Error as error:
+        # Those who have sent the password, down to a stream of the caller's, are among its frames.
+        without_frames(error)
         raise LoginFailed(
             error,
             final=_is_final(error, wire.closed),
             refused=wire.protocol.refused,
             version_refused=_is_about_version(error, wire.closed, wire.protocol),
         ) from error
+    except Exception:
+        # Of a function of the caller's, which wants to know where.
+        raise
+    except BaseException as error:
+        raise without_frames(error)  # noqa: B904  # it is the same one
 
 
 class _Login:
@@ -120,21 +125,21 @@ class _Login:
             await self._answer(message)
 
     async def _answer(self, message: messages.Authentication) -> None:
-        outgoing, scram = self._protocol.outgoing, self._scram
+        scram = self._scram
         match message:
             case messages.AuthenticationOk():
                 self._let_in()
             case messages.AuthenticationCleartextPassword():
                 self._policy.check(*_METHODS[type(message)])
-                frontend.password(outgoing, password_bytes(await self._password.get()))
+                await self._password.use(lambda password: self._send(password_bytes(password)))
             case messages.AuthenticationMD5Password():
                 self._policy.check(*_METHODS[type(message)])
-                answer = md5_password(self._options.user, await self._password.get(), message.salt)
-                frontend.password(outgoing, answer)
+                user, salt = self._options.user, message.salt
+                await self._password.use(lambda password: self._send(md5_password(user, password, salt)))
             case messages.AuthenticationSASL():
                 await self._begin_scram(message.mechanisms)
             case messages.AuthenticationSASLContinue() if scram is not None and scram.expected == "first":
-                frontend.sasl_response(outgoing, await _prove(scram, self._password, message.data))
+                frontend.sasl_response(self._protocol.outgoing, await _prove(scram, self._password, message.data))
             case messages.AuthenticationSASLFinal() if scram is not None and scram.expected == "final":
                 scram.verify_final(message.data)
             case _:
@@ -143,6 +148,9 @@ class _Login:
                 method, name = _METHODS[type(message)]
                 self._policy.check(method, name)
                 raise NotSupportedError(f"the server asks for authentication by {name}, which anyq does not support")
+
+    def _send(self, answer: bytes) -> None:
+        frontend.password(self._protocol.outgoing, answer)
 
     def _let_in(self) -> None:
         """See that the server has done what it had to; from here on it only reports, until the session is ready."""
@@ -155,8 +163,10 @@ class _Login:
         self._policy.check_sasl(mechanisms)
         mechanism, data = self._binding.choose(mechanisms)
         keys = None if self._options.scram_keys is None else ScramKeys(*self._options.scram_keys)
-        password = await self._password.get() if keys is None else ""
-        self._scram = ScramClient(password, mechanism, data, keys=keys)
+        if keys is None:
+            self._scram = await self._password.use(lambda password: ScramClient(password, mechanism, data))
+        else:
+            self._scram = ScramClient("", mechanism, data, keys=keys)
         frontend.sasl_initial_response(self._protocol.outgoing, mechanism, self._scram.first_message())
 
 
@@ -227,13 +237,10 @@ class _Policy:
 async def _prove(scram: ScramClient, password: Password, server_first: bytes) -> bytes:
     """Return the message that proves to the server that we know the password."""
     challenge = scram.parse_first(server_first)
-    salted: bytes | None = None
+    # Above this the hash takes longer than an event loop should be kept waiting.
     if scram.needs_thread(challenge.iterations):
-        # Above this the hash takes longer than an event loop should be kept waiting.
-        salted = await anyio.to_thread.run_sync(
-            scram.salted_password, await password.get(), challenge.salt, challenge.iterations, abandon_on_cancel=True
-        )
-    return scram.process_first(server_first, salted)
+        return await password.use(lambda _: scram.process_first(server_first), in_thread=True)
+    return hiding(scram.process_first)(server_first)
 
 
 _OTHERS_MAY_DO = ("08", "53", "57", "58", "XX")

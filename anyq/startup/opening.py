@@ -6,8 +6,6 @@ a stream is opened, nor what a session is used for.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -15,7 +13,6 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from .. import conninfo as _conninfo
 from .._accel import keep_rows, take_replies
 from ..backends import Backend, current_backend
 from ..conninfo import ConnectOptions, HostSpec
@@ -33,7 +30,7 @@ from ..protocol.session import ProtocolSession
 from ..session.wire import Wire
 from ..transport.channel import Channel
 from ..transport.dialing import host_deadline
-from ..transport.failures import DialError, combine_errors, failure_at
+from ..transport.failures import DialError, combine_errors, failed_to_connect, failure_at
 from ..transport.socket import SocketStream
 from .cancel_request import Reopen, canceller
 from .encryption import Encryption
@@ -68,7 +65,7 @@ async def open_session(parameters: ConnectParameters) -> Opened:
         if ssl_context is not None and (stream is not None or dial is not None):
             raise ProgrammingError("ssl_context does nothing with a stream of your own: put TLS on the stream")
         # Files are read, and a directory service may be asked, by what may hang and changes nothing.
-        options, encryption = await anyio.to_thread.run_sync(_prepare, parameters, os.environ, abandon_on_cancel=True)
+        options, encryption = await anyio.to_thread.run_sync(_prepare, parameters, abandon_on_cancel=True)
         check_policy(options)
         backend = current_backend()
         route: Route
@@ -87,15 +84,12 @@ async def open_session(parameters: ConnectParameters) -> Opened:
         raise
 
 
-def _prepare(parameters: ConnectParameters, environ: Mapping[str, str]) -> tuple[ConnectOptions, Encryption]:
+def _prepare(parameters: ConnectParameters) -> tuple[ConnectOptions, Encryption]:
     """Return the options, and how TLS is used. Blocks: whatever is to be read from files is read here.
 
     :raises ProgrammingError: see :func:`conninfo.resolve`; files that TLS cannot use are told of when it is to be used.
     """
-    password = parameters.password
-    text, source = (None, password) if callable(password) else (password, None)
-    given = {**parameters.kwargs, "password": text}
-    options = _conninfo.resolve(parameters.conninfo, given, environ, parameters.ssl_context, source)
+    options = parameters.options()
     encryption = Encryption(options.tls)
     if any(encryption.order(host)[0] for host in options.hosts):
         encryption.prepare()
@@ -111,6 +105,7 @@ class _Opening:
         self._backend = backend
         self._route = route
         self._hosts = route.hosts(options)
+        self._who = f'user "{options.user}", database "{options.dbname}"'
         self._errors: list[Error] = []
         self._unsuitable: list[HostSpec] = []
 
@@ -124,7 +119,7 @@ class _Opening:
                 # Not those that could not be reached just now: each could take its connect_timeout once more.
                 opened = await self._first_of(self._unsuitable.copy(), "any")
         if opened is None:
-            raise combine_errors(self._errors)
+            raise combine_errors(self._errors, self._who)
         return opened
 
     async def _first_of(self, hosts: list[HostSpec], target: str) -> Opened | None:
@@ -157,14 +152,17 @@ class _Opening:
             error = failed
         if not isinstance(error, DialError):
             error = self._told_where_from(error, options)
+            stream = channel if isinstance(channel, SocketStream) else None
             if len(self._hosts) == 1 and not self._unsuitable:
+                where = self._route.where(host, stream)
+                error.say(failed_to_connect(str(error), self._who, where), error.diag.fields)
                 if isinstance(error, OperationalError | NotSupportedError | InterfaceError):
                     raise error
                 raise OperationalError(*error.args, fields=error.diag.fields) from error
-            error = failure_at(host, channel if isinstance(channel, SocketStream) else None, error)
+            error = failure_at(host, stream, error)
         self._errors.append(error)
         if final:
-            raise combine_errors(self._errors)
+            raise combine_errors(self._errors, self._who)
         return None
 
     async def _log_in(self, host: HostSpec, options: ConnectOptions, channel: Channel) -> Wire:

@@ -5,6 +5,7 @@ Knows the parameters' names. Must not know what they do, nor their defaults.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -12,8 +13,10 @@ from typing import Any
 
 import anyio.abc
 
+from .. import conninfo as _conninfo
 from ..abc import AdaptContext
-from ..conninfo import PasswordSource
+from ..conninfo import ConnectOptions, PasswordSource
+from ..errors.hiding import hiding
 from .routes import Dial
 
 __all__ = ["ConnectParameters"]
@@ -38,6 +41,16 @@ class ConnectParameters:
     ssl_context: ssl.SSLContext | None
     password: str | PasswordSource | None
     kwargs: Mapping[str, str | int | float | None]
+
+    @hiding
+    def options(self) -> ConnectOptions:
+        """Return the options that are asked for, by these parameters, the environment and files. Blocks.
+
+        :raises ProgrammingError: see :func:`conninfo.resolve`.
+        """
+        text, source = (None, self.password) if callable(self.password) else (self.password, None)
+        given = {**self.kwargs, "password": text}
+        return _conninfo.resolve(self.conninfo, given, os.environ, self.ssl_context, source)
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> ConnectParameters:

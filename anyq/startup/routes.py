@@ -18,7 +18,7 @@ from ..conninfo import ConnectOptions, HostSpec
 from ..errors import OperationalError
 from ..transport.channel import Channel
 from ..transport.dialing import attempts, open_host, open_same
-from ..transport.failures import DialError, Failure
+from ..transport.failures import DialError, Failure, place
 from ..transport.socket import SocketStream, as_channel
 from .cancel_request import Reopen
 from .encryption import Encryption, start_encrypted
@@ -37,6 +37,10 @@ class Route(ABC):
     def hosts(self, options: ConnectOptions) -> list[HostSpec]:
         """Return the hosts to try, in order."""
         return attempts(options)
+
+    def where(self, host: HostSpec, stream: SocketStream | None) -> str:
+        """Return how messages name the server at the end of a stream; empty if that is not known."""
+        return place(host, stream)
 
     @abstractmethod
     async def open(self, host: HostSpec, deadline: float) -> Channel:
@@ -120,6 +124,9 @@ class CallersStream(Route):
     def hosts(self, options: ConnectOptions) -> list[HostSpec]:
         # It leads to one server, whichever that is.
         return list(options.hosts[:1])
+
+    def where(self, host: HostSpec, stream: SocketStream | None) -> str:
+        return ""
 
     async def open(self, host: HostSpec, deadline: float) -> Channel:
         return as_channel(self._stream)

@@ -118,6 +118,8 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         :raises InterfaceError: this is the thread of the portal's event loop, or the portal is not running.
         """
         given = ConnectParameters.of(locals())
+        # What shows the local variables of a traceback would show what is in them.
+        del conninfo, password, kwargs
         check_row_factory(row_factory or tuple_row)
         _check_cursor_factory(cursor_factory or Cursor)
         user = object()

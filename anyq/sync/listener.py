@@ -17,6 +17,7 @@ from typing_extensions import Self
 
 from ..connection import GRACE_PERIOD
 from ..errors import InterfaceError
+from ..errors.hiding import hiding
 from ..listener import MAX_DELAY, AsyncListener, Event
 from ..listener import listen as async_listen
 from ..notifications.subscription import BUFFER_SIZE, ITEMS_PER_CHECKPOINT, Overflow
@@ -169,6 +170,7 @@ def _check_nothing() -> None:
 _NOT_ENTERED = "enter the listener first: with anyq.sync.listen(...) as listener"
 
 
+@hiding
 def listen(
     conninfo: str = "",
     *channels: str,

@@ -30,11 +30,28 @@ class Failure:
     timed_out: bool = False
 
     def __str__(self) -> str:
-        path = self.host.socket_path
-        if path is not None:
-            return f'socket "{path}": {self.reason}'
-        address = f" ({self.address})" if self.address not in (None, self.host.host) else ""
-        return f'host "{self.host.host}"{address}, port {self.host.port}: {self.reason}'
+        return f"{_show(self.host, self.address)}: {self.reason}"
+
+
+def _show(host: HostSpec, address: str | None) -> str:
+    path = host.socket_path
+    if path is not None:
+        return f'socket "{path}"'
+    numeric = f" ({address})" if address not in (None, host.host) else ""
+    return f'host "{host.host}"{numeric}, port {host.port}'
+
+
+def place(host: HostSpec, stream: SocketStream | None) -> str:
+    """Return how messages name a server.
+
+    :param stream: what `open_host()` returned, for its address.
+    """
+    return _show(host, _peer_address(stream))
+
+
+def _peer_address(stream: SocketStream | None) -> str | None:
+    peer = None if stream is None else stream.known_peer
+    return None if peer is None else numeric_address(peer)
 
 
 class DialError(OperationalError):
@@ -56,22 +73,22 @@ def failure_at(host: HostSpec, stream: SocketStream | None, error: Error) -> Dia
 
     :param stream: what `open_host()` returned, for its address.
     """
-    address = None
-    if stream is not None and isinstance(stream.peer[1], tuple):
-        address = str(stream.peer[1][0])
+    address = _peer_address(stream)
     wrapped = DialError.of([Failure(host, address, str(error), isinstance(error, ConnectionTimeout))])
     wrapped.__cause__ = error
     return wrapped
 
 
-def combine_errors(errors: Sequence[Error]) -> OperationalError:
+def combine_errors(errors: Sequence[Error], who: str = "") -> OperationalError:
     """Return the one error to raise when every host failed.
 
     Its message has each attempt. It is a ConnectionTimeout if none of them got an answer in time. A single
     error that is no DialError is returned as it is. The cause is what the last attempt failed with.
+
+    :param who: how the message names the user and the database.
     """
     if not errors:
-        return OperationalError("connection failed: there is no host to connect to")
+        return OperationalError(failed_to_connect("there is no host to connect to", who))
     last = errors[-1]
     if len(errors) == 1 and isinstance(last, OperationalError) and not isinstance(last, DialError):
         return last
@@ -81,15 +98,31 @@ def combine_errors(errors: Sequence[Error]) -> OperationalError:
     all_timed_out = all(
         line.timed_out if isinstance(line, Failure) else isinstance(line, ConnectionTimeout) for line in lines
     )
-    combined = (ConnectionTimeout if all_timed_out else OperationalError)(_message(lines))
+    combined = (ConnectionTimeout if all_timed_out else OperationalError)(failed_to_connect(_message(lines), who))
     combined.__cause__ = last.__cause__ if isinstance(last, DialError) else last
     return combined
 
 
+_FAILED = "connection failed"
+
+
 def _message(failures: Sequence[Failure | Error]) -> str:
     if len(failures) == 1:
-        return f"connection failed: {failures[0]}"
-    return "\n- ".join([f"connection failed, all {len(failures)} attempts:", *map(str, failures)])
+        return f"{_FAILED}: {failures[0]}"
+    return "\n- ".join([f"{_FAILED}, all {len(failures)} attempts:", *map(str, failures)])
+
+
+def failed_to_connect(text: str, who: str, where: str = "") -> str:
+    """Return the message of a connection that failed.
+
+    :param text: the reason; or a message of several attempts, which says where each was.
+    :param who: names the user and the database.
+    :param where: names the server.
+    """
+    head = f"{_FAILED} for {who}" if who else _FAILED
+    if text.startswith(_FAILED):
+        return head + text.removeprefix(_FAILED)
+    return ": ".join(filter(None, (head, where, text)))
 
 
 def numeric_address(address: Address) -> str | None:

@@ -109,7 +109,7 @@ def test_parse(text: str, expected: dict[str, str]) -> None:
     [
         ("host", 'missing "=" after the keyword at character 1 '),
         ("host=x user me", 'missing "=" after the keyword at character 8 '),
-        ("Postgresql://h", 'missing "="'),
+        ("Postgresql://h", "not Postgresql://, in small letters"),
         ("=a", "unknown connection option ''"),
         ("host='a", "starts at character 6 .* no closing quote"),
         ("host='a\\'", "no closing quote"),
@@ -301,3 +301,87 @@ def test_merged_string_parses_to_the_same(first: dict[str, str], second: dict[st
 def test_resolve_raises_only_the_documented_errors(text: str) -> None:
     with contextlib.suppress(ProgrammingError, NotSupportedError):
         resolve(text, {}, {"PGUSER": "u"})
+
+
+# -- what is meant for somebody else
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("postgresql+psycopg://u:hunter2@h/d", "not postgresql\\+psycopg://: the name of a driver, \\+psycopg,"),
+        ("postgres+asyncpg://u:hunter2@h/d", "\\+asyncpg, is for SQLAlchemy"),
+        ("postgresql+psycopg2://h", "SQLAlchemy"),
+        ("POSTGRESQL://u:hunter2@h", "in small letters"),
+        ("pgsql://u:hunter2@h", "begins with postgresql:// or postgres://, not pgsql://"),
+        ("psycopg://h", "not psycopg://"),
+        ("mysql://u:hunter2@h", "not mysql://"),
+        ("mysql+pymysql://u:hunter2@h", "begins with postgresql://"),
+        ("https://h", "not https://"),
+        ("hunter2://h", "begins with postgresql:// or postgres://$"),
+        ("hunter2+hunter2://h", "begins with postgresql:// or postgres://$"),
+        (" postgresql://u:hunter2@h", "a space or a quote before"),
+        ("\\n\\tpostgres://u:hunter2@h", "a space or a quote before"),
+        ('"postgresql://u:hunter2@h"', "a space or a quote before"),
+        ("'postgresql://u:hunter2@h'", "a space or a quote before"),
+        ("jdbc:postgresql://h/d?user=u&password=hunter2", "JDBC"),
+        ("postgresql:/h", "two slashes"),
+        ("DATABASE_URL=postgresql://u:hunter2@h", "stands alone"),
+        ("url = 'postgresql+psycopg://u:hunter2@h'", "stands alone"),
+        ("Server=h;Database=d;User Id=u;Password=hunter2", "'Server': did you mean 'host'"),
+        ("Host=h;Username=u;Password=hunter2", "'Host': did you mean 'host'"),
+        ("host=h;user=u;password=hunter2", "separated by spaces, not by ;"),
+        ("host=h,port=5432,password=hunter2", "separated by spaces, not by ; or ,"),
+        ("dbname=d user=u;Password=hunter2", "quoted: user='...'"),
+        ("host=h&password=hunter2", "separated by spaces"),
+    ],
+)
+def test_strings_for_others(text: str, part: str) -> None:
+    with pytest.raises(ProgrammingError, match=part) as caught:
+        parse_conninfo(text.encode().decode("unicode_escape"))
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("host='h;port=1'", {"host": "h;port=1"}),
+        ("password=a;host=b", {"password": "a;host=b"}),
+        ("host=a,b port=1,2", {"host": "a,b", "port": "1,2"}),
+        ("dbname=a;b", {"dbname": "a;b"}),
+        ("options=-cx=postgres://", {"options": "-cx=postgres://"}),
+        ("password=postgres://x", {"password": "postgres://x"}),
+        ("passfile=file:///x", {"passfile": "file:///x"}),
+    ],
+)
+def test_strings_that_only_look_like_them(text: str, options: dict[str, str]) -> None:
+    assert parse_conninfo(text) == options
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "postgresql://u:hunter2@h",
+        "u:hunter2@h",
+        "h;password=hunter2",
+        "h?password=hunter2",
+        "h password=hunter2",
+        "a=hunter2",
+    ],
+)
+def test_a_host_that_is_more_than_a_host(host: str) -> None:
+    with pytest.raises(ProgrammingError, match="no host name has") as caught:
+        resolve("", {"host": host, "user": "u"}, {})
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dbname", ["postgresql://u:hunter2@h", "postgres+asyncpg://u:hunter2@h"])
+def test_a_database_that_is_a_uri(dbname: str) -> None:
+    with pytest.raises(ProgrammingError, match="given as conninfo") as caught:
+        resolve("", {"dbname": dbname, "user": "u"}, {})
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["h", "/a b@c;d=e", "@abstract=x", "::1", "fe80::1%eth0", "h.example", "ünï"])
+def test_a_host_that_is_one(host: str) -> None:
+    assert resolve("", {"host": host, "user": "u"}, {}).hosts[0].host == host

@@ -6,11 +6,17 @@ import pickle
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import pytest
 
 import anyq.sync
 from anyq import AsyncClientCursor, AsyncConnection, AsyncCursor, AsyncRawCursor
 from anyq import errors as e
+from anyq.conninfo import conninfo_to_dict
+from anyq.protocol import messages as be
+from tests.support import frontend_messages as fm
+from tests.support.fakeserver import FakeClient, fake_server
+from tests.support.server import Server
 
 pytestmark = pytest.mark.anyio
 
@@ -172,3 +178,97 @@ def test_synchronous(dsn: str) -> None:
         anyq.sync.ClientCursor(conn).execute("SELECT %s,\n  foo", [SECRET])
     assert caught.value.query == "SELECT $1,\n  foo"
     assert str(caught.value).split("\n")[1:] == ["LINE 2:   foo", "          ^"]
+
+
+# -- errors of connecting
+
+
+async def refused(conninfo: str, error: type[e.Error] = e.OperationalError, **options: Any) -> str:
+    with pytest.raises(error) as caught:
+        await AsyncConnection.connect(conninfo, **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "reason"),
+    [
+        ({"password": "wrong"}, e.InvalidPassword, "password authentication failed"),
+        ({"dbname": "nothing like that"}, e.InvalidCatalogName, "does not exist"),
+        ({"user": "nobody like that", "password": "x"}, e.OperationalError, ""),
+        ({"require_auth": "none", "password": "x"}, e.OperationalError, "does not comply with require_auth"),
+        ({"port": 1}, e.OperationalError, "nobody listens"),
+        ({"options": "-c no.such_setting=1 -c work_mem=x"}, e.Error, "work_mem"),
+        ({"sslmode": "require"}, e.OperationalError, "does not support TLS"),
+        ({"target_session_attrs": "standby"}, e.OperationalError, "not in hot standby"),
+    ],
+)
+async def test_a_login_that_fails_says_where_and_who(
+    changed: dict[str, Any], error: type[e.Error], reason: str, embedded_server: Server
+) -> None:
+    options: dict[str, Any] = {**conninfo_to_dict(embedded_server.role_dsn("scram-sha-256")), **changed}
+    message = await refused("", error, **options)
+    who = f'user "{options["user"]}", database "{options["dbname"]}"'
+    assert message.startswith(f'connection failed for {who}: host "{options["host"]}"')
+    assert f", port {options['port']}: " in message and reason in message
+    with pytest.raises(error) as caught:
+        anyq.sync.connect(**options)
+    assert str(caught.value).startswith(message[:60])
+
+
+async def test_no_entry_in_pg_hba(embedded_server: Server) -> None:
+    options = conninfo_to_dict(embedded_server.role_dsn("reject"))
+    message = await refused("", **options)
+    assert message.startswith(f'connection failed for user "{options["user"]}", database "{options["dbname"]}": host ')
+    assert "pg_hba.conf" in message
+
+
+async def test_a_unix_socket_and_a_name(embedded_server: Server) -> None:
+    options = conninfo_to_dict(embedded_server.dsn)
+    message = await refused("", e.InvalidCatalogName, **{**options, "dbname": "nothing"})
+    socket = f'socket "{options["host"]}/.s.PGSQL.{options["port"]}"'
+    assert message == f'connection failed for user "{options["user"]}", database "nothing": {socket}: ' + (
+        'database "nothing" does not exist'
+    )
+    options = conninfo_to_dict(embedded_server.role_dsn("scram-sha-256"))
+    message = await refused("", e.InvalidPassword, **{**options, "host": "localhost", "password": "wrong"})
+    assert f': host "localhost" (127.0.0.1), port {options["port"]}: ' in message
+
+
+async def test_each_attempt(embedded_server: Server) -> None:
+    options = conninfo_to_dict(embedded_server.role_dsn("scram-sha-256"))
+    options = {**options, "host": "/nowhere,127.0.0.1", "port": f"1,{options['port']}", "password": "wrong"}
+    first, *lines = (await refused("", **options)).split("\n- ")
+    assert first == f'connection failed for user "{options["user"]}", database "{options["dbname"]}", all 2 attempts:'
+    assert lines[0].startswith('socket "/nowhere/.s.PGSQL.1": ')
+    assert lines[1].startswith('host "127.0.0.1", port ') and "password authentication failed" in lines[1]
+
+
+@pytest.mark.parametrize("step", ["start-up", "TLS", "password"])
+async def test_a_server_that_does_not_answer(step: str) -> None:
+    async def script(client: FakeClient) -> None:
+        if step == "password":
+            await client.expect(fm.Startup)
+            await client.send(be.AuthenticationCleartextPassword())
+        await client.stall()
+
+    async with fake_server(script) as server:
+        message = await refused(
+            server.conninfo,
+            e.ConnectionTimeout,
+            connect_timeout=0.1,
+            password="x",
+            sslmode="require" if step == "TLS" else "disable",
+        )
+    assert message.startswith(
+        f'connection failed for user "test", database "test": host "127.0.0.1", port {server.port}: '
+    )
+
+
+async def test_what_is_on_the_way_of_a_stream_of_the_callers_is_not_known() -> None:
+    async def script(client: FakeClient) -> None:
+        await client.expect(fm.Startup)
+
+    async with fake_server(script) as server:
+        stream = await anyio.connect_tcp("127.0.0.1", server.port)
+        message = await refused("user=u dbname=d host=h", stream=stream)
+    assert message.startswith('connection failed for user "u", database "d": the server closed the connection')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import secrets
 import socket
@@ -12,12 +13,14 @@ from typing import Any
 from urllib.parse import quote
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 import anyq
 from anyq import errors as e
 from anyq.conninfo import conninfo_to_dict, make_conninfo
 from anyq.protocol import messages as be
+from anyq.protocol.auth.verifiers import encrypt_password
 from tests.support import frontend_messages as fm
 from tests.support.fakeserver import FakeClient, fake_server
 from tests.support.server import Server
@@ -94,6 +97,20 @@ def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     assert all(SECRET not in repr(vars(record)) for record in caplog.records)
 
 
+TESTS = str(Path(__file__).parent.parent)
+
+
+def local_variables(error: BaseException) -> str:
+    """Return what tools show that capture the local variables of a traceback; those of the user's frames are his."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return "\n".join(
+        f"{frame.f_code.co_filename} {frame.f_code.co_name}: {name} = {value!r}"
+        for frame in frames
+        if not frame.f_code.co_filename.startswith(TESTS)
+        for name, value in frame.f_locals.items()
+    )
+
+
 def told(error: BaseException) -> str:
     """Return all that an error tells, and the errors before it."""
     chain: list[BaseException] = []
@@ -104,7 +121,7 @@ def told(error: BaseException) -> str:
             chain.append(each)
             todo += [each.__cause__, each.__context__]
     texts = [f"{each}{each!r}{each.args!r}{vars(each)}{getattr(each, 'diag', '')!r}" for each in chain]
-    return "\n".join([*texts, *traceback.format_exception(error)])
+    return "\n".join([*texts, *traceback.format_exception(error), *map(local_variables, chain)])
 
 
 async def fails(given: Given, error: type[BaseException]) -> None:
@@ -113,7 +130,7 @@ async def fails(given: Given, error: type[BaseException]) -> None:
     assert SECRET not in repr(connecting)
     with pytest.raises(error) as caught:
         await connecting
-    assert SECRET not in told(caught.value)
+    assert [line for line in told(caught.value).split("\n") if SECRET in line] == []
 
 
 def test_what_is_told_can_tell() -> None:
@@ -322,3 +339,119 @@ async def test_cancelled() -> None:
         await asked.wait()
         group.cancel_scope.cancel()
     assert SECRET not in told(caught[0])
+
+
+# --- those who are not connect()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"host": "/nowhere", "user": "u"},
+        {"host": "h", "user": "u", "port": "x"},
+        {"host": "h", "user": "u", "gsslib": "gssapi"},
+        {"host": "h", "user": "u", "busy_wait": 7.0},
+        {"host": "h", "user": "u", "row_factory": 1},
+    ],
+)
+def test_synchronous(give: Callable[[str, Options], Given], options: Options, request: pytest.FixtureRequest) -> None:
+    own = {name: options.pop(name) for name in ("busy_wait", "row_factory") if name in options}
+    conninfo, given = give(SECRET, options)
+    with pytest.raises(e.Error) as caught:
+        anyq.connect(conninfo, **given, **own)
+    assert [line for line in told(caught.value).split("\n") if SECRET in line] == []
+
+
+def test_synchronous_login(give: Callable[[str, Options], Given], embedded_server: Server) -> None:
+    for method in ("scram-sha-256", "md5", "password", "reject"):
+        options = conninfo_to_dict(embedded_server.role_dsn(method))
+        del options["password"]
+        conninfo, given = give(SECRET, options)
+        with pytest.raises(e.OperationalError) as caught:
+            anyq.connect(conninfo, **given)
+        assert [line for line in told(caught.value).split("\n") if SECRET in line] == []
+
+
+@pytest.mark.parametrize("options", [{"host": "/nowhere"}, {"port": "x"}, {"stream": None}, {"keepalives": "maybe"}])
+async def test_listeners(options: Options) -> None:
+    for given in (f"user=u password={SECRET}", f"postgresql://u:{SECRET}@"):
+        with pytest.raises((e.Error, TypeError)) as caught:
+            async with anyq.listen(given, "a", **options, password=SECRET):
+                pass
+        assert [line for line in told(caught.value).split("\n") if SECRET in line] == []
+        with (
+            pytest.raises((e.Error, TypeError)) as caught,
+            anyq.sync.listen(given, "a", **options, password=SECRET),
+        ):
+            pass
+        assert [line for line in told(caught.value).split("\n") if SECRET in line] == []
+
+
+async def test_a_listener_of_no_channel() -> None:
+    with pytest.raises(e.ProgrammingError) as caught:
+        anyq.listen(f"user=u password={SECRET}", "", password=SECRET)
+    assert [line for line in told(caught.value).split("\n") if SECRET in line] == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "user=u password='<secret>",
+        "user=u password=<secret> <secret>",
+        "postgresql://u:<secret>%@h",
+        "postgresql://u:<secret>/@h:1",
+        "postgresql://u:<secret>@[h",
+        "postgresql://u@h/d?password=<secret>&x",
+        "postgresql+psycopg://u:<secret>@h",
+        "<secret>",
+    ],
+)
+@pytest.mark.parametrize(
+    "parse", [anyq.conninfo.parse_conninfo, conninfo_to_dict, make_conninfo, anyq.connect, anyq.sync.connect]
+)
+def test_connection_strings(parse: Callable[[str], object], given: str) -> None:
+    with pytest.raises(e.ProgrammingError) as caught:
+        parse(given.replace("<secret>", SECRET))
+    assert [line for line in told(caught.value).split("\n") if SECRET in line] == []
+
+
+async def test_changed(embedded_server: Server) -> None:
+    async with anyq.AsyncConnection.connect(embedded_server.dsn) as conn:
+        for user, password in ((f"{SECRET[:4]} nobody", SECRET), ("postgres", f"{SECRET}\0"), ("x", f"{SECRET}\udcff")):
+            with pytest.raises(e.Error) as caught:
+                await conn.change_password(user, password)
+            assert [line for line in told(caught.value).split("\n") if SECRET in line or "SCRAM-" in line] == []
+            await conn.rollback()
+    for algorithm in ("scram-sha-256", "md5", "no such"):
+        with pytest.raises(e.Error) as caught:
+            encrypt_password(f"{SECRET}\0", "user", algorithm)
+        assert [line for line in told(caught.value).split("\n") if SECRET in line] == []
+
+
+async def test_what_a_function_raises_is_told_with_its_frames(embedded_server: Server) -> None:
+    """It is the user's, who wants to know where; and the driver's own frames know no secret."""
+
+    async def fails_later(host: object) -> str:
+        await anyio.lowlevel.checkpoint()
+        return await fails_now(host)
+
+    async def fails_now(host: object) -> str:
+        raise LookupError("the vault is closed")
+
+    options = conninfo_to_dict(embedded_server.role_dsn("scram-sha-256"))
+    del options["password"]
+    with pytest.raises(LookupError) as caught:
+        await anyq.AsyncConnection.connect(**options, password=functools.partial(fails_later))
+    names = [frame.f_code.co_name for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    assert names[-2:] == ["fails_later", "fails_now"]
+
+
+async def test_what_a_function_was_made_of(embedded_server: Server) -> None:
+    def fails(secret: str, host: object) -> str:
+        raise LookupError("the vault is closed")
+
+    options = conninfo_to_dict(embedded_server.role_dsn("scram-sha-256"))
+    del options["password"]
+    with pytest.raises(LookupError) as caught:
+        await anyq.AsyncConnection.connect(**options, password=functools.partial(fails, SECRET))
+    assert [line for line in told(caught.value).split("\n") if SECRET in line] == []

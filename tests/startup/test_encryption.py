@@ -462,7 +462,7 @@ async def test_allow_where_tls_is_not_there_either() -> None:
         await client.send(refusal("28000", "no entry"))
 
     message = await refused(in_clear, answer(b"N"), sslmode="allow")
-    assert message.startswith("connection failed, all 2 attempts:\n- ")
+    assert message.startswith('connection failed for user "test", database "test", all 2 attempts:\n- ')
     assert "without TLS: no entry\n- " in message
     assert "with TLS: the server does not support TLS" in message
 

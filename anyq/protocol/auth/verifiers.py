@@ -14,6 +14,7 @@ from base64 import b64encode
 from typing import Final
 
 from ...errors import DataError, ProgrammingError
+from ...errors.hiding import hiding
 from ..constants import MAX_SCRAM_ITERATIONS
 from .passwords import md5_secret
 from .scram import ScramClient, scram_keys
@@ -27,6 +28,7 @@ _SALT_BYTES = 16
 """As many as PostgreSQL uses."""
 
 
+@hiding
 def encrypt_password(
     password: str,
     user: str,
