@@ -193,7 +193,7 @@ async def refused(conninfo: str, error: type[e.Error] = e.OperationalError, **op
     ("changed", "error", "reason"),
     [
         ({"password": "wrong"}, e.InvalidPassword, "password authentication failed"),
-        ({"dbname": "nothing like that"}, e.InvalidCatalogName, "does not exist"),
+        ({"dbname": "nothing like that"}, e.OperationalError, "does not exist"),
         ({"user": "nobody like that", "password": "x"}, e.OperationalError, ""),
         ({"require_auth": "none", "password": "x"}, e.OperationalError, "does not comply with require_auth"),
         ({"port": 1}, e.OperationalError, "nobody listens"),
@@ -224,7 +224,7 @@ async def test_no_entry_in_pg_hba(embedded_server: Server) -> None:
 
 async def test_a_unix_socket_and_a_name(embedded_server: Server) -> None:
     options = conninfo_to_dict(embedded_server.dsn)
-    message = await refused("", e.InvalidCatalogName, **{**options, "dbname": "nothing"})
+    message = await refused("", **{**options, "dbname": "nothing"})
     socket = f'socket "{options["host"]}/.s.PGSQL.{options["port"]}"'
     assert message == f'connection failed for user "{options["user"]}", database "nothing": {socket}: ' + (
         'database "nothing" does not exist'
@@ -252,16 +252,10 @@ async def test_a_server_that_does_not_answer(step: str) -> None:
         await client.stall()
 
     async with fake_server(script) as server:
-        message = await refused(
-            server.conninfo,
-            e.ConnectionTimeout,
-            connect_timeout=0.1,
-            password="x",
-            sslmode="require" if step == "TLS" else "disable",
-        )
-    assert message.startswith(
-        f'connection failed for user "test", database "test": host "127.0.0.1", port {server.port}: '
-    )
+        options = {"connect_timeout": 0.1, "password": "x", "sslmode": "require" if step == "TLS" else "disable"}
+        message = await refused(server.conninfo, e.ConnectionTimeout, **options)
+    where = f'host "127.0.0.1", port {server.port}: '
+    assert message.startswith(f'connection failed for user "test", database "test": {where}')
 
 
 async def test_what_is_on_the_way_of_a_stream_of_the_callers_is_not_known() -> None:
