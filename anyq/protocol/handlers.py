@@ -25,8 +25,15 @@ _CACHED_DESCRIPTION = 16 * 1024  # bytes; longer row descriptions are decoded an
 # -- messages at any time
 
 
+_FAREWELLS = ("57P01", "57P02")
+"""What a server says, as a warning, that has no time for more: an immediate shutdown, a crash of another process."""
+
+
 def on_notice(state: SessionState, payload: bytes) -> None:
-    state.events.append(backend.decode_notice_response(payload, state.text_encoding))
+    message = backend.decode_notice_response(payload, state.text_encoding)
+    state.events.append(message)
+    if message.fields.get("C") in _FAREWELLS:
+        state.farewell = error_from_fields(message.fields), state.head
 
 
 def on_notification(state: SessionState, payload: bytes) -> None:

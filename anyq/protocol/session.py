@@ -111,12 +111,21 @@ class ProtocolSession(SessionState):
 
     def receive_eof(self) -> None:
         """Take note that the server has closed its side."""
+        self.heed_farewell()
         if self.fatal_error is None and self.phase < Phase.IDLE:
             self.fail(
                 "the server closed the connection during the start-up; check that host and port are those of "
                 "PostgreSQL and that it accepts connections from here (pg_hba.conf)"
             )
         self.fail("the server closed the connection unexpectedly; it may have crashed or been shut down")
+
+    def heed_farewell(self) -> None:
+        """Take note that the connection is gone, for which the server's warning is the reason if it was its last word.
+
+        Anybody can have a server warn of that, so it is not if the server has gone on with other requests.
+        """
+        if self.farewell is not None and self.farewell[1] is self.head and self.fatal_error is None:
+            self.fatal_error = self.farewell[0]
 
     # -- rows
 

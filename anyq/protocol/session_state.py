@@ -307,6 +307,8 @@ class SessionState:
         """The error with which the server announced that it closes the connection."""
         self.refused = False
         """Whether that came before it had let us in."""
+        self.farewell: tuple[Error, Request | None] | None = None
+        """The warning that it is about to go away, and the request that was the oldest one then."""
         self.pending: deque[Request] = deque()
         """The requests that are not done, the oldest first; for others to look at only."""
         self.limit = min(MAX_SHORT_MESSAGE_LENGTH, max_message_size)

@@ -219,6 +219,7 @@ class Link:
             self._dispatch()  # what came before that
             self.abort(f"the server broke the protocol: {error}", error)
         elif isinstance(error, LOST):
+            self.protocol.heed_farewell()
             self.abort(f"the connection was lost: {error.__cause__ or error}", error)
         else:
             what = error if isinstance(error, Error) else repr(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import selectors
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -281,9 +282,102 @@ async def test_immediate_shutdown(running_server: EmbeddedServer) -> None:
                 await everyone.start(tasks)
                 await anyio.to_thread.run_sync(running_server.stop, "immediate")
         for name, error in everyone.told.items():
-            assert isinstance(error, e.OperationalError) or "waiter" in name
+            assert type(error) is (e.AdminShutdown if "waiter" not in name else type(None))
+            assert "immediate shutdown" in str(error) or "waiter" in name
         assert conn.broken
         assert [notice for notice in notices if notice and "immediate shutdown" in notice]
+
+
+@pytest.mark.parametrize("way", ["socket", "address"])
+async def test_immediate_shutdown_while_idle(way: str, running_server: EmbeddedServer) -> None:
+    """Nobody reads until the next statement is sent, which may fail before what the server said has been read."""
+    dsn = running_server.dsn if way == "socket" else running_server.tcp_dsn
+    async with AsyncConnection.connect(dsn, autocommit=True) as conn, AsyncConnection.connect(dsn) as blocked:
+        await conn.execute("SELECT 1")
+        await blocked.execute("SELECT 1")
+        await anyio.to_thread.run_sync(running_server.stop, "immediate")
+        for connection in (conn, blocked):
+            with pytest.raises(
+                e.AdminShutdown, match="terminating connection due to immediate shutdown command"
+            ) as caught:
+                await connection.execute("SELECT 2")
+            assert caught.value.query == "SELECT 2"
+            assert connection.closed and connection.broken
+            with pytest.raises(e.OperationalError, match="closed: terminating connection due to immediate shutdown"):
+                await connection.execute("SELECT 3")
+            assert "immediate shutdown" in connection.info.error_message
+
+
+async def test_the_crash_of_another_process(running_server: EmbeddedServer) -> None:
+    async with (
+        AsyncConnection.connect(running_server.dsn, autocommit=True) as conn,
+        AsyncConnection.connect(running_server.tcp_dsn, autocommit=True) as busy,
+        AsyncConnection.connect(running_server.dsn, autocommit=True) as victim,
+    ):
+        told: list[BaseException] = []
+
+        async def sleep() -> None:
+            with pytest.raises(e.CrashShutdown) as caught:
+                await busy.execute("SELECT pg_sleep(60)")
+            told.append(caught.value)
+
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(sleep)
+                await until_sleeping(running_server.dsn, busy.info.backend_pid)
+                os.kill(victim.info.backend_pid, signal.SIGKILL)
+            # The one that was killed could not say anything.
+            with pytest.raises(e.OperationalError, match="it may have crashed|connection was lost") as caught:
+                await victim.execute("SELECT 1")
+            assert caught.value.sqlstate is None
+            with pytest.raises(e.CrashShutdown, match="because of crash of another server process"):
+                await conn.execute("SELECT 1")
+        assert "because of crash of another server process" in str(told[0])
+
+
+def test_immediate_shutdown_in_synchronous_code(running_server: EmbeddedServer) -> None:
+    with anyq.connect(running_server.dsn, autocommit=True) as conn:
+        conn.execute("SELECT 1")
+        running_server.stop("immediate")
+        with pytest.raises(e.AdminShutdown, match="immediate shutdown"):
+            conn.execute("SELECT 1")
+
+
+FAREWELL = {"S": "WARNUNG", "V": "WARNING", "C": "57P01", "M": "immediate shutdown"}
+
+
+@pytest.mark.parametrize("code", ["57P01", "57P02"])
+@pytest.mark.parametrize("ends", ["closed", "reset"])
+async def test_a_farewell_before_the_end(ends: str, code: str) -> None:
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query)
+        await client.send(be.NoticeResponse({**FAREWELL, "C": code}))
+        if ends == "reset":
+            await client.abort()
+
+    async with fake_server(script) as server, AsyncConnection.connect(server.conninfo, autocommit=True) as conn:
+        with pytest.raises(e.OperationalError) as caught:
+            await conn.execute("SELECT 1")
+    # A reset may overtake what was sent before it.
+    if ends == "closed" or caught.value.sqlstate is not None:
+        assert (caught.value.sqlstate, str(caught.value)) == (code, "immediate shutdown")
+
+
+async def test_a_farewell_that_was_none() -> None:
+    """Anybody can have a server warn, and it goes on: that is no reason for what happens later."""
+
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query)
+        await client.send(be.NoticeResponse(FAREWELL), be.CommandComplete("DO"), READY)
+        await client.expect(fm.Query)
+
+    async with fake_server(script) as server, AsyncConnection.connect(server.conninfo, autocommit=True) as conn:
+        await conn.execute("DO ''")
+        with pytest.raises(e.OperationalError, match="closed the connection unexpectedly|was lost") as caught:
+            await conn.execute("SELECT 1")
+    assert caught.value.sqlstate is None
 
 
 async def test_a_restart(running_server: EmbeddedServer) -> None:
