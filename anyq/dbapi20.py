@@ -6,7 +6,6 @@ Knows which of PostgreSQL's built-in types are of which kind. Must not know conn
 from __future__ import annotations
 
 import datetime as dt
-import time
 from typing import Any
 
 from . import errors
@@ -59,20 +58,25 @@ Date = dt.date
 Time = dt.time
 Timestamp = dt.datetime
 
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+
 
 def DateFromTicks(ticks: float) -> dt.date:
     """Return the local date of a time in seconds since 1970-01-01 00:00 UTC."""
-    return Date(*time.localtime(ticks)[:3])
+    return dt.datetime.fromtimestamp(ticks).date()
 
 
 def TimeFromTicks(ticks: float) -> dt.time:
-    """Return the local time of day of a time in seconds since 1970-01-01 00:00 UTC; whole seconds."""
-    return Time(*time.localtime(ticks)[3:6])
+    """Return the local time of day, to the microsecond, of a time in seconds since 1970-01-01 00:00 UTC."""
+    return dt.datetime.fromtimestamp(ticks).time()
 
 
 def TimestampFromTicks(ticks: float) -> dt.datetime:
-    """Return the local date and time, without a zone, of a time in seconds since 1970-01-01 UTC; whole seconds."""
-    return Timestamp(*time.localtime(ticks)[:6])
+    """Return the instant, in UTC, that is so many seconds after 1970-01-01 00:00 UTC.
+
+    It has its zone with it, so that it is stored as this instant whatever the zone of the session is.
+    """
+    return _EPOCH + dt.timedelta(seconds=ticks)
 
 
 def Binary(obj: Any) -> bytes | bytearray | memoryview:

@@ -69,8 +69,20 @@ class Composable(ABC):
         `context` is what literals are adapted for: a connection, a cursor or None.
         """
 
+    def pieces(self, context: AdaptContext | None = None) -> list[tuple[bytes, bool]]:
+        """For this package: return the SQL of this part in pieces, each with whether it may have placeholders.
+
+        Only what the program says may, which is `SQL` and `Placeholder`: never what a `Literal` or an `Identifier` has
+        made of a value, whatever that looks like.
+        """
+        return [(self.as_bytes(context), isinstance(self, SQL | Placeholder))]
+
     def as_string(self, context: AdaptContext | None = None) -> str:
-        """Return the SQL of this part as a string. `context` is what literals are adapted for."""
+        """Return the SQL of this part as a string. `context` is what literals are adapted for.
+
+        Executed as a string it is text of yours: a literal in it that has a percent sign is read for placeholders, if
+        parameters come with it.
+        """
         return self.as_bytes(context).decode(text_encoding(context))
 
     def __add__(self, other: Composable) -> Composed:
@@ -103,7 +115,19 @@ class Composed(Composable):
         super().__init__([obj if isinstance(obj, Composable) else Literal(obj) for obj in seq])
 
     def as_bytes(self, context: AdaptContext | None = None) -> bytes:
-        return b"".join([obj.as_bytes(context) for obj in self._obj])
+        return b"".join([piece for piece, _ in self.pieces(context)])
+
+    def pieces(self, context: AdaptContext | None = None) -> list[tuple[bytes, bool]]:
+        pieces: list[tuple[bytes, bool]] = []
+        # A stack, as parts may be nested as deeply as a loop makes them.
+        waiting = self._obj[::-1]
+        while waiting:
+            part = waiting.pop()
+            if isinstance(part, Composed):
+                waiting += list(part)[::-1]
+            else:
+                pieces += part.pieces(context)
+        return pieces
 
     def __iter__(self) -> Iterator[Composable]:
         return iter(self._obj)

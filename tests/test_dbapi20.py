@@ -27,7 +27,20 @@ def test_constructors_from_ticks() -> None:
     ticks = time.mktime((2002, 12, 25, 13, 45, 30, 0, 0, -1))
     assert anyq.DateFromTicks(ticks) == dt.date(2002, 12, 25)
     assert anyq.TimeFromTicks(ticks) == dt.time(13, 45, 30)
-    assert anyq.TimestampFromTicks(ticks) == dt.datetime(2002, 12, 25, 13, 45, 30)
+    assert anyq.TimeFromTicks(ticks + 0.25) == dt.time(13, 45, 30, 250_000)
+    instant = dt.datetime(2023, 11, 14, 22, 13, 20, tzinfo=dt.timezone.utc)
+    assert anyq.TimestampFromTicks(1_700_000_000) == instant
+    assert anyq.TimestampFromTicks(1_700_000_000.123456) == instant.replace(microsecond=123456)
+    assert anyq.TimestampFromTicks(1_700_000_000).utcoffset() == dt.timedelta(0)
+    assert anyq.TimestampFromTicks(-0.5) == dt.datetime(1969, 12, 31, 23, 59, 59, 500_000, tzinfo=dt.timezone.utc)
+
+
+@pytest.mark.anyio
+async def test_an_instant_is_stored_as_it_is(conn: anyq.AsyncConnection) -> None:
+    """Whatever the zones of this process and of the session are."""
+    await conn.execute("SET TIME ZONE 'Asia/Tokyo'")
+    cursor = await conn.execute("SELECT extract(epoch FROM %s::timestamptz)::float8", (anyq.TimestampFromTicks(1.7e9),))
+    assert await cursor.fetchone() == (1.7e9,)
 
 
 def test_binary() -> None:

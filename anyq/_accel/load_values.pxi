@@ -19,7 +19,8 @@ cdef object load_bool(LoadTwin self, Bytes data, Py_ssize_t size):
 
 
 cdef object load_text(LoadTwin self, Bytes data, Py_ssize_t size):
-    return PyUnicode_DecodeUTF8(<const char *>data, size, NULL)
+    text = anyq_text(<const char *>data, size)
+    return slow(self, data, size) if text is None else text
 
 
 cdef object load_bytes(LoadTwin self, Bytes data, Py_ssize_t size):
@@ -168,7 +169,7 @@ cdef object load_numeric(LoadTwin self, Bytes data, Py_ssize_t size):
     sign = get_uint16(data + 4)
     scale = get_uint16(data + 6)
     if (
-        ndigits > MOST_DIGITS or size < 8 + 2 * ndigits or (sign != 0 and sign != 0x4000)
+        ndigits > MOST_DIGITS or size != 8 + 2 * ndigits or (sign != 0 and sign != 0x4000)
         or not -MOST_WEIGHT <= weight <= MOST_WEIGHT or scale > MOST_SCALE
     ):
         return slow(self, data, size)
@@ -259,7 +260,19 @@ cdef object SCAN_JSON = json.JSONDecoder().scan_once
 
 
 cdef object load_json(LoadTwin self, Bytes data, Py_ssize_t size):
-    text = PyUnicode_DecodeUTF8(<const char *>data, size, NULL)
+    return parse_json(self, data, size, 0)
+
+
+cdef object load_jsonb(LoadTwin self, Bytes data, Py_ssize_t size):
+    if size == 0 or data[0] != 1:
+        return slow(self, data, size)
+    return parse_json(self, data, size, 1)
+
+
+cdef object parse_json(LoadTwin self, Bytes data, Py_ssize_t size, Py_ssize_t start):
+    text = anyq_text(<const char *>data + start, size - start)
+    if text is None:
+        return slow(self, data, size)
     # Asked for at each value, as it may be set at any time.
     loads = self.owner.loads
     if loads is not JSON_LOADS:
@@ -270,10 +283,4 @@ cdef object load_json(LoadTwin self, Bytes data, Py_ssize_t size):
             return value
     except (ValueError, StopIteration, RecursionError):
         pass
-    return PyObject_CallOneArg(loads, text)
-
-
-cdef object load_jsonb(LoadTwin self, Bytes data, Py_ssize_t size):
-    if size == 0 or data[0] != 1:
-        return slow(self, data, size)
-    return load_json(self, data + 1, size - 1)
+    return slow(self, data, size)

@@ -17,7 +17,6 @@ from cpython.datetime cimport (
     date_new, datetime_new, import_datetime, time_new, timedelta_new, timezone_new,
 )
 from cpython.object cimport PyObject
-from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.math cimport isinf
 from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
@@ -30,6 +29,7 @@ from decimal import Decimal
 from uuid import UUID, SafeUUID
 
 from ..protocol.handlers import torn_row
+from .failures import is_own, load_failure
 from .twins import name_of
 
 cdef extern from *:
@@ -60,7 +60,15 @@ cdef extern from *:
         if (text) memcpy(PyUnicode_1BYTE_DATA(text), data, size);
         return text;
     }
+    /* A str, None if the bytes are not UTF-8. */
+    static PyObject *anyq_text(const char *data, Py_ssize_t size) {
+        PyObject *text = PyUnicode_DecodeUTF8(data, size, NULL);
+        if (text || !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) return text;
+        PyErr_Clear();
+        Py_RETURN_NONE;
+    }
     """
+    object anyq_text(const char *data, Py_ssize_t size)
     object anyq_uint128(const unsigned char *data)
     int anyq_set_slot(PyObject *descriptor, object instance, PyObject *value) except -1
     object anyq_new(PyObject *type)
@@ -125,7 +133,7 @@ cdef class LoadTwin:
                 # A big value is received into the bytes object that the user gets.
                 return data
             return self.run(self, <Bytes>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
-        return self.pure(data)
+        return run_pure(self, data)
 
     @property
     def __wrapped__(self):
@@ -133,7 +141,14 @@ cdef class LoadTwin:
 
 
 cdef object slow(LoadTwin self, Bytes data, Py_ssize_t size):
-    return PyObject_CallOneArg(self.pure, PyBytes_FromStringAndSize(<const char *>data, size))
+    return run_pure(self, PyBytes_FromStringAndSize(<const char *>data, size))
+
+
+cdef object run_pure(LoadTwin self, object data):
+    try:
+        return PyObject_CallOneArg(self.pure, data)
+    except Exception as ex:
+        raise load_failure(self.pure, data, ex)
 
 
 cdef inline object load_item(object function, Bytes data, Py_ssize_t size):
@@ -301,11 +316,15 @@ def compile_load(load):
     """Return the twin of a load function, the function itself if it has none."""
     name = name_of(load)
     maker = MAKERS.get(name)
-    if maker is None:
+    if maker is None and not is_own(load):
         return load
     cdef LoadTwin twin = LoadTwin.__new__(LoadTwin)
-    twin.run = (<Maker>maker).run
     twin.pure = load
+    if maker is None:
+        # No other way to load, but what goes wrong becomes a DataError.
+        twin.run = slow
+        return twin
+    twin.run = (<Maker>maker).run
     if name in WITH_ARGUMENTS:
         owner = load.__self__
         arguments = owner.load_arguments()

@@ -93,6 +93,8 @@ class Loader:
     """Turn values of one PostgreSQL type into Python objects. Subclasses write `load`."""
 
     format: Format = Format.TEXT
+    delegates = False
+    """Whether `load` runs what others have written, so that not every exception of it is about the value."""
 
     def __init__(self, oid: int, context: AdaptContext | None = None):
         self.oid = oid

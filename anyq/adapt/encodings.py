@@ -6,70 +6,79 @@ Knows what Python's codecs are called, and what is special about SQL_ASCII. Must
 from __future__ import annotations
 
 import codecs
+import re
+from functools import lru_cache
 from typing import Any
 
 from ..errors import DataError
 from .adapters_map import AdaptContext
+from .server_codecs import UNKNOWN
 
 UTF8 = codecs.lookup("utf-8").name
 SQL_ASCII = codecs.lookup("ascii").name
 """The codec of connections with the client encoding SQL_ASCII: the server takes bytes for what they are."""
 
-#: PostgreSQL's names of client encodings whose Python codec has another one (manual, "Character Set Support").
+# By PostgreSQL's names of client encodings, without what is no letter or digit: its own, and the aliases that it takes
+# (manual, "Character Set Support"; src/common/encnames.c).
 _CODECS = {
-    "EUCJIS2004": "euc_jis_2004",
-    "EUCCN": "gb2312",
-    "EUCJP": "euc_jp",
-    "EUCKR": "euc_kr",
-    "ISO88595": "iso8859-5",
-    "ISO88596": "iso8859-6",
-    "ISO88597": "iso8859-7",
-    "ISO88598": "iso8859-8",
-    "KOI8R": "koi8-r",
-    "KOI8U": "koi8-u",
-    "LATIN1": "iso8859-1",
-    "LATIN2": "iso8859-2",
-    "LATIN3": "iso8859-3",
-    "LATIN4": "iso8859-4",
-    "LATIN5": "iso8859-9",
-    "LATIN6": "iso8859-10",
-    "LATIN7": "iso8859-13",
-    "LATIN8": "iso8859-14",
-    "LATIN9": "iso8859-15",
-    "LATIN10": "iso8859-16",
-    "SHIFTJIS2004": "shift_jis_2004",
-    "SJIS": "shift_jis",
-    "SQLASCII": "ascii",
-    "UHC": "cp949",
-    "UNICODE": "utf-8",
-    "UTF8": "utf-8",
-    "WIN": "cp1251",
-    "WIN866": "cp866",
-    "WIN874": "cp874",
-    "WIN1250": "cp1250",
-    "WIN1251": "cp1251",
-    "WIN1252": "cp1252",
-    "WIN1253": "cp1253",
-    "WIN1254": "cp1254",
-    "WIN1255": "cp1255",
-    "WIN1256": "cp1256",
-    "WIN1257": "cp1257",
-    "WIN1258": "cp1258",
+    **{"UTF8": "utf-8", "UNICODE": "utf-8", "SQLASCII": "ascii"},
+    **dict.fromkeys(("BIG5", "WIN950", "WINDOWS950"), "anyq_big5"),
+    **dict.fromkeys(("UHC", "WIN949", "WINDOWS949"), "cp949"),
+    **dict.fromkeys(("GBK", "WIN936", "WINDOWS936"), "gbk"),
+    **dict.fromkeys(("SJIS", "SHIFTJIS", "MSKANJI", "WIN932", "WINDOWS932"), "anyq_sjis"),
+    **{"EUCCN": "gb2312", "EUCJP": "anyq_euc_jp", "EUCKR": "anyq_euc_kr", "EUCTW": "anyq_euc_tw"},
+    **{"EUCJIS2004": "anyq_euc_jis_2004", "SHIFTJIS2004": "anyq_shift_jis_2004"},
+    **{"GB18030": "gb18030", "JOHAB": "johab", "MULEINTERNAL": "anyq_mule_internal"},
+    **{"KOI8": "koi8-r", "KOI8R": "koi8-r", "KOI8U": "koi8-u"},
+    **{"WIN": "cp1251", "ALT": "cp866", "ABC": "cp1258", "TCVN": "cp1258", "TCVN5712": "cp1258", "VSCII": "cp1258"},
+    **{f"{name}{page}": f"cp{page}" for name in ("WIN", "WINDOWS") for page in (866, 874, *range(1250, 1259))},
+    **{f"LATIN{n}": f"iso8859-{part}" for n, part in enumerate((1, 2, 3, 4, 9, 10, 13, 14, 15, 16), 1)},
+    **{f"ISO8859{part}": f"iso8859-{part}" for part in (*range(1, 11), 13, 14, 15, 16)},
 }
 
 
 def python_codec(client_encoding: str) -> str:
-    """Return the Python codec of a client encoding; utf-8 for one that is not known."""
-    name = "".join(c for c in client_encoding.upper() if c.isalnum())
-    try:
-        return codecs.lookup(_CODECS.get(name, client_encoding)).name
-    except LookupError:
-        return "utf-8"
+    """Return the Python codec of a client encoding, whatever the name is that a server says.
+
+    For an encoding that Python has not it is a codec that knows ASCII, and raises NotSupportedError for all else.
+    """
+    name = "".join([c for c in client_encoding[:_LONGEST_NAME].upper() if c.isalnum()])
+    return _CODECS.get(name, UNKNOWN)
 
 
-# Encodings of clients in which the second byte of a character can be an ASCII one, a backslash or a brace for
-# example (PostgreSQL manual, "Character Set Support": these are the ones that a server cannot have).
-_NOT_ASCII_SAFE = frozenset({"big5", "cp932", "cp949", "gb18030", "gbk", "johab", "shift_jis", "shift_jis_2004"})
+_LONGEST_NAME = 64
+
+# Encodings of clients in which the second byte of a character can be an ASCII one, a backslash or a brace for example
+# (PostgreSQL manual, "Character Set Support": these are the ones that a server cannot have): which bytes are the first
+# of several, and what comes behind it (src/common/wchar.c).
+_MULTIBYTE = {
+    **dict.fromkeys(("anyq_big5", "big5", "cp949", "gbk", "johab"), (rb"[\x80-\xff]", rb"[\x30-\xff]")),
+    **dict.fromkeys(
+        ("anyq_sjis", "anyq_shift_jis_2004", "cp932", "shift_jis", "shift_jis_2004"),
+        (rb"[\x80-\xa0\xe0-\xff]", rb"[\x30-\xff]"),
+    ),
+    "gb18030": (rb"[\x80-\xff]", rb"(?:[0-9][\x30-\xff]{2}|[\x3a-\xff])"),
+}
+
+
+def is_ascii_safe(encoding: str) -> bool:
+    """Return whether every byte below 128 is an ASCII character in this (normalised) encoding."""
+    return encoding not in _MULTIBYTE
+
+
+@lru_cache
+def backslashes(encoding: str) -> re.Pattern[bytes]:
+    """Return what finds the backslashes of text in an encoding that is not ASCII-safe.
+
+    It matches each `backslash`, each run of characters of several bytes, and what is left of a `torn` one.
+    """
+    first, rest = _MULTIBYTE[encoding]
+    # The server takes the backslash of double width for the other one, in this encoding alone.
+    wide = rb"|\x81\x5f" if encoding.endswith("shift_jis_2004") else b""
+    more = rb"(?!\x81\x5f)" if wide else b""
+    return re.compile(
+        rb"(?P<backslash>\\%b)|(?:%b%b%b)+|(?P<torn>%b.{0,3})" % (wide, more, first, rest, first), re.DOTALL
+    )
 
 
 def connection_encoding(connection: Any | None) -> str:
@@ -84,11 +93,6 @@ def encoding_of(context: AdaptContext | None) -> str:
     if encoding is not None:
         return codecs.lookup(encoding).name
     return connection_encoding(context.connection if context is not None else None)
-
-
-def is_ascii_safe(encoding: str) -> bool:
-    """Return whether every byte below 128 is an ASCII character in this (normalised) encoding."""
-    return encoding not in _NOT_ASCII_SAFE
 
 
 def encoding_to_write(encoding: str) -> str:
@@ -125,7 +129,8 @@ def encode_text(text: str, encoding: str) -> bytes:
                 "text in PostgreSQL cannot contain lone surrogates:"
                 f" there is {character!a} at index {ex.start}; replace it or store bytes"
             ) from ex
+        name = encoding.removeprefix("anyq_")
         raise DataError(
-            f"the client encoding ({encoding}) has no character {character!a}, at index {ex.start}:"
+            f"the client encoding ({name}) has no character {character!a}, at index {ex.start}:"
             " SET client_encoding TO 'UTF8'"
         ) from ex

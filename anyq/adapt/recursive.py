@@ -19,7 +19,12 @@ class RecursiveDumper(Dumper):
 
 
 class RecursiveLoader(Loader):
-    """Load values that contain values: `self._tx` loads these."""
+    """Load values that contain values: `self._tx` loads these.
+
+    An exception for one of them is to be raised as what `load_failure` makes of it.
+    """
+
+    delegates = True
 
     def __init__(self, oid: int, context: AdaptContext | None = None):
         super().__init__(oid, context)

@@ -33,7 +33,7 @@ from .adapters_map import (
     adapters_of,
 )
 from .base import Dumper, Loader
-from .encodings import connection_encoding
+from .encodings import connection_encoding, encode_text, encoding_to_write
 from .typeinfo import TEXT_OID, TypeInfo
 
 # Oids below are assigned by hand in PostgreSQL's source, so names of these types mean the same in every
@@ -137,7 +137,7 @@ class Transformer:
         if dumper.oid and dumper.oid != TEXT_OID and literal.endswith(b"'"):
             info = self.adapters.types.get(dumper.oid)
             if info is not None:
-                literal += b"::" + _type_as_sql(info, dumper.oid).encode(self.encoding)
+                literal += b"::" + encode_text(_type_as_sql(info, dumper.oid), encoding_to_write(self.encoding))
         return literal
 
     def get_dumper(self, obj: object, format: PyFormat) -> DumperProtocol:

@@ -10,12 +10,12 @@ for it.
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 from .._accel import load_rows
+from .._accel.failures import load_failure
 from ..adapt import Transformer
-from ..errors import DataError, Error
+from ..errors import Error
 from ..protocol.request import Fields, Run
 
 _OWN = __name__.partition(".")[0]
@@ -60,18 +60,17 @@ class RowLoads:
                 try:
                     self._functions[number](value)
                 except Exception as again:
-                    raise self._explained(number, again) from again.__cause__ or again
+                    explained = self._explained(number, value, again)
+                    if explained is again:
+                        raise
+                    raise explained from again.__cause__ or again
         raise error
 
-    def _explained(self, number: int, error: Exception) -> Exception:
+    def _explained(self, number: int, value: bytes, error: Exception) -> Exception:
         """Return the error of one column's value, which says of which."""
         field = self._fields[number]
-        where = f"column {field.name!r}"
         loader = type(self._tx.get_loader(field.type_oid, field.format))
-        if isinstance(error, MemoryError) or loader.__module__.partition(".")[0] != _OWN:
+        failure = load_failure(self._functions[number], value, error)
+        if not isinstance(failure, Error) or loader.__module__.partition(".")[0] != _OWN:
             return error
-        if isinstance(error, Error):
-            return type(error)(f"{error} ({where})")
-        if isinstance(error, struct.error):
-            return DataError(f"a value of the result has not the length that its type has: {error} ({where})")
-        return DataError(f"a value of the result cannot be loaded: {error} ({where})")
+        return type(failure)(f"{failure} (column {field.name!r})")

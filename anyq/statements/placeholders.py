@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, TypeGuard
 
@@ -135,7 +136,7 @@ class ParsedQuery:
             except KeyError:
                 missing.append(name)
         if missing:
-            raise ProgrammingError(f"query parameter missing: {', '.join(sorted(missing))}")
+            raise ProgrammingError(f"query parameter missing: {', '.join(sorted(set(missing)))}")
         return values
 
     def interpolate(self, literals: Sequence[bytes]) -> bytes:
@@ -203,6 +204,8 @@ def parse_query(query: Query, params: Params | None, context: AdaptContext | Non
         if len(query) <= MAX_CACHED_QUERY:
             return _convert_text_cached(query, encoding)
         return _convert_text(query, encoding)
+    if isinstance(query, Composable):
+        return _convert_pieces(query.pieces(context), encoding)
     return convert(query_text(query, context, encoding), encoding)
 
 
@@ -229,8 +232,7 @@ def convert(query: bytes, encoding: str = "utf-8") -> ParsedQuery:
 
     `encoding` is the Python name of the encoding of `query`, for the names of its placeholders.
 
-    :raises ProgrammingError: an incomplete or unknown placeholder, names mixed with positions, or one name
-        used with two formats.
+    :raises ProgrammingError: an incomplete or unknown placeholder, or names mixed with positions.
     """
     if len(query) <= MAX_CACHED_QUERY:
         return _convert_cached(query, encoding)
@@ -272,56 +274,69 @@ def _not_params(params: object) -> TypeError:
     )
 
 
-def _convert(query: bytes, encoding: str) -> ParsedQuery:
+def _convert_pieces(pieces: Sequence[tuple[bytes, bool]], encoding: str) -> ParsedQuery:
+    """Convert the placeholders of a query in those of its pieces that may have some."""
+    # What belongs together may stand in several pieces: SQL("%({})s").format(SQL("name")).
+    joined = tuple(
+        [(b"".join([piece for piece, _ in run]), own) for own, run in groupby(pieces, _may_have_placeholders)]
+    )
+    if len(joined) == 1 and joined[0][1]:
+        return convert(joined[0][0], encoding)
+    if sum([len(piece) for piece, _ in joined]) <= MAX_CACHED_QUERY:
+        return _convert_cached(joined, encoding)
+    return _convert(joined, encoding)
+
+
+_may_have_placeholders: Callable[[tuple[bytes, bool]], bool] = itemgetter(1)
+
+
+def _convert(query: bytes | tuple[tuple[bytes, bool], ...], encoding: str) -> ParsedQuery:
     # What does not decode is handed back as it was: whoever passes bytes may know better than the connection.
     def encode(text: str) -> bytes:
         return text.encode(encoding, "surrogateescape")
 
-    return _split(query.decode(encoding, "surrogateescape"), encode)
+    pieces = ((query, True),) if isinstance(query, bytes) else query
+    return _split([(piece.decode(encoding, "surrogateescape"), own) for piece, own in pieces], encode)
 
 
 def _convert_text(text: str, encoding: str) -> ParsedQuery:
-    return _split(text, partial(encode_text, encoding=encoding_to_write(encoding)))
+    return _split([(text, True)], partial(encode_text, encoding=encoding_to_write(encoding)))
 
 
 def _encode(text: str, encoding: str) -> bytes:
     return encode_text(text, encoding_to_write(encoding))
 
 
-def _split(text: str, encode: Callable[[str], bytes]) -> ParsedQuery:
+def _split(texts: Sequence[tuple[str, bool]], encode: Callable[[str], bytes]) -> ParsedQuery:
+    """Split a query at its placeholders, of those of its texts that are looked at for some."""
     parts: list[str] = []
     order: list[int] = []
     formats: list[PyFormat] = []
-    index_of: dict[str, int] = {}  # of named parameters
-    positional = False
+    index_of: dict[tuple[str, PyFormat], int] = {}  # of named parameters; one in two formats is two of them
     piece = ""
-    pos = 0
-    for match in _PLACEHOLDER.finditer(text):
-        piece += text[pos : match.start()]
-        pos = match.end()
-        if match["escaped"]:
-            piece += "%"
-            continue
-        _check_placeholder(match)
-        format = _FORMATS[match["format"]]
-        name: str | None = match["name"]
-        positional = positional or name is None
-        if positional and (index_of or name is not None):
-            raise ProgrammingError(
-                "positional (%s) and named (%(name)s) placeholders cannot be mixed in a query: use one kind"
-            )
-        index = len(formats) if name is None else index_of.setdefault(name, len(formats))
-        if index == len(formats):
-            formats.append(format)
-        elif formats[index] is not format:
-            raise ProgrammingError(
-                f"placeholder '{name}' cannot have different formats:"
-                f" it is used as '%({name}){formats[index].value}' and as '{match[0]}'"
-            )
-        parts.append(piece)
-        order.append(index)
-        piece = ""
-    parts.append(piece + text[pos:])
+    for text, may_have_placeholders in texts:
+        pos = 0
+        for match in _PLACEHOLDER.finditer(text) if may_have_placeholders else ():
+            piece += text[pos : match.start()]
+            pos = match.end()
+            if match["escaped"]:
+                piece += "%"
+                continue
+            _check_placeholder(match)
+            format = _FORMATS[match["format"]]
+            name: str | None = match["name"]
+            if bool(index_of) is (name is None) and formats:
+                raise ProgrammingError(
+                    "positional (%s) and named (%(name)s) placeholders cannot be mixed in a query: use one kind"
+                )
+            index = len(formats) if name is None else index_of.setdefault((name, format), len(formats))
+            if index == len(formats):
+                formats.append(format)
+            parts.append(piece)
+            order.append(index)
+            piece = ""
+        piece += text[pos:]
+    parts.append(piece)
 
     numbered = [parts[0]]
     for index, part in zip(order, parts[1:], strict=True):
@@ -329,7 +344,7 @@ def _split(text: str, encode: Callable[[str], bytes]) -> ParsedQuery:
     return ParsedQuery(
         encode("".join(numbered)),
         tuple(formats),
-        tuple(index_of) or None,
+        tuple([name for name, _ in index_of]) or None,
         tuple(parts),
         tuple(order),
         encode,

@@ -18,11 +18,13 @@ from struct import error as StructError
 from typing import Any
 
 from .._accel import implementation, twin
+from .._accel.failures import load_failure, shown
 from .._accel.twins import DumpListArguments, KeyListArguments, LoadArrayArguments, LoadArrayTextArguments
 from ..adapt.adapters_map import AdaptContext, DumperKey, DumperProtocol, LoadFunc, PyFormat, adapters_of
 from ..adapt.base import BinaryLoaders
 from ..adapt.encodings import encoding_of, is_ascii_safe
 from ..adapt.recursive import RecursiveDumper, RecursiveLoader
+from ..adapt.transformer import Transformer
 from ..adapt.typeinfo import TEXT_OID, TypeInfo, global_types, on_register
 from ..errors import DataError
 from ..protocol.constants import Format
@@ -208,22 +210,31 @@ class ArrayLoader(RecursiveLoader):
         super().__init__(oid, context)
         info = self._tx.adapters.types.get(oid)
         self._delimiter = info.delimiter.encode() if info is not None else b","
-        self._load_item = self._tx.get_load_function(info.oid if info is not None else 0, Format.TEXT)
+        self._load_item = _item_function(self._tx, info.oid if info is not None else 0, Format.TEXT)
         self._encoding = encoding_of(context)
         self._ascii_safe = is_ascii_safe(self._encoding)
 
     @twin("load_array_text")
     def load(self, data: bytes) -> list[Any]:
         load_item = self._load_item
-        encoding = self._encoding
-        if self._ascii_safe:
-            return parse_array(data, load_item, self._delimiter)
-        # What looks like a brace may be half a character.
-        return parse_array(
-            data.decode(encoding).encode(),
-            lambda item: load_item(item.decode().encode(encoding)),
-            self._delimiter,
-        )
+        try:
+            if self._ascii_safe:
+                return parse_array(data, load_item, self._delimiter)
+            encoding = self._encoding
+            # What looks like a brace may be half a character. What is read is written back, in any case.
+            return parse_array(
+                self._decode(data).encode(),
+                lambda item: load_item(item.decode().encode(encoding, "surrogateescape")),
+                self._delimiter,
+            )
+        except Exception as ex:
+            raise load_failure(load_item, data, ex)  # noqa: B904 (it has its cause, if it is another one)
+
+    def _decode(self, data: bytes) -> str:
+        try:
+            return data.decode(self._encoding)
+        except UnicodeDecodeError as ex:
+            raise DataError(f"cannot load the array {shown(data)}: {ex}") from ex
 
     def load_arguments(self) -> LoadArrayTextArguments | None:
         """Return what the compiled twin needs to know, None where it is no good."""
@@ -256,11 +267,7 @@ def _parse_nested(data: bytes, load_item: LoadFunc, delimiter: bytes) -> list[An
     outside: list[Any] = []
     stack = [outside]
     before_item = True
-    position = 0
     for match in _tokens(delimiter).finditer(data):
-        if match.start() != position:
-            raise _malformed(data)
-        position = match.end()
         kind = match.lastindex
         if kind in (_QUOTED, _UNQUOTED):
             item = match[kind]
@@ -281,13 +288,15 @@ def _parse_nested(data: bytes, load_item: LoadFunc, delimiter: bytes) -> list[An
             part: list[Any] = []
             stack[-1].append(part)
             stack.append(part)
-        else:
+        elif kind == _CLOSE:
             # Nothing but an empty array may end where an item is due.
             if len(stack) == 1 or (before_item and stack[-1]):
                 raise _malformed(data)
             stack.pop()
             before_item = False
-    if position != len(data) or len(stack) != 1 or len(outside) != 1:
+        else:
+            raise _malformed(data)
+    if len(stack) != 1 or len(outside) != 1:
         raise _malformed(data)
     array: list[Any] = outside[0]
     return array
@@ -299,14 +308,28 @@ _OPEN, _CLOSE, _DELIMITER, _QUOTED, _UNQUOTED = range(1, 6)
 @lru_cache
 def _tokens(delimiter: bytes) -> re.Pattern[bytes]:
     delimiter = re.escape(delimiter)
-    return re.compile(rb'(\{)|(\})|(%b)|"([^"\\]*(?:\\.[^"\\]*)*)"|([^{}"\\%b]+)' % (delimiter, delimiter), re.DOTALL)
+    # The last one is what is none of them. Without it the end of an unclosed quote would be looked for at each place.
+    return re.compile(
+        rb'(\{)|(\})|(%b)|"([^"\\]*(?:\\.[^"\\]*)*)"|([^{}"\\%b]+)|(.)' % (delimiter, delimiter), re.DOTALL
+    )
 
 
 _escaped = re.compile(rb"\\(.)", re.DOTALL)
 
 
 def _malformed(data: bytes) -> DataError:
-    return DataError(f"malformed array: {data[:80]!r}{' ...' if len(data) > 80 else ''}")
+    return DataError(f"malformed array: {shown(data)}")
+
+
+def _item_function(tx: Transformer, oid: int, format: Format) -> LoadFunc:
+    """Return the load function of the items of an array.
+
+    :raises DataError: they are arrays, which PostgreSQL's never are. A server that says so could go on for ever.
+    """
+    loader = tx.adapters.get_loader(oid, format)
+    if isinstance(loader, type) and issubclass(loader, ArrayLoader | ArrayBinaryLoader):
+        raise DataError(f"malformed array: its items are said to be of type {oid}, which is an array itself")
+    return tx.get_load_function(oid, format)
 
 
 class ArrayBinaryLoader(RecursiveLoader):
@@ -327,23 +350,27 @@ class ArrayBinaryLoader(RecursiveLoader):
             count = prod(dims)
             if min(dims) < 0 or count * 4 > len(data) - position:
                 raise _malformed(data)
-            load_item = self._tx.get_load_function(oid, Format.BINARY)
-            items: list[Any] = []
+            values: list[bytes | None] = []
             for _ in range(count):
                 length = _unpack_length(data, position)[0]
                 position += 4
                 if length < 0:
-                    items.append(None)
+                    values.append(None)
                 else:
                     start = position
                     position += length
-                    items.append(load_item(data[start:position]))
+                    values.append(data[start:position])
         except StructError as ex:
             raise _malformed(data) from ex
         if position != len(data):
             raise _malformed(data)
-        if not items:
+        if not values:
             return []
+        load_item = _item_function(self._tx, oid, Format.BINARY)
+        try:
+            items: list[Any] = [None if value is None else load_item(value) for value in values]
+        except Exception as ex:
+            raise load_failure(load_item, data, ex)  # noqa: B904 (it has its cause, if it is another one)
         for length in reversed(dims[1:]):
             items = [items[i : i + length] for i in range(0, len(items), length)]
         return items

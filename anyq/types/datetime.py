@@ -89,6 +89,8 @@ _INFINITE_INTERVALS = {
 }
 
 
+_SHOWN = 80  # characters of a value in a message
+
 # Loaders
 
 # Text is tried as ISO, by the interpreter's own parser, which is faster than the arithmetic of the binary
@@ -116,6 +118,8 @@ else:
 
 
 def _cannot_load(type_name: str, text: str, why: str) -> DataError:
+    if len(text) > _SHOWN:
+        text = f"{text[:_SHOWN]}..."
     return DataError(
         f"cannot load {type_name} {text!r}: {why}."
         " Cast it to text in the query (column::text), or register a loader for this type"

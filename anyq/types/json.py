@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from .._accel import twin
+from .._accel.failures import shown
 from .._accel.twins import NoArguments
 from ..adapt.adapters_map import AdaptContext, AdaptersMap
 from ..adapt.base import Dumper, Loader, plain
@@ -117,6 +118,7 @@ class JsonbBinaryDumper(JsonbDumper):
 
 
 class _JsonLoader(Loader):
+    delegates = True
     loads: JsonLoads = plain(json.loads)
 
     def __init__(self, oid: int, context: AdaptContext | None = None):
@@ -125,11 +127,29 @@ class _JsonLoader(Loader):
 
     @twin("load_json")
     def load(self, data: bytes) -> Any:
-        return self.loads(data.decode(self._encoding))
+        try:
+            text = data.decode(self._encoding)
+        except UnicodeDecodeError as ex:
+            raise _cannot_load(data, ex) from ex
+        loads = self.loads
+        if loads is not json.loads:
+            return loads(text)
+        try:
+            return loads(text)
+        except (ValueError, RecursionError) as ex:
+            raise _cannot_load(data, ex) from ex
 
     def load_arguments(self) -> NoArguments | None:
         """Return what the compiled twin needs to know, None where it is no good."""
         return NoArguments() if self._encoding == UTF8 else None
+
+
+def _cannot_load(data: bytes, ex: Exception) -> DataError:
+    why = "it is nested too deeply for Python's parser" if isinstance(ex, RecursionError) else str(ex)
+    return DataError(
+        f"cannot load the JSON {shown(data)}: {why}."
+        " Cast it to text in the query (column::text), or use another parser: set_json_loads()"
+    )
 
 
 class JsonLoader(_JsonLoader):
@@ -155,7 +175,7 @@ class JsonbBinaryLoader(_JsonLoader):
     def load(self, data: bytes) -> Any:
         if data[:1] != _JSONB_VERSION:
             raise DataError(f"unknown version of the binary format of jsonb: {data[:1]!r}")
-        return self.loads(data[1:].decode(self._encoding))
+        return super().load(data[1:])
 
 
 _DUMPERS: tuple[tuple[type[Json], type[_JsonDumper]], ...] = (

@@ -20,8 +20,9 @@ from ..adapt.adapters_map import AdaptContext, DumperKey, PyFormat
 from ..adapt.base import Dumper, Loader, plain
 from ..adapt.quoting import quote_bytes
 from ..adapt.typeinfo import global_types
+from ..errors import DataError
 from ..protocol.constants import Format
-from ._numeric_binary import pack_numeric, unpack_numeric
+from ._numeric_binary import decimal_of_int, pack_numeric, unpack_numeric
 
 __all__ = ["Float4", "Float8", "Int2", "Int4", "Int8", "IntNumeric", "Oid"]
 
@@ -108,8 +109,12 @@ class Float8(_ForcedFloat):
 
 
 def _bare(number: bytes) -> bytes:
-    # The space keeps the sign apart from a minus before it: two of them start a comment.
-    return b" " + number if number.startswith(b"-") else number
+    # A minus binds weaker than a cast behind it, two of them start a comment, and after a number it subtracts.
+    return b"(" + number + b")" if number.startswith(b"-") else number
+
+
+# The least of an integer type: without their sign these are numbers of the next type, or numeric.
+_LEAST = frozenset((b"-2147483648", b"-9223372036854775808"))
 
 
 # Integers
@@ -118,11 +123,15 @@ def _bare(number: bytes) -> bytes:
 class _IntTextDumper(Dumper):
     @twin("dump_int_text")
     def dump(self, obj: int) -> bytes:
-        # Not str(), which an enum can change.
-        return int.__repr__(obj).encode()
+        try:
+            # Not str(), which an enum can change.
+            return int.__repr__(obj).encode()
+        except ValueError as ex:
+            raise DataError(f"an int of {obj.bit_length()} bits does not fit its PostgreSQL type") from ex
 
     def quote(self, obj: int) -> bytes:
-        return _bare(self.dump(obj))
+        value = self.dump(obj)
+        return quote_bytes(value) if value in _LEAST else _bare(value)
 
 
 class Int2Dumper(_IntTextDumper):
@@ -156,7 +165,7 @@ class IntNumericDumper(_IntTextDumper):
 
     def dump(self, obj: int) -> bytes:
         # Python refuses to write an int of thousands of digits, but not a Decimal.
-        return str(Decimal(obj)).encode()
+        return str(decimal_of_int(obj)).encode()
 
 
 class Int2BinaryDumper(Int2Dumper):
@@ -193,7 +202,7 @@ class IntNumericBinaryDumper(IntNumericDumper):
     format = Format.BINARY
 
     def dump(self, obj: int) -> bytes:
-        return pack_numeric(Decimal(obj))
+        return pack_numeric(decimal_of_int(obj))
 
 
 class IntDumper(_IntTextDumper):
@@ -312,7 +321,8 @@ class FloatDumper(Dumper):
 
     def quote(self, obj: float) -> bytes:
         value = self.dump(obj)
-        return _bare(value) if isfinite(obj) else quote_bytes(value)
+        # Without quotes it is a numeric, of which zero has no sign, and 1e+300 is written in 300 digits.
+        return _bare(value) if isfinite(obj) and value != b"-0.0" and b"e" not in value else quote_bytes(value)
 
 
 class Float4Dumper(FloatDumper):
@@ -423,7 +433,7 @@ class NumericBinaryLoader(Loader):
 
 def _as_decimal(number: int | float) -> Decimal:
     # A float stands for its shortest decimal, as it does where PostgreSQL casts it to numeric.
-    return Decimal(float.__repr__(number)) if isinstance(number, float) else Decimal(number)
+    return Decimal(float.__repr__(number)) if isinstance(number, float) else decimal_of_int(number)
 
 
 def register_default_adapters(context: AdaptContext) -> None:

@@ -45,7 +45,10 @@ class UUIDLoader(Loader):
 
     @twin("load_uuid_text")
     def load(self, data: bytes) -> UUID:
-        return _make(int(data.replace(b"-", b""), 16))
+        digits = data.replace(b"-", b"")
+        if len(digits) != 32:
+            raise ValueError("a UUID has 32 digits")
+        return _make(int(digits, 16))
 
 
 class UUIDBinaryLoader(Loader):
@@ -55,6 +58,8 @@ class UUIDBinaryLoader(Loader):
 
     @twin("load_uuid")
     def load(self, data: bytes) -> UUID:
+        if len(data) != 16:
+            raise ValueError("a UUID has 16 bytes")
         return _make(int.from_bytes(data, "big"))
 
 

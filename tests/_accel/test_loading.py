@@ -16,6 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anyq._accel import python
+from anyq._accel.failures import load_failure
 from anyq.adapt import Format, Loader, Transformer
 from anyq.errors import RemoteProtocolError
 from anyq.postgres import types
@@ -39,6 +40,18 @@ def pair(oid: int, format: int, zone: str = "UTC") -> tuple[Callable[[bytes], An
     tx = TRANSFORMERS[zone]
     pure = tx.get_loader(oid, format).load
     return pure, loading.compile_load(pure)
+
+
+def checked(load: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Return what calls a load function as those do that have a value to load."""
+
+    def load_checked(data: bytes) -> Any:
+        try:
+            return load(data)
+        except Exception as ex:
+            raise load_failure(load, data, ex) from ex
+
+    return load_checked
 
 
 def row_with(load: Callable[[bytes], Any], data: bytes) -> Any:
@@ -192,7 +205,7 @@ def binary_arrays(draw: st.DrawFn, usual: st.SearchStrategy[bytes], oid: int) ->
 
 def same(oid: int, format: int, data: bytes, zone: str = "UTC") -> None:
     pure, compiled = pair(oid, format, zone)
-    expected = outcome(pure, data)
+    expected = outcome(checked(pure), data)
     assert outcome(compiled, data) == expected
     assert outcome(row_with, compiled, data) == expected
 

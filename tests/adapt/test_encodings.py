@@ -18,7 +18,7 @@ from anyq.adapt.encodings import (
     python_codec,
     text_encoding,
 )
-from anyq.errors import DataError
+from anyq.errors import DataError, NotSupportedError
 from tests.support.values import FakeConnection
 
 # PostgreSQL manual, "Character Set Support".
@@ -30,11 +30,16 @@ NAMES = {
     "ISO_8859_5": "iso8859-5",
     "WIN1252": "cp1252",
     "KOI8R": "koi8-r",
-    "EUC_JP": "euc_jp",
-    "EUC_JIS_2004": "euc_jis_2004",
-    "SJIS": "shift_jis",
-    "SHIFT_JIS_2004": "shift_jis_2004",
-    "BIG5": "big5",
+    "EUC_CN": "gb2312",
+    # Where Python's own differ from the server's, and those that Python has not.
+    "EUC_JP": "anyq_euc_jp",
+    "EUC_JIS_2004": "anyq_euc_jis_2004",
+    "EUC_KR": "anyq_euc_kr",
+    "SJIS": "anyq_sjis",
+    "SHIFT_JIS_2004": "anyq_shift_jis_2004",
+    "BIG5": "anyq_big5",
+    "MULE_INTERNAL": "anyq_mule_internal",
+    "EUC_TW": "anyq_euc_tw",
     "GBK": "gbk",
     "GB18030": "gb18030",
     "JOHAB": "johab",
@@ -43,9 +48,18 @@ NAMES = {
     "utf-8": "utf-8",
     "unicode": "utf-8",
     "latin1": "iso8859-1",
-    # Those that Python has not.
-    "MULE_INTERNAL": "utf-8",
-    "EUC_TW": "utf-8",
+    "Win_932": "anyq_sjis",
+    "iso-8859-15": "iso8859-15",
+    "WINDOWS-1251": "cp1251",
+    "TCVN": "cp1258",
+    # What Python knows and PostgreSQL does not, and what nobody knows.
+    "rot13": "anyq_unknown",
+    "unicode_escape": "anyq_unknown",
+    "utf-16": "anyq_unknown",
+    "a\0b": "anyq_unknown",
+    "\ud800é": "anyq_unknown",
+    "UTF8" * 1000: "anyq_unknown",
+    "": "anyq_unknown",
 }
 
 
@@ -86,7 +100,7 @@ def test_whether_ascii_bytes_are_ascii_characters(name: str) -> None:
     for code in range(128, 0x10000):
         try:
             data = chr(code).encode(codec)
-        except UnicodeEncodeError:
+        except (UnicodeEncodeError, NotSupportedError):
             continue
         # A single one is what the server takes it for, such as the backslash that Python writes for a yen sign.
         hidden = hidden or len(data) > 1 and min(data) < 128

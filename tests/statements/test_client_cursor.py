@@ -55,7 +55,7 @@ async def cur(conn: AsyncConnection) -> AsyncClientCursor:
     [
         ("SELECT %s, %s", ["O'Reilly", 1], "SELECT 'O''Reilly', 1"),
         ("SELECT %(a)s, %(b)s, %(a)s", {"a": 1, "b": None}, "SELECT 1, NULL, 1"),
-        ("SELECT %s - %s", [-1, -1], "SELECT -1 - -1"),
+        ("SELECT %s - %s", [-1, -1], "SELECT (-1) - (-1)"),
         ("SELECT %s", [True], "SELECT true"),
         ("SELECT %s", [1.5], "SELECT 1.5"),
         ("SELECT %s", [date(2020, 2, 29)], "SELECT '2020-02-29'::date"),

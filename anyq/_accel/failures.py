@@ -1,0 +1,52 @@
+"""Failures of loading: which exceptions of a load function mean that the value is malformed, and what is raised then.
+
+Knows the driver's own load functions from those of a user. Must not know what a value looks like.
+
+A load function of the driver's may be one C function, such as `int`, which raises what it likes. What it raises becomes
+a `DataError` where the value is loaded and not in the function, which so costs nothing while values are good. Functions
+that call others, of arrays for example, see to it for these: an exception of a user's own loader is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import DataError, Error
+from .twins import name_of
+
+_SHOWN = 40  # bytes of a value in a message
+
+
+def load_failure(load: Callable[[bytes], Any], data: bytes, ex: Exception) -> Exception:
+    """Return what to raise for an exception of a load function: a `DataError` if the value is at fault.
+
+    :param load: what was called with the value.
+    """
+    if isinstance(ex, Error | MemoryError) or not is_own(load):
+        return ex
+    # The text of other exceptions is about Python and not about the value.
+    why = f": {ex}" if isinstance(ex, ValueError) else ""
+    if isinstance(ex, UnicodeDecodeError):
+        why += "; SET client_encoding TO 'SQL_ASCII' to load text as bytes"
+    failure = DataError(f"cannot load the value {shown(data)}{why}")
+    failure.__cause__ = ex
+    return failure
+
+
+def shown(data: bytes) -> str:
+    """Return a value as it is shown in a message."""
+    return repr(data) if len(data) <= _SHOWN else f"{data[:_SHOWN]!r} ... ({len(data)} bytes)"
+
+
+def is_own(load: Callable[[bytes], Any]) -> bool:
+    """Return whether a load function is the driver's, and nobody else's code runs in it."""
+    if getattr(getattr(load, "__self__", None), "delegates", False):
+        return False
+    if str(type(load).__module__).startswith(_PACKAGE):
+        # A twin, which has seen to it.
+        return False
+    return name_of(load) is not None or str(getattr(load, "__module__", "")).startswith(_PACKAGE)
+
+
+_PACKAGE = __name__.partition(".")[0] + "."

@@ -1,0 +1,205 @@
+"""What a load function raises, and what is raised for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from anyq._accel import compile_load, load_rows
+from anyq._accel.failures import load_failure, shown
+from anyq.adapt import Format, Loader, Transformer
+from anyq.errors import DataError, NotSupportedError
+from anyq.postgres import types
+from anyq.types.json import set_json_loads
+from tests.support.twins import Context
+
+#: Values that are malformed, of each type that has a loader.
+MALFORMED: dict[tuple[str, int], list[bytes]] = {
+    ("bool", 0): [b"", b"x", b"true"],
+    ("bool", 1): [b"", b"\2", b"\0\0"],
+    ("text", 0): [b"\xff", b"a\xc3", b"\xed\xa0\x80"],
+    ("text", 1): [b"\xff"],
+    ("bytea", 0): [b"\\x1", b"\\xzz", b"\\x\xff\xff"],
+    ("int4", 0): [b"", b"x", b"\xd9\xa1", b"1" * 5001, b"\xff"],
+    ("int2", 1): [b"", b"\0", b"\0\0\0"],
+    ("int4", 1): [b"", b"\0\0\0", b"\0\0\0\0\0"],
+    ("int8", 1): [b"\0"],
+    ("oid", 1): [b"\0"],
+    ("xid8", 1): [b"\0"],
+    ("float4", 0): [b"", b"x", b"1e40", b"\xff"],
+    ("float8", 0): [b"", b"1,5"],
+    ("float4", 1): [b"\0"],
+    ("float8", 1): [b"\0"],
+    ("numeric", 0): [b"", b"1-2", b"x", b"\xff", b"1e99999999999999999999"],
+    ("numeric", 1): [
+        b"",
+        b"\0\1\0\0\0\0\0\0",
+        b"\0\0\0\0\1\0\0\0",
+        b"\0\0\0\0\0\0\xff\xff",
+        b"\0\1\0\0\0\0\0\0\x7f\xff",
+        b"\0" * 9,
+        b"\0" * 6 + b"\x7f\0",
+    ],
+    ("uuid", 0): [b"", b"g" * 32, b"0" * 33, b"\xff" * 36, b"0" * 100_000],
+    ("uuid", 1): [b"", b"0" * 15, b"0" * 17],
+    ("json", 0): [
+        b"",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        b"[" * 5000 + b"]" * 5000,
+        b"1" * 5001,
+        b"\xef\xbb\xbf1",
+        b'"\\ud"',
+    ],
+    ("json", 1): [b"", b"nul"],
+    ("jsonb", 0): [b"", b"1 2"],
+    ("jsonb", 1): [b"", b"\2{}", b"\1", b"\1\xff", b"\1" + b"9" * 5001, b"\1" + b'{"a":' * 4000],
+    ("date", 0): [b"", b"\xff", b"2000-13-01", b"9" * 5000 + b"-01-01", b"9" * 100_000, b"2000-01-01" * 1000],
+    ("date", 1): [b"", b"\x7f\xff\xff\xff"],
+    ("time", 0): [b"", b"25:00:00", b"24:00:00", b"\xff"],
+    ("time", 1): [b"", b"\xff" * 8],
+    ("timetz", 0): [b"", b"10:00:00+99", b"\xff"],
+    ("timetz", 1): [b"", b"\0" * 8 + b"\x7f\xff\xff\xff", b"\0" * 8 + b"\0\1\x51\x80"],
+    ("timestamp", 0): [b"", b"10000-01-01 00:00:00", b"9" * 5000 + b"-01-01 00:00:00"],
+    ("timestamp", 1): [b"", b"\x7f" + b"\xff" * 7],
+    ("timestamptz", 0): [b"", b"2000-01-01 00:00:00", b"2000-01-01 00:00:00+9", b"2000-01-01 00:00:00 XYZ"],
+    ("timestamptz", 1): [b"", b"\x7f" + b"\xff" * 7],
+    ("interval", 0): [b"", b"x", b"9" * 5000 + b" days", b"1" * 4000 + b" years", b"P" + b"1" * 5000 + b"Y"],
+    ("interval", 1): [b"", b"\0" * 15, b"\0" * 8 + b"\x7f\xff\xff\xff" * 2],
+    ("int4[]", 0): [b"", b"{", b"{1,x}", b"{1" * 100, b'{"\xff"}', b"[1:2", b'{"' + b'\\"' * 5000],
+    ("int4[]", 1): [b"", b"\0\0\0\1" + b"\0" * 7, b"\0\0\0\1\0\0\0\0\0\0\0\x17\x7f\xff\xff\xff\0\0\0\1"],
+    ("text[]", 0): [b"{\xff}", b'{"a'],
+    ("jsonb[]", 0): [b'{"{"}', b'{"' + b"[" * 10_000 + b'"}'],
+}
+
+
+def load_row(load: Callable[[bytes], Any], *values: bytes | None) -> Any:
+    """Return what the first value of a row is loaded as."""
+    rows: list[tuple[Any, ...]] = []
+    try:
+        load_rows([*values], 0, 1, [load] * len(values), rows)
+    except Exception as ex:
+        raise load_failure(load, values[0] or b"", ex)  # noqa: B904 (it has its cause, if it is another one)
+    return rows[0][0]
+
+
+def row_of(load: Callable[[bytes], Any], data: bytes) -> Any:
+    return load_row(load, data, None)
+
+
+def alone(load: Callable[[bytes], Any], data: bytes) -> Any:
+    return load_row(load, data)
+
+
+@pytest.mark.parametrize(("name", "format"), sorted(MALFORMED))
+def test_a_malformed_value_is_a_data_error(name: str, format: int) -> None:
+    load = Transformer(Context()).get_load_function(types.get_oid(name), format)
+    for data in MALFORMED[name, format]:
+        for way in (row_of, alone):
+            with pytest.raises(DataError) as caught:
+                way(load, data)
+            # A message, and not the value.
+            assert 10 < len(str(caught.value)) < 400
+
+
+def test_every_type_has_malformed_values() -> None:
+    tx = Transformer(Context())
+    families = {type(tx.get_loader(types.get_oid(name), format)).__name__ for name, format in MALFORMED}
+    used = {
+        type(tx.get_loader(info.oid, format)).__name__
+        for info in types
+        for format in Format
+        if tx.adapters.get_loader(info.oid, format) is not None
+    }
+    # Any bytes are text in SQL_ASCII and bytea in binary.
+    assert used - families <= {"ByteaBinaryLoader"}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [("gbk", b"\xff"), ("anyq_sjis", b"\x85\x40"), ("anyq_euc_jp", b"\xff"), ("iso8859-6", b"\xa1")],
+)
+@pytest.mark.parametrize("name", ["text", "json", "jsonb", "text[]", "json[]"])
+def test_text_that_is_not_in_the_encoding(encoding: str, data: bytes, name: str) -> None:
+    load = Transformer(Context(encoding=encoding)).get_load_function(types.get_oid(name), 0)
+    with pytest.raises(DataError, match="codec can't decode"):
+        alone(load, b'{"' + data + b'"}' if name.endswith("[]") else data)
+
+
+def test_what_can_be_read_and_not_written_is_read_in_an_array() -> None:
+    tx = Transformer(Context(encoding="anyq_big5"))
+    assert alone(tx.get_load_function(types.get_oid("text[]"), 0), b'{"\xa1\x5a\\""}') == ['\u2574"']
+
+
+@pytest.mark.parametrize("name", ["text", "json", "text[]"])
+def test_text_in_an_encoding_without_a_codec(name: str) -> None:
+    load = Transformer(Context(encoding="anyq_euc_tw")).get_load_function(types.get_oid(name), 0)
+    with pytest.raises(NotSupportedError, match="EUC_TW"):
+        alone(load, b'{"\xa4\xa4"}')
+
+
+class Odd(Exception):
+    """An exception of a user's."""
+
+
+def test_an_exception_of_a_users_loader_is_left_alone() -> None:
+    class Picky(Loader):
+        def load(self, data: bytes) -> Any:
+            raise error
+
+    class PickyBinary(Picky):
+        format = Format.BINARY
+
+    context = Context()
+    for loader in (Picky, PickyBinary):
+        context.adapters.register_loader("int4", loader)
+    tx = Transformer(context)
+    array = b"\0\0\0\1\0\0\0\0\0\0\0\x17\0\0\0\1\0\0\0\1\0\0\0\4\0\0\0\7"
+    for name, format, data in (("int4", 0, b"7"), ("int4[]", 0, b"{7}"), ("int4[]", 0, b"{{7}}"), ("int4[]", 1, array)):
+        for error in (Odd(), ValueError("odd"), KeyError("odd"), UnicodeError("odd"), MemoryError(), RecursionError()):
+            load = tx.get_load_function(types.get_oid(name), format)
+            for way in (row_of, alone):
+                with pytest.raises(type(error)) as caught:
+                    way(load, data)
+                assert caught.value is error
+
+
+@pytest.mark.parametrize("name", ["json", "jsonb", "json[]"])
+def test_an_exception_of_a_users_parser_is_left_alone(name: str) -> None:
+    def loads(text: str) -> Any:
+        raise error
+
+    context = Context()
+    set_json_loads(loads, context)
+    load = Transformer(context).get_load_function(types.get_oid(name), 0)
+    for error in (Odd(), ValueError("odd"), RecursionError()):
+        with pytest.raises(type(error)) as caught:
+            alone(load, b"{1}")
+        assert caught.value is error
+    with pytest.raises(DataError, match="cannot load"):
+        alone(load, b"{\xff}")
+
+
+def test_it_keeps_its_cause() -> None:
+    load = Transformer(Context()).get_load_function(types.get_oid("float8"), 0)
+    with pytest.raises(DataError, match="cannot load the value b'x'.*could not convert") as caught:
+        alone(load, b"x")
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_what_is_left_as_it_is() -> None:
+    memory, data_error = MemoryError(), DataError("known")
+    assert load_failure(int, b"", memory) is memory
+    assert load_failure(int, b"", data_error) is data_error
+    other = ValueError()
+    assert load_failure(lambda data: data, b"", other) is other
+    assert load_failure(compile_load(bytes.decode), b"", other) is other or compile_load(bytes.decode) is bytes.decode
+    assert type(load_failure(bytes.decode, b"", other)) is DataError
+
+
+def test_a_value_is_not_shown_whole() -> None:
+    assert shown(b"ab") == "b'ab'"
+    assert shown(b"a" * 1000) == f"b'{'a' * 40}' ... (1000 bytes)"
