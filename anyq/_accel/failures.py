@@ -10,6 +10,7 @@ that call others, of arrays for example, see to it for these: an exception of a 
 from __future__ import annotations
 
 from collections.abc import Callable
+from struct import error as StructError
 from typing import Any
 
 from ..errors import DataError, Error
@@ -27,6 +28,8 @@ def load_failure(load: Callable[[bytes], Any], data: bytes, ex: Exception) -> Ex
         return ex
     # The text of other exceptions is about Python and not about the value.
     why = f": {ex}" if isinstance(ex, ValueError) else ""
+    if isinstance(ex, StructError):
+        why = ": it has not the length that its type has"
     if isinstance(ex, UnicodeDecodeError):
         why += "; SET client_encoding TO 'SQL_ASCII' to load text as bytes"
     failure = DataError(f"cannot load the value {shown(data)}{why}")

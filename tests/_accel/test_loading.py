@@ -286,7 +286,7 @@ def test_rows(
         if at < len(run):
             run[at] = byte
     pairs = [pair(types.get_oid(name), format) for name, format in columns]
-    pure, compiled = [one for one, _ in pairs], [other for _, other in pairs]
+    pure, compiled = [checked(one) for one, _ in pairs], [other for _, other in pairs]
     for end in {len(run), min(cut, len(run))}:
         assert decoded(messages.keep_rows, loading.load_rows, run, end, compiled) == decoded(
             python.keep_rows, python.load_rows, run, end, pure

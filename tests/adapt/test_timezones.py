@@ -18,7 +18,8 @@ UTC = timezone.utc
 
 def zone_named(name: str | None) -> Any:
     info = SimpleNamespace(parameter_status={"TimeZone": name}.get)
-    return timezone_of(SimpleNamespace(info=info))
+    context: Any = SimpleNamespace(connection=SimpleNamespace(info=info))
+    return timezone_of(context)
 
 
 def test_names() -> None:
