@@ -173,7 +173,7 @@ class Session:
 
         :return: the command tag; None if there was nothing to end.
         """
-        await self.wire.turn()
+        await self.transactions.certain_turn()
         if self.wire.protocol.expects_transaction():
             return await self.send_command(command, ends=True, cancellable=cancellable)
         await self.wire.backend.checkpoint()

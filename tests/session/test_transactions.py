@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 
-from anyq import AsyncConnection, IsolationLevel, TransactionStatus
+from anyq import AsyncClientCursor, AsyncConnection, IsolationLevel, TransactionStatus
 from anyq import errors as e
+from tests.support.activity import held_lock
 from tests.support.queries import one
 from tests.support.state import status
 
@@ -113,29 +116,111 @@ async def test_nobody_is_left_without_a_transaction(first: str, dsn: str, schema
         assert await one(conn, f"SELECT count(*) FROM {schema}.t") == 0
 
 
-@pytest.mark.parametrize("end", ["COMMIT", "rollback", "END", "Abort work"])
-async def test_nobody_is_left_without_a_transaction_by_a_statement_that_ends_it(
-    end: str, dsn: str, schema: str
-) -> None:
-    async with AsyncConnection.connect(dsn) as conn:
-        await conn.execute(f"CREATE TABLE {schema}.t (a int)".encode())
-        await conn.commit()
-        await conn.execute("SELECT 1")
-        ready = anyio.Event()
+ENDS = [
+    *("COMMIT", "rollback", "END", "Abort work", " COMMIT", "/* x */ COMMIT", "-- x\nCOMMIT", "/* a /* b */ */ end"),
+    *("\t\r\n\f commit;", "INSERT INTO t VALUES (2); COMMIT", "SELECT 1;rollback", "; COMMIT", "COMMIT; SELECT 1"),
+    *("/* INSERT */ INSERT INTO t VALUES (2); /* ; */ COMMIT", "COMMIT AND CHAIN", "ROLLBACK AND CHAIN"),
+    *("COMMIT; BEGIN", "CALL p()", "DO $$ BEGIN COMMIT; END $$", "SELECT nosuch; COMMIT", "COMMIT; SELEC"),
+]
 
-        async def finish() -> None:
-            ready.set()
-            await conn.execute(end)
+
+@pytest.mark.parametrize("way", ["execute", "executemany", "stream", "binary", "client", "prepared", "block"])
+@pytest.mark.parametrize("end", ENDS)
+async def test_nobody_is_left_without_a_transaction_by_a_statement_that_ends_it(
+    end: str, way: str, dsn: str, schema: str
+) -> None:
+    """What is sent behind it, before anybody has heard of it, is in a transaction and can be rolled back."""
+    async with AsyncConnection.connect(dsn, options=f"-csearch_path={schema}") as conn:
+        await conn.execute("CREATE TABLE t (a int)")
+        # As a procedure can commit only outside of a transaction that somebody has begun, this one cannot.
+        await conn.execute("CREATE PROCEDURE p() LANGUAGE plpgsql AS 'BEGIN COMMIT; END'")
+        await conn.commit()
+        for _ in range(7 if way == "prepared" else 0):
+            await conn.execute("INSERT INTO t VALUES (%s)", (1,))
+        await conn.rollback()
+        seen: list[TransactionStatus] = []
 
         async def insert() -> None:
-            await ready.wait()
-            await conn.execute(f"INSERT INTO {schema}.t VALUES (1)".encode())
+            cursor = conn.cursor()
+            # The server refuses it, where it finds the transaction failed.
+            with suppress(e.InFailedSqlTransaction):
+                if way == "executemany":
+                    await cursor.executemany("INSERT INTO t VALUES (%s)", [(1,), (1,)])
+                elif way == "stream":
+                    assert [r async for r in cursor.stream("INSERT INTO t VALUES (1) RETURNING a")] == [(1,)]
+                elif way == "client":
+                    await AsyncClientCursor(conn).execute("INSERT INTO t VALUES (%s)", (1,))
+                elif way == "block":
+                    async with conn.transaction(force_rollback=True):
+                        await conn.execute("INSERT INTO t VALUES (1)")
+                        seen.append(status(conn))
+                else:
+                    await cursor.execute("INSERT INTO t VALUES (%s) RETURNING 1", (1,), binary=way == "binary" or None)
+
+        async def finish() -> None:
+            with suppress(e.DatabaseError):
+                await conn.execute(end)
 
         async with anyio.create_task_group() as group:
-            group.start_soon(finish)
-            group.start_soon(insert)
+            # Both go out before the reply to the first of all has come.
+            for task in (partial(conn.execute, "SELECT pg_sleep(0.02)"), finish, insert):
+                group.start_soon(task)
+                await anyio.wait_all_tasks_blocked()
         await conn.rollback()
-        assert await one(conn, f"SELECT count(*) FROM {schema}.t") == 0
+        assert await one(conn, "SELECT count(*) FROM t WHERE a = 1") == 0
+        assert status(conn) is TransactionStatus.INTRANS
+
+
+async def test_queries_do_not_wait_for_each_other(conn: AsyncConnection, dsn: str) -> None:
+    """Only behind what may have ended the transaction has one to wait, and for no longer than the reply to that."""
+    async with held_lock(dsn) as lock:
+        sends = Sends(conn)
+        async with anyio.create_task_group() as group:
+            group.start_soon(conn.execute, lock.statement)
+            await lock.until_wanted(conn.info.backend_pid)
+            for query in ("SELECT 'first'", "/* c */ (VALUES ('second'))", "WITH x AS (SELECT 'third') TABLE x"):
+                group.start_soon(conn.execute, query)
+                await anyio.wait_all_tasks_blocked()
+                assert query.encode() in sends.pieces[-1]
+            for query in ("COMMIT", "SELECT 'behind'"):
+                group.start_soon(conn.execute, query)
+                await anyio.wait_all_tasks_blocked()
+            sent = b"".join(sends.pieces)
+            assert b"COMMIT" in sent
+            assert b"behind" not in sent
+            await lock.release()
+    sent = b"".join(sends.pieces)
+    assert sent.count(b"BEGIN") == 2
+    assert sent.rindex(b"BEGIN") < sent.index(b"behind")
+
+
+async def test_a_statement_that_ends_the_transaction_in_front_of_its_end(conn: AsyncConnection) -> None:
+    """Nothing is left to commit, so there is no warning of the server's."""
+    notices: list[Any] = []
+    conn.add_notice_handler(notices.append)
+    async with anyio.create_task_group() as group:
+        for task in (
+            partial(conn.execute, "SELECT pg_sleep(0.02)"),
+            partial(conn.execute, "-- end\nCOMMIT"),
+            conn.commit,
+        ):
+            group.start_soon(task)
+            await anyio.wait_all_tasks_blocked()
+    assert notices == []
+    assert status(conn) is TransactionStatus.IDLE
+
+
+async def test_settings_behind_a_statement_that_ends_the_transaction(conn: AsyncConnection) -> None:
+    async with anyio.create_task_group() as group:
+        tasks = (
+            partial(conn.execute, "SELECT pg_sleep(0.02)"),
+            partial(conn.execute, "/* end */ COMMIT"),
+            partial(conn.set_autocommit, True),
+        )
+        for task in tasks:
+            group.start_soon(task)
+            await anyio.wait_all_tasks_blocked()
+    assert conn.autocommit
 
 
 async def test_rollback_to_a_savepoint_does_not_end_the_transaction(conn: AsyncConnection) -> None:
