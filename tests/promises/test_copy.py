@@ -1,7 +1,7 @@
 """COPY through the connection is refused, whichever way it comes, and the connection goes on.
 
-Where it can be told from the text nothing is sent, so that a transaction goes on as well. Which texts these are is a test
-of tests/statements/test_statement.py, what the protocol does about the others in tests/protocol/test_handlers.py.
+Where it can be told from the text nothing is sent, so that a transaction goes on as well. Which texts these are, is
+tested by tests/statements/test_statement.py, what the protocol does about others by tests/protocol/test_handlers.py.
 """
 
 from __future__ import annotations

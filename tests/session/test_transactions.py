@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -161,11 +162,12 @@ async def test_nobody_is_left_without_a_transaction_by_a_statement_that_ends_it(
             with suppress(e.DatabaseError):
                 await conn.execute(end)
 
-        async with anyio.create_task_group() as group:
+        async with held_lock(dsn) as lock, anyio.create_task_group() as group:
             # Both go out before the reply to the first of all has come.
-            for task in (partial(conn.execute, "SELECT pg_sleep(0.02)"), finish, insert):
+            for task in (partial(conn.execute, lock.statement), finish, insert):
                 group.start_soon(task)
                 await anyio.wait_all_tasks_blocked()
+            await lock.release()
         await conn.rollback()
         assert await one(conn, "SELECT count(*) FROM t WHERE a = 1") == 0
         assert status(conn) is TransactionStatus.INTRANS
@@ -194,32 +196,28 @@ async def test_queries_do_not_wait_for_each_other(conn: AsyncConnection, dsn: st
     assert sent.rindex(b"BEGIN") < sent.index(b"behind")
 
 
-async def test_a_statement_that_ends_the_transaction_in_front_of_its_end(conn: AsyncConnection) -> None:
+async def in_order(conn: AsyncConnection, dsn: str, *operations: Callable[[], Awaitable[Any]]) -> None:
+    """Begin each operation before there is a reply to anything that was sent before it."""
+    async with held_lock(dsn) as lock, anyio.create_task_group() as group:
+        group.start_soon(conn.execute, lock.statement)
+        await anyio.wait_all_tasks_blocked()
+        for operation in operations:
+            group.start_soon(operation)
+            await anyio.wait_all_tasks_blocked()
+        await lock.release()
+
+
+async def test_a_statement_that_ends_the_transaction_in_front_of_its_end(conn: AsyncConnection, dsn: str) -> None:
     """Nothing is left to commit, so there is no warning of the server's."""
     notices: list[Any] = []
     conn.add_notice_handler(notices.append)
-    async with anyio.create_task_group() as group:
-        for task in (
-            partial(conn.execute, "SELECT pg_sleep(0.02)"),
-            partial(conn.execute, "-- end\nCOMMIT"),
-            conn.commit,
-        ):
-            group.start_soon(task)
-            await anyio.wait_all_tasks_blocked()
+    await in_order(conn, dsn, partial(conn.execute, "-- end\nCOMMIT"), conn.commit)
     assert notices == []
     assert status(conn) is TransactionStatus.IDLE
 
 
-async def test_settings_behind_a_statement_that_ends_the_transaction(conn: AsyncConnection) -> None:
-    async with anyio.create_task_group() as group:
-        tasks = (
-            partial(conn.execute, "SELECT pg_sleep(0.02)"),
-            partial(conn.execute, "/* end */ COMMIT"),
-            partial(conn.set_autocommit, True),
-        )
-        for task in tasks:
-            group.start_soon(task)
-            await anyio.wait_all_tasks_blocked()
+async def test_settings_behind_a_statement_that_ends_the_transaction(conn: AsyncConnection, dsn: str) -> None:
+    await in_order(conn, dsn, partial(conn.execute, "/* end */ COMMIT"), partial(conn.set_autocommit, True))
     assert conn.autocommit
 
 
