@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -196,7 +196,7 @@ async def test_queries_do_not_wait_for_each_other(conn: AsyncConnection, dsn: st
     assert sent.rindex(b"BEGIN") < sent.index(b"behind")
 
 
-async def in_order(conn: AsyncConnection, dsn: str, *operations: Callable[[], Awaitable[Any]]) -> None:
+async def in_order(conn: AsyncConnection, dsn: str, *operations: Callable[[], Coroutine[Any, Any, Any]]) -> None:
     """Begin each operation before there is a reply to anything that was sent before it."""
     async with held_lock(dsn) as lock, anyio.create_task_group() as group:
         group.start_soon(conn.execute, lock.statement)
