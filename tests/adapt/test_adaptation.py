@@ -230,15 +230,19 @@ async def test_a_loader_that_raises(conn: AsyncConnection, how: str, autocommit:
         else:
             query: Any = "SELECT x, repeat('x', x) FROM generate_series(1, 1000) AS x"
             await cur.execute(query, binary=how == "binary" or None, prepare=how == "prepared")
+        # Rows are loaded when they are fetched.
+        if how == "several":
+            await cur.set_result(1)
+        assert cur.rowcount > 0
+        await cur.fetchall()
     if how == "stream":
         # Its query was cancelled, unless it was at its end already; so the transaction may have failed.
         await conn.rollback()
         assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
         return
-    # The reply has been drained. As for the server nothing has failed, and the transaction goes on.
+    # As for the server nothing has failed, and the transaction goes on.
     status = TransactionStatus.IDLE if autocommit else TransactionStatus.INTRANS
     assert conn.info.transaction_status is status
-    assert cur.description is None
     for _ in range(3):
         assert await fetch_value(conn, "SELECT 'y'::text") == "y"
     assert await fetch_value(cur, "SELECT %s::int", [1]) == 1
@@ -253,8 +257,11 @@ async def test_a_loader_that_raises_for_one_value(conn: AsyncConnection) -> None
 
     cur = conn.cursor()
     cur.adapters.register_loader("int4", Odd)
+    await cur.execute("SELECT generate_series(1, 1000)")
+    assert len(await cur.fetchmany(499)) == 499
     with pytest.raises(ValueError, match="five hundred"):
-        await cur.execute("SELECT generate_series(1, 100000)")
+        await cur.fetchone()
+    assert len(await cur.fetchall()) == 500
     assert await (await cur.execute("SELECT generate_series(1, 3)")).fetchall() == [(1,), (2,), (3,)]
 
 
@@ -267,7 +274,7 @@ async def test_a_loader_that_raises_leaves_other_tasks_alone(conn: AsyncConnecti
 
     async def fail() -> None:
         with pytest.raises(ValueError):
-            await broken.execute("SELECT 'x'::text FROM generate_series(1, 5000)")
+            await (await broken.execute("SELECT 'x'::text FROM generate_series(1, 5000)")).fetchall()
 
     async def query() -> None:
         seen.append(await (await conn.execute("SELECT 'y'::text FROM generate_series(1, 5000)")).fetchall())
@@ -286,16 +293,18 @@ async def test_a_loader_that_cannot_be_made(conn: AsyncConnection) -> None:
 
     cur = conn.cursor()
     cur.adapters.register_loader("text", Unwilling)
+    await cur.execute("SELECT 'x'::text FROM generate_series(1, 5000)")
     with pytest.raises(RuntimeError, match="not made"):
-        await cur.execute("SELECT 'x'::text FROM generate_series(1, 5000)")
+        await cur.fetchall()
     assert await fetch_value(conn, "SELECT 'y'::text") == "y"
 
 
 async def test_values_that_python_cannot_hold(conn: AsyncConnection) -> None:
     for value in ("infinity", "10000-01-01", "0044-03-15 BC"):
         for binary in (False, True):
-            with pytest.raises(e.DataError):
-                await conn.execute("SELECT %s::date", [value], binary=binary)
+            cur = await conn.execute("SELECT %s::date", [value], binary=binary)
+            with pytest.raises(e.DataError, match="column 'date'"):
+                await cur.fetchone()
             assert await fetch_value(conn, "SELECT 1") == 1
 
 
