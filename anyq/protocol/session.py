@@ -56,9 +56,12 @@ class ProtocolSession(SessionState):
         self._buffer = ReceiveBuffer()
         self.large: LargeRow | None = None
         """A row with a big value that is under way: see :meth:`receive_target`."""
+        self.behind = False
+        """Whether something that has been received is still to be processed."""
 
     def _end(self, event: Event, reason: str, cause: BaseException | None) -> None:
         self.large = None
+        self.behind = False
         super()._end(event, reason, cause)
 
     # -- what the server says
@@ -73,18 +76,24 @@ class ProtocolSession(SessionState):
         self.large.received(count)
         self._end_large_row()
 
-    def receive_data(self, data: bytes) -> None:
+    def receive_data(self, data: bytes, most: int = -1) -> None:
         """Process every complete message in what has been received; keep the rest.
 
+        :param most: after how many messages to stop, not counting rows and what `take_replies` takes; what is left is
+            for the next call then, which may have no data: see :attr:`behind`.
         :raises RemoteProtocolError: the bytes break the protocol; the session is of no use after that.
         """
         if self.large is not None:
             data = self._feed_large_row(data)
             if not data:
                 return
-        run = self._buffer.feed(data) if self._buffer.partial else data
-        if run is None:
-            return
+        run = data
+        if self._buffer.partial:
+            self.behind = False
+            kept = self._buffer.feed(data)
+            if kept is None:
+                return
+            run = kept
         end = len(run)
         take_replies = self._take_replies
         pos = 0 if take_replies is None else take_replies(self, self.pending, run, 0, end)
@@ -106,6 +115,10 @@ class ProtocolSession(SessionState):
                 return
             handler(self, run[pos + HEADER : stop])
             pos = stop if take_replies is None else take_replies(self, self.pending, run, stop, end)
+            most -= 1
+            if not most:
+                self.behind = pos < end
+                break
         if pos < end:
             self._buffer.keep(run, pos, HEADER)
 

@@ -141,10 +141,11 @@ class Link:
 
     # -- receiving
 
-    def receive(self, deadline: float = 0.0) -> Received:
+    def receive(self, deadline: float = 0.0, most: int = -1) -> Received:
         """Send and receive what can be without waiting, and process it.
 
         :param deadline: on perf_counter()'s clock, until when to look for something; 0 to try but once.
+        :param most: see :meth:`ProtocolSession.receive_data`; the rest is processed by the next call.
         """
         protocol = self.protocol
         if protocol.phase >= ENDED:
@@ -152,17 +153,15 @@ class Link:
         try:
             if self.unsent:
                 self.flush()
-            # Most of a big value has its place already, and the rest comes in chunks like everything else.
-            target = None if protocol.large is None else protocol.receive_target()
-            if target is None:
+            if protocol.large is None and not protocol.behind:
                 data = self.channel.try_receive(self.chunk)
                 if data is None and (not deadline or (data := self._look_until(deadline)) is None):
                     return NOTHING
                 if data:
-                    protocol.receive_data(data)
+                    protocol.receive_data(data, most)
                 else:
                     protocol.receive_eof()
-            elif not self._receive_into(target):
+            elif not self._receive_rest(most):
                 return NOTHING
             if protocol.events or protocol.outgoing:
                 self._dispatch()
@@ -185,17 +184,27 @@ class Link:
         readable = self.channel.readable_within(deadline - perf_counter())
         return self.channel.try_receive(self.chunk) if readable else None
 
-    def _receive_into(self, target: memoryview) -> bool:
-        """Receive a piece of a big value, straight to where it belongs; return whether there was one, or the end."""
-        with target:
-            count = self.channel.try_receive_into(target)
-        if count is None:
-            return False
-        if count:
-            self.protocol.received(count)
+    def _receive_rest(self, most: int) -> bool:
+        """Go on with a chunk or a big value; return whether there was more of it, or the end."""
+        protocol = self.protocol
+        if protocol.behind:
+            protocol.receive_data(b"", most)
+            return True
+        # Most of a big value has its place already, and the rest comes in chunks like everything else.
+        target = protocol.receive_target()
+        if target is None:
+            data = self.channel.try_receive(self.chunk)
+            count = None if data is None else len(data)
+            if data:
+                protocol.receive_data(data, most)
         else:
-            self.protocol.receive_eof()
-        return True
+            with target:
+                count = self.channel.try_receive_into(target)
+            if count:
+                protocol.received(count)
+        if count == 0:
+            protocol.receive_eof()
+        return count is not None
 
     def _dispatch(self) -> None:
         """Hand on what was received that is no reply, and send what the protocol answers by itself."""

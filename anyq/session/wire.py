@@ -54,6 +54,13 @@ from .link import END, NOTHING, SOMETHING, Link, Received
 CHUNKS_PER_CHECKPOINT = 16
 """After so many chunks without having waited the reader lets others run (two megabytes at most, a few milliseconds)."""
 
+TURN = 0.002
+"""Seconds after which it does so in any case, between two chunks: some take longer than others."""
+
+MOST_MESSAGES = 500
+"""Messages of the rarer kinds, of which a chunk has room for 20,000, after which it does so within one: a few
+milliseconds."""
+
 
 class Attendant(Protocol):
     """One who waits for something that is no reply; wakes by its waiter."""
@@ -296,6 +303,7 @@ class Wire(Link):
     async def _read(self, request: Request | Attendant, dry: bool) -> None:
         """Read for everyone until `request` is ready; for `dry` see :meth:`_wait`."""
         chunks = 0
+        turn_ends = perf_counter() + TURN
         traffic = this_thread.traffic
         self._reader = request
         try:
@@ -309,14 +317,15 @@ class Wire(Link):
                 if not dry:
                     # What there is more of a reply mostly follows at once.
                     lone = chunks and traffic.under_way == 1
-                    received = self.receive(perf_counter() + self.busy_wait.seconds if lone else 0.0)
+                    received = self.receive(perf_counter() + self.busy_wait.seconds if lone else 0.0, MOST_MESSAGES)
                     # Where there was nothing, another task may have received it.
-                    if received is END or request.ready():
+                    if received is END or request.ready() and not self.protocol.behind:
                         return
                     if received is SOMETHING:
                         chunks += 1
-                        if chunks % CHUNKS_PER_CHECKPOINT == 0:
+                        if self.protocol.behind or chunks % CHUNKS_PER_CHECKPOINT == 0 or perf_counter() >= turn_ends:
                             await self.backend.checkpoint()
+                            turn_ends = perf_counter() + TURN
                         continue
                 dry = False
                 if look_again is None:
@@ -324,6 +333,7 @@ class Wire(Link):
                 else:
                     with anyio.CancelScope(deadline=look_again):
                         await self.channel.wait(True, bool(self.unsent))
+                turn_ends = perf_counter() + TURN
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream) as error:
             self.fail(error)
         finally:
@@ -334,7 +344,11 @@ class Wire(Link):
         pending = self.protocol.pending
         if pending and pending[0] is request:
             if self._reader is None and self.back_pressure is None:
-                return self.receive(deadline)
+                received = self.receive(deadline, MOST_MESSAGES)
+                if self.protocol.behind and request.done:
+                    # There may be nobody to come back for it.
+                    self.receive()
+                return received
             return self.poll(deadline)
         # No reply can have come before that of the head, which is for others to look for.
         if self.unsent:

@@ -47,6 +47,46 @@ from tests.support.sessions import (
     wire,
 )
 
+# -- in portions
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("most", [1, 2, 7, 1000])
+def test_a_chunk_in_portions(most: int, compiled: bool) -> None:
+    """What comes of it is the same, however few messages are taken at a time."""
+    notices = [be.NoticeResponse({"M": str(number)}) for number in range(20)]
+    reply = [*notices[:10], columns("a"), be.DataRow((b"1",)), be.DataRow((b"2",)), be.CommandComplete("SELECT 2")]
+    data = wire(*reply, *notices[10:], IDLE, be.NotificationResponse(7, "a", "b"), be.ParameterStatus("x", "y"))
+    pictures = []
+    for limit in (most, -1):
+        request = rows_request()
+        proto = ProtocolSession(keep_rows, take_replies if compiled else None)
+        proto.start({"user": "test"})
+        feed(proto, wire(be.AuthenticationOk(), IDLE))
+        proto.enqueue(request)
+        calls = 0
+        for piece in (data[:150], data[150:-3], data[-3:]):
+            proto.receive_data(piece, limit)
+            calls += 1
+            while proto.behind:
+                seen = len(proto.events)
+                proto.receive_data(b"", limit)
+                calls += 1
+                assert limit < 0 or compiled or len(proto.events) - seen <= limit
+        assert calls == 3 if limit in (-1, 1000) else calls > 20 // most
+        pictures.append(picture(proto, [request]))
+    assert pictures[0] == pictures[1]
+
+
+def test_the_end_leaves_nothing_behind() -> None:
+    proto = in_phase(Phase.IDLE)
+    proto.receive_data(be.NoticeResponse({"M": "hello"}).encode() * 10, 3)
+    assert proto.behind
+    assert len(proto.events) == 3
+    proto.fail("it failed")
+    assert not proto.behind
+
+
 # -- start-up
 
 

@@ -232,6 +232,19 @@ def test_the_end_in_the_middle_of_a_big_value(link: Link, channel: ScriptedChann
     assert request.error is not None
 
 
+def test_a_chunk_in_portions(link: Link, channel: ScriptedChannel) -> None:
+    """Nothing more is taken from the channel before all of it is processed."""
+    events: list[be.NoticeResponse | Notify] = []
+    link.on_event = events.append
+    notices = wire(*[be.NoticeResponse({"M": str(number)}) for number in range(25)])
+    channel.arrivals += [notices[:-3], notices[-3:], b""]
+    counts = []
+    while link.receive(0.0, 10) is not END:
+        counts.append(len(events))
+    assert counts == [10, 20, 24, 25]
+    assert link.closed
+
+
 def test_the_head_is_woken_when_it_is_ready(link: Link, channel: ScriptedChannel) -> None:
     request = enqueue(link, rows_request(streaming=2))
     waiter = request.waiter = _Waiter()
