@@ -176,8 +176,8 @@ class Scripted(ByteStream):
         await anyio.lowlevel.checkpoint()
 
 
-def columns(*types: int) -> be.RowDescription:
-    return be.RowDescription(tuple(FieldDescription(f"c{oid}", 0, 0, oid, -1, -1, 0) for oid in types))
+def columns(*types: int, name: str = "c") -> be.RowDescription:
+    return be.RowDescription(tuple(FieldDescription(name, 0, 0, oid, -1, -1, 0) for oid in types))
 
 
 TYPES = (23, 25, 1700, 1184, 1007, 3802, 2950, 17)
@@ -227,6 +227,27 @@ ODD_TEXTS = [
 """What is no number, no version, no encoding, or looks like one."""
 
 
+def odd_messages(text: str) -> list[be.BackendMessage]:
+    """Return messages with a text in all places where there is one."""
+    return [
+        *[be.ParameterStatus(name, text) for name in PARAMETERS],
+        be.ErrorResponse({"M": text, "P": text, "C": text, "S": text, "q": text, "p": text}),
+        be.ErrorResponse({"M": text, "P": text, "C": "57014", "V": "ERROR", "D": text, "H": text, "W": text}),
+        be.NoticeResponse({"M": text, "P": text, "C": text, "S": text}),
+        be.CommandComplete(text),
+        be.CommandComplete(f"SELECT {text}"),
+        be.NotificationResponse(7, text, text),
+        columns(*TYPES, name=text),
+        be.AuthenticationSASL((text,) if text else ()),
+        be.AuthenticationSASLContinue(f"r={text},s={text},i={text}".encode()),
+        be.AuthenticationSASLFinal(f"v={text}".encode()),
+        be.NegotiateProtocolVersion(3 << 16, (text,)),
+    ]
+
+
+PARAMETERS = [*DEFAULT_PARAMETERS, "scram_iterations", "in_hot_standby", "default_transaction_read_only"]
+
+
 @st.composite
 def damaged(draw: st.DrawFn, messages: list[be.BackendMessage]) -> bytes:
     """Return messages as a server that is broken, or means it, sends them."""
@@ -258,14 +279,7 @@ def damaged(draw: st.DrawFn, messages: list[be.BackendMessage]) -> bytes:
                 piece += draw(st.binary(max_size=20))
             case _:
                 text = draw(st.sampled_from(ODD_TEXTS))
-                name = draw(st.sampled_from([*DEFAULT_PARAMETERS, "scram_iterations", "in_hot_standby"]))
-                odd: list[be.BackendMessage] = [
-                    be.ParameterStatus(name, text),
-                    be.ErrorResponse({"M": text, "P": text, "C": text, "S": text, "q": text, "p": text}),
-                    be.CommandComplete(f"SELECT {text}"),
-                    be.AuthenticationSASLContinue(f"r={text},s={text},i={text}".encode()),
-                ]
-                piece = bytearray(draw(st.sampled_from(odd)).encode()) + piece
+                piece = bytearray(draw(st.sampled_from(odd_messages(text))).encode()) + piece
         pieces[at] = bytes(piece)
     return b"".join(pieces)
 
@@ -316,6 +330,7 @@ OPERATIONS: dict[str, Callable[[anyq.AsyncConnection], Awaitable[object]]] = {
     "many": lambda conn: conn.cursor().executemany("INSERT INTO t VALUES (%s)", [(1,), (2,)]),
     "commit": lambda conn: conn.commit(),
     "facts": ask_for_facts,
+    "password": lambda conn: conn.change_password("test", "other"),
     "listen": listen,
 }
 
@@ -337,6 +352,26 @@ async def converse(said: list[bytes], size: int, names: list[str], autocommit: b
                     assert "secret" not in str(error)
             with suppress(anyq.Error):
                 await conn.close()
+
+
+def encoded(*messages: be.BackendMessage) -> bytes:
+    return b"".join([message.encode() for message in messages])
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("text", ODD_TEXTS, ids=lambda text: ascii(text[:10]))
+def test_odd_texts_in_every_place(backend: str, text: str) -> None:
+    async def test_each() -> None:
+        for message in odd_messages(text):
+            await converse([encoded(message, *LOGIN)], 65536, ["facts"], True)
+            await converse([encoded(AUTHENTICATIONS[2][0]), encoded(message), encoded(*LOGIN)], 65536, ["facts"], True)
+            await converse([encoded(*LOGIN[:-1], message, READY), *[encoded(*REPLIES[1])] * 2], 65536, ["simple"], True)
+            for name in sorted(OPERATIONS):
+                for autocommit in (True, False):
+                    reply = [encoded(message, *reply) for reply in REPLIES[:5]]
+                    await converse([encoded(*LOGIN), *reply], 65536, [name] * 3, autocommit)
+
+    anyio.run(test_each, backend=backend)
 
 
 # The stream is in memory, and so the loop's ways of waiting for sockets are all the same.
