@@ -26,7 +26,7 @@ from .connecting import AsyncConnecting
 from .conninfo import ConnectOptions, HostSpec, PasswordSource
 from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor, Checked, check_cursor_factory
 from .dbapi20 import ErrorClasses
-from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, ProgrammingError
+from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, OperationalError, ProgrammingError
 from .errors.hiding import hiding, without_frames
 from .notifications.hub import Disconnection, NotificationHub
 from .notifications.limits import check_channel, check_payload
@@ -34,7 +34,7 @@ from .notifications.listen import AsyncListen
 from .notifications.notifies import AsyncNotifies
 from .notifications.subscription import BUFFER_SIZE, Notify, Overflow
 from .postgres import adapters as global_adapters
-from .protocol.auth.verifiers import DEFAULT_SCRAM_ITERATIONS, encrypt_password
+from .protocol.auth.verifiers import encrypt_password, reported_iterations
 from .protocol.constants import Format
 from .protocol.messages import NoticeResponse
 from .rows import AsyncRowFactory, TupleRow, check_row_factory, tuple_row
@@ -332,9 +332,11 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
         """
         encrypt = _encrypting(password)
         del password
-        ((method,),) = await self.ask("SELECT pg_catalog.current_setting('password_encryption')", ())
-        iterations = int(self.info.parameter_status("scram_iterations") or DEFAULT_SCRAM_ITERATIONS)
-        hashed = await anyio.to_thread.run_sync(encrypt, user, method, iterations, abandon_on_cancel=True)
+        rows = await self.ask("SELECT pg_catalog.current_setting('password_encryption')", ())
+        if len(rows) != 1 or len(rows[0]) != 1:
+            raise OperationalError("the server does not say how it encrypts passwords (password_encryption)")
+        iterations = reported_iterations(self.info.parameter_status("scram_iterations"))
+        hashed = await anyio.to_thread.run_sync(encrypt, user, rows[0][0], iterations, abandon_on_cancel=True)
         try:
             # A utility statement takes no parameters on the server.
             statement = SQL("ALTER ROLE {} PASSWORD %s").format(Identifier(user))

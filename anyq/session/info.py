@@ -6,6 +6,7 @@ Knows the session's state and the options it was made with. Must not change eith
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..adapt.timezones import timezone_of
@@ -13,6 +14,9 @@ from ..conninfo import ConnectOptions, HostSpec, make_conninfo
 from ..protocol.constants import TransactionStatus
 from ..transport.socket import SocketStream
 from .session import Session
+
+# What follows, as in "19beta1" or "15.4 (Debian 15.4-1)", says nothing that is counted.
+_VERSION = re.compile(r"([0-9]{1,4})(?![0-9])(?:\.([0-9]{1,2})(?![0-9]))?(?:\.([0-9]{1,2})(?![0-9]))?")
 
 
 class ConnectionInfo:
@@ -85,12 +89,11 @@ class ConnectionInfo:
     @property
     def server_version(self) -> int:
         """The server's version as a number: 180004 for 18.4, 90603 for 9.6.3; 0 if it is not known."""
-        text = (self.parameter_status("server_version") or "0").split(" ", 1)[0]
-        digits = ["".join(c for c in part if c.isdigit()) or "0" for part in text.split(".")]
-        numbers = [int(part) for part in [*digits, "0", "0"]]
-        if numbers[0] >= 10:
-            return numbers[0] * 10000 + numbers[1]
-        return numbers[0] * 10000 + numbers[1] * 100 + numbers[2]
+        match = _VERSION.match(self.parameter_status("server_version") or "")
+        if match is None:
+            return 0
+        major, minor, patch = [int(number or 0) for number in match.groups()]
+        return major * 10000 + minor if major >= 10 else major * 10000 + minor * 100 + patch
 
     @property
     def backend_pid(self) -> int:

@@ -282,7 +282,11 @@ def _check_name(ssl_object: ssl.SSLObject, name: str) -> None:
         if not known:
             subject = [pair for part in certificate.get("subject", ()) for pair in part]
             known = [value for key, value in subject if key == "commonName"]
-        found = any(_matches(pattern, name) for pattern in known)
+        try:
+            ascii_name = name.encode("idna").decode("ascii").lower()
+        except UnicodeError as error:
+            raise _TlsFailed(f"this host name cannot be used with TLS: {error}") from error
+        found = any(_matches(pattern, ascii_name) for pattern in known)
     if not found:
         raise _TlsFailed(
             "the server's certificate is for another host name; connect by a name that the certificate has, or check "
@@ -293,7 +297,7 @@ def _check_name(ssl_object: ssl.SSLObject, name: str) -> None:
 def _matches(pattern: str, name: str) -> bool:
     """Return whether a name in a certificate is that of the host; a first label of "*" stands for any one label."""
     first, _, rest = pattern.lower().partition(".")
-    label, _, parent = name.encode("idna").decode("ascii").lower().partition(".")
+    label, _, parent = name.partition(".")
     if first == "*":
         return bool(label) and "." in rest and rest == parent
     return (first, rest) == (label, parent)

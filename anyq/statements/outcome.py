@@ -143,7 +143,8 @@ def affected_rows(tag: str | None, default: int = -1) -> int:
     if tag is None:
         return default
     last = tag.rpartition(" ")[2]
-    return int(last) if last.isdecimal() else default
+    # A count has 64 bits; int() refuses very long texts.
+    return int(last) if last.isdecimal() and len(last) <= 20 else default
 
 
 def no_rows_message(result: Result | None) -> str:

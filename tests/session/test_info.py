@@ -7,7 +7,9 @@ import pytest
 
 from anyq import AsyncConnection, TransactionStatus
 from anyq import errors as e
+from tests.support import frontend_messages as fm
 from tests.support.activity import held_lock
+from tests.support.fakeserver import FakeClient, fake_server
 from tests.support.queries import one
 from tests.support.server import Server
 from tests.support.state import status
@@ -66,3 +68,33 @@ async def test_nothing_shows_the_password(embedded_server: Server) -> None:
             assert role.password not in text
         assert f"user={role.user}" in repr(conn)
         await conn.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("18.4", 180004),
+        ("15.4 (Debian 15.4-1.pgdg120+1)", 150004),
+        ("19beta1", 190000),
+        ("20devel", 200000),
+        ("9.6.3", 90603),
+        ("9.6rc1", 90600),
+        ("13.1.2.3", 130001),
+        ("", 0),
+        ("none", 0),
+        ("9" * 5000, 0),
+        ("\u00b2.1", 0),
+        ("\u0661\u0662", 0),
+        ("12.\u0661", 120000),
+        ("16." + "9" * 5000, 160000),
+    ],
+)
+async def test_versions_that_servers_report(text: str, number: int) -> None:
+    """As libpq counts them; what is no version is not known."""
+
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup(parameters={"server_version": text})
+        await client.expect(fm.Terminate)
+
+    async with fake_server(script) as server, AsyncConnection.connect(server.conninfo) as conn:
+        assert conn.info.server_version == number

@@ -156,6 +156,17 @@ async def test_name_that_tls_cannot_have(host: str, proxy: Proxy, connect: Any) 
         await connect(proxy(), host=host, sslmode="require")
 
 
+@pytest.mark.parametrize("host", ["a..b", ".", "x" * 100, "xn--\u00e9", "\u00e9..x", "\u202e"])
+@pytest.mark.parametrize("sni", ["0", "1"])
+async def test_name_that_no_certificate_can_have(
+    host: str, sni: str, proxy: Proxy, connect: Any, certificates: Certificates
+) -> None:
+    """Also where it is neither looked up nor sent, but only compared."""
+    options = {"host": host, "hostaddr": "127.0.0.1", "sslmode": "verify-full", "sslsni": sni}
+    with pytest.raises(e.OperationalError, match="cannot be used with TLS"):
+        await connect(proxy(), **options, sslrootcert=certificates.root)
+
+
 # --- versions and negotiation
 
 

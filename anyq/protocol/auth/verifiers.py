@@ -13,19 +13,31 @@ import secrets
 from base64 import b64encode
 from typing import Final
 
-from ...errors import DataError, ProgrammingError
+from ...errors import DataError, OperationalError, ProgrammingError
 from ...errors.hiding import hiding
 from ..constants import MAX_SCRAM_ITERATIONS
 from .passwords import md5_secret
 from .scram import ScramClient, scram_keys
 
-__all__ = ["DEFAULT_SCRAM_ITERATIONS", "encrypt_password"]
+__all__ = ["DEFAULT_SCRAM_ITERATIONS", "encrypt_password", "reported_iterations"]
 
 DEFAULT_SCRAM_ITERATIONS: Final = 4096
 """The server's default of `scram_iterations`, and what it used before it had that setting."""
 
 _SALT_BYTES = 16
 """As many as PostgreSQL uses."""
+
+
+def reported_iterations(text: str | None) -> int:
+    """Return the number of iterations that a server reports as its `scram_iterations`, or the default.
+
+    :raises OperationalError: it is no number.
+    """
+    if not text:
+        return DEFAULT_SCRAM_ITERATIONS
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10):
+        raise OperationalError(f"the server reports scram_iterations={text[:20]!r}, which is no number of iterations")
+    return int(text)
 
 
 @hiding

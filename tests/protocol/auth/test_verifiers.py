@@ -8,9 +8,9 @@ from base64 import b64decode
 import pytest
 
 import anyq
-from anyq.errors import DataError, ProgrammingError
+from anyq.errors import DataError, OperationalError, ProgrammingError
 from anyq.protocol.auth.scram import ScramClient, scram_keys
-from anyq.protocol.auth.verifiers import encrypt_password
+from anyq.protocol.auth.verifiers import encrypt_password, reported_iterations
 from anyq.protocol.constants import MAX_SCRAM_ITERATIONS
 from tests.support.scram import FakeScramServer
 
@@ -66,3 +66,16 @@ def test_the_keys_are_those_of_the_exchange() -> None:
     keys = scram_keys(ScramClient.salted_password("pencil", b"salt", 7))
     assert keys.server_key == server.server_key
     assert hashlib.sha256(keys.client_key).digest() == server.stored_key
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [(None, 4096), ("", 4096), ("1", 1), ("10000", 10000), ("9999999999", 9999999999)]
+)
+def test_iterations_that_servers_report(text: str | None, number: int) -> None:
+    assert reported_iterations(text) == number
+
+
+@pytest.mark.parametrize("text", ["-1", "1e9", "many", "\u0661", "\u00b2", "9" * 5000, " 1"])
+def test_iterations_that_are_none(text: str) -> None:
+    with pytest.raises(OperationalError, match="which is no number of iterations"):
+        reported_iterations(text)
