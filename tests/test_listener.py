@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -442,8 +443,9 @@ async def test_leaving_while_it_connects_again() -> None:
             assert isinstance((await take(listener.stream))[0], Gap)
 
 
-async def test_a_server_that_refuses_for_now(anyio_backend: object) -> None:
-    """One that starts up, or has become a standby, is asked again."""
+async def test_a_server_that_refuses_for_now(anyio_backend: object, caplog: pytest.LogCaptureFixture) -> None:
+    """One that starts up, or has become a standby, is asked again; the log says why it took so long."""
+    caplog.set_level(logging.INFO, logger="anyq")
     starting = {"S": "FATAL", "V": "FATAL", "C": "57P03", "M": "the database system is starting up"}
     standby = {"S": "ERROR", "V": "ERROR", "C": "25006", "M": "cannot execute LISTEN during recovery"}
 
@@ -474,6 +476,9 @@ async def test_a_server_that_refuses_for_now(anyio_backend: object) -> None:
             gap = await listener.stream.receive()
             assert isinstance(gap, Gap)
             assert "closed the connection unexpectedly" in gap.reason
+    failures = [record.getMessage() for record in caplog.records if "could not connect" in record.getMessage()]
+    assert len(failures) == 2
+    assert "starting up" in failures[0] and "during recovery" in failures[1]
 
 
 @pytest.mark.parametrize("name", ["autocommit", "stream"])

@@ -68,6 +68,7 @@ def test_convert(query: bytes, expected: bytes, formats: tuple[PyFormat, ...], n
         (b"%(a)", "incomplete placeholder: '%(a)'"),
         (b"%()s", "incomplete placeholder: '%()s'"),
         (b"%(" + b"x" * 1000, "incomplete placeholder: '%(" + "x" * 38 + "...'"),
+        (b"%(" + b"x" * 38, "incomplete placeholder: '%(" + "x" * 38 + "'"),
         (b"%s %(a)s", "cannot be mixed"),
         (b"%(a)s %s", "cannot be mixed"),
     ],

@@ -179,6 +179,8 @@ def _failed_test(output: str) -> str:
         r'^  File ".*?/(tests/\S+/test_\w+\.py|tests/test_\w+\.py)", line \d+, in (test_\w+)', output, re.M
     ):
         return f"{found.group(1)}::{found.group(2)} hangs"
+    if "+ Timeout +" in output:
+        return "a test that hangs"
     return (output.strip().splitlines() or ["pytest said nothing"])[-1]
 
 

@@ -119,4 +119,5 @@ def test_a_difference_shows_the_line() -> None:
 def test_which_test_hung() -> None:
     said = '~~~ Stack of MainThread\n  File "/tmp/x/tests/session/test_wire.py", line 7, in test_it\n    await f()\n'
     assert mutate._failed_test(said) == "tests/session/test_wire.py::test_it hangs"
+    assert mutate._failed_test("..\n+++++ Timeout +++++\n~~~ Stack ~~~\n+++++ Timeout +++++\n") == "a test that hangs"
     assert mutate._failed_test("ERROR: no such file\n") == "ERROR: no such file"
