@@ -640,3 +640,54 @@ async def test_a_statement_is_begun_again_with_its_transaction(monkeypatch: pyte
                 doomed.cancel_scope.cancel()
         await conn.close()
     assert tags == ["INSERT 0 1"]
+
+
+async def test_a_description_is_begun_again_with_its_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is what asks for the columns of a binary result, which fails before the statement itself is sent."""
+    monkeypatch.setattr("anyq.session.cancelling.CANCEL_AGAIN", 1000.0)
+    sent, cancelled = anyio.Event(), anyio.Event()
+    canceled = be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceled"})
+    begun = (be.ParseComplete(), be.BindComplete(), be.CommandComplete("BEGIN"))
+    fields = (be.FieldDescription("a", 0, 0, 23, 4, -1, 0),)
+    binary = (fields[0]._replace(format=1),)
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"SELECT 'doomed'")
+        await client.receive_until(fm.Sync)
+        sent.set()
+        await cancelled.wait()
+        await client.send(be.CommandComplete("SELECT 0"), READY, *begun, canceled, FAILED)
+        await client.expect(fm.Query, sql=b"ROLLBACK")
+        await client.send(be.CommandComplete("ROLLBACK"), READY)
+        await client.receive_until(fm.Sync)
+        described = (be.ParseComplete(), be.ParameterDescription(()), be.RowDescription(fields))
+        await client.send(*begun, *described, IN_TRANSACTION)
+        await client.receive_until(fm.Sync)
+        row = be.DataRow((b"\0\0\0\7",))
+        await client.send(be.ParseComplete(), be.BindComplete(), be.RowDescription(binary), row)
+        await client.send(be.CommandComplete("SELECT 1"), IN_TRANSACTION)
+        await client.ignore_the_rest()
+
+    async def cancel(client: FakeClient) -> None:
+        await client.expect(fm.CancelRequest)
+        cancelled.set()
+
+    rows: list[Any] = []
+
+    async def select(conn: AsyncConnection) -> None:
+        cursor = await conn.execute("SELECT a FROM t", binary=True)
+        rows.extend(await cursor.fetchall())
+
+    async with fake_server(session, cancel) as server:
+        conn = await AsyncConnection.connect(server.conninfo, autocommit=True)
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
+                doomed.start_soon(conn.execute, "SELECT 'doomed'")
+                await anyio.wait_all_tasks_blocked()
+                conn.session.transactions.autocommit = False
+                group.start_soon(select, conn)
+                await sent.wait()
+                doomed.cancel_scope.cancel()
+        await conn.close()
+    assert rows == [(7,)]
