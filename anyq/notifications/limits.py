@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..errors import ProgrammingError
+from ..errors import NotSupportedError, ProgrammingError
 
 MAX_CHANNEL = 63
 """Bytes of a channel's name (NAMEDATALEN - 1); the server would cut a longer one without an error."""
@@ -65,8 +65,8 @@ def _size(what: str, text: str, client: str, server: str) -> int:
         raise ProgrammingError(f"{what} cannot be sent in the client encoding: {error}") from error
     try:
         return len(text.encode(server))
-    except UnicodeEncodeError:
-        # The server has no encoding of its own (SQL_ASCII), or will refuse it.
+    except (UnicodeEncodeError, NotSupportedError):
+        # The server has no encoding of its own (SQL_ASCII), or one that Python has not, or will refuse it.
         return size
 
 
