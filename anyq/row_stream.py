@@ -115,9 +115,10 @@ class AsyncRowStream(Generic[Row]):
         Takes the connection's grace time at most, whatever cancels it.
         """
         self._end()
-        request, self._request = self._request, None
+        request = self._request
         if request is not None and not request.done:
             await self._session.wire.abandon(request)
+        self._request = None
 
     def _end(self) -> None:
         self._exhausted = True
@@ -266,7 +267,7 @@ class AsyncRowStream(Generic[Row]):
         begin = await session.transactions.turn()
         request, data = session.composer.compose(statement, tx, begin, prepare=False, binary=binary)
         request.streaming = size
-        self._request = request
+        self._request = request  # first, so that it is abandoned whatever interrupts
         session.wire.submit(request, data)
         session.streams.add(self)
         await session.wire.backend.checkpoint()

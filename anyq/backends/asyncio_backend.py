@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from contextvars import Context
 from types import coroutine
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -133,11 +133,11 @@ class _AsyncioWaiter(Waiter):
 
     def set(self) -> None:
         if not self._set:
-            self._set = True
             for future in self._futures:
                 if not future.done():
                     future.set_result(None)
             self._futures.clear()
+            self._set = True
 
     async def wait(self) -> None:
         if self._set:
@@ -153,64 +153,76 @@ class _AsyncioWaiter(Waiter):
             raise
 
 
-class _ReusableFuture:
-    """A future-like object that a task awaits again and again (asyncio takes any object with these methods).
+class _ReusableFuture(asyncio.Future[None]):
+    """A future that never has a result, and that a task awaits again and again.
 
-    A future would run the task in the loop's next turn, and a turn costs as much as all the rest of a short wait. This
-    one can run it in the turn that hears of the event, where nothing else is running.
+    A usual one would run the task in the loop's next turn, and a turn costs as much as all the rest of a short wait.
+    This one can run it in the turn that hears of the event, where nothing else is running.
+
+    It is a future, and keeps the task where a future does, for the sake of interrupts: what a task calls to be woken
+    must not be a function in Python, where Ctrl-C may be raised, as nobody would run the task any more. For the same
+    reason the task is forgotten when it runs, and not before.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_context", "_error", "_loop", "wakeup")
-
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        super().__init__(loop=loop)
         self._error: BaseException | None = None
-        self.wakeup: Callable[[object], object] | None = None
-        """What runs the task that waits; None if none does."""
-        self._context: Context
-        self._asyncio_future_blocking = False
+        self.waited_for = False
+        """Whether a task waits that nobody has woken."""
 
     def resume_now(self) -> None:
         """Run the task that waits, if one does; to be called by the event loop, not by another task."""
-        wakeup, self.wakeup = self.wakeup, None
-        if wakeup is not None:
-            self._context.run(wakeup, self)
+        if self.waited_for:
+            wakeup, context = self._callbacks[-1]
+            context.run(wakeup, self)
 
     def resume_soon(self) -> None:
         """Run the task that waits, if one does, in the loop's next turn."""
-        wakeup, self.wakeup = self.wakeup, None
-        if wakeup is not None:
-            self._loop.call_soon(wakeup, self, context=self._context)
+        if self.waited_for:
+            wakeup, context = self._callbacks[-1]
+            self._loop.call_soon(wakeup, self, context=context)
+            self.waited_for = False
 
     def fail(self, error: BaseException) -> None:
         """Raise in the task that waits, if one does, in the loop's next turn."""
-        if self.wakeup is not None:
+        if self.waited_for:
             self._error = error
             self.resume_soon()
 
+    def _forget(self) -> None:
+        """Forget the task that runs now, which has waited longest."""
+        self.waited_for = False
+        callbacks = self._callbacks
+        if callbacks:
+            self.remove_done_callback(callbacks[0][0])
+
     # -- what a task expects of a future
 
-    def __await__(self) -> Generator[object, None, None]:
-        self._asyncio_future_blocking = True
-        yield self
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        return self._loop
+    def __await__(self) -> Generator[Any, None, None]:
+        try:
+            self.waited_for = self._asyncio_future_blocking = True
+            yield self
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            # An interrupt, which may have come in result().
+            self._error = None
+            if self.waited_for:
+                self._forget()
+            raise
 
     def done(self) -> bool:
-        return self.wakeup is None
-
-    def add_done_callback(self, callback: Callable[[object], object], *, context: Context) -> None:
-        self.wakeup = callback
-        self._context = context
+        return not self.waited_for
 
     def result(self) -> None:
+        """Called by the task when it is run; what is raised here is raised in it."""
+        self._forget()
         if self._error is not None:
             error, self._error = self._error, None
             raise error
 
     def cancel(self, msg: object = None) -> bool:
-        if self.wakeup is None:
+        if not self.waited_for:
             return False
         # anyio tells its own cancellations by their message.
         self.fail(asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg))
@@ -294,7 +306,7 @@ class _WatchingSocketWaiter(SocketWaiter):
 
     def wait(self, readable: bool, writable: bool) -> Awaitable[None]:
         future = self._future
-        if not (self._registered and readable) or writable or future.wakeup is not None:
+        if not (self._registered and readable) or writable or future.waited_for:
             return self._wait(readable, writable)
         if asyncio.get_running_loop() is not self._loop:
             return self._wait(readable, writable)
@@ -303,7 +315,7 @@ class _WatchingSocketWaiter(SocketWaiter):
         return future
 
     async def _wait(self, readable: bool, writable: bool) -> None:
-        if self._future.wakeup is not None:
+        if self._future.waited_for:
             raise anyio.BusyResourceError("waiting for")
         if self._closed:
             raise anyio.ClosedResourceError
@@ -326,16 +338,15 @@ class _WatchingSocketWaiter(SocketWaiter):
                 loop.remove_writer(self._fd)
 
     def _on_readable(self) -> None:
-        if self._reading and self._future.wakeup is not None:
+        if self._reading and self._future.waited_for:
             self._future.resume_now()
         else:
             self._unregister()
 
     def _unregister(self) -> None:
-        if self._registered:
-            self._registered = False
-            if not self._loop.is_closed():
-                self._loop.remove_reader(self._fd)
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self._fd)
+        self._registered = False
 
     def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """Follow a connection that outlived its event loop (asyncio.run() again) into the running one."""
@@ -355,11 +366,12 @@ class _WatchingSocketWaiter(SocketWaiter):
 
     def close(self) -> None:
         if not self._closed:
-            self._closed = True
+            # Whether or not it is thought to be registered: an interrupt may have come between the two.
             self._unregister()
-            if self._future.wakeup is not None:
+            if self._future.waited_for:
                 self._loop.remove_writer(self._fd)
                 self._future.fail(anyio.ClosedResourceError())
+            self._closed = True
 
     def abandon(self, sock: socket.socket) -> None:
         loop = self._loop

@@ -130,21 +130,25 @@ class _TrioSocketWaiter(SocketWaiter):
             raise anyio.BusyResourceError("waiting for")
         if self._closed:
             raise anyio.ClosedResourceError
-        self._waiting = True
         try:
-            if readable and writable:
-                await self._wait_both()
-            elif readable:
-                await trio.lowlevel.wait_readable(self._sock)
-            elif writable:
-                await trio.lowlevel.wait_writable(self._sock)
-            else:
-                raise ValueError("nothing to wait for: ask for readable, writable or both")
-        except trio.ClosedResourceError:
-            # By wake() or close(): nobody else knows the descriptor.
-            pass
-        finally:
-            self._waiting = False
+            try:
+                self._waiting = True
+                if readable and writable:
+                    await self._wait_both()
+                elif readable:
+                    await trio.lowlevel.wait_readable(self._sock)
+                elif writable:
+                    await trio.lowlevel.wait_writable(self._sock)
+                else:
+                    raise ValueError("nothing to wait for: ask for readable, writable or both")
+            except trio.ClosedResourceError:
+                # By wake() or close(): nobody else knows the descriptor.
+                pass
+            finally:
+                self._waiting = False
+        except BaseException:
+            self._waiting = False  # that may have been interrupted
+            raise
         if self._closed:
             raise anyio.ClosedResourceError
 
@@ -172,9 +176,9 @@ class _TrioSocketWaiter(SocketWaiter):
 
     def close(self) -> None:
         if not self._closed:
-            self._closed = True
             if self._waiting:
                 # Also for a wait for both states: a cancelled scope ends its tasks after the socket is
                 # closed.
                 trio.lowlevel.notify_closing(self._sock)
                 self.wake()
+            self._closed = True

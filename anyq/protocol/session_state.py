@@ -364,18 +364,24 @@ class SessionState:
         after = self.row.after_last_request
         if after is None:
             raise self._impossible(Event.LAST_REQUEST_ENDED)
-        self.transaction_status = status
-        request = pending.popleft()
-        request.current = None
-        request.parameters = self.parameters
-        if pending:
-            pending[0].status_before = status
-        else:
-            # As happened() does; once for each query, so without the call.
-            self.row = after
-            self.phase = after.phase
-            self.unmatched_cancels = 0  # a server that is idle ignores them
-        request.finish()
+        request = pending[0]
+        try:
+            self.transaction_status = status
+            pending.popleft()
+            request.current = None
+            request.parameters = self.parameters
+            if pending:
+                pending[0].status_before = status
+            else:
+                # As happened() does; once for each query, so without the call.
+                self.row = after
+                self.phase = after.phase
+                self.unmatched_cancels = 0  # a server that is idle ignores them
+            request.finish()
+        except BaseException:
+            # Whoever waits for it would not be found among those that are pending, where all others are.
+            request.finish()
+            raise
 
     def fail(self, reason: str, cause: BaseException | None = None) -> None:
         """End the session: every request that is not done fails with its fatal error or with `reason`."""
@@ -386,13 +392,14 @@ class SessionState:
         self._end(Event.CLOSE, "the connection was closed while the operation was under way", None)
 
     def _end(self, event: Event, reason: str, cause: BaseException | None) -> None:
-        ended = self.phase >= ENDED
-        self.happened(event)
-        if not ended:
+        if self.phase < ENDED:
             self._reason = reason
             self._cause = cause
-            while self.pending:
-                self.pending.popleft().fail(self.lost())
+        self.happened(event)
+        while self.pending:
+            # In this order: it may be interrupted, and is called again then.
+            self.pending[0].fail(self.lost())
+            self.pending.popleft()
 
     def _impossible(self, event: Event) -> LocalProtocolError:
         return LocalProtocolError(f"{_IMPOSSIBLE[event]} in phase {self.phase.name}")

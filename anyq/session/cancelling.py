@@ -79,10 +79,10 @@ class Cancelling:
         """Begin with a request that is abandoned and at the head; nothing is changed if this has been done."""
         if request is not self._request:
             now = anyio.current_time()
-            self._request = request
             self.give_up_at = now + self.grace
             self.cancel_at = now if request.cancellable and self.canceller is not None else math.inf
             self._delay = CANCEL_AGAIN
+            self._request = request  # at last: an interrupt must not leave the times of another one
 
     async def cancel(self, look: Callable[[], object]) -> None:
         """Send a CancelRequest; shielded, as long as the grace time lasts. Nothing else may be sent meanwhile.

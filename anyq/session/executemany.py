@@ -123,8 +123,8 @@ class ManyExecutions:
         :param last: whether this one is the last.
         """
         wire = self._session.wire
-        self._sets.refill(iter(params_seq))
         try:
+            self._sets.refill(iter(params_seq))
             # The first batch is made before anything is sent: what is wrong with it stays between the caller and us.
             batch, more = self._sets.batch()
             if not self._opened:
@@ -145,8 +145,8 @@ class ManyExecutions:
     async def _open(self) -> None:
         session = self._session
         begin = await session.transactions.turn()
+        self._opened = True  # first, so that it is abandoned whatever interrupts
         session.wire.open(self._request)
-        self._opened = True
         if self._sets.utility is not None:
             self._request.effect = TransactionEffect.UNCERTAIN
             self._request.text = self._sets.utility

@@ -10,7 +10,8 @@ nothing goes out, as it may hit what the server gets to see meanwhile.
 replies under their requests. What is no reply is handed on at once, and what the protocol answers is sent at once.
 
 Whatever goes wrong meanwhile, an interrupt or a lack of memory, may have come amid a chunk: then the connection is
-closed, as nothing that follows could be told from what somebody has stored.
+closed, as nothing that follows could be told from what somebody has stored. The same is so while sending. Both are
+done by an ``except`` around the whole, which costs nothing until then.
 
 *The end.* Whether the server, the network or this side ends the connection, the session is over first, so that every
 request has its error, and then the channel is closed.
@@ -58,6 +59,9 @@ NOTHING: Final = Received.NOTHING
 SOMETHING: Final = Received.SOMETHING
 END: Final = Received.END
 
+TORN = "the connection was closed: it was interrupted while something was being sent"
+"""Why it is closed where nobody knows how much of a message the server has got, or whether somebody waits for it."""
+
 LOST = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 """What a channel raises when the connection is gone."""
 
@@ -98,18 +102,20 @@ class Link:
 
     def send(self, data: bytes | bytearray) -> None:
         """Send bytes after all others; what the socket does not take is kept."""
-        if self.unsent or self.cancel_in_progress or self.protocol.outgoing:
-            self.put(data)
-            return
         try:
+            if self.unsent or self.cancel_in_progress or self.protocol.outgoing:
+                self.put(data)
+                return
             sent = self.channel.try_send(data)
+            if sent < len(data):
+                self.unsent += memoryview(data)[sent:]
+                self.channel.wake()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             # What the server said before it went away is still to be read, and tells more than this.
             self._send_failed = True
-            return
-        if sent < len(data):
-            self.unsent += memoryview(data)[sent:]
-            self.channel.wake()
+        except BaseException:
+            self.abort(TORN)
+            raise
 
     def put(self, data: bytes | bytearray) -> None:
         """Have bytes sent after all others by the next :meth:`flush`."""
@@ -120,19 +126,21 @@ class Link:
 
     def flush(self) -> None:
         """Send what the socket takes of what is kept, which includes what the protocol itself has to say."""
-        if self.protocol.outgoing:
-            self._take_outgoing()
-        if self.cancel_in_progress or self._send_failed:
-            return
         try:
+            if self.protocol.outgoing:
+                self._take_outgoing()
+            if self.cancel_in_progress or self._send_failed:
+                return
             sent = self.channel.try_send(self.unsent)
+            del self.unsent[:sent]
+            if self.unsent:
+                self.channel.wake()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             self._send_failed = True
             self.unsent.clear()
-            return
-        del self.unsent[:sent]
-        if self.unsent:
-            self.channel.wake()
+        except BaseException:
+            self.abort(TORN)
+            raise
 
     def _take_outgoing(self) -> None:
         # After all the rest, and not before: what is unsent may begin in the middle of a message.
@@ -236,21 +244,33 @@ class Link:
 
     def abort(self, reason: str, cause: BaseException | None = None) -> None:
         """Close at once, without a word to the server; operations under way fail with `reason`."""
-        self.protocol.fail(reason, cause)
-        self._release()
+        try:
+            self.protocol.fail(reason, cause)
+            self._release()
+        except BaseException:
+            # Interrupted amid it: the same again, which does what is left of it.
+            self.protocol.fail(reason, cause)
+            self._release()
+            raise
 
     def close(self) -> None:
         """Say goodbye and close; never blocks. Operations under way in other tasks fail."""
-        self._say_goodbye()
-        self._release()
+        try:
+            self._say_goodbye()
+            self._release()
+        except BaseException:
+            self.abort(TORN)
+            raise
 
     async def aclose(self) -> None:
         """Do what :meth:`close` does, and what a stream of the caller's needs besides; otherwise no checkpoint."""
-        self._say_goodbye()
         if self.channel.closes_at_once:
-            self._release()
-        else:
+            self.close()
+            return
+        try:
+            self._say_goodbye()
             self._ended()
+        finally:
             await self.channel.aclose()
 
     def _say_goodbye(self) -> None:
@@ -268,5 +288,5 @@ class Link:
         self.unsent.clear()
         self.in_pieces = None
         if self.on_end is not None:
-            on_end, self.on_end = self.on_end, None
-            on_end()
+            self.on_end()
+            self.on_end = None

@@ -40,7 +40,7 @@ from typing import Final, Protocol
 import anyio
 
 from ..backends import Backend, Waiter
-from ..errors import OperationalError
+from ..errors import LocalProtocolError, OperationalError
 from ..protocol import frontend
 from ..protocol.request import Request
 from ..protocol.request import Waiter as WakeUp
@@ -49,7 +49,7 @@ from ..protocol.session_state import ENDED
 from ..transport.channel import Channel
 from .busy_wait import BusyWait, this_thread
 from .cancelling import Canceller, Cancelling
-from .link import END, NOTHING, SOMETHING, Link, Received
+from .link import END, NOTHING, SOMETHING, TORN, Link, Received
 
 CHUNKS_PER_CHECKPOINT = 16
 """After so many chunks without having waited the reader lets others run (two megabytes at most, a few milliseconds)."""
@@ -60,6 +60,8 @@ TURN = 0.002
 MOST_MESSAGES = 500
 """Messages of the rarer kinds, of which a chunk has room for 20,000, after which it does so within one: a few
 milliseconds."""
+
+INTERRUPTED = "the connection was closed: an operation could not be cancelled, as that was interrupted"
 
 
 class Attendant(Protocol):
@@ -134,27 +136,33 @@ class Wire(Link):
         A cancellation abandons it: within the grace time the connection is ready for the next request or closed.
         """
         traffic = this_thread.traffic
-        self.submit(request, data)
         traffic.under_way += 1
         try:
-            busy_wait = self.busy_wait
-            if busy_wait.skip and self._reader is None and self.protocol.pending[0] is request:
-                busy_wait.skip -= 1
-                await self._wait(request, dry=True)
-            else:
-                deadline = perf_counter() + busy_wait.seconds
-                await self.backend.checkpoint()
-                received = None if request.done else self._look(request, deadline if traffic.under_way == 1 else 0.0)
-                if request.done:
-                    busy_wait.last_skips = 0
+            try:
+                self.submit(request, data)
+                busy_wait = self.busy_wait
+                if busy_wait.skip and self._reader is None and self.protocol.pending[0] is request:
+                    busy_wait.skip -= 1
+                    await self._wait(request, dry=True)
                 else:
-                    if received is NOTHING:
-                        busy_wait.back_off()
-                    await self._wait(request, dry=received is NOTHING)
-            if self._abandoned:
-                await self._drain_abandoned()
+                    deadline = perf_counter() + busy_wait.seconds
+                    await self.backend.checkpoint()
+                    received = None if request.done else self._look(request, deadline if traffic.under_way == 1 else 0.0)
+                    if request.done:
+                        busy_wait.last_skips = 0
+                    else:
+                        if received is NOTHING:
+                            busy_wait.back_off()
+                        await self._wait(request, dry=received is NOTHING)
+                if self._abandoned:
+                    await self._drain_abandoned()
+            except BaseException:
+                await self.abandon(request)
+                raise
         except BaseException:
-            await self.abandon(request)
+            # Interrupted again, before that could begin.
+            if not (request.done or request.abandoned):
+                self.abort(INTERRUPTED)
             raise
         finally:
             traffic.under_way -= 1
@@ -203,11 +211,18 @@ class Wire(Link):
         Behind others it goes out at the caller's next wait, together with what other tasks submit in the same turn of
         the event loop: one packet is cheaper than many, for both sides.
         """
-        self.protocol.enqueue(request)
-        if len(self.protocol.pending) == 1:
-            self.send(data)
-        else:
-            self.put(data)
+        try:
+            self.protocol.enqueue(request)
+            if len(self.protocol.pending) == 1:
+                self.send(data)
+            else:
+                self.put(data)
+        except LocalProtocolError:
+            raise
+        except BaseException:
+            # It may be in the FIFO without having been sent, so that no reply will come.
+            self.abort(TORN)
+            raise
 
     async def wait(self, request: Request) -> None:
         """Return when `request` is ready (see :meth:`Request.ready`), reading for everyone if nobody does."""
@@ -224,15 +239,23 @@ class Wire(Link):
         """Begin a request whose bytes follow by :meth:`send`, after :meth:`turn`; others wait until
         :meth:`close_request`.
         """
-        self.submit(request, b"")
-        self.in_pieces = request
+        try:
+            self.submit(request, b"")
+            self.in_pieces = request
+        except BaseException:
+            self.abort(TORN)
+            raise
 
     def close_request(self, request: Request, data: bytes | bytearray) -> None:
         """Send the last bytes of the request begun by :meth:`open` and let the others send."""
         if self.in_pieces is request:
-            self.in_pieces = None
-            self.send(data)
-            self._give_turn()
+            try:
+                self.in_pieces = None
+                self.send(data)
+                self._give_turn()
+            except BaseException:
+                self.abort(TORN)
+                raise
 
     async def _wait_for_turn(self) -> None:
         """Return when no request is being sent piece by piece, which may be at once."""
@@ -256,12 +279,16 @@ class Wire(Link):
 
         A cancellation leaves the connection as it is.
         """
-        self._attendants.append(attendant)
         try:
+            self._attendants.append(attendant)
             if not attendant.ready():
                 await self._wait(attendant)
+        except BaseException:
+            self._step_back(attendant)
+            raise
         finally:
-            self._attendants.remove(attendant)
+            if attendant in self._attendants:
+                self._attendants.remove(attendant)
             if self._abandoned:
                 await self._drain_abandoned()
 
@@ -305,8 +332,8 @@ class Wire(Link):
         chunks = 0
         turn_ends = perf_counter() + TURN
         traffic = this_thread.traffic
-        self._reader = request
         try:
+            self._reader = request
             while True:
                 look_again: float | None = None
                 if self._abandoned or self.back_pressure is not None:
@@ -382,20 +409,37 @@ class Wire(Link):
 
         Shielded, within the grace time: everything is in order then, or the connection closed.
         """
-        if request.done:
-            return
-        self.drop(request)
-        # What has been sent of it in pieces ends in an error, so that nothing of it takes effect.
-        self.close_request(request, _SPOILER)
-        if self.protocol.head is request:
-            await self._drain(request)
-        await self._drain_abandoned()
+        try:
+            self._step_back(request)
+            if request.done:
+                return
+            self.drop(request)
+            # What has been sent of it in pieces ends in an error, so that nothing of it takes effect.
+            self.close_request(request, _SPOILER)
+            if self.protocol.head is request:
+                await self._drain(request)
+            await self._drain_abandoned()
+        except self.backend.cancelled_exc_class:
+            raise
+        except BaseException:
+            if not request.done:
+                self.abort(INTERRUPTED)
+            raise
+
+    def _step_back(self, who: Request | Attendant) -> None:
+        """Leave the reading to others after an exception, which may be an interrupt at whatever moment."""
+        if self._reader is who or self._reader is None and self.cancel_in_progress:
+            self.abort(INTERRUPTED)
+        elif self._reader is None:
+            self._wake_next()
 
     async def _drain_abandoned(self) -> None:
         """Drain abandoned requests that are next in turn, if nobody else is there to do it."""
         pending = self.protocol.pending
         while self._reader is None and pending and pending[0].abandoned:
-            if self._next_waiter() is not None:
+            waiter = self._next_waiter()
+            if waiter is not None:
+                waiter.set()
                 return
             await self._drain(pending[0])
         self._abandoned = any(request.abandoned for request in pending)
@@ -412,9 +456,12 @@ class Wire(Link):
                 except self.backend.cancelled_exc_class as error:
                     # asyncio's task.cancel() does not stop at a shield. It has to wait: the grace time ends this.
                     cancelled = error
+                except Exception as error:
+                    # Of no use to a task that is on its way out; the request is done then.
+                    self.fail(error)
                 except BaseException:
                     if not request.done:
-                        self.abort("the connection was closed: an operation could not be cancelled")
+                        self.abort(INTERRUPTED)
                     raise
         if cancelled is not None:
             raise cancelled
@@ -435,8 +482,8 @@ class Wire(Link):
         if now >= cancelling.give_up_at:
             self._abort_after_grace()
         elif now >= cancelling.cancel_at:
-            self.cancel_in_progress = True
             try:
+                self.cancel_in_progress = True
                 await cancelling.cancel(self._look_beside)
             finally:
                 self.cancel_in_progress = False

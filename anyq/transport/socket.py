@@ -144,19 +144,27 @@ class SocketStream(Channel, ByteStream):
         return self._sock
 
     def _let_go(self) -> None:
-        self._closed = True
         self._waiter.close()
         if self._send_waiter is not None:
             self._send_waiter.close()
         if self._duplicate is not None:
             self._duplicate.close()
+        self._closed = True
 
     def close_now(self) -> None:
         if not self._closed:
-            self._let_go()
-            # Some systems report a connection that was reset once more, when it is closed.
-            with suppress(OSError):
-                self._sock.close()
+            try:
+                self._close()
+            except BaseException:
+                # Interrupted amid it: the same again, which does what is left of it.
+                self._close()
+                raise
+
+    def _close(self) -> None:
+        self._let_go()
+        # Some systems report a connection that was reset once more, when it is closed.
+        with suppress(OSError):
+            self._sock.close()
 
     async def aclose(self) -> None:
         self.close_now()
