@@ -22,6 +22,7 @@ from typing_extensions import Self, TypeVar
 from .abc import AdaptContext, Params, Query
 from .adapt import AdaptersMap
 from .adapt.encodings import python_codec
+from .backends import uninterrupted
 from .connecting import AsyncConnecting
 from .conninfo import ConnectOptions, HostSpec, PasswordSource
 from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor, Checked, check_cursor_factory
@@ -60,6 +61,7 @@ GRACE_PERIOD = 5.0
 """Seconds that a cancelled operation has, by default, to leave the connection clean; past them it is closed."""
 
 
+@uninterrupted
 class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
     """A session with a server. Made by :meth:`connect`.
 

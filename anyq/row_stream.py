@@ -13,6 +13,7 @@ from typing import Any, Generic, NamedTuple, NoReturn
 from typing_extensions import Self, TypeVar
 
 from .abc import Params
+from .backends import uninterrupted
 from .errors import DataError, InterfaceError, OperationalError
 from .protocol.request import Fields, Result, Run
 from .rows import RowMaker, TupleRow
@@ -42,6 +43,7 @@ class StreamedQuery(NamedTuple):
     """Rows wanted in one go at least."""
 
 
+@uninterrupted
 class AsyncRowStream(Generic[Row]):
     """Asynchronous iterator over the rows of a query; made by :meth:`AsyncCursor.stream`.
 

@@ -14,6 +14,7 @@ from typing import Any, Generic, NoReturn, Protocol
 from typing_extensions import Self, TypeVar
 
 from .adapt.quoting import identifier_bytes
+from .backends import uninterrupted
 from .errors import (
     Error,
     InFailedSqlTransaction,
@@ -57,6 +58,7 @@ class Rollback(Exception):
         return f"{type(self).__name__}({self.transaction!r})"
 
 
+@uninterrupted
 class AsyncTransaction(Generic[ConnectionT]):
     """A transaction block, made by :meth:`AsyncConnection.transaction`; a savepoint inside another block.
 

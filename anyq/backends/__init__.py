@@ -14,8 +14,9 @@ import sys
 
 from .asyncio_backend import AsyncioBackend
 from .base import Backend, SocketWaiter, Waiter, Waker
+from .interrupts import interruptible, uninterrupted
 
-__all__ = ["Backend", "Waker", "SocketWaiter", "Waiter", "current_backend"]
+__all__ = ["Backend", "Waker", "SocketWaiter", "Waiter", "current_backend", "interruptible", "uninterrupted"]
 
 _ASYNCIO = AsyncioBackend()
 _trio: Backend | None = None

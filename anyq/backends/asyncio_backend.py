@@ -23,7 +23,6 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
-from contextvars import Context
 from types import coroutine
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary

@@ -14,8 +14,12 @@ import trio
 
 from . import eventfd
 from .base import Backend, SocketWaiter, Waiter, Waker
+from .interrupts import mark_by, uninterrupted
 
 __all__ = ["TrioBackend"]
+
+
+mark_by(trio.lowlevel.enable_ki_protection, trio.lowlevel.disable_ki_protection)
 
 
 class TrioBackend(Backend):
@@ -108,6 +112,7 @@ class _EventfdWaker(Waker):
         """Nothing is registered while nobody waits."""
 
 
+@uninterrupted
 class _TrioSocketWaiter(SocketWaiter):
     """By trio's wait_readable() and wait_writable().
 

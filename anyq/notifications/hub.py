@@ -17,6 +17,7 @@ from typing import Protocol
 
 from ..adapt.encodings import python_codec
 from ..adapt.quoting import identifier_bytes
+from ..backends import uninterrupted
 from ..errors import Error, OperationalError
 from ..protocol import frontend
 from ..protocol.request import SimpleRequest
@@ -97,6 +98,7 @@ class _ChannelRequest(SimpleRequest):
         return type(self.error)(*self.error.args, fields=self.error.diag.fields)
 
 
+@uninterrupted
 class NotificationHub:
     """All that listens on one connection.
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import TracebackType
 
+from ..backends import uninterrupted
 from ..errors import ProgrammingError
 from .hub import NotificationHub
 from .limits import check_options
 from .subscription import NotificationStream, Notify, Overflow, Subscription
 
 
+@uninterrupted
 class AsyncListen:
     """A block that listens; made by :meth:`AsyncConnection.listen`."""
 

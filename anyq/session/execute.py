@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from ..abc import Params, Query
 from ..adapt import Transformer
+from ..backends import uninterrupted
 from ..errors import NotSupportedError
 from ..statements.binders import Binder
 from ..statements.layout import changed_format
@@ -20,6 +21,7 @@ from .cancelling import was_victim
 from .session import Adaptation, Session
 
 
+@uninterrupted
 async def execute(
     session: Session,
     query: Query,
@@ -70,6 +72,7 @@ async def execute(
     return await _execute(session, statement, tx, prepare, binary, remember)
 
 
+@uninterrupted
 async def _execute(
     session: Session,
     statement: Statement,

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from .._accel import bind, bind_sets
 from ..abc import Params, Query
 from ..adapt import Transformer
+from ..backends import interruptible, uninterrupted
 from ..protocol import frontend
 from ..protocol.request import Request, Result, TransactionEffect
 from ..statements.binders import Binder
@@ -101,6 +102,7 @@ class ManyResults(NamedTuple):
     """The command tag of the last one, if results are not wanted."""
 
 
+@uninterrupted
 class ManyExecutions:
     """One executemany() under way. The sets of parameters may come in several portions.
 
@@ -255,6 +257,7 @@ class Sets:
             sql = bound.query.sql
         return Statement(sql, [b""] * len(self._oids), self._oids, ())
 
+    @interruptible
     def batch(self) -> tuple[bytearray, bool]:
         """Return the messages of the next sets, and whether there may be more."""
         data = bytearray()

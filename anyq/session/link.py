@@ -28,6 +28,7 @@ from typing import Final
 
 import anyio
 
+from ..backends import uninterrupted
 from ..errors import Error, RemoteProtocolError
 from ..protocol import frontend
 from ..protocol.messages import NoticeResponse
@@ -66,6 +67,18 @@ LOST = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 """What a channel raises when the connection is gone."""
 
 
+def _spoiler() -> bytes:
+    # No SQL, so that it is an error. Not an Execute of a portal that is none: pgpool-II closes the connection for that.
+    data = bytearray()
+    frontend.parse(data, b"", b"anyq has given executemany() up", ())
+    return bytes(data + frontend.SYNC)
+
+
+SPOILER = _spoiler()
+"""The end of a request whose pieces are not to take effect."""
+
+
+@uninterrupted
 class Link:
     """One connection's bytes."""
 

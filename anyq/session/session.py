@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from ..adapt import AdaptersMap, Transformer
 from ..adapt.encodings import python_codec
+from ..backends import uninterrupted
 from ..errors import OperationalError
 from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
@@ -70,6 +71,7 @@ class Droppable(Protocol):
         ...
 
 
+@uninterrupted
 class Session:
     """One server session, shared by any number of tasks.
 

@@ -39,7 +39,7 @@ from typing import Final, Protocol
 
 import anyio
 
-from ..backends import Backend, Waiter
+from ..backends import Backend, Waiter, uninterrupted
 from ..errors import LocalProtocolError, OperationalError
 from ..protocol import frontend
 from ..protocol.request import Request
@@ -49,7 +49,7 @@ from ..protocol.session_state import ENDED
 from ..transport.channel import Channel
 from .busy_wait import BusyWait, this_thread
 from .cancelling import Canceller, Cancelling
-from .link import END, NOTHING, SOMETHING, TORN, Link, Received
+from .link import END, NOTHING, SOMETHING, SPOILER, TORN, Link, Received
 
 CHUNKS_PER_CHECKPOINT = 16
 """After so many chunks without having waited the reader lets others run (two megabytes at most, a few milliseconds)."""
@@ -74,6 +74,7 @@ class Attendant(Protocol):
         ...
 
 
+@uninterrupted
 class Wire(Link):
     """One connection's traffic.
 
@@ -147,7 +148,9 @@ class Wire(Link):
                 else:
                     deadline = perf_counter() + busy_wait.seconds
                     await self.backend.checkpoint()
-                    received = None if request.done else self._look(request, deadline if traffic.under_way == 1 else 0.0)
+                    received = (
+                        None if request.done else self._look(request, deadline if traffic.under_way == 1 else 0.0)
+                    )
                     if request.done:
                         busy_wait.last_skips = 0
                     else:
@@ -415,7 +418,7 @@ class Wire(Link):
                 return
             self.drop(request)
             # What has been sent of it in pieces ends in an error, so that nothing of it takes effect.
-            self.close_request(request, _SPOILER)
+            self.close_request(request, SPOILER)
             if self.protocol.head is request:
                 await self._drain(request)
             await self._drain_abandoned()
@@ -509,14 +512,3 @@ class Wire(Link):
         for attendant in self._attendants:
             if attendant.waiter is not None:
                 attendant.waiter.set()
-
-
-def _spoiler() -> bytes:
-    # No SQL, so that it is an error. Not an Execute of a portal that is none: pgpool-II closes the connection for that.
-    data = bytearray()
-    frontend.parse(data, b"", b"anyq has given executemany() up", ())
-    return bytes(data + frontend.SYNC)
-
-
-_SPOILER = _spoiler()
-"""The end of a request whose pieces are not to take effect."""

@@ -56,9 +56,8 @@ async def _transaction(conn: AsyncConnection) -> None:
 
 
 async def _savepoint(conn: AsyncConnection) -> None:
-    async with conn.transaction():
-        async with conn.transaction():
-            await conn.execute("SELECT 1")
+    async with conn.transaction(), conn.transaction():
+        await conn.execute("SELECT 1")
 
 
 async def _rolled_back(conn: AsyncConnection) -> None:
@@ -287,9 +286,8 @@ def _sync_transaction(conn: anyq.Connection[Any]) -> None:
 
 
 def _sync_savepoint(conn: anyq.Connection[Any]) -> None:
-    with conn.transaction():
-        with conn.transaction():
-            pass
+    with conn.transaction(), conn.transaction():
+        pass
 
 
 def _sync_rolled_back(conn: anyq.Connection[Any]) -> None:
