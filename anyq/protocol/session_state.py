@@ -364,23 +364,20 @@ class SessionState:
         after = self.row.after_last_request
         if after is None:
             raise self._impossible(Event.LAST_REQUEST_ENDED)
-        request = pending[0]
+        request, self.transaction_status = pending[0], status
         try:
-            self.transaction_status = status
             pending.popleft()
             request.current = None
             request.parameters = self.parameters
             if pending:
                 pending[0].status_before = status
             else:
-                # As happened() does; once for each query, so without the call.
                 self.row = after
                 self.phase = after.phase
                 self.unmatched_cancels = 0  # a server that is idle ignores them
             request.finish()
         except BaseException:
-            # Whoever waits for it would not be found among those that are pending, where all others are.
-            request.finish()
+            request.finish()  # it is not among those any more that an end of the session reaches
             raise
 
     def fail(self, reason: str, cause: BaseException | None = None) -> None:
@@ -393,12 +390,10 @@ class SessionState:
 
     def _end(self, event: Event, reason: str, cause: BaseException | None) -> None:
         if self.phase < ENDED:
-            self._reason = reason
-            self._cause = cause
+            self._reason, self._cause = reason, cause
         self.happened(event)
         while self.pending:
-            # In this order: it may be interrupted, and is called again then.
-            self.pending[0].fail(self.lost())
+            self.pending[0].fail(self.lost())  # first, as an interrupt may come, and this is called again
             self.pending.popleft()
 
     def _impossible(self, event: Event) -> LocalProtocolError:
