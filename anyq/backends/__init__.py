@@ -14,9 +14,9 @@ import sys
 
 from .asyncio_backend import AsyncioBackend
 from .base import Backend, SocketWaiter, Waiter, Waker
-from .interrupts import interruptible, uninterrupted
+from .interrupts import alone, interruptible, uninterrupted
 
-__all__ = ["Backend", "Waker", "SocketWaiter", "Waiter", "current_backend", "interruptible", "uninterrupted"]
+__all__ = ["Backend", "Waker", "SocketWaiter", "Waiter", "alone", "current_backend", "interruptible", "uninterrupted"]
 
 _ASYNCIO = AsyncioBackend()
 _trio: Backend | None = None

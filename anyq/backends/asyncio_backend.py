@@ -170,16 +170,19 @@ class _ReusableFuture(asyncio.Future[None]):
         """Whether a task waits that nobody has woken."""
 
     def resume_now(self) -> None:
-        """Run the task that waits, if one does; to be called by the event loop, not by another task."""
-        if self.waited_for:
-            wakeup, context = self._callbacks[-1]
+        """Run the task that waits, if one does; to be called by the event loop, not by another task.
+
+        It may run for no reason: a signal handler may cancel it at any moment, also here, and then it runs twice.
+        """
+        callbacks = self._callbacks
+        if callbacks:
+            wakeup, context = callbacks[0]
             context.run(wakeup, self)
 
     def resume_soon(self) -> None:
         """Run the task that waits, if one does, in the loop's next turn."""
         if self.waited_for:
-            wakeup, context = self._callbacks[-1]
-            self._loop.call_soon(wakeup, self, context=context)
+            self._loop.call_soon(self.resume_now)
             self.waited_for = False
 
     def fail(self, error: BaseException) -> None:

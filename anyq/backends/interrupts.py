@@ -10,7 +10,7 @@ Knows functions. Must not know any event loop, or what the functions do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -49,6 +49,12 @@ def mark_by(uninterrupted: Mark, interruptible: Mark) -> None:
         uninterrupted(function)
     for function in _interruptible:
         interruptible(function)
+
+
+def alone(error: BaseException) -> BaseException:
+    """Return what an exception group has inside, if that is one: a task group puts an interrupt into one."""
+    inside: Sequence[BaseException] = getattr(error, "exceptions", ())
+    return alone(inside[0]) if len(inside) == 1 else error
 
 
 def _functions(what: object) -> list[FunctionType]:

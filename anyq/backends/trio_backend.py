@@ -14,7 +14,7 @@ import trio
 
 from . import eventfd
 from .base import Backend, SocketWaiter, Waiter, Waker
-from .interrupts import mark_by, uninterrupted
+from .interrupts import alone, mark_by, uninterrupted
 
 __all__ = ["TrioBackend"]
 
@@ -164,6 +164,8 @@ class _TrioSocketWaiter(SocketWaiter):
                 self._scope = group.cancel_scope
                 group.start_soon(self._wait_one, trio.lowlevel.wait_readable, group.cancel_scope)
                 group.start_soon(self._wait_one, trio.lowlevel.wait_writable, group.cancel_scope)
+        except BaseException as error:
+            raise alone(error) from None
         finally:
             self._scope = None
 

@@ -36,6 +36,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
+from ..backends import alone
 from ..errors import Error, QueryCanceled
 from ..protocol.constants import TransactionStatus
 from ..protocol.request import Cancellation, Request
@@ -104,6 +105,8 @@ class Cancelling:
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(send)
+        except BaseException as error:
+            raise alone(error) from None
         finally:
             self.cancel_at = anyio.current_time() + self._delay
             self._delay *= 2

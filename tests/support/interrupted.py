@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
-import sys
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 
 import anyio
 import anyio.lowlevel
+import trio
 
 import anyq
 from anyq import AsyncConnection, TransactionStatus
+from anyq.backends import current_backend
 from tests.support.interrupting import Interrupt
+from tests.support.stepping import cancelled_at
 
 #: Seconds; an interrupted call may not take longer, nor may what is checked after it.
 GRACE = 1.0
 PATIENCE = 10.0
-
-Outcome = Counter[str]
 
 
 class Wrong(AssertionError):
@@ -39,14 +41,14 @@ async def _execute(conn: AsyncConnection) -> None:
 
 
 async def _executemany(conn: AsyncConnection) -> None:
-    sets = ((i, "x" * 10) for i in range(2500))
+    sets = ((i, "x" * 70_000) for i in range(4))  # each is a batch
     await conn.cursor().executemany("SELECT %s::int, %s", sets)
 
 
 async def _stream(conn: AsyncConnection) -> None:
     async with conn.cursor().stream("SELECT generate_series(1, %s)", (1000,)) as rows:
         async for row in rows:
-            if row == (900,):
+            if row == (30,):
                 break
 
 
@@ -88,8 +90,7 @@ async def _nothing() -> None:
 
 
 async def _cancelled(conn: AsyncConnection) -> None:
-    with anyio.move_on_after(0.001):
-        await conn.execute("SELECT pg_sleep(60)")
+    await cancelled_at(2, lambda: conn.execute("SELECT pg_sleep(60)"))
 
 
 ASYNC_CALLS: dict[str, AsyncCall | None] = {
@@ -109,141 +110,157 @@ ASYNC_CALLS: dict[str, AsyncCall | None] = {
 IN_TRANSACTION = {"commit", "rollback"}
 
 
-class AsyncRun:
-    """Interrupts one kind of call at one step after the other."""
+class Run:
+    """What has become of one kind of call that was interrupted at one step after the other."""
 
-    def __init__(self, dsn: str, kind: str, *, opcodes: bool, by_signal: bool) -> None:
+    def __init__(self, dsn: str, kind: str, *, opcodes: bool = False) -> None:
         self.dsn = dsn
         self.kind = kind
         self.opcodes = opcodes
-        self.by_signal = by_signal
-        self.outcome: Outcome = Counter()
+        #: How often a connection was usable after it, or closed.
+        self.outcome: Counter[str] = Counter()
+        #: What was not as it has to be, with the step and where that is.
         self.wrong: list[str] = []
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"autocommit": self.kind not in IN_TRANSACTION, "grace_period": GRACE}
+
+    def blame(self, interrupt: Interrupt, what: object) -> None:
+        self.wrong.append(f"{self.kind}, step {interrupt.step} at {interrupt.where}: {what}")
+
+
+class AsyncRun(Run):
+    """On an event loop, in the main task.
+
+    :param by_signal: see :class:`Interrupt`.
+    """
+
+    def __init__(self, dsn: str, kind: str, *, opcodes: bool = False, by_signal: bool = False) -> None:
+        super().__init__(dsn, kind, opcodes=opcodes)
+        self.by_signal = by_signal
         self._conn: AsyncConnection | None = None
+        self._step = 1
+        self._finished = False
 
-    def loop(self, backend: str, options: dict[str, Any], first: int, stride: int) -> None:
+    def loop(self, backend: str, options: dict[str, Any], first: int = 1, stride: int = 1) -> None:
         """Interrupt at steps `first`, `first + stride`, and so on, until the call is at its end before that."""
-        step = first
-        sys.setrecursionlimit(2000)
-        while True:
-            run: dict[str, Any] = {}
+        self._step = first
+        # asyncio's runner cancels the main task at the first SIGINT only, and raises KeyboardInterrupt from then on.
+        many = not (self.by_signal and backend == "asyncio")
+        while not self._finished:
             try:
-                anyio.run(self._many, step, stride, run, backend=backend, backend_options=options)
+                anyio.run(self._run, stride, many, backend=backend, backend_options=options)
             except KeyboardInterrupt:
-                # The event loop itself was interrupted, and has ended.
-                self.outcome["out of the loop"] += 1
-            if run.get("finished"):
-                return
-            step = run["step"] + stride
+                # The event loop itself was interrupted, or its runner says what it has cancelled the task for.
+                if many:
+                    self.outcome["the loop has ended"] += 1
 
-    async def _many(self, step: int, stride: int, run: dict[str, Any]) -> None:
-        before = self._tasks()
+    async def _run(self, stride: int, many: bool) -> None:
+        before = _tasks()
+        files = _files()
         self._conn = None
-        fds = len(os.listdir("/proc/self/fd"))
         try:
-            while True:
-                run["step"] = step
-                fired, alive = await self._once(step)
-                if not fired:
-                    run["finished"] = True
-                    return
-                if self._tasks() != before:
-                    self.wrong.append(f"{self.kind} {step}: tasks are left: {self._tasks()}")
-                if not alive:
-                    return
-                step += stride
+            while await self._one() and many:
+                if _tasks() != before:
+                    self.wrong.append(f"{self.kind}, before step {self._step}: a task is left")
+                self._step += stride
+            self._step += stride
         finally:
             with anyio.CancelScope(shield=True):
                 if self._conn is not None and not self._conn.closed:
                     await self._conn.close()
             self._conn = None
-            if len(os.listdir("/proc/self/fd")) > fds + 2:
-                self.wrong.append(f"{self.kind}: descriptors are left")
+            gc.collect()
+            if _files() > files:
+                self.wrong.append(f"{self.kind}, before step {self._step}: a socket is left")
 
-    def _tasks(self) -> int:
-        if "trio" in sys.modules and sys.modules["trio"].lowlevel.in_trio_run():
-            return int(sys.modules["trio"].lowlevel.current_statistics().tasks_living)
-        return len(asyncio.all_tasks())
-
-    async def _connect(self) -> AsyncConnection:
-        return await AsyncConnection.connect(
-            self.dsn, autocommit=self.kind not in IN_TRANSACTION, grace_period=GRACE, application_name="interrupted"
-        )
-
-    async def _once(self, step: int) -> tuple[bool, bool]:
-        """Return whether it was interrupted, and whether the event loop goes on."""
+    async def _one(self) -> bool:
+        """Interrupt at a step; return whether the event loop goes on, and the call was interrupted."""
         call = ASYNC_CALLS[self.kind]
-        conn = self._conn
-        if call is not None and (conn is None or conn.closed):
-            self._conn = conn = await self._connect()
+        if call is not None and (self._conn is None or self._conn.closed):
+            self._conn = await self._connect()
         if self.kind in IN_TRANSACTION:
-            assert conn is not None
-            await conn.execute("SELECT 1")
-        interrupt = Interrupt(step, opcodes=self.opcodes, by_signal=self.by_signal)
-        came_out = alive = True
+            assert self._conn is not None
+            await self._conn.execute("SELECT 1")
+        interrupt = Interrupt(self._step, opcodes=self.opcodes, by_signal=self.by_signal)
+        ended = False
         try:
-            with interrupt:
-                if call is None:
-                    self._conn = conn = await self._connect()
-                else:
-                    assert conn is not None
-                    await call(conn)
-            if self.by_signal:
-                await anyio.lowlevel.checkpoint()
-            came_out = False
+            await self._call(call, interrupt)
         except KeyboardInterrupt:
             pass
         except BaseException as error:
-            if "Cancelled" not in type(error).__name__:
-                self.wrong.append(f"{self.kind} {step} at {interrupt.where}: {error!r} came out")
-            alive = "Cancelled" not in type(error).__name__ or self.by_signal
-            task = asyncio.current_task() if "Cancelled" in type(error).__name__ else None
-            if task is not None and hasattr(task, "uncancel"):
-                task.uncancel()
+            ended = type(error).__name__ in ("Cancelled", "CancelledError")
+            if not ended:
+                self.blame(interrupt, f"{error!r} came out")
+        else:
+            if interrupt.where is not None:
+                self.blame(interrupt, "it was lost")
         if interrupt.where is None:
-            return False, True
-        if not came_out:
-            self.wrong.append(f"{self.kind} {step} at {interrupt.where}: the interrupt was lost")
+            self._finished = True
+            return False
+        task = asyncio.current_task() if ended else None
+        if task is not None and hasattr(task, "uncancel"):
+            task.uncancel()
         try:
             with anyio.fail_after(PATIENCE):
-                self.outcome[await self._look(conn, step)] += 1
-        except BaseException as error:
-            self.wrong.append(f"{self.kind} {step} at {interrupt.where}: {error!r}")
-            if os.environ.get("DEBUG"):
-                raise
-            if conn is not None:
-                conn.session.wire.abort("wrong")
-            if not isinstance(error, Exception):
-                raise
-        return True, alive
+                self.outcome[await self._look()] += 1
+        except Exception as error:
+            self.blame(interrupt, repr(error))
+            if self._conn is not None:
+                self._conn.session.wire.abort("something is wrong")
+        return not ended
 
-    async def _look(self, conn: AsyncConnection | None, step: int) -> str:
+    async def _call(self, call: AsyncCall | None, interrupt: Interrupt) -> None:
+        with interrupt:
+            if call is None:
+                self._conn = await self._connect()
+            else:
+                assert self._conn is not None
+                await call(self._conn)
+        if self.by_signal:
+            # It may come as late as that.
+            await anyio.lowlevel.checkpoint()
+
+    async def _connect(self) -> AsyncConnection:
+        return await AsyncConnection.connect(self.dsn, **self.options)
+
+    async def _look(self) -> str:
+        conn = self._conn
         if conn is None or self.kind == "connect":
+            if conn is not None:
+                await conn.close()
             return "not connected"
         if conn.closed:
             return "closed"
         session = conn.session
-        check(not session.transactions.blocks, "a block is left")
         if self.kind not in IN_TRANSACTION:
-            await session.wire.catch_up()
+            await conn.execute("SELECT 1")
             check(session.transaction_status is TransactionStatus.IDLE, "a transaction is left open")
-        for more in range(2):
-            number = step * 10 + more
-            cur = await conn.execute("SELECT generate_series(%s, %s::int)", (number, number + 1))
-            check(await cur.fetchall() == [(number,), (number + 1,)], "somebody else's rows")
+        number = self._step
+        cur = await conn.execute("SELECT generate_series(%s, %s::int)", (number, number + 1))
+        check(await cur.fetchall() == [(number,), (number + 1,)], "somebody else's rows")
         await conn.rollback()
         check(session.transaction_status is TransactionStatus.IDLE, "a transaction is open after rollback()")
         async with conn.transaction():
-            cur = await conn.execute("SELECT %s::text", (str(step),))
-            check(await cur.fetchone() == (str(step),), "somebody else's row")
+            cur = await conn.execute("SELECT %s::text", (str(number),))
+            check(await cur.fetchone() == (str(number),), "somebody else's row")
         cur = await conn.execute("SELECT * FROM pg_listening_channels()")
         check(await cur.fetchall() == [], "it listens")
         await conn.rollback()
         wire = session.wire
-        check(not wire.protocol.pending, "a request is left")
-        check(not wire.sending, "something is being sent")
-        check(not wire.unsent, "something was not sent")
+        check(not (wire.protocol.pending or wire.sending or wire.unsent), "something is left to be sent or received")
         return "usable"
+
+
+def _tasks() -> int:
+    if current_backend().name == "trio":
+        return trio.lowlevel.current_statistics().tasks_living
+    return len(asyncio.all_tasks())
+
+
+def _files() -> int:
+    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
 
 
 def check(fact: object, what: str) -> None:
@@ -265,7 +282,7 @@ def _sync_executemany(conn: anyq.Connection[Any]) -> None:
 
 
 def _sync_executemany_generator(conn: anyq.Connection[Any]) -> None:
-    conn.cursor().executemany("SELECT %s::int, %s", ((i, "x" * 10) for i in range(2500)))
+    conn.cursor().executemany("SELECT %s::int, %s", ((i, "x" * 70_000) for i in range(4)))
 
 
 def _sync_stream(conn: anyq.Connection[Any]) -> None:
@@ -335,87 +352,77 @@ SYNC_CALLS: dict[str, SyncCall | None] = {
 }
 
 
-class SyncRun:
-    """Interrupts one kind of synchronous call at one step after the other."""
+class SyncRun(Run):
+    """In synchronous code, in the main thread."""
 
-    def __init__(self, dsn: str, kind: str, *, opcodes: bool) -> None:
-        self.dsn = dsn
-        self.kind = kind
-        self.opcodes = opcodes
-        self.outcome: Outcome = Counter()
-        self.wrong: list[str] = []
+    def loop(self, first: int = 1, stride: int = 1) -> None:
+        """Interrupt at steps `first`, `first + stride`, and so on, until the call is at its end before that."""
+        call = SYNC_CALLS[self.kind]
+        step = first
+        conn: anyq.Connection[Any] | None = None
+        # The portal's end belongs to what is interrupted in every other run.
+        with nullcontext() if self.kind in ("close", "connect") and first % 2 else self._connect():
+            while True:
+                if call is not None and (conn is None or conn.closed):
+                    conn = self._connect()
+                interrupt, conn = self._one(step, call, conn)
+                if interrupt.where is None:
+                    break
+                try:
+                    with anyq.sync.timeout(PATIENCE):
+                        self.outcome[self._look(conn, step)] += 1
+                except Exception as error:
+                    self.blame(interrupt, repr(error))
+                    if conn is not None:
+                        conn.close()
+                step += stride
+            if conn is not None:
+                conn.close()
+        conn = None
+        gc.collect()
+        for thread in threading.enumerate():
+            if thread.name == "anyq portal":
+                thread.join(PATIENCE)
+                check(not thread.is_alive(), "the portal's thread is left")
 
     def _connect(self) -> anyq.Connection[Any]:
-        return anyq.connect(
-            self.dsn, autocommit=self.kind not in IN_TRANSACTION, grace_period=GRACE, application_name="interrupted"
-        )
+        return anyq.connect(self.dsn, **self.options)
 
-    def loop(self, first: int, stride: int) -> None:
-        """As of :class:`AsyncRun`."""
-        step = first
-        # Another one, so that the portal stays; but not where its end belongs to what is interrupted.
-        keep = None if self.kind in ("close", "connect") and step % 2 else self._connect()
-        conn: anyq.Connection[Any] | None = None
-        call = SYNC_CALLS[self.kind]
-        while True:
-            if call is not None and (conn is None or conn.closed):
-                conn = self._connect()
-            if self.kind in IN_TRANSACTION:
-                assert conn is not None
-                conn.execute("SELECT 1")
-            interrupt = Interrupt(step, opcodes=self.opcodes)
-            came_out = True
-            try:
-                with interrupt:
-                    if call is None:
-                        conn = self._connect()
-                    else:
-                        assert conn is not None
-                        call(conn)
-                came_out = False
-            except KeyboardInterrupt:
-                pass
-            except BaseException as error:
-                self.wrong.append(f"{self.kind} {step} at {interrupt.where}: {error!r} came out")
-            if interrupt.where is None:
-                break
-            if not came_out:
-                self.wrong.append(f"{self.kind} {step} at {interrupt.where}: the interrupt was lost")
-            try:
-                with anyq.sync.timeout(PATIENCE):
-                    self.outcome[self._look(conn, step)] += 1
-            except BaseException as error:
-                self.wrong.append(f"{self.kind} {step} at {interrupt.where}: {error!r}")
-                if os.environ.get("DEBUG"):
-                    raise
-                if conn is not None:
-                    conn.close()
-            if self.kind == "connect" and conn is not None:
-                conn.close()
-                conn = None
-            step += stride
-        if conn is not None:
-            conn.close()
-        if keep is not None:
-            keep.close()
-        left = [thread for thread in threading.enumerate() if thread.name == "anyq portal"]
-        for thread in left:
-            thread.join(5)
-        if any(thread.is_alive() for thread in left):
-            self.wrong.append(f"{self.kind}: the portal's thread is left")
+    def _one(
+        self, step: int, call: SyncCall | None, conn: anyq.Connection[Any] | None
+    ) -> tuple[Interrupt, anyq.Connection[Any] | None]:
+        if self.kind in IN_TRANSACTION:
+            assert conn is not None
+            conn.execute("SELECT 1")
+        interrupt = Interrupt(step, opcodes=self.opcodes)
+        try:
+            with interrupt:
+                if call is None:
+                    conn = self._connect()
+                else:
+                    assert conn is not None
+                    call(conn)
+        except KeyboardInterrupt:
+            pass
+        except BaseException as error:
+            self.blame(interrupt, f"{error!r} came out")
+        else:
+            if interrupt.where is not None:
+                self.blame(interrupt, "it was lost")
+        return interrupt, conn
 
     def _look(self, conn: anyq.Connection[Any] | None, step: int) -> str:
         if conn is None or self.kind == "connect":
+            if conn is not None:
+                conn.close()
             return "not connected"
         if conn.closed:
             return "closed"
-        for more in range(2):
-            number = step * 10 + more
-            rows = conn.execute("SELECT generate_series(%s, %s::int)", (number, number + 1)).fetchall()
-            check(rows == [(number,), (number + 1,)], "somebody else's rows")
-            if self.kind not in IN_TRANSACTION:
-                check(conn.info.transaction_status is TransactionStatus.IDLE, "a transaction is left open")
-        check(not conn.async_connection.session.transactions.blocks, "a block is left")
+        if self.kind not in IN_TRANSACTION:
+            conn.execute("SELECT 1")
+            check(conn.info.transaction_status is TransactionStatus.IDLE, "a transaction is left open")
+        rows = conn.execute("SELECT generate_series(%s, %s::int)", (step, step + 1)).fetchall()
+        check(rows == [(step,), (step + 1,)], "somebody else's rows")
         conn.rollback()
         check(conn.info.transaction_status is TransactionStatus.IDLE, "a transaction is open after rollback()")
         with conn.transaction():
@@ -423,6 +430,5 @@ class SyncRun:
         conn.cursor().executemany("SELECT %s::int", iter([(1,), (2,)]))
         check(conn.execute("SELECT * FROM pg_listening_channels()").fetchall() == [], "it listens")
         conn.rollback()
-        wire = conn.async_connection.session.wire
-        check(not wire.protocol.pending, "a request is left")
+        check(not conn.async_connection.session.wire.protocol.pending, "a request is left")
         return "usable"
