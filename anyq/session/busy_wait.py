@@ -1,4 +1,6 @@
-"""Busy waiting: whether a reply is looked for before it is waited for, and how long; the theory is told by `wire`.
+"""Busy waiting: whether a reply is looked for before it is waited for, and how long; how soon others get their turn.
+
+The theory is told by `wire`.
 
 Knows counts and seconds. Must not know requests, or how one looks.
 """
@@ -22,6 +24,16 @@ LONGEST_BUSY_WAIT = 0.005
 
 MOST_SKIPS = 63
 """How many requests, at most, wait for their reply at once before one looks again whether it comes soon."""
+
+CHUNKS_PER_CHECKPOINT = 16
+"""After so many chunks without having waited the reader lets others run (two megabytes at most, a few milliseconds)."""
+
+TURN = 0.002
+"""Seconds after which it does so in any case, between two chunks: some take longer than others."""
+
+MOST_MESSAGES = 500
+"""Messages of the rarer kinds, of which a chunk has room for 20,000, after which it does so within one: a few
+milliseconds."""
 
 
 class BusyWait:

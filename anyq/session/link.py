@@ -63,6 +63,8 @@ END: Final = Received.END
 TORN = "the connection was closed: it was interrupted while something was being sent"
 """Why it is closed where nobody knows how much of a message the server has got, or whether somebody waits for it."""
 
+INTERRUPTED = "the connection was closed: an operation could not be cancelled, as that was interrupted"
+
 LOST = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 """What a channel raises when the connection is gone."""
 

@@ -47,21 +47,9 @@ from ..protocol.request import Waiter as WakeUp
 from ..protocol.session import ProtocolSession
 from ..protocol.session_state import ENDED
 from ..transport.channel import Channel
-from .busy_wait import BusyWait, this_thread
+from .busy_wait import CHUNKS_PER_CHECKPOINT, MOST_MESSAGES, TURN, BusyWait, this_thread
 from .cancelling import Canceller, Cancelling
-from .link import END, NOTHING, SOMETHING, SPOILER, TORN, Link, Received
-
-CHUNKS_PER_CHECKPOINT = 16
-"""After so many chunks without having waited the reader lets others run (two megabytes at most, a few milliseconds)."""
-
-TURN = 0.002
-"""Seconds after which it does so in any case, between two chunks: some take longer than others."""
-
-MOST_MESSAGES = 500
-"""Messages of the rarer kinds, of which a chunk has room for 20,000, after which it does so within one: a few
-milliseconds."""
-
-INTERRUPTED = "the connection was closed: an operation could not be cancelled, as that was interrupted"
+from .link import END, INTERRUPTED, NOTHING, SOMETHING, SPOILER, TORN, Link, Received
 
 
 class Attendant(Protocol):
@@ -460,8 +448,7 @@ class Wire(Link):
                     # asyncio's task.cancel() does not stop at a shield. It has to wait: the grace time ends this.
                     cancelled = error
                 except Exception as error:
-                    # Of no use to a task that is on its way out; the request is done then.
-                    self.fail(error)
+                    self.fail(error)  # of no use to a task that is on its way out
                 except BaseException:
                     if not request.done:
                         self.abort(INTERRUPTED)

@@ -21,7 +21,7 @@ import anyq
 from anyq.protocol import messages as be
 from anyq.protocol.constants import BackendCode, Format
 from anyq.protocol.messages import FieldDescription
-from anyq.session.wire import MOST_MESSAGES
+from anyq.session.busy_wait import MOST_MESSAGES
 from tests.support import frontend_messages as fm
 from tests.support.deadlines import LIMIT, Deadlines, deadlines
 from tests.support.fakeserver import DEFAULT_PARAMETERS, READY, FakeClient, fake_server
