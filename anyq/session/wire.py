@@ -227,9 +227,7 @@ class Wire(Link):
     # -- a request that is sent piece by piece
 
     def open(self, request: Request) -> None:
-        """Begin a request whose bytes follow by :meth:`send`, after :meth:`turn`; others wait until
-        :meth:`close_request`.
-        """
+        """After :meth:`turn` begin a request whose bytes follow by :meth:`send`; others wait for :meth:`close_request`."""
         try:
             self.submit(request, b"")
             self.in_pieces = request
