@@ -346,12 +346,11 @@ class SessionState:
 
         :raises LocalProtocolError: the session has not been started, or is over.
         """
-        # As happened() does; once for each query, so without the call.
+        # As happened() does, without the call: once for each query.
         after = self.row.after_enqueue
         if after is None:
             raise self._impossible(Event.ENQUEUE)
-        self.row = after
-        self.phase = after.phase
+        self.row, self.phase = after, after.phase
         if not self.pending:
             request.status_before = self.transaction_status
         self.pending.append(request)
@@ -372,8 +371,7 @@ class SessionState:
             if pending:
                 pending[0].status_before = status
             else:
-                self.row = after
-                self.phase = after.phase
+                self.row, self.phase = after, after.phase
                 self.unmatched_cancels = 0  # a server that is idle ignores them
             request.finish()
         except BaseException:
