@@ -352,10 +352,12 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
     async def close(self) -> None:
         """Close the connection; a transaction that is open is rolled back. Never waits for the server.
 
-        Operations under way in other tasks fail with OperationalError. Closing it again does nothing.
+        Operations under way in other tasks fail with OperationalError. Closing it again does nothing. From another
+        event loop than its own it may be called, too: it is closed as soon as its own gets to it, or at once if that
+        has ended.
         """
         await self.session.wire.aclose()
-        await self.session.wire.backend.checkpoint()
+        await anyio.lowlevel.checkpoint()
 
     async def cancel(self) -> None:
         """Do what :meth:`cancel_safe` does, with its default timeout."""
@@ -474,7 +476,9 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
         There is no traffic and no timer: the operating system tells. A server that vanishes without a word is noticed
         by keepalives only (see the ``keepalives`` keywords). A cancellation leaves the connection as it is.
         """
-        await self.session.wire.backend.checkpoint()
+        backend = self.session.wire.backend
+        backend.check_here()
+        await backend.checkpoint()
         if not self.closed:
             await self.notifications.attend(Disconnection())
 

@@ -138,6 +138,7 @@ class AsyncRowStream(Generic[Row]):
         :raises StopAsyncIteration: there are none.
         :raises InterfaceError: that is being done already.
         """
+        self._session.wire.backend.check_here()
         if self._waiting:
             raise InterfaceError(
                 "rows of this stream are being waited for by another task or thread: let one iterate and hand the rows "

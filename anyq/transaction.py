@@ -392,6 +392,7 @@ class Transactional:
     async def _check_setting(self, name: str) -> None:
         session = self.session
         session.check_open()
+        session.wire.backend.check_here()
         await session.wire.backend.checkpoint()
         await session.transactions.certain_turn()
         session.transactions.check_none_open(name)

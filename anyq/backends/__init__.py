@@ -8,7 +8,6 @@ Begin with `base`, which says what differs between event loops.
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import sys
 
@@ -18,12 +17,11 @@ from .interrupts import alone, interruptible, uninterrupted
 
 __all__ = ["Backend", "Waker", "SocketWaiter", "Waiter", "alone", "current_backend", "interruptible", "uninterrupted"]
 
-_ASYNCIO = AsyncioBackend()
-_trio: Backend | None = None
+_trio: type[Backend] | None = None
 
 
 def current_backend() -> Backend:
-    """Return the backend of the event loop that runs the calling task.
+    """Return a backend of the event loop that runs the calling task.
 
     :raises RuntimeError: no event loop of a supported kind is running in this thread.
     """
@@ -35,14 +33,13 @@ def current_backend() -> Backend:
         global _trio
         if _trio is None:
             # By its name: whoever has no trio, or runs on asyncio, must not need this module.
-            made: Backend = importlib.import_module(f"{__name__}.trio_backend").TrioBackend()
-            _trio = made
-        return _trio
+            imported: type[Backend] = importlib.import_module(f"{__name__}.trio_backend").TrioBackend
+            _trio = imported
+        return _trio()
     try:
-        asyncio.get_running_loop()
+        return AsyncioBackend()
     except RuntimeError:
         raise RuntimeError(
             "no event loop is running in this thread: call this from a coroutine that runs under "
             "asyncio.run(), trio.run() or anyio.run(), or use the synchronous classes (anyq.connect())"
         ) from None
-    return _ASYNCIO

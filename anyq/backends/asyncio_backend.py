@@ -45,10 +45,15 @@ _RECHECK_SECONDS = 1.0
 class AsyncioBackend(Backend):
     """asyncio with any event loop."""
 
-    __slots__ = ()
+    __slots__ = ("_loop",)
 
     name = "asyncio"
     cancelled_exc_class = asyncio.CancelledError
+
+    def __init__(self) -> None:
+        """:raises RuntimeError: no event loop of asyncio's is running in this thread."""
+        self._loop = asyncio.get_running_loop()
+        super().__init__()
 
     # A bare yield is what asyncio.sleep(0) boils down to: the loop runs the task again in its next turn, and
     # a cancellation (native or of an anyio scope) is thrown in at the yield.
@@ -57,7 +62,21 @@ class AsyncioBackend(Backend):
         yield
 
     def checkpoint_if_cancelled(self) -> Awaitable[None]:
+        if _running_loop() is not self._loop:
+            self.check_here()
         return (_anyio_functions or _find_anyio_functions()).checkpoint_if_cancelled()
+
+    def is_here(self) -> bool:
+        return _running_loop() is self._loop
+
+    def call_there(self, callback: Callable[[], object]) -> bool:
+        if not self._loop.is_running():
+            return False
+        try:
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError:  # closed since then
+            return False
+        return True
 
     def create_waiter(self) -> Waiter:
         return _AsyncioWaiter()
@@ -114,11 +133,7 @@ def _nothing() -> None:
     """Take the probe's callback; never called, as the loop has no turn in between."""
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+_running_loop = asyncio._get_running_loop  # noqa: SLF001 - a public name, that of get_running_loop() without an error
 
 
 class _AsyncioWaiter(Waiter):
@@ -134,7 +149,8 @@ class _AsyncioWaiter(Waiter):
         if not self._set:
             for future in self._futures:
                 if not future.done():
-                    future.set_result(None)
+                    with suppress(RuntimeError):  # its loop has been closed under the task that waits
+                        future.set_result(None)
             self._futures.clear()
             self._set = True
 
@@ -310,8 +326,6 @@ class _WatchingSocketWaiter(SocketWaiter):
         future = self._future
         if not (self._registered and readable) or writable or future.waited_for:
             return self._wait(readable, writable)
-        if asyncio.get_running_loop() is not self._loop:
-            return self._wait(readable, writable)
         # Nearly always so, and then there is nothing to do before the wait, or behind it.
         self._reading = True
         return future
@@ -323,9 +337,7 @@ class _WatchingSocketWaiter(SocketWaiter):
             raise anyio.ClosedResourceError
         if not (readable or writable):
             raise ValueError("nothing to wait for: ask for readable, writable or both")
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._move_to(loop)
+        loop = self._loop
         self._reading = readable
         try:
             if readable and not self._registered:
@@ -350,19 +362,6 @@ class _WatchingSocketWaiter(SocketWaiter):
             self._loop.remove_reader(self._fd)
         self._registered = False
 
-    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Follow a connection that outlived its event loop (asyncio.run() again) into the running one."""
-        if self._loop.is_running():
-            raise RuntimeError(
-                "this connection belongs to an event loop that runs in another thread: use it from there, "
-                "or open a connection in this event loop"
-            )
-        if not _watching_loops.setdefault(loop, True):
-            raise RuntimeError("this event loop cannot watch sockets: open a connection in this event loop")
-        self._unregister()
-        self._loop = loop
-        self._future = _ReusableFuture(loop)
-
     def wake(self) -> None:
         self._future.resume_soon()
 
@@ -370,7 +369,7 @@ class _WatchingSocketWaiter(SocketWaiter):
         if not self._closed:
             # Whether or not it is thought to be registered: an interrupt may have come between the two.
             self._unregister()
-            if self._future.waited_for:
+            if self._future.waited_for and not self._loop.is_closed():
                 self._loop.remove_writer(self._fd)
                 self._future.fail(anyio.ClosedResourceError())
             self._closed = True

@@ -1,15 +1,18 @@
 """What differs between event loops, and nothing else.
 
-Knows: yielding to the scheduler, one-shot events, waiting for a socket. Must not know: the wire protocol,
-streams, DNS, TLS, or any event loop (each has its own module beside this one, imported when that loop is seen
-running).
+Knows: yielding to the scheduler, one-shot events, waiting for a socket, whether the caller runs in the same loop. Must
+not know: the wire protocol, streams, DNS, TLS, or any event loop (each has its own module beside this one, imported
+when that loop is seen running).
 """
 
 from __future__ import annotations
 
 import socket
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+
+from ..errors import InterfaceError
 
 __all__ = ["Backend", "Waker", "SocketWaiter", "Waiter"]
 
@@ -97,9 +100,12 @@ class SocketWaiter(ABC):
 
 
 class Backend(ABC):
-    """One event loop library. Stateless: one instance serves every loop of its kind."""
+    """One event loop, that which runs when this is made, and the library that it is of."""
 
-    __slots__ = ()
+    __slots__ = ("_thread",)
+
+    def __init__(self) -> None:
+        self._thread = threading.current_thread().name
 
     name: str
     """The library's name as anyio spells it: "asyncio" or "trio"."""
@@ -117,7 +123,31 @@ class Backend(ABC):
 
     @abstractmethod
     def checkpoint_if_cancelled(self) -> Awaitable[None]:
-        """Raise if the current scope is cancelled already; otherwise return without yielding."""
+        """Raise if the current scope is cancelled already; otherwise return without yielding.
+
+        :raises InterfaceError: at once, as :meth:`check_here`.
+        """
+
+    @abstractmethod
+    def is_here(self) -> bool:
+        """Return whether this is the event loop that runs in this thread now."""
+
+    def check_here(self) -> None:
+        """Check that the caller runs in this event loop, for what is neither for other threads nor for other loops.
+
+        :raises InterfaceError: it does not; the message says which loop this is.
+        """
+        if not self.is_here():
+            ended = "" if self.call_there(_nothing) else ", which has ended"
+            raise InterfaceError(
+                f"this connection belongs to the {self.name} event loop of thread {self._thread!r}{ended}, and can be "
+                "used by its tasks only: open a connection in each event loop; for other threads there are "
+                "anyq.connect(), whose connections any thread may use, and anyq.Connection.from_async()"
+            )
+
+    @abstractmethod
+    def call_there(self, callback: Callable[[], object]) -> bool:
+        """Have a function called soon in this event loop, from anywhere; return False if it does not run any more."""
 
     @abstractmethod
     def create_waiter(self) -> Waiter:
@@ -141,3 +171,7 @@ class Backend(ABC):
 
         The waiter must be closed before the socket is.
         """
+
+
+def _nothing() -> None:
+    """Only find out whether it would be called."""

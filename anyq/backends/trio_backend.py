@@ -25,14 +25,35 @@ mark_by(trio.lowlevel.enable_ki_protection, trio.lowlevel.disable_ki_protection)
 class TrioBackend(Backend):
     """trio, in a normal run or in guest mode."""
 
-    __slots__ = ()
+    __slots__ = ("_token",)
 
     name = "trio"
     cancelled_exc_class = trio.Cancelled
 
-    # trio's own functions, without another one around them in each query; to Pyright they are methods that lack self.
+    def __init__(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        super().__init__()
+
+    # trio's own function, without another one around it in each query; to Pyright it is a method that lacks self.
     checkpoint = staticmethod(trio.lowlevel.checkpoint)  # pyright: ignore[reportAssignmentType]
-    checkpoint_if_cancelled = staticmethod(trio.lowlevel.checkpoint_if_cancelled)  # pyright: ignore[reportAssignmentType]
+
+    def checkpoint_if_cancelled(self) -> Awaitable[None]:
+        if not self.is_here():
+            self.check_here()
+        return trio.lowlevel.checkpoint_if_cancelled()  # noqa: ASYNC105 - whoever calls this awaits it
+
+    def is_here(self) -> bool:
+        try:
+            return trio.lowlevel.current_trio_token() is self._token
+        except RuntimeError:
+            return False
+
+    def call_there(self, callback: Callable[[], object]) -> bool:
+        try:
+            self._token.run_sync_soon(callback)
+        except trio.RunFinishedError:
+            return False
+        return True
 
     def create_waiter(self) -> Waiter:
         return _TrioWaiter()

@@ -35,6 +35,7 @@ class AsyncListen:
         hub = self._hub
         hub.session.check_open()
         wire = hub.session.wire
+        wire.backend.check_here()
         self._subscription = Subscription(
             self._channels, self._max_buffer_size, self._overflow, wire.backend, hub.attend, wire.channel.wake
         )
@@ -56,5 +57,6 @@ class AsyncListen:
 
     async def _leave(self, *, wait: bool) -> None:
         assert self._subscription is not None
+        self._hub.session.wire.backend.check_here()
         self._subscription.leave()
         await self._hub.leave(self._subscription, wait=wait)

@@ -72,6 +72,7 @@ class AsyncNotifies(Receiver):
         if self._waits:
             raise ProgrammingError("another task waits for this generator's next notification; make one for each task")
         wire = self._wire
+        wire.backend.check_here()
         await wire.backend.checkpoint()
         self._begin()
         self._look_at_the_time()

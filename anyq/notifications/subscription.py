@@ -241,6 +241,7 @@ class NotificationStream(MemoryObjectReceiveStream[EventT], Generic[EventT]):
 
         A cancellation loses nothing: a notification that is there then is for the next one who receives.
         """
+        self.subscription.backend.check_here()
         await self.subscription.backend.checkpoint()
         while True:
             try:

@@ -26,13 +26,13 @@ CancelRequest hits whatever the server runs at that moment, so it is never sent 
 While one is in progress nothing new is sent. When it is sent, and what it may hit, is told by `cancelling`. Past the
 grace time the connection is closed. Nothing in between.
 
-Knows requests and the tasks that wait for them; bytes are left to `link`. Must not know SQL, Python types, addresses or
+Knows requests and the tasks that wait for their replies; whose turn it is to send is told by `sending`, and bytes are
+left to `link`. Must not know SQL, Python types, addresses or
 how to open a connection.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Final, Protocol
@@ -40,7 +40,7 @@ from typing import Final, Protocol
 import anyio
 
 from ..backends import Backend, Waiter, uninterrupted
-from ..errors import LocalProtocolError, OperationalError
+from ..errors import OperationalError
 from ..protocol import frontend
 from ..protocol.request import Request
 from ..protocol.request import Waiter as WakeUp
@@ -49,7 +49,8 @@ from ..protocol.session_state import ENDED
 from ..transport.channel import Channel
 from .busy_wait import CHUNKS_PER_CHECKPOINT, MOST_MESSAGES, TURN, BusyWait, this_thread
 from .cancelling import Canceller, Cancelling
-from .link import END, INTERRUPTED, NOTHING, SOMETHING, SPOILER, TORN, Link, Received
+from .link import END, INTERRUPTED, NOTHING, SOMETHING, SPOILER, Received
+from .sending import Sending
 
 
 class Attendant(Protocol):
@@ -63,7 +64,7 @@ class Attendant(Protocol):
 
 
 @uninterrupted
-class Wire(Link):
+class Wire(Sending):
     """One connection's traffic.
 
     :param canceller: see :class:`Cancelling`; so for `grace`.
@@ -78,53 +79,26 @@ class Wire(Link):
         canceller: Canceller | None = None,
         grace: float = 5.0,
     ) -> None:
-        super().__init__(channel, protocol)
-        self.backend: Final = backend
-        """The event loop's."""
+        super().__init__(channel, protocol, backend)
         self.cancelling: Final = Cancelling(protocol, canceller, grace)
         """How a running query is cancelled, and the grace time."""
         self.busy_wait: Final = BusyWait()
         """For how long replies are looked for before they are waited for."""
+        self._traffic: Final = this_thread.traffic
         self.back_pressure: Callable[[], Awaitable[None]] | None = None
         """What to await before more is read, while those whom events were given to cannot keep up; mostly None."""
         self._reader: Request | Attendant | None = None  # for whom the reader reads first of all
         self._abandoned = False  # there may be abandoned requests that are not done
         self._attendants: list[Attendant] = []
-        self._waiting_for_turn: deque[Waiter] = deque()
-
-    @property
-    def sending(self) -> bool:
-        """Whether a request is being sent piece by piece, so that others have to wait for their turn."""
-        return self.in_pieces is not None
 
     # -- one request
-
-    # Not a coroutine function, but what it returns is to be awaited at once: mostly it is the check for cancellation
-    # alone, which yields to no other task.
-    def turn(self) -> Awaitable[None]:
-        """Return when a request may be submitted, which is at once but for one that is sent piece by piece.
-
-        :raises OperationalError: the connection is closed.
-
-        Nothing is sent by a task that is cancelled already. Between this and :meth:`run` or :meth:`submit` nothing
-        may be awaited.
-        """
-        if self.in_pieces is None and self.protocol.phase < ENDED:
-            return self.backend.checkpoint_if_cancelled()
-        return self._turn()
-
-    async def _turn(self) -> None:
-        await self.backend.checkpoint_if_cancelled()
-        await self._wait_for_turn()
-        if self.protocol.phase >= ENDED:
-            raise OperationalError(self.protocol.closed_reason())
 
     async def run(self, request: Request, data: bytes | bytearray) -> None:
         """Send a request and return when it is done; look at its ``error`` and ``failure`` then.
 
         A cancellation abandons it: within the grace time the connection is ready for the next request or closed.
         """
-        traffic = this_thread.traffic
+        traffic = self._traffic
         traffic.under_way += 1
         try:
             try:
@@ -167,6 +141,7 @@ class Wire(Link):
 
         A cancellation does not undo it: the reply is drained, by this task or by whoever reads.
         """
+        self.backend.check_here()
         request.cancellable = False
         cancelled: BaseException | None = None
         if wait:
@@ -196,25 +171,6 @@ class Wire(Link):
         """Return when everything is done that was sent before."""
         await self.run(Request(), frontend.SYNC)
 
-    def submit(self, request: Request, data: bytes | bytearray) -> None:
-        """Put a request into the FIFO and send it; to be called after :meth:`turn`.
-
-        Behind others it goes out at the caller's next wait, together with what other tasks submit in the same turn of
-        the event loop: one packet is cheaper than many, for both sides.
-        """
-        try:
-            self.protocol.enqueue(request)
-            if len(self.protocol.pending) == 1:
-                self.send(data)
-            else:
-                self.put(data)
-        except LocalProtocolError:
-            raise
-        except BaseException:
-            # It may be in the FIFO without having been sent, so that no reply will come.
-            self.abort(TORN)
-            raise
-
     async def wait(self, request: Request) -> None:
         """Return when `request` is ready (see :meth:`Request.ready`), reading for everyone if nobody does."""
         if self._reader is not None:
@@ -224,43 +180,6 @@ class Wire(Link):
         if self._abandoned and request.done:
             await self._drain_abandoned()
 
-    # -- a request that is sent piece by piece
-
-    def open(self, request: Request) -> None:
-        """After :meth:`turn` begin a request whose bytes follow by :meth:`send`; others wait for :meth:`close_request`."""
-        try:
-            self.submit(request, b"")
-            self.in_pieces = request
-        except BaseException:
-            self.abort(TORN)
-            raise
-
-    def close_request(self, request: Request, data: bytes | bytearray) -> None:
-        """Send the last bytes of the request begun by :meth:`open` and let the others send."""
-        if self.in_pieces is request:
-            try:
-                self.in_pieces = None
-                self.send(data)
-                self._give_turn()
-            except BaseException:
-                self.abort(TORN)
-                raise
-
-    async def _wait_for_turn(self) -> None:
-        """Return when no request is being sent piece by piece, which may be at once."""
-        while self.in_pieces is not None:
-            waiter = self.backend.create_waiter()
-            self._waiting_for_turn.append(waiter)
-            try:
-                await waiter.wait()
-            finally:
-                if waiter in self._waiting_for_turn:
-                    self._waiting_for_turn.remove(waiter)
-
-    def _give_turn(self) -> None:
-        while self._waiting_for_turn:
-            self._waiting_for_turn.popleft().set()
-
     # -- what is no reply
 
     async def attend(self, attendant: Attendant) -> None:
@@ -268,6 +187,7 @@ class Wire(Link):
 
         A cancellation leaves the connection as it is.
         """
+        self.backend.check_here()
         try:
             self._attendants.append(attendant)
             if not attendant.ready():
@@ -320,7 +240,7 @@ class Wire(Link):
         """Read for everyone until `request` is ready; for `dry` see :meth:`_wait`."""
         chunks = 0
         turn_ends = perf_counter() + TURN
-        traffic = this_thread.traffic
+        traffic = self._traffic
         try:
             self._reader = request
             while True:
@@ -386,6 +306,13 @@ class Wire(Link):
                 return attendant.waiter
         return None
 
+    async def aclose(self) -> None:
+        """Close, as a link does; from another event loop have that done there, as soon as it gets to it."""
+        if self.backend.is_here():
+            await super().aclose()
+        elif not self.backend.call_there(self.close):
+            self.close()  # where its own has ended nobody else is at work
+
     # -- dropping requests
 
     def drop(self, request: Request) -> None:
@@ -398,6 +325,9 @@ class Wire(Link):
 
         Shielded, within the grace time: everything is in order then, or the connection closed.
         """
+        if not self.backend.is_here():
+            self.drop(request)
+            return
         try:
             self._step_back(request)
             if request.done:

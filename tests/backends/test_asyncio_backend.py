@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib.util
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -143,48 +142,6 @@ def test_lost_report_of_the_thread(pair: Pair, monkeypatch: pytest.MonkeyPatch) 
     loop = BlindLoop()
     loop.run_until_complete(main())
     loop.close()
-
-
-@pytest.mark.parametrize("close_first", [False, True])
-def test_waiter_follows_into_another_loop(pair: Pair, close_first: bool) -> None:
-    ours, theirs = pair
-    waiters: list[SocketWaiter] = []
-
-    async def main() -> None:
-        if not waiters:
-            waiters.append(current_backend().socket_waiter(ours))
-        theirs.send(b"x")
-        await waiters[0].wait(True, False)
-        assert ours.recv(10) == b"x"
-
-    first, second = asyncio.SelectorEventLoop(), asyncio.SelectorEventLoop()
-    first.run_until_complete(main())
-    if close_first:
-        first.close()
-    second.run_until_complete(main())
-    second.close()
-    waiters[0].close()
-    first.close()
-
-
-def test_waiter_refuses_a_second_running_loop(pair: Pair) -> None:
-    waiters: list[SocketWaiter] = []
-    ready, done = threading.Event(), threading.Event()
-
-    async def owner() -> None:
-        waiters.append(current_backend().socket_waiter(pair[0]))
-        ready.set()
-        await anyio.to_thread.run_sync(done.wait)
-
-    thread = threading.Thread(target=lambda: asyncio.run(owner()))
-    thread.start()
-    try:
-        assert ready.wait(30)
-        with pytest.raises(RuntimeError, match="another thread"):
-            asyncio.run(waits(waiters[0], True, False))
-    finally:
-        done.set()
-        thread.join()
 
 
 @pytest.mark.parametrize("where", ["same thread", "other thread", "after the loop"])
