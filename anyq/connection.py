@@ -22,7 +22,7 @@ from typing_extensions import Self, TypeVar
 from .abc import AdaptContext, Params, Query
 from .adapt import AdaptersMap
 from .adapt.encodings import python_codec
-from .backends import uninterrupted
+from .backends import Finalizer, uninterrupted
 from .connecting import AsyncConnecting
 from .conninfo import ConnectOptions, HostSpec, PasswordSource
 from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor, Checked, check_cursor_factory
@@ -89,16 +89,16 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
         """The factory of rows of cursors made from now on."""
         self.cursor_factory = cursor_factory
         """The class of cursors made from now on."""
-        self.if_forgotten: str | None = "use 'async with' or await its close()"
-        """For this package: what to say of a connection that was never closed; None to say nothing."""
         self.info = ConnectionInfo(self.session, options, host)
         """What is known about the connection."""
+        self.if_forgotten = Finalizer(self, _forgotten, self._show("open"))
+        """For this package: says so of a connection that is dropped and was never closed."""
         self.notifications = NotificationHub(self.session)
         """For this package: who listens to what."""
         self._notice_handlers: list[NoticeHandler] = []
         wire.protocol.use_codecs(python_codec)
         wire.on_event = self._on_event
-        wire.on_end = self.notifications.end
+        wire.on_end = self._on_end
 
     # -- making one
 
@@ -198,19 +198,11 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
             await self.session.wire.aclose()
 
     def __repr__(self) -> str:
-        status = "closed" if self.closed else self.info.transaction_status.name
+        return self._show("closed" if self.closed else self.info.transaction_status.name)
+
+    def _show(self, status: str) -> str:
         where = f"host={self.info.host} port={self.info.port} user={self.info.user} dbname={self.info.dbname}"
         return f"<{type(self).__module__}.{type(self).__qualname__} [{status}] ({where}) at 0x{id(self):x}>"
-
-    def __del__(self) -> None:
-        session: Session | None = getattr(self, "session", None)
-        if session is not None and not session.closed and self.if_forgotten is not None:
-            warnings.warn(
-                f"{self!r} was never closed; {self.if_forgotten}",
-                ResourceWarning,
-                source=self,
-                stacklevel=2,
-            )
 
     # -- what it is
 
@@ -398,6 +390,10 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
         """
         self._notice_handlers.remove(callback)
 
+    def _on_end(self) -> None:
+        self.if_forgotten.call_off()
+        self.notifications.end()
+
     def _on_event(self, event: NoticeResponse | Notify) -> None:
         if isinstance(event, Notify):
             self.notifications.deliver(event)
@@ -498,3 +494,7 @@ _check_cursor_factory: Final = partial(check_cursor_factory, wanted=AsyncCursor)
 # So that they are looked at where they are set, at any time, and not where a cursor fails.
 for _attribute, _check in (("row_factory", check_row_factory), ("cursor_factory", _check_cursor_factory)):
     setattr(AsyncConnection, _attribute, Checked(_attribute, _check))
+
+
+def _forgotten(text: str) -> None:
+    warnings.warn(f"{text} was never closed; use 'async with' or await its close()", ResourceWarning, stacklevel=2)

@@ -13,12 +13,13 @@ from typing import Any, Generic, NamedTuple, NoReturn
 from typing_extensions import Self, TypeVar
 
 from .abc import Params
-from .backends import uninterrupted
+from .backends import Finalizer, uninterrupted
 from .errors import DataError, InterfaceError, OperationalError
 from .protocol.request import Fields, Result, Run
 from .rows import RowMaker, TupleRow
 from .session.execute import describe, forget_if_stale, may_repeat, undo_begin
 from .session.session import Adaptation, Session
+from .session.wire import Wire
 from .statements.binders import Binder
 from .statements.layout import changed_format
 from .statements.loading import RowLoads
@@ -67,6 +68,7 @@ class AsyncRowStream(Generic[Row]):
         self._statement: Statement | None = None
         self._encoding = ""
         self._request: StatementRequest | None = None
+        self._if_dropped: Finalizer | None = None
         self._runs: deque[Run] = deque()
         self._start = 0  # where in the first of them the next row begins
         self._fields: Fields = ()
@@ -126,6 +128,8 @@ class AsyncRowStream(Generic[Row]):
         self._exhausted = True
         self.rows = iter(())
         self._runs.clear()
+        if self._if_dropped is not None:
+            self._if_dropped.call_off()
 
     @property
     def under_way(self) -> bool:
@@ -271,6 +275,9 @@ class AsyncRowStream(Generic[Row]):
         request, data = session.composer.compose(statement, tx, begin, prepare=False, binary=binary)
         request.streaming = size
         self._request = request  # first, so that it is abandoned whatever interrupts
+        if self._if_dropped is not None:
+            self._if_dropped.call_off()
+        self._if_dropped = Finalizer(self, _abandon, session.wire, request)
         session.wire.submit(request, data)
         session.streams.add(self)
         await session.wire.backend.checkpoint()
@@ -285,8 +292,11 @@ class AsyncRowStream(Generic[Row]):
             self._dropped = True
             self._session.wire.drop(request)
 
-    def __del__(self) -> None:
-        self.drop()
+
+def _abandon(wire: Wire, request: StatementRequest) -> None:
+    """Leave the request of a stream behind that nobody has a reference to."""
+    if not request.done:
+        wire.drop(request)
 
 
 def _dropped() -> OperationalError:

@@ -25,7 +25,7 @@ from .errors import (
 )
 from .protocol.constants import TransactionStatus
 from .session.session import Droppable, Session
-from .session.transactions import IsolationLevel
+from .session.transactions import Entered, IsolationLevel
 
 logger = logging.getLogger("anyq")
 
@@ -79,12 +79,18 @@ class AsyncTransaction(Generic[ConnectionT]):
         """Whether the block is rolled back however it ends."""
         self._state = "inactive"
         self._outer = False
+        self._over = False  # it is certain that the server has ended it
         self._streams_before: Sequence[weakref.ref[Droppable]] = ()
 
     @property
     def connection(self) -> ConnectionT:
         """The connection the block is on."""
         return self._conn
+
+    @property
+    def is_entered(self) -> bool:
+        """For this package: whether it is among the blocks of the session that have to be left."""
+        return any(entered.block() is self for entered in self._session.transactions.blocks)
 
     @property
     def savepoint_name(self) -> str | None:
@@ -108,19 +114,19 @@ class AsyncTransaction(Generic[ConnectionT]):
         statements = [session.transactions.begin_statement()] if self._outer else []
         if self._savepoint_name:
             statements.append(b"SAVEPOINT " + self._identifier())
-        stack.append(self)
-        self._streams_before = [weakref.ref(stream) for stream in session.streams]
-        self._state = "active"
         try:
+            session.transactions.enter(Entered(weakref.ref(self), self._rollback_statements(), self._outer))
+            self._streams_before = [weakref.ref(stream) for stream in session.streams]
+            self._state = "active"
             # It takes no time, so it is not cancelled half-way: a block that was not entered is rolled back.
             await session.send_command(b";".join(statements), begins=self._outer, cancellable=False)
+            return self
         except BaseException as error:
             self._state = "failed"
             self._leave()
             if self._outer and not (isinstance(error, Error) and not self._is_left_open()):
                 await self._undo()
             raise
-        return self
 
     async def __aexit__(
         self,
@@ -128,6 +134,16 @@ class AsyncTransaction(Generic[ConnectionT]):
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> bool:
+        try:
+            return await self._exit(exc_val)
+        except Exception:
+            raise
+        except BaseException as error:
+            if not isinstance(error, self._session.wire.backend.cancelled_exc_class):
+                await self._make_sure()
+            raise
+
+    async def _exit(self, exc_val: BaseException | None) -> bool:
         session = self._session
         if session.closed:
             # The server has rolled back already; the error that closed it is on its way, or comes next.
@@ -139,6 +155,11 @@ class AsyncTransaction(Generic[ConnectionT]):
         if exc_val is None and not self.force_rollback:
             await self._commit()
             return False
+        if self.is_entered and not isinstance(
+            exc_val, (Exception, session.wire.backend.cancelled_exc_class, type(None))
+        ):
+            # An interrupt, which may have kept blocks inside from being left.
+            session.transactions.leave_inside(self)
         try:
             await self._rollback(exc_val)
         except OutOfOrderTransactionNesting:
@@ -182,6 +203,7 @@ class AsyncTransaction(Generic[ConnectionT]):
         if tag == "ROLLBACK":
             self._state = "rolled back"
             raise not_committed()
+        self._over = True
         self._state = "committed"
 
     async def _rollback(self, exc_val: BaseException | None) -> None:
@@ -192,6 +214,14 @@ class AsyncTransaction(Generic[ConnectionT]):
         # In any case: the block is often left by a cancellation, and it must not leave a transaction open.
         cancelled = isinstance(exc_val, self._session.wire.backend.cancelled_exc_class)
         await self._session.carry_out(self._rollback_statements(), ends=self._outer, wait=not cancelled)
+        self._over = True
+
+    async def _make_sure(self) -> None:
+        """See to it that the block is left, after an interrupt at whatever moment."""
+        self._leave()
+        open_ = self._session.wire.protocol.expects_transaction() if self._outer else True
+        if open_ and not self._over:
+            await self._undo()
 
     def _end_streams(self) -> None:
         """End the streams that were begun in the block: the exception may have come out of a loop over one of them.
@@ -227,22 +257,18 @@ class AsyncTransaction(Generic[ConnectionT]):
         return identifier_bytes(self._session.encoding, self._savepoint_name)
 
     def _check_innermost(self, action: str) -> None:
-        stack = self._session.transactions.blocks
-        if stack and stack[-1] is self:
+        inner = self._session.transactions.innermost()
+        if inner is self:
             return
         self._state = "failed"
-        inner = stack[-1] if stack else None
-        if self in stack:
-            stack.remove(self)
+        self._leave()
         raise OutOfOrderTransactionNesting(
             f"transaction blocks are not nested: cannot {action} {self} while {inner} is the innermost; leave blocks "
             "in the reverse order of entering them, and use one connection for each task that has blocks of its own"
         )
 
     def _leave(self) -> None:
-        stack = self._session.transactions.blocks
-        if self in stack:
-            stack.remove(self)
+        self._session.transactions.leave(self)
 
 
 _HINT = (
@@ -308,7 +334,7 @@ class Transactional:
 
     def _check_no_block(self, message: str) -> None:
         self.session.check_open()
-        if self.session.transactions.blocks:
+        if self.session.transactions.innermost() is not None:
             raise ProgrammingError(message)
 
     def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> AsyncTransaction[Self]:

@@ -13,9 +13,20 @@ import sys
 
 from .asyncio_backend import AsyncioBackend
 from .base import Backend, SocketWaiter, Waiter, Waker
+from .finalizers import Finalizer
 from .interrupts import alone, interruptible, uninterrupted
 
-__all__ = ["Backend", "Waker", "SocketWaiter", "Waiter", "alone", "current_backend", "interruptible", "uninterrupted"]
+__all__ = [
+    "Backend",
+    "Finalizer",
+    "Waker",
+    "SocketWaiter",
+    "Waiter",
+    "alone",
+    "current_backend",
+    "interruptible",
+    "uninterrupted",
+]
 
 _trio: type[Backend] | None = None
 

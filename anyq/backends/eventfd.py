@@ -6,6 +6,7 @@ Knows file descriptors. Must not know event loops.
 from __future__ import annotations
 
 import os
+import select
 from contextlib import suppress
 
 AVAILABLE = hasattr(os, "eventfd")
@@ -15,10 +16,13 @@ AVAILABLE = hasattr(os, "eventfd")
 class Eventfd:
     """A counter in the kernel; readable while it is not zero."""
 
-    __slots__ = ("fd",)
+    __slots__ = ("_owner", "fd")
 
     def __init__(self) -> None:
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        # Closes it when this is freed, without a function in Python that could be interrupted. Not before: another
+        # thread may be about to write, and the number could be another file's by then.
+        self._owner = select.epoll.fromfd(self.fd)
 
     def write(self) -> None:
         """Make it readable; for any thread, finalizers and signal handlers. Does not block."""
@@ -28,7 +32,3 @@ class Eventfd:
         """Make it unreadable, which it may be already."""
         with suppress(BlockingIOError):
             os.eventfd_read(self.fd)
-
-    def __del__(self) -> None:
-        # Not before: another thread may be about to write, and the number could be another file's by then.
-        os.close(self.fd)

@@ -136,6 +136,15 @@ class AsyncNotifies(Receiver):
             self._hub.generators.stop(self, items)
         self._wake()
 
+    @property
+    def under_way(self) -> bool:
+        """For this package: whether notifications are kept for it."""
+        return self._state == "running"
+
+    def drop(self) -> None:
+        """For this package: do what :meth:`close` does."""
+        self.close()
+
     async def aclose(self) -> None:
         """End the iteration; what was not yielded is for a later generator."""
         self.close()

@@ -45,7 +45,7 @@ async def execute(
         known = session.remembered.get(key)
         if known is not None:
             transactions = session.transactions
-            begin = await (wire.turn() if transactions.autocommit else transactions.turn())
+            begin = await (wire.turn() if transactions.at_once else transactions.turn())
             composed = known.compose(params, wire.protocol.parameters, begin)
             if composed is not None:
                 request, data = composed

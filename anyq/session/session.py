@@ -83,7 +83,7 @@ class Session:
     ) -> None:
         self.wire = wire
         """The traffic."""
-        self.transactions = Transactions(wire, autocommit=autocommit)
+        self.transactions = Transactions(wire, self.carry_out, autocommit=autocommit)
         """How transactions are begun, and which blocks are entered."""
         self.composer = Composer(prepare_threshold, wire.protocol)
         """How statements are sent, and what the server has prepared."""

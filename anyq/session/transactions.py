@@ -6,8 +6,10 @@ sockets, nor what a block does when it is left.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from enum import IntEnum
+from typing import NamedTuple
+from weakref import ref
 
 from ..errors import ProgrammingError
 from .wire import Wire
@@ -22,19 +24,75 @@ class IsolationLevel(IntEnum):
     SERIALIZABLE = 4
 
 
-class Transactions:
-    """What the transactions of a session are like, and where they begin."""
+class Entered(NamedTuple):
+    """A transaction block that was entered and not left."""
 
-    def __init__(self, wire: Wire, *, autocommit: bool) -> None:
+    block: ref[object]
+    """Weakly: where an interrupt keeps a block from being left, it is dropped, and that is how it is known."""
+    undo: bytes
+    """The statements that roll it back."""
+    outer: bool
+    """Whether it is the whole transaction."""
+
+
+class Transactions:
+    """What the transactions of a session are like, and where they begin.
+
+    :param carry_out: ``await carry_out(statements, ends=)`` runs them in any case.
+    """
+
+    def __init__(self, wire: Wire, carry_out: Callable[..., Awaitable[None]], *, autocommit: bool) -> None:
         self._wire = wire
-        self.autocommit = autocommit
-        """Whether each statement is a transaction of its own."""
+        self._carry_out = carry_out
+        self._autocommit = autocommit
+        self.at_once = autocommit
+        """Whether statements need not look at what has been begun: in autocommit mode, outside of all blocks."""
         self.isolation_level: IsolationLevel | None = None
         """Of transactions begun from now on; None for the server's default, as for the others."""
         self.read_only: bool | None = None
         self.deferrable: bool | None = None
-        self.blocks: list[object] = []
-        """The transaction blocks that are entered, the innermost last."""
+        self.blocks: list[Entered] = []
+        """The transaction blocks that are entered, the innermost last; for others to look at only."""
+
+    @property
+    def autocommit(self) -> bool:
+        """Whether each statement is a transaction of its own."""
+        return self._autocommit
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        self._autocommit = value
+        self.at_once = value and not self.blocks
+
+    # -- blocks
+
+    def innermost(self) -> object | None:
+        """Return the block that has to be left before all others; None if there is none, or nobody can leave it."""
+        return self.blocks[-1].block() if self.blocks else None
+
+    def enter(self, entered: Entered) -> None:
+        """Take note of a block that is entered."""
+        self.at_once = False
+        self.blocks.append(entered)
+
+    def leave(self, block: object) -> None:
+        """Take note that a block is left, if that has not been done."""
+        self.blocks[:] = [entered for entered in self.blocks if entered.block() is not block]
+        self.at_once = self._autocommit and not self.blocks
+
+    def leave_inside(self, block: object) -> None:
+        """Take note that the blocks inside of this one will not be left: what ends it ends them too."""
+        while self.blocks and self.innermost() is not block:
+            self.blocks.pop()
+
+    async def end_lost_blocks(self) -> None:
+        """Roll back the innermost blocks that nobody can leave any more: their end was interrupted before it began."""
+        while self.blocks and self.blocks[-1].block() is None:
+            entered = self.blocks.pop()
+            self.at_once = self._autocommit and not self.blocks
+            await self._carry_out(entered.undo, ends=entered.outer)
+
+    # -- when a statement may be sent
 
     # Not a coroutine function, but what it returns is the coroutine to await: one frame less for most statements.
     def turn(self) -> Awaitable[bytes | None]:
@@ -44,10 +102,14 @@ class Transactions:
 
         :raises OperationalError: the connection is closed.
         """
-        return self._wire.turn() if self.autocommit else self._turn_in_transaction()
+        if self._autocommit and (not self.blocks or self.blocks[-1].block() is not None):
+            return self._wire.turn()
+        return self._turn_in_transaction()
 
     async def _turn_in_transaction(self) -> bytes | None:
         wire = self._wire
+        if self.blocks:
+            await self.end_lost_blocks()
         await wire.turn()
         if wire.protocol.transaction_in_doubt():
             await self.certain_turn()
@@ -65,6 +127,7 @@ class Transactions:
         :raises OperationalError: the connection is closed.
         """
         wire = self._wire
+        await self.end_lost_blocks()
         await wire.turn()
         while wire.protocol.transaction_in_doubt():
             await wire.catch_up()

@@ -7,8 +7,10 @@ what is called.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
+from weakref import ref
 
 from typing_extensions import ParamSpec, TypeVar
 
@@ -20,6 +22,22 @@ from .worker import PortalStopped
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Droppable(Protocol):
+    """What goes on in the event loop until it is ended."""
+
+    @property
+    def under_way(self) -> bool: ...
+
+    def drop(self) -> None: ...
+
+
+class _Watched(ref[Any]):
+    """A synchronous object, and what it holds."""
+
+    __slots__ = ("what",)
+    what: Droppable
 
 
 class Calls:
@@ -38,6 +56,8 @@ class Calls:
         self._ended = False
         self._feeding: int | None = None  # the thread that makes parameters for executemany()
         self._refusing = False  # either of the two
+        self._watched: dict[int, _Watched] = {}
+        self._dropped: deque[ref[Any]] = deque()
 
     @property
     def ended(self) -> bool:
@@ -58,6 +78,8 @@ class Calls:
         """
         if self._refusing:
             self._refuse()
+        if self._dropped:
+            self._clean_up()
         try:
             return self.portal.call(self._grace, func, *args, **kwargs)
         except PortalStopped:
@@ -78,6 +100,21 @@ class Calls:
     def post(self, callback: Callable[[], object]) -> None:
         """Have a function called in the event loop, without waiting; for finalizers too."""
         self.portal.post(callback)
+
+    def watch(self, owner: object, what: Droppable) -> None:
+        """Have what a synchronous object holds dropped after that, in the loop, by whoever calls next.
+
+        Nothing of Python's runs when it is dropped: what is raised then would be lost, and Ctrl-C may be.
+        """
+        watched = _Watched(owner, self._dropped.append)
+        watched.what = what
+        self._watched[id(watched)] = watched
+
+    def _clean_up(self) -> None:
+        while self._dropped:
+            watched = self._watched.pop(id(self._dropped.popleft()))
+            if watched.what.under_way:
+                self.portal.post(watched.what.drop)
 
     def begin_feeding(self) -> None:
         """Refuse this thread's calls, which would wait for what it is about to make."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Generic, cast, overload
+from weakref import ref
 
 import anyio.abc
 from anyio.from_thread import BlockingPortal
@@ -18,6 +19,7 @@ from typing_extensions import Self, TypeVar
 
 from ..abc import AdaptContext, Params, Query
 from ..adapt import AdaptersMap
+from ..backends import Finalizer
 from ..connection import GRACE_PERIOD, AsyncConnection, NoticeHandler
 from ..conninfo import PasswordSource
 from ..cursor import Checked, check_cursor_factory
@@ -27,6 +29,7 @@ from ..protocol.constants import Format
 from ..rows import RowFactory, TupleRow, check_row_factory, tuple_row
 from ..session.busy_wait import BUSY_WAIT
 from ..session.info import ConnectionInfo
+from ..session.wire import Wire
 from ..startup.parameters import ConnectParameters
 from ..startup.routes import Dial
 from .calls import Calls
@@ -62,9 +65,11 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         session = async_connection.session
         calls = Calls(portal, user, session.wire.cancelling.grace, session.check_open)
         super().__init__(async_connection, calls)
-        self._owner = owner  # whether forgetting this forgets the connection
+        self._if_forgotten: Finalizer | None = None
         if owner:
-            async_connection.if_forgotten = None  # this one says it
+            async_connection.if_forgotten.call_off()  # this one says it
+            wire = ref(session.wire)
+            self._if_forgotten = Finalizer(self, _forgotten, portal, user, wire, self._show("open"))
         self.row_factory: RowFactory[Row] = row_factory
         """The factory of rows of cursors made from now on."""
         self.cursor_factory = cursor_factory
@@ -203,22 +208,6 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
     def _show(self, status: str) -> str:
         where = f"host={self.info.host} port={self.info.port} user={self.info.user} dbname={self.info.dbname}"
         return f"<{type(self).__module__}.{type(self).__qualname__} [{status}] ({where}) at 0x{id(self):x}>"
-
-    def __del__(self) -> None:
-        calls: Calls | None = getattr(self, "calls", None)
-        if calls is None or calls.ended:
-            return
-        # When the interpreter exits its event loop may have been stopped: it was not closed before, all the same.
-        forgotten = self._owner and not self._async.closed and not calls.portal.inherited
-        text = self._show(self.info.transaction_status.name)
-        if forgotten and calls.portal.failure is None:
-            connection = self._async
-            calls.post(lambda: connection.session.wire.close())
-        calls.forget()
-        if forgotten:
-            warnings.warn(
-                f"{text} was never closed; use 'with' or call its close()", ResourceWarning, source=self, stacklevel=2
-            )
 
     # -- what it is
 
@@ -374,6 +363,8 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
     def _end(self) -> None:
         # It is closed already but where the call that should have done so was interrupted, or the loop has stopped.
         self.calls.end(None if self._async.closed else self._async.session.wire.close)
+        if self._if_forgotten is not None:
+            self._if_forgotten.call_off()
 
     def cancel(self) -> None:
         """Do what :meth:`cancel_safe` does, with its default timeout."""
@@ -468,6 +459,18 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         by keepalives only (see the ``keepalives`` keywords).
         """
         self.calls.call_unless_ended(self._async.wait_disconnected)
+
+
+def _forgotten(portal: Portal, user: object, wire: ref[Wire], text: str) -> None:
+    """Close a connection that was dropped without having been closed, in the event loop, without waiting for it."""
+    left = wire()
+    if left is None or not left.closed:
+        # When the interpreter exits its event loop may have been stopped: it was not closed before, all the same.
+        if left is not None and portal.failure is None:
+            portal.post(left.close)
+        if not portal.inherited:
+            warnings.warn(f"{text} was never closed; use 'with' or call its close()", ResourceWarning, stacklevel=2)
+    portal.forget(user)
 
 
 _check_cursor_factory: Final = partial(check_cursor_factory, wanted=Cursor)

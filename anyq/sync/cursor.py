@@ -196,12 +196,11 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
         try:
             while self._calls.call(many.feed, portion, last=len(portion) < BATCH_SETS):
                 self._calls.begin_feeding()
-                try:
-                    portion = list(islice(sets, BATCH_SETS))
-                finally:
-                    self._calls.end_feeding()
+                portion = list(islice(sets, BATCH_SETS))
+                self._calls.end_feeding()
         except BaseException:
-            # The generator failed; or a call, which is over then.
+            # The generator failed; or a call, which is over then; or it was interrupted anywhere.
+            self._calls.end_feeding()
             self._calls.call_unless_ended(many.abandon)
             raise
         self._async.take_many(many.outcome)
@@ -333,6 +332,7 @@ class RowStream(Closing, Generic[Row]):
         # Row makers may want it, and the stream holds only what is inside.
         self._cursor = cursor
         self._async = stream
+        calls.watch(self, stream)
 
     def __iter__(self) -> Self:
         return self
@@ -358,9 +358,3 @@ class RowStream(Closing, Generic[Row]):
         Takes the connection's grace time at most.
         """
         self._calls.call_unless_ended(self._async.aclose)
-
-    def __del__(self) -> None:
-        # In the loop, since others may be at work there.
-        stream: AsyncRowStream[Row] | None = getattr(self, "_async", None)
-        if stream is not None and stream.under_way:
-            self._calls.post(stream.drop)

@@ -140,6 +140,7 @@ class Notifies(Closing):
         self._calls = calls
         self._owner = owner
         self._notifies = notifies
+        calls.watch(self, notifies)
 
     def __iter__(self) -> Self:
         return self
@@ -161,7 +162,3 @@ class Notifies(Closing):
     def close(self) -> None:
         """End the iteration; what was not yielded is for a later generator."""
         self._calls.call_unless_ended(self._notifies.aclose)
-
-    def __del__(self) -> None:
-        # In the loop, since others may be at work there.
-        self._calls.post(self._notifies.close)

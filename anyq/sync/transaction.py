@@ -55,16 +55,34 @@ class Transaction(Generic[ConnectionT]):
     def __enter__(self) -> Self:
         try:
             self._calls.call(self.async_transaction.__aenter__)
+            return self
         except Exception:
             raise
         except BaseException as error:
             # Ctrl-C, but too late to keep the block from being entered: nobody will leave it.
-            if self.async_transaction in self._conn.async_connection.session.transactions.blocks:
-                self._calls.call(self.async_transaction.__aexit__, type(error), error, None)
+            self._make_sure(error)
             raise
-        return self
 
     def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> bool:
+        try:
+            return self._exit(exc_type, exc_val, exc_tb)
+        except Exception:
+            raise
+        except BaseException as error:
+            # Ctrl-C, perhaps before it could be left.
+            self._make_sure(error)
+            raise
+
+    def _make_sure(self, error: BaseException) -> None:
+        if self.async_transaction.is_entered:
+            self._calls.call_unless_ended(self.async_transaction.__aexit__, type(error), error, None)
+
+    def _exit(
         self,
         exc_type: type[BaseException] | None,
         exc_val: BaseException | None,

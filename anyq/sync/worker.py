@@ -24,7 +24,7 @@ from typing import Any
 
 import anyio
 
-from ..backends import Backend, Waker
+from ..backends import Backend, Finalizer, Waker
 from ..errors import InterfaceError, OperationTimeout
 
 _WINDOWS = sys.platform == "win32"
@@ -99,6 +99,8 @@ class Worker:
         self._scope: anyio.CancelScope
         self._ended = False
         self._stopped = False
+        self.if_freed: Finalizer | None = None
+        """The handle's, which is called off when there is no task any more to be ended."""
 
     # -- for the thread
 
@@ -166,6 +168,8 @@ class Worker:
         finally:
             self._stopped = True
             waker.close()
+            if self.if_freed is not None:
+                self.if_freed.call_off()
             for job in (self._running, self._next):
                 if job is not None:
                     job.error = PortalStopped(LOOP_STOPPED)
@@ -204,12 +208,14 @@ class Worker:
 class WorkerHandle:
     """The thread's half: it has the worker for itself; freeing it ends the worker."""
 
-    __slots__ = ("worker",)
+    __slots__ = ("__weakref__", "worker")
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
+        worker.if_freed = Finalizer(self, _freed, worker)
 
-    def __del__(self) -> None:
-        # If the loop has ended, the worker has with it.
-        with suppress(RuntimeError):
-            self.worker.end()
+
+def _freed(worker: Worker) -> None:
+    # If the loop has ended, the worker has with it.
+    with suppress(RuntimeError):
+        worker.end()

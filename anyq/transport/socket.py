@@ -15,7 +15,7 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
 from .._accel import readable_within
-from ..backends import Backend, SocketWaiter, current_backend
+from ..backends import Backend, Finalizer, SocketWaiter, current_backend
 from .channel import Buffer, Channel
 from .foreign import ForeignStream
 
@@ -40,8 +40,6 @@ class SocketStream(Channel, ByteStream):
     Nothing here looks at the bytes; `TlsStream` puts OpenSSL between the `try_` methods and the socket.
     """
 
-    _closed = True  # until __init__ is through, for __del__
-
     def __init__(self, sock: socket.socket, *, backend: Backend | None = None, peer: Address | None = None) -> None:
         """Take over `sock`, which may still be connecting; if this raises, it is still the caller's to close.
 
@@ -60,6 +58,8 @@ class SocketStream(Channel, ByteStream):
         # loops keep one waiter for each direction.
         self._send_waiter: SocketWaiter | None = None
         self._duplicate: socket.socket | None = None
+        self._held = [sock]
+        self._finalizer = Finalizer(self, _forgotten, self._waiter, self._held, repr(self))
         self._receiving = self._sending = self._sent_eof = False
         self._closed = False
 
@@ -111,6 +111,7 @@ class SocketStream(Channel, ByteStream):
             raise anyio.ClosedResourceError
         if self._duplicate is None:
             self._duplicate = self._sock.dup()
+            self._held.append(self._duplicate)
         return self._duplicate.fileno()
 
     @property
@@ -144,6 +145,7 @@ class SocketStream(Channel, ByteStream):
         return self._sock
 
     def _let_go(self) -> None:
+        self._finalizer.call_off()
         self._waiter.close()
         if self._send_waiter is not None:
             self._send_waiter.close()
@@ -169,14 +171,6 @@ class SocketStream(Channel, ByteStream):
     async def aclose(self) -> None:
         self.close_now()
         await self._backend.checkpoint()
-
-    def __del__(self) -> None:
-        if not self._closed:
-            self._closed = True
-            if self._duplicate is not None:
-                self._duplicate.close()
-            self._waiter.abandon(self._sock)
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     # -- as an anyio ByteStream
 
@@ -264,6 +258,15 @@ class SocketStream(Channel, ByteStream):
             return ask()
         except OSError as error:
             raise self._lost(error) from error
+
+
+def _forgotten(waiter: SocketWaiter, held: list[socket.socket], text: str) -> None:
+    """Close what a stream has held that was dropped without having been closed."""
+    sock, *duplicates = held
+    for duplicate in duplicates:
+        duplicate.close()
+    waiter.abandon(sock)
+    warnings.warn(f"unclosed {text}", ResourceWarning, stacklevel=2)
 
 
 def _is_ip(sock: socket.socket) -> bool:
