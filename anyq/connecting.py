@@ -13,24 +13,25 @@ from typing import Any, Generic, NoReturn
 
 from typing_extensions import TypeVar
 
+from .backends import Finalizer
+
 ConnectionT = TypeVar("ConnectionT", bound=AbstractAsyncContextManager[Any, None])
 
 
 class AsyncConnecting(Generic[ConnectionT]):
     """A connection about to be made: await it to have the connection, or enter it to have it closed at the end."""
 
-    _used = False
-
     def __init__(self, connect: Callable[[], Coroutine[Any, Any, ConnectionT]]) -> None:
+        self._if_dropped = Finalizer(self, _warn)
         self._connect = connect
         self._connection: ConnectionT | None = None
 
     def __await__(self) -> Generator[Any, Any, ConnectionT]:
-        self._used = True
+        self._if_dropped.call_off()
         return self._connect().__await__()
 
     async def __aenter__(self) -> ConnectionT:
-        self._used = True
+        self._if_dropped.call_off()
         self._connection = connection = await self._connect()
         await connection.__aenter__()
         return connection
@@ -47,12 +48,12 @@ class AsyncConnecting(Generic[ConnectionT]):
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__}: {_AWAIT_IT}>"
 
-    def __del__(self) -> None:
-        if not self._used:
-            warnings.warn(f"connect() was called and never awaited: {_AWAIT_IT}", RuntimeWarning, stacklevel=2)
-
 
 _AWAIT_IT = "write conn = await connect(...), or async with connect(...) as conn"
+
+
+def _warn() -> None:
+    warnings.warn(f"connect() was called and never awaited: {_AWAIT_IT}", RuntimeWarning, stacklevel=2)
 
 
 def _not_awaited(connecting: AsyncConnecting[Any], name: str) -> NoReturn:

@@ -51,7 +51,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "transaction": ("session",),
     "row_stream": ("session",),
     "cursor": ("row_stream", "postgres"),
-    "connecting": (),
+    "connecting": ("backends",),
     "connection": ("connecting", "cursor", "transaction", "notifications", "startup", "dbapi20"),
     "listener": ("connection",),
     "sync": ("listener",),
