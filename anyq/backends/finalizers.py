@@ -31,7 +31,7 @@ class Finalizer(ref[Any]):
         return self
 
     def __init__(self, owner: object, func: Callable[..., object], *args: object) -> None:
-        super().__init__(owner, _call)  # type: ignore[call-arg] - the stubs have none
+        super().__init__(owner, _call)  # type: ignore[call-arg]  # which the stubs lack
 
     def call_off(self) -> None:
         """Do nothing when it is dropped; to be called when it is closed, any number of times."""
