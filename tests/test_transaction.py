@@ -680,6 +680,42 @@ async def test_blocks_of_two_tasks_that_are_not_nested(force_rollback: bool, con
     assert await kept(conn) == []
 
 
+@pytest.mark.parametrize("behind", [0, 1], ids=["last", "not-last"])
+async def test_an_inner_block_that_ends_behind_the_error_of_another_task(
+    behind: int, conn: AsyncConnection, dsn: str
+) -> None:
+    """Its RELEASE was sent before the error was known: the inner block is gone, the outer one is usable."""
+    async with held_lock(dsn) as lock, conn.transaction():
+        await insert(conn, 1)
+        async with anyio.create_task_group() as group:
+
+            async def other() -> None:
+                with pytest.raises(e.DivisionByZero):
+                    await conn.execute(f"SELECT 1 / length(({lock.statement})::text)")
+
+            async def inner() -> None:
+                with pytest.raises(e.InFailedSqlTransaction):
+                    async with conn.transaction():
+                        await insert(conn, 2)
+                        group.start_soon(other)
+                        await lock.until_wanted(conn.info.backend_pid)
+
+            async def last() -> None:
+                with pytest.raises(e.InFailedSqlTransaction):
+                    await insert(conn, 3)
+
+            group.start_soon(inner)
+            await lock.until_wanted(conn.info.backend_pid)
+            await anyio.wait_all_tasks_blocked()
+            for _ in range(behind):
+                group.start_soon(last)
+            await anyio.wait_all_tasks_blocked()
+            await lock.release()
+        assert status(conn) is TransactionStatus.INTRANS
+        await insert(conn, 4)
+    assert await kept(conn) == [1, 4]
+
+
 async def test_blocks_that_are_left_in_the_wrong_order(conn: AsyncConnection) -> None:
     outer, inner = conn.transaction(), conn.transaction()
     await outer.__aenter__()

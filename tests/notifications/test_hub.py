@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 import sniffio
@@ -394,6 +395,86 @@ async def test_a_failure_to_listen_again_is_told(auto: AsyncConnection) -> None:
         with pytest.raises(e.ReadOnlySqlTransaction, match="during recovery"):
             await stream.receive()
         await block.__aexit__(None, None, None)
+
+
+async def test_a_failure_to_listen_again_is_told_to_those_whom_it_concerns() -> None:
+    """Not to one who has entered meanwhile, and was listened for after that."""
+    refusal = {"S": "ERROR", "V": "ERROR", "C": "25006", "M": "cannot execute LISTEN during recovery"}
+    sent = anyio.Event()
+
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"BEGIN")
+        await client.send(be.CommandComplete("BEGIN"), IN_TRANSACTION)
+        await client.expect(fm.Query, sql=b'LISTEN "a"')
+        await client.send(be.CommandComplete("LISTEN"), IN_TRANSACTION)
+        await client.expect(fm.Query, sql=b"ROLLBACK")
+        await client.send(be.CommandComplete("ROLLBACK"), READY)
+        await client.expect(fm.Query, sql=b'LISTEN "a"')
+        await client.expect(fm.Query, sql=b'UNLISTEN "a"')
+        await client.expect(fm.Query, sql=b'LISTEN "a"')
+        sent.set()
+        await client.send(be.ErrorResponse(refusal), READY)
+        await client.send(be.CommandComplete("UNLISTEN"), READY)
+        await client.send(be.CommandComplete("LISTEN"), READY)
+        await client.send(be.NotificationResponse(1, "a", "for the second"))
+        await client.expect(fm.Query, sql=b'UNLISTEN "a"')
+        await client.send(be.CommandComplete("UNLISTEN"), READY)
+        await client.expect(fm.Terminate)
+
+    got: list[str] = []
+
+    async with (
+        fake_server(script) as server,
+        AsyncConnection.connect(server.conninfo, autocommit=True) as conn,
+    ):
+        first, second = conn.listen("a"), conn.listen("a")
+
+        async def leave_and_enter() -> None:
+            # The LISTEN of the rollback is under way; on the way out of an error nobody waits.
+            await first.__aexit__(ValueError, ValueError(), None)
+            stream = await second.__aenter__()
+            got.append((await stream.receive()).payload)
+
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as tasks, conn.transaction(force_rollback=True):
+                await first.__aenter__()
+                tasks.start_soon(_when_listening_again, conn, leave_and_enter)
+        await second.__aexit__(None, None, None)
+    assert sent.is_set()
+    assert got == ["for the second"]
+
+
+async def _when_listening_again(conn: AsyncConnection, operation: Callable[[], Awaitable[None]]) -> None:
+    """Run an operation when a block has been left by a rollback, and its channels are listened to again."""
+    while conn.session.transactions.blocks or not conn.session.wire.protocol.pending:
+        await anyio.lowlevel.checkpoint()
+    while conn.session.wire.protocol.expects_transaction() or conn.session.settle is not None:
+        await anyio.lowlevel.checkpoint()
+    await operation()
+
+
+async def test_a_second_subscription_sends_nothing() -> None:
+    """Also none that the server would take for an empty query."""
+
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b'LISTEN "a"')
+        await client.send(be.CommandComplete("LISTEN"), READY)
+        await client.expect(fm.Query, sql=b'LISTEN "b"')
+        await client.send(be.CommandComplete("LISTEN"), READY)
+        await client.expect(fm.Query, sql=b'UNLISTEN "b"')
+        await client.send(be.CommandComplete("UNLISTEN"), READY)
+        await client.expect(fm.Query, sql=b'UNLISTEN "a"')
+        await client.send(be.CommandComplete("UNLISTEN"), READY)
+        await client.expect(fm.Terminate)
+
+    async with fake_server(script) as server:
+        conn = await AsyncConnection.connect(server.conninfo, autocommit=True)
+        with anyio.fail_after(PATIENCE):
+            async with conn.listen("a"), conn.listen("a"), conn.listen("a", "b"):
+                pass
+        await conn.close()
 
 
 # -- those who take, and one who does not

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 from collections.abc import AsyncIterator
 from typing import Any
@@ -191,6 +192,35 @@ async def test_one_of_those_that_wait_gets_it(reader: Reader) -> None:
         assert got == ["1"]
         one.put(notify(2))
     assert got == ["1", "2"]
+
+
+def receivers_alive() -> int:
+    gc.collect()
+    return sum(isinstance(thing, Receiver) for thing in gc.get_objects())
+
+
+async def test_who_waits_no_longer_is_not_kept(reader: Reader) -> None:
+    """Neither one who has received, nor one who was cancelled, nor one whose stream was closed."""
+    one = subscription(reader, size=math.inf)
+    clone = one.stream.clone()
+    before = receivers_alive()
+
+    async def take(stream: Any, scope: anyio.CancelScope) -> None:
+        with scope, contextlib.suppress(anyio.ClosedResourceError):
+            await stream.receive()
+
+    for ending in ("receives", "cancelled", "closed"):
+        scope = anyio.CancelScope()
+        async with anyio.create_task_group() as group:
+            group.start_soon(take, clone, scope)
+            await waiting(1, reader)
+            if ending == "receives":
+                one.put(notify(1))
+            elif ending == "cancelled":
+                scope.cancel()
+            else:
+                clone.close()
+    assert receivers_alive() == before
 
 
 async def test_one_that_is_cancelled_when_it_was_woken_wakes_another(reader: Reader) -> None:

@@ -148,6 +148,18 @@ def test_what_the_protocol_says_goes_between_requests(link: Link, channel: Scrip
     assert not link.protocol.outgoing
 
 
+@pytest.mark.parametrize("put", [False, True])
+def test_what_the_protocol_says_goes_before_new_data(link: Link, channel: ScriptedChannel, put: bool) -> None:
+    """Though nothing is left over, and the socket takes all of it."""
+    link.protocol.outgoing += b"answer"
+    (link.put if put else link.send)(b" request")
+    assert channel.sent == b""
+    link.flush()
+    assert channel.sent == b"answer request"
+    link.send(b" next")
+    assert channel.sent == b"answer request next"
+
+
 def test_nothing_is_sent_while_a_cancel_request_is_in_progress(link: Link, channel: ScriptedChannel) -> None:
     link.cancel_in_progress = True
     link.send(b"first")

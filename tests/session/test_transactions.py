@@ -323,6 +323,22 @@ async def test_settings_do_not_change_in_a_transaction(name: str, conn: AsyncCon
     await change(True)
 
 
+@pytest.mark.parametrize("statement", ["COMMIT", "ROLLBACK", "/* by hand */ END", "SELECT 1; COMMIT"])
+@pytest.mark.parametrize("name", SETTINGS)
+async def test_settings_do_not_change_in_a_block_without_a_transaction(
+    name: str, statement: Any, conn: AsyncConnection
+) -> None:
+    """A statement by hand has ended it; the block is still to be left, and the next statement begins another one."""
+    block = conn.transaction()
+    await block.__aenter__()
+    await conn.execute(statement)
+    assert status(conn) is TransactionStatus.IDLE
+    with pytest.raises(e.ProgrammingError, match="transaction is open"):
+        await getattr(conn, f"set_{name}")(True)
+    await block.__aexit__(ValueError, ValueError(), None)
+    await getattr(conn, f"set_{name}")(True)
+
+
 async def test_settings_do_not_change_while_a_transaction_is_on_its_way(conn: AsyncConnection) -> None:
     ready = anyio.Event()
 
