@@ -293,9 +293,8 @@ class NotificationHub:
                     self.unsettled = True
         elif request.settles and not self.session.closed:
             victim = was_victim(request)
-            for name, channel in request.listens.items():
-                if self._channels.get(name) is not channel:
-                    continue
+            # One that was left meanwhile has no subscribers; who has entered it again is those of another one.
+            for channel in request.listens.values():
                 if victim:
                     channel.listening = _Listening.TENTATIVE
                 else:

@@ -454,6 +454,47 @@ async def _when_listening_again(conn: AsyncConnection, operation: Callable[[], A
     await operation()
 
 
+async def test_a_failure_to_leave_does_not_make_deaf_who_comes_back() -> None:
+    """UNLISTEN is run again, as it has failed, but not if the channel was entered again meanwhile."""
+    refusal = {"S": "ERROR", "V": "ERROR", "C": "25006", "M": "cannot execute UNLISTEN during recovery"}
+    leaving = anyio.Event()
+
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b'LISTEN "a";LISTEN "b"')
+        await client.send(be.CommandComplete("LISTEN"), be.CommandComplete("LISTEN"), READY)
+        await client.expect(fm.Query, sql=b'UNLISTEN "a";UNLISTEN "b"')
+        leaving.set()
+        await client.expect(fm.Query, sql=b'LISTEN "a"')
+        await client.send(be.ErrorResponse(refusal), READY, be.CommandComplete("LISTEN"), READY)
+        await client.expect(fm.Query, sql=b'LISTEN "c"')
+        await client.send(be.CommandComplete("LISTEN"), READY)
+        # With the next one that is left.
+        await client.expect(fm.Query, sql=b'UNLISTEN "b";UNLISTEN "c"')
+        await client.send(be.CommandComplete("UNLISTEN"), be.CommandComplete("UNLISTEN"), READY)
+        await client.expect(fm.Query, sql=b'UNLISTEN "a"')
+        await client.send(be.CommandComplete("UNLISTEN"), READY)
+        await client.expect(fm.Terminate)
+
+    async with fake_server(script) as server:
+        conn = await AsyncConnection.connect(server.conninfo, autocommit=True)
+        first, second = conn.listen("a", "b"), conn.listen("a")
+
+        async def enter_again() -> None:
+            await leaving.wait()
+            await second.__aenter__()
+
+        with anyio.fail_after(PATIENCE):
+            await first.__aenter__()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(enter_again)
+                await first.__aexit__(None, None, None)
+            async with conn.listen("c"):
+                pass
+            await second.__aexit__(None, None, None)
+        await conn.close()
+
+
 async def test_a_second_subscription_sends_nothing() -> None:
     """Also none that the server would take for an empty query."""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
+import anyio.abc
 import anyio.to_thread
 import pytest
 from anyio.abc import SocketAttribute
@@ -22,7 +23,7 @@ from anyio.abc import SocketAttribute
 from anyq.transport.socket import SocketStream
 from anyq.transport.tls import TlsStream
 from tests.support.certificates import Certificates
-from tests.support.loops import ALL_LOOPS, waits
+from tests.support.loops import ALL_LOOPS
 from tests.support.stepping import cancel_at_each_wait
 from tests.support.tlspair import tls_ends
 
@@ -160,6 +161,22 @@ async def test_nothing_is_left_behind_the_descriptor(
     peer.close()
 
 
+class Waiting:
+    """A task that waits at a stream, and whether it still does when every task waits for something."""
+
+    def __init__(self, group: anyio.abc.TaskGroup, stream: TlsStream, readable: bool, writable: bool) -> None:
+        self._over = False
+        group.start_soon(self._wait, stream, readable, writable)
+
+    async def _wait(self, stream: TlsStream, readable: bool, writable: bool) -> None:
+        await stream.wait(readable, writable)
+        self._over = True
+
+    async def still_waits(self) -> bool:
+        await anyio.wait_all_tasks_blocked()
+        return not self._over
+
+
 async def test_what_is_left_is_told_by_wait(
     sockets: tuple[socket.socket, socket.socket], certificates: Certificates
 ) -> None:
@@ -174,6 +191,23 @@ async def test_what_is_left_is_told_by_wait(
         scope.cancel()
         await stream.wait(True, False)
     assert scope.cancelled_caught
+    assert await receive_one(stream) == b"cdef"
+    stream.close_now()
+    peer.close()
+
+
+async def test_waiting_for_room_is_not_ended_by_data(
+    sockets: tuple[socket.socket, socket.socket], certificates: Certificates
+) -> None:
+    """Who waits for room alone would else go round and round while data lies in here that nobody takes."""
+    stream, peer = await tls_ends(*sockets, certificates)
+    peer.sendall(b"abcdef")
+    assert await receive_one(stream, 2) == b"ab"
+    while stream.try_send(bytes(MEGABYTE)):
+        pass
+    async with anyio.create_task_group() as group:
+        assert await Waiting(group, stream, False, True).still_waits()
+        group.cancel_scope.cancel()
     assert await receive_one(stream) == b"cdef"
     stream.close_now()
     peer.close()
@@ -357,14 +391,42 @@ async def test_sending_that_needs_input(
     wrapped[0].stubborn = True
     assert stream.try_send(b"hello") == 0
     async with anyio.create_task_group() as group:
-        group.start_soon(waits, stream, False, True)
-        await anyio.wait_all_tasks_blocked()
         # There is room all the time, and this is no busy loop.
-        assert len(anyio.get_running_tasks()) > 1
+        assert await Waiting(group, stream, False, True).still_waits()
         peer.sendall(b"input")
     assert stream.try_send(b"hello") == 5
     assert peer.recv(10) == b"hello"
     assert stream.try_receive(10) == b"input"
+    # That is over: who waits for room finds it, and who waits for both is not woken by room that is no use.
+    with anyio.fail_after(10):
+        await stream.wait(False, True)
+    wrapped[0].stubborn = False
+    async with anyio.create_task_group() as group:
+        assert await Waiting(group, stream, True, False).still_waits()
+        peer.sendall(b"more")
+    assert stream.try_receive(10) == b"more"
+    stream.close_now()
+    peer.close()
+
+
+async def test_what_is_readable(sockets: tuple[socket.socket, socket.socket], certificates: Certificates) -> None:
+    """A stream that holds data is readable, wherever the data is; one that is not readable holds none."""
+    stream, peer = await tls_ends(*sockets, certificates)
+    peer.sendall(b"abcdef")
+    peer.sendall(b"ghi")
+    taken = b""
+    while len(taken) < 9:
+        taken += await receive_one(stream, 1)
+        if len(taken) == 9:
+            break
+        # In the socket, in a record that was taken in part, in one that was not: told in each case.
+        with anyio.fail_after(10):
+            await stream.wait(True, False)
+    assert taken == b"abcdefghi"
+    async with anyio.create_task_group() as group:
+        assert await Waiting(group, stream, True, False).still_waits()
+        group.cancel_scope.cancel()
+    assert stream.try_receive(10) is None
     stream.close_now()
     peer.close()
 
