@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -16,6 +17,7 @@ from anyio.from_thread import BlockingPortal
 from anyq import AsyncConnection
 from anyq import errors as e
 from anyq.protocol import messages as be
+from anyq.transport import tls_context
 from tests.support import frontend_messages as fm
 from tests.support.certificates import Certificates
 from tests.support.deadlines import LIMIT, Deadlines
@@ -465,6 +467,31 @@ async def test_allow_after_a_refusal(context: ssl.SSLContext) -> None:
 
     async with fake_server(in_clear, with_tls) as server, await connect_to(server, sslmode="allow") as conn:
         assert conn.info.ssl_in_use
+
+
+async def test_files_that_turn_out_to_be_needed_are_read_in_a_thread(
+    context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With sslmode=allow that is known when the server has refused a connection without TLS, in the event loop."""
+    threads: list[int] = []
+
+    def build(options: Any) -> Any:
+        threads.append(threading.get_ident())
+        return tls_context.build_context(options)
+
+    async def in_clear(client: FakeClient) -> None:
+        await client.expect(fm.Startup)
+        await client.send(refusal("28000"))
+
+    async def with_tls(client: FakeClient) -> None:
+        await client.start_tls(context)
+        await let_in(client)
+
+    monkeypatch.setattr("anyq.startup.encryption.build_context", build)
+    async with fake_server(in_clear, with_tls) as server, await connect_to(server, sslmode="allow") as conn:
+        assert conn.info.ssl_in_use
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
 
 
 async def test_allow_where_tls_is_not_there_either() -> None:

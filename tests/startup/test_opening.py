@@ -205,6 +205,32 @@ async def test_other_refusals_are_final(refusal: Script) -> None:
             await anyq.AsyncConnection.connect(server.conninfo)
 
 
+@pytest.mark.parametrize("code", ["0A000", None])
+async def test_the_next_host_after_an_older_version_and_a_session_that_does_not_suit(code: str | None) -> None:
+    """What the first host has said about the version says nothing about the second, which knows the newest."""
+    seen: list[int] = []
+
+    async def standby(client: FakeClient) -> None:
+        startup = await client.accept_startup(
+            parameters={"in_hot_standby": "on", "default_transaction_read_only": "off"}
+        )
+        seen.append(startup.version)
+        await client.expect(fm.Terminate)
+
+    async def primary(client: FakeClient) -> None:
+        startup = await client.accept_startup(
+            parameters={"in_hot_standby": "off", "default_transaction_read_only": "off"}
+        )
+        seen.append(startup.version)
+        await client.expect(fm.Terminate)
+
+    async with fake_server(too_new(code), standby) as first, fake_server(primary) as second:
+        hosts = {"host": f"{first.host},{second.host}", "port": f"{first.port},{second.port}"}
+        async with await connect_to(first, target_session_attrs="primary", sslmode="disable", **hosts) as conn:
+            assert conn.info.port == second.port
+    assert seen == [PROTOCOL_3_0, PROTOCOL_3_2]
+
+
 async def test_nothing_older_where_that_is_not_wanted() -> None:
     async with fake_server(too_new("0A000")) as server:
         with pytest.raises(e.FeatureNotSupported, match="what is that"):

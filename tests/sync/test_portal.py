@@ -13,7 +13,7 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from anyq.errors import InterfaceError
-from anyq.sync.portal import Portal, portal_of
+from anyq.sync.portal import MARGIN, Portal, portal_of
 from anyq.sync.worker import Job, PortalStopped
 from tests.support.activity import PATIENCE
 
@@ -137,6 +137,32 @@ def test_an_interrupted_call_that_does_not_end(blocking: BlockingPortal, monkeyp
         portal.call(GRACE, shielded)
     assert portal.call(GRACE, answer) == 42
     blocking.call(go_on.set)
+
+
+@pytest.mark.parametrize("grace", [0.0, 0.2, 1.0, 7.5])
+def test_how_long_an_interrupted_call_is_waited_for(
+    grace: float, blocking: BlockingPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is cancelled may take the whole grace time, however short that is, and a margin until it is known here."""
+    portal = portal_of(blocking)
+    waited: list[float] = []
+    wait_at_most = Job.wait_at_most
+
+    def interrupted(job: Job) -> None:
+        raise KeyboardInterrupt
+
+    def count(job: Job, seconds: float) -> bool:
+        waited.append(seconds)
+        return wait_at_most(job, PATIENCE)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Job, "wait", interrupted)
+        patched.setattr(Job, "wait_at_most", count)
+        portal.call(grace, anyio.sleep_forever)
+    assert waited == [grace + MARGIN]
+    assert portal.call(grace, answer) == 42
+    # It is done, so its worker goes on.
+    assert len(portal.workers) == 1
 
 
 def test_in_the_child_of_a_fork(blocking: BlockingPortal) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
 import pytest
 import sniffio
 
@@ -35,6 +38,41 @@ def test_it_is_there_while_it_has_users(portal_backend: tuple[str, Any]) -> None
         portal.release(second)
         assert threads() == []
         assert portal.failure is not None
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_the_last_user_leaves_while_another_thread_calls(forgets: bool, portal_backend: object) -> None:
+    """What that thread calls comes to its end first, as a query does that is not cancelled."""
+    user = object()
+    portal: Any = open_portal(None, user)
+    begun, leaves = threading.Event(), threading.Event()
+    results: list[object] = []
+
+    async def call() -> str:
+        begun.set()
+        await anyio.to_thread.run_sync(leaves.wait)
+        # The portal is being stopped.
+        while portal.failure is None:
+            await anyio.lowlevel.checkpoint()
+        for _ in range(100):
+            await anyio.lowlevel.checkpoint()
+        return "unharmed"
+
+    def thread() -> None:
+        results.append(portal.call(1.0, call))
+
+    caller = threading.Thread(target=thread, daemon=True)
+    caller.start()
+    assert begun.wait(PATIENCE)
+    leaves.set()
+    if forgets:
+        portal.forget(user)
+    else:
+        portal.release(user)
+    caller.join(PATIENCE)
+    assert results == ["unharmed"]
+    portal.join(PATIENCE)
+    assert threads() == []
 
 
 def test_a_finalizer_does_not_wait_for_the_thread(portal_backend: object) -> None:

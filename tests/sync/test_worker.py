@@ -11,7 +11,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from anyq.backends import current_backend
+from anyq.backends import Backend, current_backend
 from anyq.errors import OperationTimeout
 from anyq.sync.worker import Job, PortalStopped, Worker, WorkerHandle
 from tests.support.activity import PATIENCE
@@ -109,9 +109,38 @@ async def test_a_job_is_cancelled_before_it_begins(anyio_backend: Any) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(worker.run)
         worker.cancel(one)
+        # Nothing else is submitted, which would take its place.
+        await anyio.wait_all_tasks_blocked()
+        assert not called
         assert (await run(worker, job(double, 3))).result == 6
         worker.end()
     assert not called
+
+
+async def test_a_job_is_cancelled_when_it_is_done(worker: Worker) -> None:
+    """The interrupt came a moment too late: neither the job is any different, nor the next one, which is under way."""
+    go_on, begun = anyio.Event(), anyio.Event()
+
+    async def wait() -> str:
+        begun.set()
+        await go_on.wait()
+        return "unharmed"
+
+    first = await run(worker, job(double, 1))
+    worker.cancel(first)
+    worker.cancel(first)
+    second = job(wait)
+    worker.submit(second)
+    await begun.wait()
+    worker.cancel(first)
+    await anyio.wait_all_tasks_blocked()
+    go_on.set()
+    await done(second)
+    assert (first.result, first.error, second.result, second.error) == (2, None, "unharmed", None)
+    third = job(double, 3)
+    worker.submit(third)
+    worker.cancel(second)
+    assert (await done(third)).result == 6
 
 
 async def test_a_job_that_takes_too_long(worker: Worker) -> None:
@@ -183,6 +212,49 @@ async def test_after_a_fork_nothing_is_submitted(anyio_backend: Any) -> None:
         worker.submit(job(double, 1))
     worker.end()
     assert posted == [worker.end_now]
+
+
+class CountedWaker:
+    """A waker that counts how often it is used, in a backend that makes it."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.cancelled_exc_class = backend.cancelled_exc_class
+        self.wakes = 0
+        waker = backend.create_waker()
+        self.wait, self.close, self._wake = waker.wait, waker.close, waker.wake
+
+    def create_waker(self) -> CountedWaker:
+        return self
+
+    def wake(self) -> None:
+        self.wakes += 1
+        self._wake()
+
+
+async def test_a_handle_that_is_freed_in_a_child_leaves_the_parent_alone(anyio_backend: Any) -> None:
+    """What wakes the task is shared by both processes, as every descriptor is."""
+    backend = current_backend()
+    counted: Any = CountedWaker(backend)
+    posted: list[Any] = []
+
+    def post_nowhere(callback: Any) -> None:
+        raise RuntimeError("the loop is another process's")
+
+    worker = Worker(counted, posted.append)
+    handle: Any = WorkerHandle(worker)
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker.run)
+            await run(worker, job(double, 1))
+            before = counted.wakes
+            worker.after_fork(post_nowhere)
+            with pytest.raises(PortalStopped):
+                worker.submit(job(double, 1))
+            del handle
+            gc.collect()
+            worker.end_now()
+            assert (counted.wakes, posted) == (before, [])
+            group.cancel_scope.cancel()
 
 
 def test_waiting_for_at_most_some_time() -> None:
