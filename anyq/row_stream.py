@@ -17,6 +17,7 @@ from .backends import Finalizer, uninterrupted
 from .errors import DataError, InterfaceError, OperationalError
 from .protocol.request import Fields, Result, Run
 from .rows import RowMaker, TupleRow
+from .session.cancelling import was_victim
 from .session.execute import describe, forget_if_stale, may_repeat, undo_begin
 from .session.session import Adaptation, Session
 from .session.wire import Wire
@@ -178,6 +179,12 @@ class AsyncRowStream(Generic[Row]):
             request = self._request
             if not request.ready():
                 await wire.wait(request)
+            assert self._statement is not None
+            # Whatever rows came with the error, nobody has seen them.
+            unseen = was_victim(request) and not self._begun
+            if unseen and await may_repeat(self._session, request, self._statement):
+                self._request = None
+                continue
             # An error does not take the rows with it that came before.
             result = request.current or (request.results[0] if request.results else None)
             if result is not None and result.runs:
@@ -186,7 +193,6 @@ class AsyncRowStream(Generic[Row]):
                     continue
                 self._take(request, result)
                 return
-            assert self._statement is not None
             if request.error is None or self._begun or not await may_repeat(self._session, request, self._statement):
                 self._finish(request)
             self._request = None

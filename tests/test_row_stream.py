@@ -11,9 +11,14 @@ import pytest
 
 from anyq import AsyncConnection, Loader, TransactionStatus
 from anyq import errors as e
+from anyq.protocol import messages as be
+from anyq.protocol.messages import FieldDescription
 from anyq.rows import dict_row, scalar_row
-from tests.support.activity import PATIENCE, until_sleeping
+from tests.support import frontend_messages as fm
+from tests.support.activity import PATIENCE, held_lock, until_sleeping
+from tests.support.fakeserver import READY, FakeClient, fake_server
 from tests.support.memory import needs_proc, peak_growth
+from tests.support.victims import SECOND, WAITS, as_victim
 
 pytestmark = pytest.mark.anyio
 
@@ -634,3 +639,71 @@ async def test_a_column_that_has_no_binary_format_any_more(conn: AsyncConnection
         break
     else:
         pytest.fail("it never recovers")
+
+
+# -- hit by a CancelRequest that was for another one
+
+
+@pytest.mark.parametrize("rows", [0, 10, 2000])
+@pytest.mark.parametrize("autocommit", [True, False])
+async def test_a_victim_of_which_nobody_has_seen_a_row(
+    autocommit: bool, rows: int, conn: AsyncConnection, dsn: str
+) -> None:
+    """It is begun again, though rows may have come with the error."""
+    await conn.set_autocommit(True)
+    seen: list[Any] = []
+
+    async def neighbour(waits: str) -> None:
+        conn.session.transactions.autocommit = autocommit
+        query: Any = f"SELECT n, CASE WHEN n > {rows} THEN {waits} END::text FROM generate_series(1, {rows} + 1) n"
+        seen.extend([n async for n, _ in conn.cursor().stream(query, size=100_000)])
+
+    await as_victim(conn, dsn, neighbour)
+    assert seen == list(range(1, rows + 2))
+
+
+@pytest.mark.parametrize("size", [1, 100])
+async def test_a_stream_that_has_given_rows_is_not_begun_again(size: int, conn: AsyncConnection, dsn: str) -> None:
+    """Whoever has cancelled it: it would give them twice, or others."""
+    await conn.set_autocommit(True)
+    query: Any = f"SELECT n, CASE WHEN n > 4000 THEN {WAITS} END::text FROM generate_series(1, 4001) n"
+    seen: list[int] = []
+    async with held_lock(dsn, SECOND) as lock, AsyncConnection.connect(dsn, autocommit=True) as other:
+        with pytest.raises(e.QueryCanceled):
+            async for n, _ in conn.cursor().stream(query, size=size):
+                if not seen:
+                    await lock.until_wanted(conn.info.backend_pid)
+                    # As one that was sent for a request before, and is known to have been.
+                    protocol = conn.session.wire.protocol
+                    protocol.unmatched_cancels = 1
+                    protocol.pending[0].cancel_is_sent_for_another()
+                    await other.execute("SELECT pg_cancel_backend(%s)", [conn.info.backend_pid])
+                seen.append(n)
+    assert seen == list(range(1, len(seen) + 1))
+    assert seen
+    assert await is_usable(conn)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["of-the-stream", "of-the-cursor"])
+async def test_binary_rows_are_asked_for(own: bool) -> None:
+    """By the cursor's `binary` where the stream says nothing, also if all formats give the same values."""
+    fields = (FieldDescription("x", 0, 0, 23, 4, -1, 0),)
+    binary = (FieldDescription("x", 0, 0, 23, 4, -1, 1),)
+    asked: list[Any] = []
+
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.receive_until(fm.Sync)
+        await client.send(be.ParseComplete(), be.ParameterDescription(()), be.RowDescription(fields), READY)
+        asked.extend(m.result_formats for m in await client.receive_until(fm.Sync) if isinstance(m, fm.Bind))
+        await client.send(be.ParseComplete(), be.BindComplete(), be.RowDescription(binary))
+        await client.send(be.DataRow((b"\0\0\0\x2a",)), be.CommandComplete("SELECT 1"), READY)
+        await client.expect(fm.Terminate)
+
+    async with fake_server(script) as server:
+        conn = await AsyncConnection.connect(server.conninfo, autocommit=True)
+        cursor = conn.cursor(binary=not own)
+        stream = cursor.stream("SELECT 42", binary=True) if own else cursor.stream("SELECT 42")
+        assert [row async for row in stream] == [(42,)]
+        await conn.close()
+    assert asked == [(1,)]

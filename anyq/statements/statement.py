@@ -40,6 +40,14 @@ class Statement(NamedTuple):
 _QUERIES = frozenset((b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"VALUES", b"WITH", b"TABLE"))
 _MOSTLY = frozenset(word + b" " for upper in _QUERIES for word in (upper, upper.lower()) if len(word) == 6)
 """How most texts begin, so that most need not be looked at for comments."""
+_TRANSACTIONAL = frozenset(
+    b"SHOW SET RESET EXPLAIN EXECUTE TRUNCATE REFRESH LOCK COMMENT GRANT REVOKE".split()
+    + b"LISTEN UNLISTEN NOTIFY BEGIN START".split()
+)
+"""Utility statements of which nothing is left if their transaction fails, beside queries."""
+_DEFINING = frozenset((b"CREATE", b"ALTER", b"DROP"))
+_PARTLY = re.compile(rb"\b(?:concurrently|database|tablespace|subscription|system)\b", re.IGNORECASE).search
+"""What may be defined in part, or not in a transaction; also where the word is something else's name."""
 _IGNORED = re.compile(rb"(?:[\s(]+|--[^\n\r]*)*").match
 _WORD = re.compile(rb"[A-Za-z_\x80-\xff][\w$\x80-\xff]*").match
 _COMMENT_ENDS = re.compile(rb"/\*|\*/").finditer
@@ -85,11 +93,18 @@ def may_be_several(sql: bytes) -> bool:
 
 
 def is_repeatable(sql: bytes) -> bool:
-    """Return whether a statement that failed in a transaction of its own has certainly left nothing behind.
+    """Return whether a statement that failed in a transaction of its own has certainly left nothing of itself behind.
 
-    CALL and DO may commit, VACUUM and CREATE INDEX CONCURRENTLY work outside transactions, and so on.
+    CALL, DO and what works in several transactions or none may have done a part. FETCH and MOVE leave a cursor of an
+    earlier transaction where it is, PREPARE may be done, and COPY may have written to a file or a program. Of several
+    statements it is the first that counts: whether that was the one that failed, its results tell.
     """
-    return is_query(sql) or first_word(sql) == b"SHOW"
+    if is_query(sql):
+        return True
+    word = first_word(sql)
+    if word in _DEFINING:
+        return _PARTLY(sql) is None
+    return word in _TRANSACTIONAL
 
 
 def copies(sql: bytes) -> bytes:

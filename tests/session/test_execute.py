@@ -20,6 +20,7 @@ from tests.support import frontend_messages as fm
 from tests.support.activity import PATIENCE
 from tests.support.fakeserver import FAILED, IN_TRANSACTION, READY, FakeClient, fake_server
 from tests.support.state import status
+from tests.support.victims import WAITS, as_victim
 
 pytestmark = pytest.mark.anyio
 
@@ -595,6 +596,101 @@ async def test_a_plan_that_the_server_renews_by_itself(auto: AsyncConnection) ->
 
 
 # -- begun again
+
+
+@pytest.mark.parametrize("autocommit", [True, False], ids=["autocommit", "begins"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT {}::text",
+        "/* with a comment */ SELECT {}::text",
+        "INSERT INTO t SELECT 2 WHERE {} IS NOT NULL RETURNING a",
+        "WITH x AS (UPDATE t SET a = 3 WHERE {} IS NOT NULL RETURNING a) SELECT * FROM x",
+        "EXPLAIN ANALYZE INSERT INTO t SELECT 2 WHERE {} IS NOT NULL",
+        "CREATE TABLE pg_temp.u AS SELECT {}::text",
+        "ALTER TABLE t ALTER a TYPE text USING {}::text || a",
+        "SELECT {}::text; SELECT 'and another'",
+    ],
+)
+@pytest.mark.parametrize("way", ["execute", "prepared", "client"])
+async def test_a_victim_of_another_cancellation_notices_nothing(
+    query: str, autocommit: bool, way: str, auto: AsyncConnection, dsn: str
+) -> None:
+    """Whatever it has done is rolled back and done again, once."""
+    if "; " in query and way == "prepared":
+        pytest.skip("several statements cannot be prepared")
+    await auto.execute("CREATE TEMPORARY TABLE t (a int); INSERT INTO t VALUES (1)")
+    seen: list[Any] = []
+
+    async def neighbour(waits: str) -> None:
+        auto.session.transactions.autocommit = autocommit
+        text: Any = query.format(waits)
+        if way == "client":
+            cursor: Any = AsyncClientCursor(auto)
+            seen.append((await cursor.execute(text)).statusmessage)
+        else:
+            seen.append((await auto.execute(text, prepare=way == "prepared" or None)).statusmessage)
+
+    await as_victim(auto, dsn, neighbour)
+    assert len(seen) == 1
+    assert auto.info.transaction_status is (TransactionStatus.IDLE if autocommit else TransactionStatus.INTRANS)
+    rows = await (await auto.execute("SELECT count(*) FROM t")).fetchall()
+    assert rows == [(2 if query.startswith("INSERT") or "ANALYZE INSERT" in query else 1,)]
+
+
+@pytest.mark.parametrize("way", ["execute", "prepared", "client", "executemany"])
+async def test_a_victim_that_is_hit_at_its_end(way: str, auto: AsyncConnection, dsn: str) -> None:
+    """Its result was there, and then the transaction failed, in a deferred trigger: nobody has seen that result."""
+    await auto.execute("CREATE TEMPORARY TABLE t (a int)")
+    await auto.execute(
+        "CREATE FUNCTION pg_temp.wait() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN PERFORM {WAITS}; RETURN NULL; END $$;"
+        "CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION pg_temp.wait()".encode()
+    )
+    seen: list[Any] = []
+
+    async def neighbour(waits: str) -> None:
+        cursor: Any = AsyncClientCursor(auto) if way == "client" else auto.cursor()
+        if way == "executemany":
+            await cursor.executemany("INSERT INTO t VALUES (%s)", [(1,)])
+            seen.append((cursor.rowcount,))
+        else:
+            prepare = {} if way == "client" else {"prepare": way == "prepared"}
+            await cursor.execute("INSERT INTO t VALUES (%s) RETURNING a", [1], **prepare)
+            seen.extend(await cursor.fetchall())
+
+    await as_victim(auto, dsn, neighbour)
+    assert seen == [(1,)]
+    assert await (await auto.execute("SELECT * FROM t")).fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("query", ["DO $$ BEGIN PERFORM {}; END $$", "SELECT 1; SELECT {}"])
+async def test_a_victim_of_which_something_may_be_left_is_told(query: str, auto: AsyncConnection, dsn: str) -> None:
+    seen: list[e.QueryCanceled] = []
+
+    async def neighbour(waits: str) -> None:
+        with pytest.raises(e.QueryCanceled) as caught:
+            await auto.execute(query.format(waits).encode())
+        seen.append(caught.value)
+
+    await as_victim(auto, dsn, neighbour)
+    assert len(seen) == 1
+
+
+async def test_a_victim_inside_a_transaction_fails_it(conn: AsyncConnection, dsn: str) -> None:
+    """What was done before it in the transaction would be lost: so it says so."""
+    seen: list[e.QueryCanceled] = []
+
+    async def neighbour(waits: str) -> None:
+        with pytest.raises(e.QueryCanceled) as caught:
+            await conn.execute(f"SELECT {waits}".encode())
+        seen.append(caught.value)
+
+    await as_victim(conn, dsn, neighbour)
+    assert len(seen) == 1
+    assert status(conn) is TransactionStatus.INERROR
+    await conn.rollback()
 
 
 async def test_a_statement_is_begun_again_with_its_transaction(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,21 @@ def test_several_statements(sql: bytes, several: bool) -> None:
         (b"VACUUM", False),
         (b"CREATE INDEX CONCURRENTLY i ON t (a)", False),
         (b"", False),
+        *(
+            (sql, True)
+            for sql in (b"/* CALL */ SELECT 1", b"-- DO\nSHOW a", b"SET a TO b", b"explain analyze select 1")
+        ),
+        *(
+            (sql, True)
+            for sql in (b"EXPLAIN SELECT 1", b"EXECUTE s", b"TRUNCATE t", b"NOTIFY a", b"BEGIN", b"START TRANSACTION")
+        ),
+        *((sql, True) for sql in (b"CREATE TABLE t (a int)", b"create index i on t (a)", b"ALTER TABLE t ADD a int")),
+        *((sql, True) for sql in (b"DROP TABLE t", b"GRANT a TO b", b"REFRESH MATERIALIZED VIEW CONCURRENTLY v")),
+        *((sql, False) for sql in (b"DROP INDEX\nConcurrently i", b"ALTER TABLE t DETACH PARTITION p CONCURRENTLY")),
+        *((sql, False) for sql in (b"CREATE DATABASE d", b"ALTER SYSTEM SET a TO b", b"DROP TABLESPACE t")),
+        *((sql, False) for sql in (b"CREATE SUBSCRIPTION s", b"CLUSTER", b"REINDEX TABLE CONCURRENTLY t", b"ANALYZE")),
+        *((sql, False) for sql in (b"FETCH 1 FROM c", b"MOVE c", b"PREPARE s AS SELECT 1", b"COPY t TO PROGRAM 'x'")),
+        *((sql, False) for sql in (b"COMMIT", b"COMMIT PREPARED 'x'", b"/* SELECT */ CALL p()", b"unheard of")),
     ],
 )
 def test_what_leaves_nothing_behind_when_it_fails(sql: bytes, repeatable: bool) -> None:

@@ -19,7 +19,7 @@ PATIENCE = 30.0
 SCALE = int(os.environ.get("ANYQ_TEST_SCALE", "1"))
 """How many times longer than usual the storms are: 10 for 10,000 cancelled operations, 80 for 100,000 queries."""
 
-_LOCKS = 1_701
+LOCKS = 1_701
 """First half of the keys of advisory locks that :func:`held_lock` takes; tests take others by themselves."""
 
 
@@ -47,7 +47,7 @@ class HeldLock:
     def __init__(self, holder: AsyncConnection, key: int) -> None:
         self._holder = holder
         self._key = key
-        self.statement = f"SELECT pg_advisory_xact_lock_shared({_LOCKS}, {key})"
+        self.statement = f"SELECT pg_advisory_xact_lock_shared({LOCKS}, {key})"
         """It lasts until the lock is released; any number of sessions may execute it. Its row is ('',)."""
 
     async def until_wanted(self, pid: int) -> None:
@@ -56,12 +56,12 @@ class HeldLock:
 
     async def release(self) -> None:
         """Let the statements come to their end."""
-        await self._holder.execute("SELECT pg_advisory_unlock(%s, %s)", [_LOCKS, self._key])
+        await self._holder.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCKS, self._key])
 
 
 @asynccontextmanager
 async def held_lock(dsn: str, key: int = 0) -> AsyncIterator[HeldLock]:
     """Hold a lock, so that a statement lasts for as long as the test wants, and no longer."""
     async with AsyncConnection.connect(dsn, autocommit=True) as holder:
-        await holder.execute("SELECT pg_advisory_lock(%s, %s)", [_LOCKS, key])
+        await holder.execute("SELECT pg_advisory_lock(%s, %s)", [LOCKS, key])
         yield HeldLock(holder, key)

@@ -12,22 +12,26 @@ import anyio
 
 from anyq import AsyncConnection
 
-from .activity import PATIENCE, HeldLock, held_lock
+from .activity import LOCKS, PATIENCE, held_lock
 
-_FIRST, _SECOND = 1, 2  # keys of locks
+_FIRST, SECOND = 1, 2
+"""Keys of locks that are held."""
+
+WAITS = f"pg_advisory_xact_lock_shared({LOCKS}, {SECOND})"
+"""The call in SQL that a victim waits in."""
 
 
 async def as_victim(conn: AsyncConnection, dsn: str, neighbour: Callable[[str], Coroutine[Any, Any, object]]) -> None:
     """Run `neighbour` behind a statement that is cancelled too late: the server is at the neighbour's by then.
 
-    :param neighbour: is given a function call in SQL, which its statement has to make; the first time that is where it
-        is hit, from then on it returns at once.
+    :param neighbour: is given :data:`WAITS`, which its statement has to call; the first time that is where it is hit,
+        from then on it returns at once.
     """
     cancelling = conn.session.wire.cancelling
     canceller = cancelling.canceller
     assert canceller is not None
     pid = conn.info.backend_pid
-    async with held_lock(dsn, _FIRST) as first, held_lock(dsn, _SECOND) as second:
+    async with held_lock(dsn, _FIRST) as first, held_lock(dsn, SECOND) as second:
 
         async def too_late(may_send: Callable[[], bool]) -> None:
             assert may_send()
@@ -44,15 +48,11 @@ async def as_victim(conn: AsyncConnection, dsn: str, neighbour: Callable[[str], 
                 async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
                     doomed.start_soon(conn.execute, first.statement)
                     await first.until_wanted(pid)
-                    group.start_soon(neighbour, _call(second))
+                    group.start_soon(neighbour, WAITS)
                     await anyio.wait_all_tasks_blocked()
                     doomed.cancel_scope.cancel()
         finally:
             cancelling.canceller, cancelling.grace = canceller, grace
-
-
-def _call(lock: HeldLock) -> str:
-    return lock.statement.removeprefix("SELECT ")
 
 
 async def _until(dsn: str, pid: int, wanted: bool) -> None:
@@ -61,6 +61,6 @@ async def _until(dsn: str, pid: int, wanted: bool) -> None:
         found = not wanted
         while found is not wanted:
             cursor = await observer.execute(
-                "SELECT 1 FROM pg_locks WHERE pid = %s AND objid = %s AND NOT granted", [pid, _SECOND]
+                "SELECT 1 FROM pg_locks WHERE pid = %s AND objid = %s AND NOT granted", [pid, SECOND]
             )
             found = await cursor.fetchone() is not None
