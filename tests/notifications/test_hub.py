@@ -220,7 +220,8 @@ async def by_failure_and_commit(conn: AsyncConnection, enter: Callable[[], Await
     await enter()
     with pytest.raises(e.DivisionByZero):
         await conn.execute("SELECT 1/0")
-    await conn.commit()
+    with pytest.raises(e.InFailedSqlTransaction):
+        await conn.commit()
 
 
 async def by_failing_commit(conn: AsyncConnection, enter: Callable[[], Awaitable[None]]) -> None:
