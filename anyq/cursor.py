@@ -186,7 +186,13 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
             self.forget_results()
         if binary is None and self._format:
             binary = True
-        self.take_request(await execute(session, query, params, self._binder, self._own, prepare, binary))
+        self._request = request = await execute(session, query, params, self._binder, self._own, prepare, binary)
+        # As take_request() does; this is so for each query.
+        self._results = results = request.results
+        self._result = result = results[0]
+        self._rowcount = affected_rows(result.tag) if result.fields is None else result.count
+        if self._row_factory is not tuple_row:
+            self._make_row = self._row_factory(self)
         if session.settle is not None:
             await session.settle()
         return self
@@ -392,6 +398,9 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
 
     def _types(self) -> TypesRegistry:
         return self._adaptation().adapters.types
+
+    def _adapters(self) -> AdaptersMap:
+        return (self._own or self._session.adaptation).adapters
 
     def _transformer(self, parameters: Mapping[str, str] | None) -> Transformer:
         return self._adaptation().transformer(parameters)

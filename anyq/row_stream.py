@@ -229,8 +229,9 @@ class AsyncRowStream(Generic[Row]):
         self._runs.extend(result.runs)
         self._start = self._runs[0].start
         result.runs, result.count = [], 0
-        tx = self._query.adaptation().transformer(request.parameters)
-        if self._loads is None or not self._loads.serves(tx):
+        adaptation = self._query.adaptation()
+        tx = adaptation.transformer(request.parameters)
+        if self._loads is None or not self._loads.serves(adaptation.adapters, tx.parameters):
             self._loads = RowLoads(tx, self._fields)
         self._load()
 

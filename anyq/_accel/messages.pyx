@@ -28,6 +28,7 @@ cdef object IN_ERROR = constants.TransactionStatus.INERROR
 cdef object IDLE_PHASE = session_state.Phase.IDLE
 cdef object Notify = session_state.Notify
 cdef object new_tuple = tuple.__new__
+cdef object new_object = object.__new__
 cdef object just_append = request.Request.add
 
 TAKEN = {
@@ -258,6 +259,7 @@ def take_replies(protocol, pending, bytes run not None, Py_ssize_t pos, Py_ssize
     cdef Py_ssize_t length, stop, limit = protocol.limit
     cdef Py_ssize_t pair, count
     cdef bint at_end, counting = False
+    cdef tuple description
     if pos < 0 or end > PyBytes_GET_SIZE(run):
         raise IndexError(f"messages from {pos} to {end} in {PyBytes_GET_SIZE(run)} bytes")
     while True:
@@ -310,7 +312,13 @@ def take_replies(protocol, pending, bytes run not None, Py_ssize_t pos, Py_ssize
                         request.count(PyUnicode_DecodeUTF8(<const char *>data + pos + 10, pair - 11, "replace"), count)
                     pos = stop
                     continue
-                result = Result(*<tuple?>request.description)
+                description = <tuple?>request.description
+                # As its __init__() does, which takes as long as all this.
+                result = new_object(Result)
+                result.fields = description[0]
+                result.loads = description[1]
+                result.runs = []
+                result.count = 0
                 request.current = result
             elif code == b"C":
                 if result is None or length == 4:

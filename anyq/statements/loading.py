@@ -10,11 +10,12 @@ for it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .._accel import load_rows
 from .._accel.failures import load_failure
-from ..adapt import Transformer
+from ..adapt import AdaptersMap, Transformer
 from ..errors import Error
 from ..protocol.request import Fields, Run
 
@@ -24,17 +25,19 @@ _OWN = __name__.partition(".")[0]
 class RowLoads:
     """What loads the rows of one result."""
 
-    __slots__ = ("_fields", "_functions", "_tx", "_version")
+    __slots__ = ("_adapters", "_fields", "_functions", "_parameters", "_tx", "_version")
 
     def __init__(self, tx: Transformer, fields: Fields) -> None:
         self._tx = tx
+        self._adapters = tx.adapters
+        self._parameters = tx.parameters
         self._fields = fields
         self._functions = tuple([tx.get_load_function(field.type_oid, field.format) for field in fields])
         self._version = tx.version
 
-    def serves(self, tx: Transformer) -> bool:
-        """Return whether it does what one made for `tx` would do."""
-        return self._tx is tx and self._version == tx.adapters.version
+    def serves(self, adapters: AdaptersMap, parameters: Mapping[str, str] | None) -> bool:
+        """Return whether it does what one would do that is made now for these."""
+        return self._parameters is parameters and self._adapters is adapters and self._version == adapters.version
 
     def load(self, run: Run, start: int, rows: list[tuple[Any, ...]]) -> int:
         """Load the rows of a run from `start` to its end, or to the first that cannot be loaded.

@@ -16,7 +16,7 @@ from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
-from ..adapt import Transformer
+from ..adapt import AdaptersMap, Transformer
 from ..adapt.typeinfo import TypesRegistry
 from ..errors import DataError, ProgrammingError
 from ..protocol.request import Request, Result, Run
@@ -66,6 +66,10 @@ class ResultHolder(ABC, Generic[Row]):
     @abstractmethod
     def _transformer(self, parameters: Mapping[str, str] | None) -> Transformer:
         """Return the transformer for what was written when the server had these parameters."""
+
+    @abstractmethod
+    def _adapters(self) -> AdaptersMap:
+        """Return the adapters that rows are loaded by."""
 
     # -- what the last statement gave
 
@@ -119,7 +123,10 @@ class ResultHolder(ABC, Generic[Row]):
         position = self._position
         number = position - self._window_start
         if not 0 <= number < len(self._window):
-            if position >= self._with_rows().count:
+            result = self._result
+            if result is None or result.fields is None or self._closed:
+                result = self._with_rows()
+            if position >= result.count:
                 return None
             number = 0
             self._position = position + 1
@@ -278,11 +285,25 @@ class ResultHolder(ABC, Generic[Row]):
 
         :raises Exception: it cannot be loaded.
         """
-        result = self._with_rows()
-        run, start = self._seek(result, position)
+        result, request = self._result, self._request
+        assert result is not None
+        assert request is not None
+        if position:
+            run, start = self._seek(result, position)
+        else:
+            run = result.runs[0]
+            start = run.start
+            self._run = self._run_start = 0
+        loads: RowLoads | None = result.loads
         window: list[tuple[Any, ...]] = []
         try:
-            self._after = self._load_run(result, run, start, window)
+            if request.parameters_before is not None:
+                self._after = self._load_by_any(result, run, start, window)
+            else:
+                if loads is None or not loads.serves(self._adapters(), request.parameters):
+                    assert result.fields is not None
+                    result.loads = loads = RowLoads(self._transformer(request.parameters), result.fields)
+                self._after = loads.load(run, start, window)
         except Exception:
             self._after = run.after(start)
             raise
@@ -290,18 +311,17 @@ class ResultHolder(ABC, Generic[Row]):
             self._window = window
             self._window_start = position + (not window)
 
-    def _load_run(self, result: Result, run: Run, start: int, window: list[tuple[Any, ...]]) -> int:
-        request, fields, loads = self._request, result.fields, result.loads
+    def _load_by_any(self, result: Result, run: Run, start: int, window: list[tuple[Any, ...]]) -> int:
+        """Load rows of a request amid which settings changed.
+
+        :raises DataError: it is not known by which these rows were written.
+        """
+        request, fields = self._request, result.fields
         assert request is not None
         assert fields is not None
-        if request.parameters_before is None:
-            tx = self._transformer(request.parameters)
-            if loads is None or not loads.serves(tx):
-                result.loads = loads = RowLoads(tx, fields)
-            return int(loads.load(run, start, window))
-        possible = [RowLoads(self._transformer(p), fields) for p in possible_parameters(request, result)]
-        after = possible[0].load(run, start, window)
-        for loads in possible[1:]:
+        first, *others = [RowLoads(self._transformer(p), fields) for p in possible_parameters(request, result)]
+        after = first.load(run, start, window)
+        for loads in others:
             other: list[tuple[Any, ...]] = []
             loads.load(run, start, other)
             if other != window:

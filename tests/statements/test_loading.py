@@ -49,10 +49,11 @@ def test_a_run_is_loaded_from_anywhere(tx: Transformer) -> None:
 
 def test_it_serves_as_long_as_nothing_changes(tx: Transformer) -> None:
     loads = RowLoads(tx, (field("a", "int4"),))
-    assert loads.serves(tx)
-    assert not loads.serves(Transformer(FakeConnection()))
+    assert loads.serves(tx.adapters, tx.parameters)
+    assert not loads.serves(FakeConnection().adapters, tx.parameters)
+    assert not loads.serves(tx.adapters, {})
     tx.adapters.register_loader("text", Loader)
-    assert not loads.serves(tx)
+    assert not loads.serves(tx.adapters, tx.parameters)
 
 
 def fails(error: BaseException) -> type[Loader]:
