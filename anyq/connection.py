@@ -25,7 +25,7 @@ from .adapt.encodings import python_codec
 from .backends import Finalizer, uninterrupted
 from .connecting import AsyncConnecting
 from .conninfo import ConnectOptions, HostSpec, PasswordSource
-from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor, Checked, check_cursor_factory
+from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor, check_cursor_factory
 from .dbapi20 import ErrorClasses
 from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, OperationalError, ProgrammingError
 from .errors.hiding import hiding, without_frames
@@ -196,6 +196,13 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
                 await self.commit_at_end()
         finally:
             await self.session.wire.aclose()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # What cursors are made with is looked at where it is set, at any time, and not where a cursor fails.
+        check = _CHECKS.get(name)
+        if check is not None:
+            check(value)
+        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         return self._show("closed" if self.closed else self.info.transaction_status.name)
@@ -491,9 +498,11 @@ def _encrypting(password: str) -> Callable[[str, str, int], str]:
 
 _check_cursor_factory: Final = partial(check_cursor_factory, wanted=AsyncCursor)
 
-# So that they are looked at where they are set, at any time, and not where a cursor fails.
-for _attribute, _check in (("row_factory", check_row_factory), ("cursor_factory", _check_cursor_factory)):
-    setattr(AsyncConnection, _attribute, Checked(_attribute, _check))
+_CHECKS: Final[dict[str, Callable[[Any], None]]] = {
+    "row_factory": check_row_factory,
+    "cursor_factory": _check_cursor_factory,
+}
+"""What looks at attributes when they are set."""
 
 
 def _forgotten(text: str) -> None:

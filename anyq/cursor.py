@@ -31,19 +31,6 @@ from .statements.outcome import affected_rows
 from .statements.results import ResultHolder
 
 
-class Checked:
-    """An attribute that is looked at when it is set. To be read it is like any other: that is done for each query."""
-
-    def __init__(self, name: str, check: Callable[[Any], None]) -> None:
-        self._name = name
-        self._check = check
-
-    # Without __get__, what is in the instance's dictionary is what is found.
-    def __set__(self, instance: object, value: object) -> None:
-        self._check(value)
-        vars(instance)[self._name] = value
-
-
 def check_cursor_factory(factory: object, wanted: type) -> None:
     """Look whether something can make the cursors of a connection, as far as that can be told before it does.
 
@@ -95,8 +82,6 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
 
     _binder: Binder = SERVER_SIDE
     _format = Format.TEXT
-    _own: Adaptation | None = None
-    """Adapters of its own; mostly it has the session's."""
     _stream: weakref.ref[AsyncRowStream[Any]] | None = None
     """The last one."""
 
@@ -107,6 +92,12 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
             check_row_factory(row_factory)
         self._row_factory = row_factory
         self._conn = connection
+        # What is read for each query is found sooner here than with the class.
+        self._own: Adaptation | None = None
+        self._closed = False
+        self._result = self._make_row = None
+        self._position = self._window_start = 0
+        self._window = ()
         try:
             self._session = connection.session
         except AttributeError:
@@ -136,6 +127,8 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         """The adapters of this cursor: what is registered here changes neither the connection's nor the global ones."""
         if self._own is None:
             self._own = self._session.adaptation.copy()
+            for result in self._results:
+                result.loads = None  # it is by the session's adapters
         # What is registered now counts for rows that are not fetched yet.
         self.forget_loaded()
         return self._own.adapters
@@ -276,15 +269,15 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         # Another task may have taken rows meanwhile; from here on nothing is waited for.
         position = self._position
         number = position - self._window_start
-        if not 0 <= number < len(self._window):
-            if position >= self._with_rows().count:
-                raise StopAsyncIteration
-            number = 0
+        if 0 <= number < len(self._window):
             self._position = position + 1
-            self._load(position)
+            row = self._window[number]
         else:
+            result = self._with_rows()
+            if position >= result.count:
+                raise StopAsyncIteration
             self._position = position + 1
-        row = self._window[number]
+            row = self._load(result, position)
         return row if self._make_row is None else self._make_row(row)  # type: ignore[return-value]
 
     async def _take(self, size: int | None) -> list[Row]:
@@ -398,9 +391,6 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
 
     def _types(self) -> TypesRegistry:
         return self._adaptation().adapters.types
-
-    def _adapters(self) -> AdaptersMap:
-        return (self._own or self._session.adaptation).adapters
 
     def _transformer(self, parameters: Mapping[str, str] | None) -> Transformer:
         return self._adaptation().transformer(parameters)

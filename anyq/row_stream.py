@@ -15,7 +15,7 @@ from typing_extensions import Self, TypeVar
 from .abc import Params
 from .backends import Finalizer, uninterrupted
 from .errors import DataError, InterfaceError, OperationalError
-from .protocol.request import Fields, Result, Run
+from .protocol.request import Fields, Result
 from .rows import RowMaker, TupleRow
 from .session.cancelling import was_victim
 from .session.execute import describe, forget_if_stale, may_repeat, undo_begin
@@ -70,7 +70,7 @@ class AsyncRowStream(Generic[Row]):
         self._encoding = ""
         self._request: StatementRequest | None = None
         self._if_dropped: Finalizer | None = None
-        self._runs: deque[Run] = deque()
+        self._runs: deque[tuple[Any, int, int, int]] = deque()
         self._start = 0  # where in the first of them the next row begins
         self._fields: Fields = ()
         self._loads: RowLoads | None = None
@@ -227,12 +227,9 @@ class AsyncRowStream(Generic[Row]):
             self.make_row = self._begins(result)
         self._fields = result.fields
         self._runs.extend(result.runs)
-        self._start = self._runs[0].start
+        self._start = self._runs[0][1]
         result.runs, result.count = [], 0
-        adaptation = self._query.adaptation()
-        tx = adaptation.transformer(request.parameters)
-        if self._loads is None or not self._loads.serves(adaptation.adapters, tx.parameters):
-            self._loads = RowLoads(tx, self._fields)
+        self._loads = RowLoads(self._query.adaptation().transformer(request.parameters), self._fields)
         self._load()
 
     def _load(self) -> None:
@@ -241,9 +238,9 @@ class AsyncRowStream(Generic[Row]):
         run = self._runs[0]
         rows: list[tuple[Any, ...]] = []
         self._start = self._loads.load(run, self._start, rows)
-        if self._start >= run.stop:
+        if self._start >= run[2]:
             self._runs.popleft()
-            self._start = self._runs[0].start if self._runs else 0
+            self._start = self._runs[0][1] if self._runs else 0
         self.rows = iter(rows)
 
     def _finish(self, request: StatementRequest) -> NoReturn:

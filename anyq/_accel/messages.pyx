@@ -7,6 +7,7 @@ is left to the functions in Python, so that there is one place that says what it
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from cpython.list cimport PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
@@ -15,8 +16,16 @@ from libc.string cimport memchr, memcmp, memcpy
 
 from ..protocol import constants, frontend, handlers, request, session_state
 
+cdef extern from *:
+    """
+    static PyObject *anyq_new(PyObject *type, PyObject *arguments) {
+        return ((PyTypeObject *)type)->tp_new((PyTypeObject *)type, arguments, NULL);
+    }
+    """
+    object anyq_new(PyObject *type, PyObject *arguments)
+
 cdef object Result = request.Result
-cdef object Run = request.Run
+cdef tuple NOTHING = ()
 cdef object bind_in_python = frontend.bind
 cdef Py_ssize_t MAX_MESSAGE_LENGTH = constants.MAX_MESSAGE_LENGTH
 cdef Py_ssize_t MAX_PARAMETERS = constants.MAX_PARAMETERS
@@ -28,7 +37,6 @@ cdef object IN_ERROR = constants.TransactionStatus.INERROR
 cdef object IDLE_PHASE = session_state.Phase.IDLE
 cdef object Notify = session_state.Notify
 cdef object new_tuple = tuple.__new__
-cdef object new_object = object.__new__
 cdef object just_append = request.Request.add
 
 TAKEN = {
@@ -233,7 +241,7 @@ cdef Py_ssize_t rows_kept(object result, bytes run, Py_ssize_t start, Py_ssize_t
             kept = (run, start, pos, count)
         else:
             kept = (run[start:pos], 0, pos - start, count)
-        (<list?>result.runs).append(new_tuple(Run, kept))
+        (<list?>result.runs).append(kept)
         result.count += count
     return pos
 
@@ -314,11 +322,12 @@ def take_replies(protocol, pending, bytes run not None, Py_ssize_t pos, Py_ssize
                     continue
                 description = <tuple?>request.description
                 # As its __init__() does, which takes as long as all this.
-                result = new_object(Result)
+                result = anyq_new(<PyObject *>Result, <PyObject *>NOTHING)
                 result.fields = description[0]
                 result.loads = description[1]
                 result.runs = []
                 result.count = 0
+                result.tag = None
                 request.current = result
             elif code == b"C":
                 if result is None or length == 4:

@@ -94,30 +94,29 @@ class Result:
     concerns, and never on the way in.
     """
 
-    tag: str | None = None
-    """The command tag, such as ``INSERT 0 1``; None until the statement is complete and for an empty query."""
+    __slots__ = ("count", "fields", "loads", "runs", "tag")
 
     def __init__(self, fields: Fields | None = None, loads: Any = None) -> None:
         self.fields = fields
         """Description of the columns; None for a statement that returns no rows."""
         self.loads = loads
         """What the maker of the request knows about loading them, None for nothing yet; of no concern here."""
-        self.runs: list[Run] = []
-        """The rows."""
+        self.runs: list[tuple[Any, int, int, int]] = []
+        """The rows, each item with what a :class:`Run` has; but plain, as that is made and read for each query."""
         self.count = 0
         """How many there are."""
+        self.tag: str | None = None
+        """The command tag, such as ``INSERT 0 1``; None until the statement is complete and for an empty query."""
 
     def take(self, data: bytes | list[bytes | None], start: int, stop: int, count: int) -> None:
         """Take a run of rows."""
-        # Not by its name: a named tuple's own constructor is written in Python.
-        run: Run = tuple.__new__(Run, (data, start, stop, count))
-        self.runs.append(run)
+        self.runs.append((data, start, stop, count))
         self.count += count
 
     def values(self) -> list[list[bytes | None]]:
         """Return the values of each row, as the server sent them."""
         rows: list[list[bytes | None]] = []
-        for run in self.runs:
+        for run in map(Run._make, self.runs):
             start = run.start
             while start < run.stop:
                 rows.append(run.values(start, len(self.fields or ())))
@@ -131,7 +130,7 @@ class Request:
     :param description: what statements bound from now on return, as far as the server has not described another.
     """
 
-    # There is one for each query, and most of this is never set: so the defaults are the class's.
+    # There is one for each query, and most of this is never set nor read: so the defaults are the class's.
 
     # -- what its maker says
     extended = True
@@ -180,6 +179,9 @@ class Request:
         self.results: list[Result] = []
         """The complete ones."""
         self.description = description
+        # What is read for each query is found sooner here than with the class.
+        self.done = False
+        self.error = self.failure = self.waiter = None
 
     def add(self, result: Result) -> None:
         """Take a complete result."""

@@ -277,11 +277,12 @@ class Wire(Sending):
 
     def _look(self, request: Request, deadline: float = 0.0) -> Received:
         """Do what can be done for a request without sleeping, whoever reads."""
-        pending = self.protocol.pending
+        protocol = self.protocol
+        pending = protocol.pending
         if pending and pending[0] is request:
             if self._reader is None and self.back_pressure is None:
                 received = self.receive(deadline, MOST_MESSAGES)
-                if self.protocol.behind and request.done:
+                if protocol.behind and request.done:
                     # There may be nobody to come back for it.
                     self.receive()
                 return received

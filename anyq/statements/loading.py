@@ -10,13 +10,13 @@ for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from .._accel import load_rows
 from .._accel.failures import load_failure
-from ..adapt import AdaptersMap, Transformer
-from ..errors import Error
+from ..adapt import Transformer
+from ..errors import DataError, Error
 from ..protocol.request import Fields, Run
 
 _OWN = __name__.partition(".")[0]
@@ -25,21 +25,20 @@ _OWN = __name__.partition(".")[0]
 class RowLoads:
     """What loads the rows of one result."""
 
-    __slots__ = ("_adapters", "_fields", "_functions", "_parameters", "_tx", "_version")
+    __slots__ = ("_fields", "_functions", "_tx", "adapters", "parameters", "version")
 
     def __init__(self, tx: Transformer, fields: Fields) -> None:
         self._tx = tx
-        self._adapters = tx.adapters
-        self._parameters = tx.parameters
         self._fields = fields
         self._functions = tuple([tx.get_load_function(field.type_oid, field.format) for field in fields])
-        self._version = tx.version
+        self.parameters = tx.parameters
+        """The server's parameters that it is for; it is not for others."""
+        self.adapters = tx.adapters
+        """The adapters that it is for,"""
+        self.version = tx.version
+        """as long as this is their version."""
 
-    def serves(self, adapters: AdaptersMap, parameters: Mapping[str, str] | None) -> bool:
-        """Return whether it does what one would do that is made now for these."""
-        return self._parameters is parameters and self._adapters is adapters and self._version == adapters.version
-
-    def load(self, run: Run, start: int, rows: list[tuple[Any, ...]]) -> int:
+    def load(self, run: tuple[Any, int, int, int], start: int, rows: list[tuple[Any, ...]]) -> int:
         """Load the rows of a run from `start` to its end, or to the first that cannot be loaded.
 
         :return: where that one begins, or the run's end.
@@ -48,14 +47,14 @@ class RowLoads:
         """
         before = len(rows)
         try:
-            load_rows(run.data, start, run.stop, self._functions, rows)
+            load_rows(run[0], start, run[2], self._functions, rows)
         except Exception as error:
             for _ in range(len(rows) - before):
-                start = run.after(start)
+                start = Run._make(run).after(start)
             if len(rows) == before:
-                self._raise(run, start, error)
+                self._raise(Run._make(run), start, error)
             return start
-        return run.stop
+        return run[2]
 
     def _raise(self, run: Run, start: int, error: Exception) -> None:
         for number, value in enumerate(run.values(start, len(self._fields))):
@@ -77,3 +76,31 @@ class RowLoads:
         if not isinstance(failure, Error) or loader.__module__.partition(".")[0] != _OWN:
             return error
         return type(failure)(f"{failure} (column {field.name!r})")
+
+
+class DoubtfulLoads:
+    """What loads the rows of a result of which it is not known by which settings they were written.
+
+    :param possible: what would load them by each; the first is used if that makes no difference.
+    """
+
+    def __init__(self, possible: Sequence[RowLoads]) -> None:
+        self._possible = possible
+
+    def load(self, run: tuple[Any, int, int, int], start: int, rows: list[tuple[Any, ...]]) -> int:
+        """Do what :meth:`RowLoads.load` does.
+
+        :raises DataError: it makes a difference.
+        """
+        first, *others = self._possible
+        after = first.load(run, start, rows)
+        for loads in others:
+            other: list[tuple[Any, ...]] = []
+            loads.load(run, start, other)
+            if other != rows:
+                rows.clear()
+                raise DataError(
+                    "settings changed amid several statements, and it is not known by which of them these rows were "
+                    "written; execute the statement that changes them on its own"
+                )
+        return after

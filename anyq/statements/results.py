@@ -16,16 +16,17 @@ from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
-from ..adapt import AdaptersMap, Transformer
+from ..adapt import Transformer
 from ..adapt.typeinfo import TypesRegistry
-from ..errors import DataError, ProgrammingError
+from ..errors import ProgrammingError
 from ..protocol.request import Request, Result, Run
 from ..rows import AsyncRowFactory, RowMaker, TupleRow, check_row_factory, tuple_row
 from .column import Column
-from .loading import RowLoads
+from .loading import DoubtfulLoads, RowLoads
 from .outcome import affected_rows, no_rows_message, possible_parameters
 
 Row = TypeVar("Row", default=TupleRow)
+_Plain = tuple[Any, int, int, int]  # a Run
 
 
 class ResultHolder(ABC, Generic[Row]):
@@ -46,8 +47,6 @@ class ResultHolder(ABC, Generic[Row]):
     """The number of the first row in the window."""
     _run = 0
     """Which run it is that the window ends in."""
-    _run_start = 0
-    """The number of the first row of that run."""
     _after: int | None = None
     """Where in that run the window ends; None where there has been none yet."""
     _make_row: RowMaker[Any] | None = None
@@ -66,10 +65,6 @@ class ResultHolder(ABC, Generic[Row]):
     @abstractmethod
     def _transformer(self, parameters: Mapping[str, str] | None) -> Transformer:
         """Return the transformer for what was written when the server had these parameters."""
-
-    @abstractmethod
-    def _adapters(self) -> AdaptersMap:
-        """Return the adapters that rows are loaded by."""
 
     # -- what the last statement gave
 
@@ -122,18 +117,17 @@ class ResultHolder(ABC, Generic[Row]):
         """For this package: return the next row, None after the last one."""
         position = self._position
         number = position - self._window_start
-        if not 0 <= number < len(self._window):
+        if 0 <= number < len(self._window):
+            self._position = position + 1
+            row = self._window[number]
+        else:
             result = self._result
             if result is None or result.fields is None or self._closed:
                 result = self._with_rows()
             if position >= result.count:
                 return None
-            number = 0
             self._position = position + 1
-            self._load(position)
-        else:
-            self._position = position + 1
-        row = self._window[number]
+            row = self._load(result, position)
         make = self._make_row
         return row if make is None else make(row)  # type: ignore[return-value]
 
@@ -176,7 +170,7 @@ class ResultHolder(ABC, Generic[Row]):
                 if not 0 <= number < len(self._window):
                     if position > start:
                         yield
-                    self._load(position)
+                    self._load(self._with_rows(), position)
                     number = 0
                 part = self._window[number : number + stop - position]
                 left = iter(part)
@@ -197,15 +191,15 @@ class ResultHolder(ABC, Generic[Row]):
         while True:
             position = self._position
             number = position - self._window_start
-            if not 0 <= number < len(self._window):
-                if position >= self._with_rows().count:
-                    return
-                number = 0
+            if 0 <= number < len(self._window):
                 self._position = position + 1
-                self._load(position)
+                row = self._window[number]
             else:
+                result = self._with_rows()
+                if position >= result.count:
+                    return
                 self._position = position + 1
-            row = self._window[number]
+                row = self._load(result, position)
             yield row if self._make_row is None else self._make_row(row)  # type: ignore[misc]
 
     def move(self, value: int, mode: str) -> None:
@@ -250,7 +244,7 @@ class ResultHolder(ABC, Generic[Row]):
     def forget_loaded(self) -> None:
         """For this package: load again what is fetched from now on, as adapters may be others."""
         self._window = ()
-        self._window_start = self._run = self._run_start = 0
+        self._window_start = self._run = 0
         self._after = None
 
     def take_request(self, request: Request) -> None:
@@ -280,80 +274,67 @@ class ResultHolder(ABC, Generic[Row]):
             raise ProgrammingError(no_rows_message(result))
         return result
 
-    def _load(self, position: int) -> None:
-        """Load rows from `position` on, where there is one; that becomes the first of the window.
+    def _load(self, result: Result, position: int) -> tuple[Any, ...]:
+        """Load rows from `position` on, where there is one; return that one, which becomes the first of the window.
 
         :raises Exception: it cannot be loaded.
         """
-        result, request = self._result, self._request
-        assert result is not None
-        assert request is not None
+        loads: Any = result.loads
+        if (
+            loads is None
+            or loads.parameters is not self._request.parameters  # type: ignore[union-attr]  # there is one
+            or loads.version != loads.adapters.version
+        ):
+            loads = self._find_loads(result)
         if position:
             run, start = self._seek(result, position)
         else:
             run = result.runs[0]
-            start = run.start
-            self._run = self._run_start = 0
-        loads: RowLoads | None = result.loads
+            start = run[1]
+            self._run = 0
         window: list[tuple[Any, ...]] = []
         try:
-            if request.parameters_before is not None:
-                self._after = self._load_by_any(result, run, start, window)
-            else:
-                if loads is None or not loads.serves(self._adapters(), request.parameters):
-                    assert result.fields is not None
-                    result.loads = loads = RowLoads(self._transformer(request.parameters), result.fields)
-                self._after = loads.load(run, start, window)
+            self._after = loads.load(run, start, window)
         except Exception:
-            self._after = run.after(start)
+            self._after = Run._make(run).after(start)
+            self._window, self._window_start = (), position + 1
             raise
-        finally:
-            self._window = window
-            self._window_start = position + (not window)
+        self._window = window
+        self._window_start = position
+        return window[0]
 
-    def _load_by_any(self, result: Result, run: Run, start: int, window: list[tuple[Any, ...]]) -> int:
-        """Load rows of a request amid which settings changed.
-
-        :raises DataError: it is not known by which these rows were written.
-        """
+    def _find_loads(self, result: Result) -> RowLoads | DoubtfulLoads:
+        """Find what loads the rows of a result, and keep it if there is no doubt."""
         request, fields = self._request, result.fields
         assert request is not None
         assert fields is not None
-        first, *others = [RowLoads(self._transformer(p), fields) for p in possible_parameters(request, result)]
-        after = first.load(run, start, window)
-        for loads in others:
-            other: list[tuple[Any, ...]] = []
-            loads.load(run, start, other)
-            if other != window:
-                window.clear()
-                raise DataError(
-                    "settings changed amid several statements, and it is not known by which of them these rows were "
-                    "written; execute the statement that changes them on its own"
-                )
-        return after
+        possible = [RowLoads(self._transformer(p), fields) for p in possible_parameters(request, result)]
+        if len(possible) > 1:
+            return DoubtfulLoads(possible)
+        result.loads = possible[0]
+        return possible[0]
 
-    def _seek(self, result: Result, position: int) -> tuple[Run, int]:
+    def _seek(self, result: Result, position: int) -> tuple[_Plain, int]:
         """Return the run that a row is in, and where in it the row begins."""
         after = self._after
         if after is None or position != self._window_start + len(self._window):
             return self._seek_from_first(result, position)
         run = result.runs[self._run]
-        if after < run.stop:
+        if after < run[2]:
             return run, after
-        self._run_start += run.rows
         self._run += 1
         run = result.runs[self._run]
-        return run, run.start
+        return run, run[1]
 
-    def _seek_from_first(self, result: Result, position: int) -> tuple[Run, int]:
+    def _seek_from_first(self, result: Result, position: int) -> tuple[_Plain, int]:
         first = number = 0
         run = result.runs[0]
-        while position >= first + run.rows:
-            first += run.rows
+        while position >= first + run[3]:
+            first += run[3]
             number += 1
             run = result.runs[number]
-        self._run, self._run_start = number, first
-        start = run.start
+        self._run = number
+        start = run[1]
         for _ in range(position - first):
-            start = run.after(start)
+            start = Run._make(run).after(start)
         return run, start

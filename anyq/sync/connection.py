@@ -22,7 +22,7 @@ from ..adapt import AdaptersMap
 from ..backends import Finalizer
 from ..connection import GRACE_PERIOD, AsyncConnection, NoticeHandler
 from ..conninfo import PasswordSource
-from ..cursor import Checked, check_cursor_factory
+from ..cursor import check_cursor_factory
 from ..dbapi20 import ErrorClasses
 from ..notifications.subscription import BUFFER_SIZE, Notify, Overflow
 from ..protocol.constants import Format
@@ -201,6 +201,13 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
             self.calls.call_unless_ended(self._async.__aexit__, exc_type, exc_val, exc_tb)
         finally:
             self._end()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # What cursors are made with is looked at where it is set, at any time, and not where a cursor fails.
+        check = _CHECKS.get(name)
+        if check is not None:
+            check(value)
+        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         return self._show("closed" if self.closed else self.info.transaction_status.name)
@@ -475,6 +482,8 @@ def _forgotten(portal: Portal, user: object, wire: ref[Wire], text: str) -> None
 
 _check_cursor_factory: Final = partial(check_cursor_factory, wanted=Cursor)
 
-# As for the asynchronous one.
-for _attribute, _check in (("row_factory", check_row_factory), ("cursor_factory", _check_cursor_factory)):
-    setattr(Connection, _attribute, Checked(_attribute, _check))
+_CHECKS: Final[dict[str, Callable[[Any], None]]] = {
+    "row_factory": check_row_factory,
+    "cursor_factory": _check_cursor_factory,
+}
+"""What looks at attributes when they are set."""

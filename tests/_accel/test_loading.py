@@ -303,7 +303,7 @@ def decoded(
     result = Result(tuple([FieldDescription("", 0, 0, 0, 0, 0, 0)] * len(loads)))
     after = outcome(keep_rows, result, bytes(run), 0, end)
     rows: list[tuple[Any, ...]] = []
-    loaded = [outcome(load_rows, kept.data, kept.start, kept.stop, loads, rows) for kept in result.runs]
+    loaded = [outcome(load_rows, *kept[:3], loads, rows) for kept in result.runs]
     return after, result.count, loaded, whole(rows)
 
 
@@ -347,7 +347,7 @@ def test_a_loader_that_raises_stop_iteration_loses_no_rows() -> None:
         keep_rows(result, run, 0, len(run))
         rows: list[tuple[Any, ...]] = []
         with pytest.raises((RuntimeError, StopIteration)):
-            load_rows(result.runs[0].data, result.runs[0].start, result.runs[0].stop, [load], rows)
+            load_rows(*result.runs[0][:3], [load], rows)
         assert rows == [(0,), (1,)]
 
 

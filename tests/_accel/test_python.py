@@ -29,8 +29,8 @@ def decoder_of(keep_rows: Callable[..., int], load_rows: Callable[..., None]) ->
         result = Result(tuple([FieldDescription("", 0, 0, 0, 0, 0, 0)] * len(loads)))
         after = keep_rows(result, run, pos, end)
         for kept in result.runs:
-            load_rows(kept.data, kept.start, kept.stop, loads, rows)
-        assert result.count == sum(kept.rows for kept in result.runs) == len(rows)
+            load_rows(*kept[:3], loads, rows)
+        assert result.count == sum(kept[3] for kept in result.runs) == len(rows)
         assert result.values() == [list(values) for values in plainly(run[pos:after])]
         return after
 

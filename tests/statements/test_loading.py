@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from datetime import date
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from anyq.errors import DataError
 from anyq.postgres import types
 from anyq.protocol.messages import DataRow, FieldDescription
 from anyq.protocol.request import Result, Run
-from anyq.statements.loading import RowLoads
+from anyq.statements.loading import DoubtfulLoads, RowLoads
 from tests.support.values import FakeConnection
 
 
@@ -25,7 +26,7 @@ def run_of(fields: tuple[FieldDescription, ...], *rows: tuple[bytes | None, ...]
     result = Result(fields)
     data = b"".join(DataRow(row).encode() for row in rows)
     keep_rows(result, data, 0, len(data))
-    return result.runs[0]
+    return Run._make(result.runs[0])
 
 
 @pytest.fixture
@@ -47,13 +48,26 @@ def test_a_run_is_loaded_from_anywhere(tx: Transformer) -> None:
     assert start == run.stop
 
 
-def test_it_serves_as_long_as_nothing_changes(tx: Transformer) -> None:
+def test_what_it_is_for(tx: Transformer) -> None:
     loads = RowLoads(tx, (field("a", "int4"),))
-    assert loads.serves(tx.adapters, tx.parameters)
-    assert not loads.serves(FakeConnection().adapters, tx.parameters)
-    assert not loads.serves(tx.adapters, {})
+    assert (loads.parameters, loads.adapters, loads.version) == (tx.parameters, tx.adapters, tx.adapters.version)
     tx.adapters.register_loader("text", Loader)
-    assert not loads.serves(tx.adapters, tx.parameters)
+    assert loads.version != tx.adapters.version
+
+
+def test_settings_that_make_a_difference() -> None:
+    fields = (field("d", "date"), field("i", "int4"))
+    styles = [Transformer(parameters={"DateStyle": style}) for style in ("SQL, MDY", "SQL, DMY")]
+    loads = DoubtfulLoads([RowLoads(tx, fields) for tx in styles])
+    rows: list[tuple[Any, ...]] = []
+    run = run_of(fields, (b"2003-02-01", b"1"), (None, b"2"))
+    assert loads.load(run, run.start, rows) == run.stop
+    assert rows == [(date(2003, 2, 1), 1), (None, 2)]
+    run = run_of(fields, (b"01/02/2003", b"1"))
+    rows.clear()
+    with pytest.raises(DataError, match="settings changed amid several statements"):
+        loads.load(run, run.start, rows)
+    assert rows == []
 
 
 def fails(error: BaseException) -> type[Loader]:

@@ -38,9 +38,6 @@ class Holder(ResultHolder[Any]):
     def _transformer(self, parameters: Mapping[str, str] | None) -> Transformer:
         return self.transformers.setdefault(id(parameters), Transformer(self, parameters=parameters))
 
-    def _adapters(self) -> AdaptersMap:
-        return self.adapters
-
     @property
     def connection(self) -> None:
         return None
