@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Generic, cast, overload
+from typing import Any, Generic, cast, overload
 
 import anyio
 import anyio.abc
@@ -25,7 +25,7 @@ from .adapt.encodings import python_codec
 from .backends import Finalizer, uninterrupted
 from .connecting import AsyncConnecting
 from .conninfo import ConnectOptions, HostSpec, PasswordSource
-from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor, check_cursor_factory
+from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor, ChecksFactories, check_cursor_factory
 from .dbapi20 import ErrorClasses
 from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, OperationalError, ProgrammingError
 from .errors.hiding import hiding, without_frames
@@ -62,11 +62,16 @@ GRACE_PERIOD = 5.0
 
 
 @uninterrupted
-class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
+class AsyncConnection(ChecksFactories, Transactional, ErrorClasses, Generic[Row]):
     """A session with a server. Made by :meth:`connect`.
 
     Any number of tasks may use it at the same time: their statements are pipelined, and share its transactions.
     """
+
+    factory_checks = {
+        "row_factory": check_row_factory,
+        "cursor_factory": partial(check_cursor_factory, wanted=AsyncCursor),
+    }
 
     def __init__(
         self,
@@ -169,7 +174,7 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
         row_factory = row_factory or cast(AsyncRowFactory[Any], tuple_row)
         cursor_factory = cursor_factory or AsyncCursor
         check_row_factory(row_factory)
-        _check_cursor_factory(cursor_factory)
+        check_cursor_factory(cursor_factory, AsyncCursor)
         return cls(
             *await open_session(parameters),
             autocommit=parameters.autocommit,
@@ -196,13 +201,6 @@ class AsyncConnection(Transactional, ErrorClasses, Generic[Row]):
                 await self.commit_at_end()
         finally:
             await self.session.wire.aclose()
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # What cursors are made with is looked at where it is set, at any time, and not where a cursor fails.
-        check = _CHECKS.get(name)
-        if check is not None:
-            check(value)
-        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         return self._show("closed" if self.closed else self.info.transaction_status.name)
@@ -494,15 +492,6 @@ def _encrypting(password: str) -> Callable[[str, str, int], str]:
         return encrypt_password(password, user, algorithm, iterations=iterations)
 
     return encrypt
-
-
-_check_cursor_factory: Final = partial(check_cursor_factory, wanted=AsyncCursor)
-
-_CHECKS: Final[dict[str, Callable[[Any], None]]] = {
-    "row_factory": check_row_factory,
-    "cursor_factory": _check_cursor_factory,
-}
-"""What looks at attributes when they are set."""
 
 
 def _forgotten(text: str) -> None:

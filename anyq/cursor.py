@@ -9,7 +9,7 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import Any, Generic, Protocol
+from typing import Any, ClassVar, Generic, Protocol
 
 from typing_extensions import Self, TypeVar
 
@@ -44,6 +44,19 @@ def check_cursor_factory(factory: object, wanted: type) -> None:
     if fetch is not None:
         name += f", which is for {'a' * iscoroutinefunction(fetch)}synchronous connections"
     raise ProgrammingError(f"cursor_factory must be {wanted.__qualname__} or a subclass of it, not {name}")
+
+
+class ChecksFactories:
+    """The part of a connection that looks at what makes cursors and rows where it is set, not where it fails."""
+
+    factory_checks: ClassVar[Mapping[str, Callable[[Any], None]]] = {}
+    """For this package: what looks at the value of an attribute."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        check = self.factory_checks.get(name)
+        if check is not None:
+            check(value)
+        super().__setattr__(name, value)
 
 
 def _other_api(cursor: object, connection: object) -> InterfaceError:

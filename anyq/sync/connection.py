@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Generic, cast, overload
+from typing import Any, Generic, cast, overload
 from weakref import ref
 
 import anyio.abc
@@ -22,7 +22,7 @@ from ..adapt import AdaptersMap
 from ..backends import Finalizer
 from ..connection import GRACE_PERIOD, AsyncConnection, NoticeHandler
 from ..conninfo import PasswordSource
-from ..cursor import check_cursor_factory
+from ..cursor import ChecksFactories, check_cursor_factory
 from ..dbapi20 import ErrorClasses
 from ..notifications.subscription import BUFFER_SIZE, Notify, Overflow
 from ..protocol.constants import Format
@@ -45,12 +45,17 @@ CursorRow = TypeVar("CursorRow")
 NewRow = TypeVar("NewRow", default=TupleRow)
 
 
-class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
+class Connection(ChecksFactories, TransactionSettings, ErrorClasses, Generic[Row]):
     """A session with a server. Made by :meth:`connect`.
 
     Any number of threads may use it at the same time: their statements are pipelined, and share its transactions. A
     cursor is for one thread at a time.
     """
+
+    factory_checks = {
+        "row_factory": check_row_factory,
+        "cursor_factory": partial(check_cursor_factory, wanted=Cursor),
+    }
 
     def __init__(
         self,
@@ -126,7 +131,7 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
         # What shows the local variables of a traceback would show what is in them.
         del conninfo, password, kwargs
         check_row_factory(row_factory or tuple_row)
-        _check_cursor_factory(cursor_factory or Cursor)
+        check_cursor_factory(cursor_factory or Cursor, Cursor)
         user = object()
         opened = open_portal(portal, user)
         try:
@@ -201,13 +206,6 @@ class Connection(TransactionSettings, ErrorClasses, Generic[Row]):
             self.calls.call_unless_ended(self._async.__aexit__, exc_type, exc_val, exc_tb)
         finally:
             self._end()
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # What cursors are made with is looked at where it is set, at any time, and not where a cursor fails.
-        check = _CHECKS.get(name)
-        if check is not None:
-            check(value)
-        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         return self._show("closed" if self.closed else self.info.transaction_status.name)
@@ -478,12 +476,3 @@ def _forgotten(portal: Portal, user: object, wire: ref[Wire], text: str) -> None
         if not portal.inherited:
             warnings.warn(f"{text} was never closed; use 'with' or call its close()", ResourceWarning, stacklevel=2)
     portal.forget(user)
-
-
-_check_cursor_factory: Final = partial(check_cursor_factory, wanted=Cursor)
-
-_CHECKS: Final[dict[str, Callable[[Any], None]]] = {
-    "row_factory": check_row_factory,
-    "cursor_factory": _check_cursor_factory,
-}
-"""What looks at attributes when they are set."""
