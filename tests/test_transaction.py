@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -18,7 +19,10 @@ from anyq import (
     TransactionStatus,
 )
 from anyq import errors as e
+from anyq.protocol import messages as be
+from tests.support import frontend_messages as fm
 from tests.support.activity import held_lock, until_sleeping
+from tests.support.fakeserver import FAILED, IN_TRANSACTION, READY, FakeClient, fake_server
 from tests.support.server import Server
 from tests.support.state import status
 
@@ -591,6 +595,58 @@ async def test_a_cancelled_rollback_does_not_wait_its_turn(dsn: str) -> None:
                 await lock.release()
         assert not conn.closed
         assert status(conn) is TransactionStatus.IDLE
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["waits", "has-left"])
+async def test_a_rollback_that_a_cancel_request_has_hit(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was meant for another task's statement. The ROLLBACK is sent again; if nobody is left for that, it is the end."""
+    monkeypatch.setattr("anyq.session.cancelling.CANCEL_AGAIN", 1000.0)
+    canceled = be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceled"})
+    sent, rolling_back, cancelled = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup(parameters={"server_version": "17.6"})
+        await client.expect(fm.Query, sql=b"BEGIN")
+        await client.send(be.CommandComplete("BEGIN"), IN_TRANSACTION)
+        await client.expect(fm.Query, sql=b"SELECT 'doomed'")
+        sent.set()
+        await client.expect(fm.Query, sql=b"ROLLBACK")
+        rolling_back.set()
+        await cancelled.wait()
+        await client.send(canceled, FAILED, canceled, FAILED)
+        if waits:
+            await client.expect(fm.Query, sql=b"ROLLBACK")
+            await client.send(be.CommandComplete("ROLLBACK"), READY)
+            await client.expect(fm.Terminate)
+        else:
+            await client.expect_end()
+
+    async def cancel(client: FakeClient) -> None:
+        await client.expect(fm.CancelRequest)
+        cancelled.set()
+
+    async def leave(conn: AsyncConnection) -> None:
+        with anyio.CancelScope() as scope, suppress(Oops):
+            async with conn.transaction():
+                doomed.start_soon(conn.execute, "SELECT 'doomed'")
+                await sent.wait()
+                if waits:
+                    raise Oops
+                scope.cancel()
+                await anyio.lowlevel.checkpoint()
+
+    async with (
+        fake_server(session, cancel) as server,
+        AsyncConnection.connect(server.conninfo, autocommit=True) as conn,
+    ):
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
+                group.start_soon(leave, conn)
+                await rolling_back.wait()
+                doomed.cancel_scope.cancel()
+        assert conn.broken is not waits
+        if waits:
+            assert status(conn) is TransactionStatus.IDLE
 
 
 @pytest.mark.parametrize("cancel", [False, True])

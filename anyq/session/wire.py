@@ -42,13 +42,14 @@ import anyio
 from ..backends import Backend, Waiter, uninterrupted
 from ..errors import OperationalError
 from ..protocol import frontend
+from ..protocol.constants import TransactionStatus
 from ..protocol.request import Request
 from ..protocol.request import Waiter as WakeUp
 from ..protocol.session import ProtocolSession
 from ..protocol.session_state import ENDED
 from ..transport.channel import Channel
 from .busy_wait import CHUNKS_PER_CHECKPOINT, MOST_MESSAGES, TURN, BusyWait, this_thread
-from .cancelling import Canceller, Cancelling
+from .cancelling import Canceller, Cancelling, was_hit
 from .link import END, INTERRUPTED, NOTHING, SOMETHING, SPOILER, Received
 from .sending import Sending
 
@@ -89,6 +90,7 @@ class Wire(Sending):
         """What to await before more is read, while those whom events were given to cannot keep up; mostly None."""
         self._reader: Request | Attendant | None = None  # for whom the reader reads first of all
         self._abandoned = False  # there may be abandoned requests that are not done
+        self._unattended: list[Request] = []  # those of them that have to happen, and whose tasks have left
         self._attendants: list[Attendant] = []
 
     # -- one request
@@ -338,6 +340,8 @@ class Wire(Sending):
             self.close_request(request, SPOILER)
             if self.protocol.head is request:
                 await self._drain(request)
+            if not (request.done or request.cancellable):
+                self._unattended.append(request)
             await self._drain_abandoned()
         except self.backend.cancelled_exc_class:
             raise
@@ -363,6 +367,19 @@ class Wire(Sending):
                 return
             await self._drain(pending[0])
         self._abandoned = any(request.abandoned for request in pending)
+        if self._unattended:
+            self._look_after_unattended()
+
+    def _look_after_unattended(self) -> None:
+        """Close the connection if what had to happen has not, and nobody is left who would send it again.
+
+        That was a ROLLBACK, and the transaction that it should end is still open.
+        """
+        done = [request for request in self._unattended if request.done]
+        self._unattended = [request for request in self._unattended if not request.done]
+        for request in done:
+            if was_hit(request) and request.status_before is not TransactionStatus.IDLE:
+                self.abort("the connection was closed: a CancelRequest for another statement has hit a ROLLBACK")
 
     async def _drain(self, request: Request) -> None:
         """Return when the abandoned request at the head is done: whoever reads sees to that, in the grace time."""
