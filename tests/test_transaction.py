@@ -599,7 +599,7 @@ async def test_a_cancelled_rollback_does_not_wait_its_turn(dsn: str) -> None:
 
 @pytest.mark.parametrize("waits", [True, False], ids=["waits", "has-left"])
 async def test_a_rollback_that_a_cancel_request_has_hit(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was meant for another task's statement. The ROLLBACK is sent again; if nobody is left for that, it is the end."""
+    """It was for another task's statement. The ROLLBACK is sent again; if nobody is left for that, it is the end."""
     monkeypatch.setattr("anyq.session.cancelling.CANCEL_AGAIN", 1000.0)
     canceled = be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceled"})
     sent, rolling_back, cancelled = anyio.Event(), anyio.Event(), anyio.Event()

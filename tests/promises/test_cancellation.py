@@ -459,7 +459,7 @@ async def test_everything_is_a_checkpoint(dsn: str) -> None:
             conn.cursor().executemany("INSERT INTO t VALUES (%s)", [(1,)]),
             conn.cursor().stream("SELECT 1").__anext__(),
             conn.cursor().close(),
-            AsyncConnection.connect(dsn)._connect(),
+            connect_and_close(dsn),
         ):
             await check(operation)
         await check_ready(conn, 1)
