@@ -221,7 +221,8 @@ class AsyncTransaction(Generic[ConnectionT]):
         self._leave()
         open_ = self._session.wire.protocol.expects_transaction() if self._outer else True
         if open_ and not self._over:
-            await self._undo()
+            # Of a savepoint it is not known whether it is there. If it is not, the transaction fails: as it should.
+            await self._undo(quietly=not self._outer)
 
     def _end_streams(self) -> None:
         """End the streams that were begun in the block: the exception may have come out of a loop over one of them.
@@ -238,14 +239,15 @@ class AsyncTransaction(Generic[ConnectionT]):
             return not protocol.pending and protocol.transaction_status is not TransactionStatus.IDLE
         return not protocol.pending and protocol.transaction_status is TransactionStatus.INERROR
 
-    async def _undo(self) -> None:
+    async def _undo(self, *, quietly: bool = False) -> None:
         """Roll back a block that could not be entered or left as it should; an error that says so is on its way."""
         if self._session.closed:
             return
         try:
             await self._session.carry_out(self._rollback_statements(), ends=self._outer, wait=False)
         except Error as error:
-            logger.warning("error ignored in rollback of %s: %s", self, error)
+            level = logging.DEBUG if quietly else logging.WARNING
+            logger.log(level, "error ignored in rollback of %s: %s", self, error)
 
     def _rollback_statements(self) -> bytes:
         if self._outer:

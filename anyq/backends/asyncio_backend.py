@@ -358,9 +358,13 @@ class _WatchingSocketWaiter(SocketWaiter):
             self._unregister()
 
     def _unregister(self) -> None:
-        if not self._loop.is_closed():
-            self._loop.remove_reader(self._fd)
-        self._registered = False
+        try:
+            if not self._loop.is_closed():
+                self._loop.remove_reader(self._fd)
+            self._registered = False
+        except BaseException:
+            self._registered = False
+            raise
 
     def wake(self) -> None:
         self._future.resume_soon()

@@ -13,37 +13,37 @@ from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
-_pending: dict[int, Finalizer] = {}
+
+class _Watch(ref[Any]):
+    __slots__ = ("args", "func")
+    func: Callable[..., object]
+    args: tuple[Any, ...]
 
 
-class Finalizer(ref[Any]):
+_pending: dict[int, _Watch] = {}
+
+
+class Finalizer:
     """Calls `func(*args)` when `owner` is dropped, in whatever thread that happens; once at most."""
 
-    __slots__ = ("_args", "_func")
-    _func: Callable[..., object]
-    _args: tuple[Any, ...]
-
-    def __new__(cls, owner: object, func: Callable[..., object], *args: object) -> Finalizer:
-        self = super().__new__(cls, owner, _call)
-        self._func = func
-        self._args = args
-        _pending[id(self)] = self
-        return self
+    __slots__ = ("_watch",)
 
     def __init__(self, owner: object, func: Callable[..., object], *args: object) -> None:
-        super().__init__(owner, _call)  # type: ignore[call-arg]  # which the stubs lack
+        watch = _Watch(owner, _call)
+        watch.func = func
+        watch.args = args
+        _pending[id(watch)] = watch
+        self._watch: _Watch | None = watch
 
     def call_off(self) -> None:
         """Do nothing when it is dropped; to be called when it is closed, any number of times."""
-        _pending.pop(id(self), None)
-
-    def run(self) -> None:
-        """Do what is to be done."""
-        self._func(*self._args)
+        if self._watch is not None:
+            _pending.pop(id(self._watch), None)
+            self._watch = None
 
 
 # What is global may be gone when the interpreter exits.
-def _call(finalizer: ref[Any], pending: dict[int, Finalizer] = _pending) -> None:
-    due = pending.pop(id(finalizer), None)
+def _call(watch: ref[Any], pending: dict[int, _Watch] = _pending) -> None:
+    due = pending.pop(id(watch), None)
     if due is not None:
-        due.run()
+        due.func(*due.args)

@@ -10,9 +10,10 @@ Manual: "LISTEN", "NOTIFY", "Asynchronous Operations" (protocol-flow).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from enum import Enum
+from functools import partial
 from typing import Protocol
 
 from ..adapt.encodings import python_codec
@@ -224,13 +225,7 @@ class NotificationHub:
         :param wait: False on the way out of an error or a cancellation: then it waits no longer than a cancelled
             statement would, within the grace time.
         """
-        for name in sink.channels:
-            sinks = self._channels[name].sinks
-            sinks.remove(sink)
-            if not sinks:
-                del self._channels[name]
-                self._stale.add(name)
-                self.unsettled = True
+        self.forget(sink)
         wire = self.session.wire
         try:
             if wait:
@@ -241,8 +236,21 @@ class NotificationHub:
         finally:
             # Where others are sending piece by piece, it is left to who comes by after that.
             if self._is_due() and not wire.sending:
-                request = self._settlement()
-                await wire.carry_out(request, self._message(request), wait=False)
+                await self._settle_by(partial(wire.carry_out, wait=False))
+
+    def forget(self, sink: Sink) -> None:
+        """Do the same without telling the server; who comes by does that."""
+        for name in sink.channels:
+            channel = self._channels.get(name)
+            if channel is None:
+                continue
+            # Whatever is not to be done any more has been done when this was interrupted.
+            if sink in channel.sinks:
+                channel.sinks.remove(sink)
+            if not channel.sinks:
+                self._stale.add(name)
+                self.unsettled = True
+                del self._channels[name]
 
     def _is_due(self) -> bool:
         wire = self.session.wire
@@ -259,8 +267,23 @@ class NotificationHub:
             while self._is_due():
                 await wire.turn()
                 if self._is_due():
-                    request = self._settlement()
-                    await wire.run(request, self._message(request))
+                    await self._settle_by(wire.run)
+
+    async def _settle_by(self, run: Callable[[_ChannelRequest, bytearray], Awaitable[None]]) -> None:
+        stale = set(self._stale)
+        tentative = [c for c in self._channels.values() if c.listening is _Listening.TENTATIVE]
+        try:
+            request = self._settlement()
+            await run(request, self._message(request))
+        except (Exception, self.session.wire.backend.cancelled_exc_class):
+            raise
+        except BaseException:
+            # Interrupted: it is not known whether it was sent, and it does no harm twice.
+            self._stale |= stale.difference(self._channels)
+            for channel in tentative:
+                channel.listening = _Listening.TENTATIVE
+            self.unsettled = not self.session.closed
+            raise
 
     def _settlement(self) -> _ChannelRequest:
         tentative = {n: c for n, c in self._channels.items() if c.listening is _Listening.TENTATIVE}

@@ -28,6 +28,7 @@ class AsyncListen:
         self._max_buffer_size = max_buffer_size
         self._overflow: Overflow = overflow
         self._subscription: Subscription[Notify] | None = None
+        self._is_left = False
 
     async def __aenter__(self) -> NotificationStream[Notify]:
         if self._subscription is not None:
@@ -36,16 +37,28 @@ class AsyncListen:
         hub.session.check_open()
         wire = hub.session.wire
         wire.backend.check_here()
-        self._subscription = Subscription(
-            self._channels, self._max_buffer_size, self._overflow, wire.backend, hub.attend, wire.channel.wake
-        )
-        hub.add(self._subscription)
         try:
+            self._subscription = Subscription(
+                self._channels, self._max_buffer_size, self._overflow, wire.backend, hub.attend, wire.channel.wake
+            )
+            hub.add(self._subscription)
             await hub.listen(self._subscription.channels)
+            return self._subscription.stream
         except BaseException:
             await self._leave(wait=False)
             raise
-        return self._subscription.stream
+
+    @property
+    def under_way(self) -> bool:
+        """For this package: whether it was entered and not left."""
+        return self._subscription is not None and not self._is_left
+
+    def drop(self) -> None:
+        """For this package: leave it without waiting; the server is told by who comes by."""
+        if self._subscription is not None:
+            self._subscription.leave()
+            self._hub.forget(self._subscription)
+            self._is_left = True
 
     async def __aexit__(
         self,
@@ -53,10 +66,19 @@ class AsyncListen:
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        await self._leave(wait=exc_val is None)
+        try:
+            await self._leave(wait=exc_val is None)
+        except BaseException:
+            # An interrupt may have come anywhere: the same again, which does what is left of it.
+            if self.under_way and not self._hub.session.closed:
+                await self._leave(wait=False)
+            raise
 
     async def _leave(self, *, wait: bool) -> None:
-        assert self._subscription is not None
+        subscription = self._subscription
+        if subscription is None:
+            return
         self._hub.session.wire.backend.check_here()
-        self._subscription.leave()
-        await self._hub.leave(self._subscription, wait=wait)
+        subscription.leave()
+        await self._hub.leave(subscription, wait=wait)
+        self._is_left = True

@@ -54,6 +54,7 @@ class Calls:
         self._grace = grace
         self._check_open = check_open
         self._ended = False
+        self._released = False
         self._feeding: int | None = None  # the thread that makes parameters for executemany()
         self._refusing = False  # either of the two
         self._watched: dict[int, _Watched] = {}
@@ -131,12 +132,21 @@ class Calls:
 
         :param close: to be called in the event loop before.
         """
-        if self._ended:
+        if self._released:
             return
+        try:
+            self._end(close)
+        except BaseException:
+            # Interrupted: the same again, which does what is left of it.
+            self._end(close)
+            raise
+
+    def _end(self, close: Callable[[], object] | None) -> None:
         self._ended = self._refusing = True
         if close is not None:
             self.portal.post(close)
         self.portal.release(self._user)
+        self._released = True
 
     def forget(self) -> None:
         """Do without the portal: from a finalizer, without waiting for anything."""

@@ -36,7 +36,7 @@ from .calls import Calls
 from .cursor import Cursor
 from .notifications import Listen, Notifies
 from .portal import Portal
-from .shared_portal import open_portal
+from .shared_portal import leave_portal, open_portal
 from .transaction import Transaction
 from .transactions import TransactionSettings
 
@@ -133,10 +133,16 @@ class Connection(ChecksFactories, TransactionSettings, ErrorClasses, Generic[Row
         check_row_factory(row_factory or tuple_row)
         check_cursor_factory(cursor_factory or Cursor, Cursor)
         user = object()
-        opened = open_portal(portal, user)
+        made: list[AsyncConnection[Any]] = []
+
+        async def make() -> None:
+            made.append(await AsyncConnection.connect_with(given))
+
         try:
+            opened = open_portal(portal, user)
+            opened.call(grace_period, make)
             connection = cls(
-                opened.call(grace_period, AsyncConnection.connect_with, given),
+                made[0],
                 opened,
                 user,
                 owner=True,
@@ -146,7 +152,10 @@ class Connection(ChecksFactories, TransactionSettings, ErrorClasses, Generic[Row
             # Of the rows that its factory makes, whatever this class was parametrised with.
             return cast("Connection[NewRow]", connection)
         except BaseException:
-            opened.release(user)
+            # Ctrl-C may come when it has been made.
+            for one in made:
+                opened.post(one.session.wire.close)
+            leave_portal(portal, user)
             raise
 
     @classmethod
@@ -203,9 +212,13 @@ class Connection(ChecksFactories, TransactionSettings, ErrorClasses, Generic[Row
     ) -> None:
         """Commit, or on an exception roll back, and close the connection."""
         try:
-            self.calls.call_unless_ended(self._async.__aexit__, exc_type, exc_val, exc_tb)
-        finally:
-            self._end()
+            try:
+                self.calls.call_unless_ended(self._async.__aexit__, exc_type, exc_val, exc_tb)
+            finally:
+                self._end()
+        except BaseException:
+            self._end()  # once more, as that may have been interrupted
+            raise
 
     def __repr__(self) -> str:
         return self._show("closed" if self.closed else self.info.transaction_status.name)
@@ -361,9 +374,13 @@ class Connection(ChecksFactories, TransactionSettings, ErrorClasses, Generic[Row
         closing one that the process has inherited by fork(), which is the parent's.
         """
         try:
-            self.calls.call_unless_ended(self._async.close)
-        finally:
-            self._end()
+            try:
+                self.calls.call_unless_ended(self._async.close)
+            finally:
+                self._end()
+        except BaseException:
+            self._end()  # once more, as that may have been interrupted
+            raise
 
     def _end(self) -> None:
         # It is closed already but where the call that should have done so was interrupted, or the loop has stopped.

@@ -5,6 +5,7 @@ Knows the asynchronous objects and how to call them. Must not know channels or c
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import suppress
 from types import TracebackType
 from typing import Generic
@@ -38,7 +39,7 @@ class NotificationStream(Closing, Generic[EventT]):
         self._owner = owner  # a connection that nobody refers to is closed
         self._stream = stream
         self._batch = batch  # how many to take in one go
-        self._taken: list[EventT] = []  # the next one last
+        self._taken: deque[EventT] = deque()
 
     @property
     def missed(self) -> int:
@@ -62,9 +63,9 @@ class NotificationStream(Closing, Generic[EventT]):
     def receive(self) -> EventT:
         """Wait for the next notification and return it; errors as for :meth:`receive_nowait`."""
         if not self._taken:
-            self._taken = self._calls.call(_receive, self._stream, self._batch)
-            self._taken.reverse()
-        return self._taken.pop()
+            # To where they are when the call is interrupted, too.
+            self._calls.call(_receive, self._stream, self._batch, self._taken)
+        return self._taken.popleft()
 
     def receive_nowait(self) -> EventT:
         """Return the next notification if there is one.
@@ -75,8 +76,8 @@ class NotificationStream(Closing, Generic[EventT]):
         :raises NotificationOverflow: the buffer was full.
         """
         if not self._taken:
-            self._taken.append(self._calls.call(_receive_nowait, self._stream))
-        return self._taken.pop()
+            self._calls.call(_receive_nowait, self._stream, self._taken)
+        return self._taken.popleft()
 
     def clone(self) -> NotificationStream[EventT]:
         """Return another receiver of the same subscription, to be closed on its own."""
@@ -86,23 +87,22 @@ class NotificationStream(Closing, Generic[EventT]):
 
     def close(self) -> None:
         """Close this receiver; a thread that waits in it gets ClosedResourceError."""
-        self._taken = []
+        self._taken.clear()
         if not self._calls.call_unless_ended(self._stream.aclose):
             self._calls.post(self._stream.close)
 
 
-async def _receive(stream: AsyncNotificationStream[EventT], limit: int) -> list[EventT]:
-    """Wait for a notification and return it with what else has arrived."""
-    taken = [await stream.receive()]
+async def _receive(stream: AsyncNotificationStream[EventT], limit: int, taken: deque[EventT]) -> None:
+    """Wait for a notification and take it with what else has arrived."""
+    taken.append(await stream.receive())
     # Nothing more for the moment; or an end, and whoever receives next is told again.
     with suppress(anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError, Error):
         while len(taken) < limit:
             taken.append(stream.receive_nowait())
-    return taken
 
 
-async def _receive_nowait(stream: AsyncNotificationStream[EventT]) -> EventT:
-    return stream.receive_nowait()
+async def _receive_nowait(stream: AsyncNotificationStream[EventT], taken: deque[EventT]) -> None:
+    taken.append(stream.receive_nowait())
 
 
 async def _clone(stream: AsyncNotificationStream[EventT]) -> AsyncNotificationStream[EventT]:
@@ -116,11 +116,18 @@ class Listen:
         self._calls = calls
         self._owner = owner
         self._listen = listen
+        calls.watch(self, listen)
         self._stream: AsyncNotificationStream[Notify] | None = None
 
     def __enter__(self) -> NotificationStream[Notify]:
-        self._stream = self._calls.call(self._listen.__aenter__)
-        return NotificationStream(self._calls, self._owner, self._stream, ITEMS_PER_CHECKPOINT)
+        try:
+            self._stream = self._calls.call(self._listen.__aenter__)
+            return NotificationStream(self._calls, self._owner, self._stream, ITEMS_PER_CHECKPOINT)
+        except Exception:
+            raise
+        except BaseException as error:
+            self._make_sure(error)
+            raise
 
     def __exit__(
         self,
@@ -128,9 +135,20 @@ class Listen:
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        assert self._stream is not None
-        if not self._calls.call_unless_ended(self._listen.__aexit__, exc_type, exc_val, exc_tb):
-            self._calls.post(self._stream.close)
+        try:
+            if not self._calls.call_unless_ended(self._listen.__aexit__, exc_type, exc_val, exc_tb):
+                assert self._stream is not None
+                self._calls.post(self._stream.close)
+        except Exception:
+            raise
+        except BaseException as error:
+            self._make_sure(error)
+            raise
+
+    def _make_sure(self, error: BaseException) -> None:
+        """See to it that the block is left, after Ctrl-C at whatever moment."""
+        if self._listen.under_way:
+            self._calls.call_unless_ended(self._listen.__aexit__, type(error), error, None)
 
 
 class Notifies(Closing):

@@ -50,6 +50,8 @@ class Portal:
         self._thread: int | None = None
         self.failure: str | None = None
         """Why nothing can be called any more; None while it can."""
+        self.attached = False
+        """Whether it has its event loop."""
         self._blocking: BlockingPortal
         self._backend: Backend
         self._post: Callable[[Callable[[], object]], object]
@@ -150,6 +152,7 @@ class Portal:
         self._backend = current_backend()
         self._post = self._backend.thread_waker()
         self._thread = threading.get_ident()
+        self.attached = True
 
     async def watch(self, blocking: BlockingPortal) -> None:
         """End the workers when the portal is stopped: it waits for its tasks."""

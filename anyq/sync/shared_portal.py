@@ -29,6 +29,7 @@ class SharedPortal(Portal):
         super().__init__()
         self._account = account
         self._cancel = False
+        self._unwanted = False
         self._stopping: Waiter
         started: list[BaseException | None] = []
         ready = threading.Event()
@@ -39,7 +40,8 @@ class SharedPortal(Portal):
                 self._stopping = self._backend.create_waiter()
                 started.append(None)
                 ready.set()
-                await self._stopping.wait()
+                if not self._unwanted:
+                    await self._stopping.wait()
                 self.end_workers()
                 await blocking.stop(self._cancel)
 
@@ -54,10 +56,17 @@ class SharedPortal(Portal):
 
         # A daemon, since the interpreter would otherwise wait for it before our atexit function is called.
         self._runner = threading.Thread(target=run, name="anyq portal", daemon=True)
-        self._runner.start()
-        ready.wait()
-        if started[0] is not None:
-            raise started[0]
+        try:
+            self._runner.start()
+            ready.wait()
+            if started[0] is not None:
+                raise started[0]
+            account.portal = self
+        except BaseException:
+            # Where it was interrupted, nobody gets to know of it.
+            self._unwanted = True
+            self.stop(cancel=True)
+            raise
 
     def release(self, user: object) -> None:
         self._account.leave(user, wait=True)
@@ -67,8 +76,9 @@ class SharedPortal(Portal):
 
     def stop(self, *, cancel: bool) -> None:
         """Have the thread end, with what is under way cancelled or not; does not wait for it."""
-        with suppress(RuntimeError):
-            self._post(lambda: self._stop(cancel))
+        if self.attached:
+            with suppress(RuntimeError):
+                self._post(lambda: self._stop(cancel))
 
     def _stop(self, cancel: bool) -> None:
         self._cancel = cancel
@@ -89,7 +99,7 @@ class _Account:
         self._clear()
 
     def _clear(self) -> None:
-        self._portal: SharedPortal | None = None
+        self.portal: SharedPortal | None = None  # which enters itself, so that there is no moment between
         self._stopping: list[SharedPortal] = []  # stopping, and not waited for
         # Finalizers come here, in whatever this thread is doing: so it can be entered twice, and changes to the set
         # are all that has to be right.
@@ -98,33 +108,40 @@ class _Account:
 
     def join(self, user: object) -> SharedPortal:
         """Return the portal for a new user, started if it is the first."""
-        with self._lock:
-            self._users.add(user)
-            try:
-                if self._portal is None:
-                    self._portal = SharedPortal(self, self._backend, self._options)
-                return self._portal
-            except BaseException:
-                self._users.discard(user)
-                raise
+        try:
+            with self._lock:
+                self._users.add(user)
+                if self.portal is None:
+                    SharedPortal(self, self._backend, self._options)
+                assert self.portal is not None
+                return self.portal
+        except BaseException:
+            self.leave(user, wait=False)
+            raise
 
     def leave(self, user: object, *, wait: bool) -> None:
         """Stop the portal if this was its last user."""
         with self._lock:
             self._users.discard(user)
-            if self._users or self._portal is None:
+            portal = self.portal
+            if self._users or portal is None:
                 return
-            portal, self._portal = self._portal, None
-            portal.stop(cancel=False)
-            if not wait:
-                self._stopping.append(portal)
+            try:
+                self.portal = None
+                portal.stop(cancel=False)
+                if not wait:
+                    self._stopping.append(portal)
+            except BaseException:
+                # Interrupted: the same again.
+                portal.stop(cancel=False)
+                raise
         if wait:
             portal.join()
 
     def configure(self, backend: str, options: dict[str, Any]) -> None:
         """Choose the event loop of portals that are started from now on."""
         with self._lock:
-            if self._portal is not None:
+            if self.portal is not None:
                 raise ProgrammingError(
                     "the shared portal is running: choose its backend before the first connection is opened, or after "
                     "the last one was closed"
@@ -134,7 +151,7 @@ class _Account:
 
     def exit(self) -> None:
         """Leave no thread behind, whoever has forgotten to close what."""
-        portals = [*self._stopping, *([self._portal] if self._portal is not None else [])]
+        portals = [*self._stopping, *([self.portal] if self.portal is not None else [])]
         for portal in portals:
             portal.stop(cancel=True)
         for portal in portals:
@@ -158,6 +175,12 @@ def set_portal_backend(backend: str = "asyncio", backend_options: dict[str, Any]
     if backend not in ("asyncio", "trio"):
         raise ValueError(f"backend must be 'asyncio' or 'trio', not {backend!r}")
     _shared.configure(backend, dict(backend_options or {}))
+
+
+def leave_portal(blocking: BlockingPortal | None, user: object) -> None:
+    """Undo :func:`open_portal`, whether it came to its end or was interrupted."""
+    if blocking is None:
+        _shared.leave(user, wait=True)
 
 
 def open_portal(blocking: BlockingPortal | None, user: object) -> Portal:
