@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from operator import length_hint
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, NoReturn
 
@@ -162,6 +163,10 @@ class AsyncRowStream(Generic[Row]):
 
     async def _more(self) -> None:
         wire = self._session.wire
+        if length_hint(self.rows):
+            # Another thread has got them since this one had seen the end of those before, and has not taken all.
+            await wire.backend.checkpoint()
+            return
         if self._exhausted:
             await wire.backend.checkpoint()
             if self._dropped:

@@ -122,7 +122,8 @@ class Listen:
     def __enter__(self) -> NotificationStream[Notify]:
         try:
             self._stream = self._calls.call(self._listen.__aenter__)
-            return NotificationStream(self._calls, self._owner, self._stream, ITEMS_PER_CHECKPOINT)
+            # It keeps this block, which is left when it is dropped.
+            return NotificationStream(self._calls, self, self._stream, ITEMS_PER_CHECKPOINT)
         except Exception:
             raise
         except BaseException as error:

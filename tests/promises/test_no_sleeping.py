@@ -38,6 +38,11 @@ ALLOWED = {
     "promises/test_cancellation.py::test_neighbours_of_cancelled_tasks_notice_nothing": "any length will do",
     "benchmarks/worker.py::run": "a benchmark measures time",
     "benchmarks/worker.py::run_sync": "a benchmark measures time",
+    "tools/interrupts.py::interrupt_soon": "a signal at any moment, and when it came",
+    "tools/interrupts.py::signals_in_loop": "it measures how long an interrupted call takes",
+    "tools/interrupts.py::signals_in_sync": "it measures how long an interrupted call takes",
+    "tools/interrupts.py::work": "any length will do",
+    "tools/interrupts.py::sync_work": "any length will do",
     "support/poolers.py::wait_until_it_listens": "that its port is open is the only fact a pooler shows",
 }
 """`file::function` and the reason why it may; an entry that nothing needs has to go."""
