@@ -40,7 +40,7 @@ class ResultHolder(ABC, Generic[Row]):
     _results: Sequence[Result] = ()
     _index = 0
     _result: Result | None = None
-    _position = 0
+    _position: int = 0
     _rowcount = -1
     _window: Sequence[tuple[Any, ...]] = ()
     _window_start = 0
