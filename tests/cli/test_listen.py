@@ -97,7 +97,7 @@ def test_no_server() -> None:
     out, err = program.communicate(timeout=20)
     assert program.returncode == 2
     assert out == ""
-    assert err.startswith("anyq listen: connection failed: ")
+    assert err.startswith("anyq listen: connection failed for user ")
     assert err.count("\n") == 1
 
 
