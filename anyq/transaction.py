@@ -194,7 +194,8 @@ class AsyncTransaction(Generic[ConnectionT]):
             tag = await session.send_command(b";".join(statements), ends=self._outer, cancellable=self._outer)
         except BaseException as error:
             # Whether it was committed is not known, but for a block that is still there.
-            if self._savepoint_name and self._is_left_open():
+            failed_before = isinstance(error, InFailedSqlTransaction)  # whatever is on its way behind it
+            if self._savepoint_name and (failed_before or self._is_left_open()):
                 await self._undo()
                 if isinstance(error, InFailedSqlTransaction):
                     self._state = "rolled back"
