@@ -9,6 +9,7 @@ Knows weak references. Must not know what is finalized. Nothing that a finalizer
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 from weakref import ref
@@ -40,6 +41,11 @@ class Finalizer:
         if self._watch is not None:
             _pending.pop(id(self._watch), None)
             self._watch = None
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked child's copies are not to be closed as they were: event loops and sockets are the parent's too.
+    os.register_at_fork(after_in_child=_pending.clear)
 
 
 # What is global may be gone when the interpreter exits.

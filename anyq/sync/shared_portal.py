@@ -22,6 +22,11 @@ EXIT_PATIENCE = 10.0
 """Seconds that the end of the interpreter waits for the shared portal's thread."""
 
 
+# asyncio's debug mode, which `python -X dev` switches on, makes each call take three times as long; it is for finding
+# mistakes in coroutines, and no others than the driver's run here.
+_DEFAULTS: dict[str, dict[str, Any]] = {"asyncio": {"debug": False}, "trio": {}}
+
+
 class SharedPortal(Portal):
     """A portal with a thread and an event loop of its own, for all who do not say which they want."""
 
@@ -47,7 +52,7 @@ class SharedPortal(Portal):
 
         def run() -> None:
             try:
-                anyio.run(main, backend=backend, backend_options=backend_options)
+                anyio.run(main, backend=backend, backend_options={**_DEFAULTS[backend], **backend_options})
             except BaseException as error:
                 if started:
                     raise
@@ -169,7 +174,8 @@ def set_portal_backend(backend: str = "asyncio", backend_options: dict[str, Any]
     """Choose the event loop of the shared portal, for all connections that are opened without ``portal=``.
 
     :param backend: "asyncio" or "trio".
-    :param backend_options: as for ``anyio.run()``; for instance ``{"use_uvloop": True}``.
+    :param backend_options: as for ``anyio.run()``; for instance ``{"use_uvloop": True}``. By default asyncio's debug
+        mode is off, also under ``python -X dev``; ``{"debug": True}`` switches it on.
     :raises ProgrammingError: the portal is running, because a connection is open.
     """
     if backend not in ("asyncio", "trio"):

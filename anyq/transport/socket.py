@@ -5,6 +5,7 @@ Knows: sockets and how they fail. Must not know: the wire protocol, DNS, connect
 
 from __future__ import annotations
 
+import os
 import socket
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
@@ -59,6 +60,7 @@ class SocketStream(Channel, ByteStream):
         self._send_waiter: SocketWaiter | None = None
         self._duplicate: socket.socket | None = None
         self._held = [sock]
+        _open[id(self._held)] = self._held
         self._finalizer = Finalizer(self, _forgotten, self._waiter, self._held, repr(self))
         self._receiving = self._sending = self._sent_eof = False
         self._closed = False
@@ -146,6 +148,7 @@ class SocketStream(Channel, ByteStream):
 
     def _let_go(self) -> None:
         self._finalizer.call_off()
+        _open.pop(id(self._held), None)
         self._waiter.close()
         if self._send_waiter is not None:
             self._send_waiter.close()
@@ -262,11 +265,28 @@ class SocketStream(Channel, ByteStream):
 
 def _forgotten(waiter: SocketWaiter, held: list[socket.socket], text: str) -> None:
     """Close what a stream has held that was dropped without having been closed."""
+    _open.pop(id(held), None)
     sock, *duplicates = held
     for duplicate in duplicates:
         duplicate.close()
     waiter.abandon(sock)
     warnings.warn(f"unclosed {text}", ResourceWarning, stacklevel=2)
+
+
+_open: dict[int, list[socket.socket]] = {}
+"""What the streams that are open hold."""
+
+
+def _close_in_child() -> None:
+    """Let go of the sockets that a forked child has inherited: without a word to the peer, who is the parent's."""
+    for held in _open.values():
+        for sock in held:
+            sock.close()
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _is_ip(sock: socket.socket) -> bool:

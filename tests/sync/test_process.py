@@ -220,6 +220,81 @@ def test_no_thread_is_left_at_exit(portal_backend: Any, dsn: str) -> None:
     assert script.end(None).splitlines()[:2] == ["['anyq portal']", "[]"]
 
 
+def test_sockets_are_not_shared_with_a_forked_child(portal_backend: Any, dsn: str) -> None:
+    """Else the server would not see that the parent has gone, and what is written by one would be read by the other."""
+    script = Script(
+        portal_backend,
+        dsn,
+        """
+        import multiprocessing, stat
+
+        def sockets():
+            return {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
+                    if os.path.exists(f"/proc/self/fd/{fd}") and stat.S_ISSOCK(os.stat(f"/proc/self/fd/{fd}").st_mode)}
+
+        def child(queue):
+            queue.put(link in sockets())
+
+        if not os.path.isdir("/proc/self/fd"):
+            say("no /proc")
+            sys.exit(0)
+        conn = anyq.connect(dsn, autocommit=True)
+        conn.execute("CREATE TEMP TABLE t (i int)")
+        link = os.readlink(f"/proc/self/fd/{conn.async_connection.session.wire.channel._sock.fileno()}")
+        assert link in sockets()
+        fork = multiprocessing.get_context("fork")
+        queue = fork.SimpleQueue()
+        process = fork.Process(target=child, args=(queue,))
+        process.start()
+        assert queue.get() is False
+        process.join()
+        assert process.exitcode == 0
+        assert conn.execute("SELECT count(*) FROM t").fetchone() == (0,)
+        conn.close()
+        say("closed")
+        """,
+        "-W",
+        # Of Python 3.12, about the very thing that is tested.
+        "ignore::DeprecationWarning",
+    )
+    assert script.end().split()[-1] in ("closed", "/proc")
+
+
+def test_closing_the_last_connection_leaves_no_thread_that_a_fork_would_copy(portal_backend: Any, dsn: str) -> None:
+    script = Script(
+        portal_backend,
+        dsn,
+        """
+        with anyq.connect(dsn) as conn:
+            assert any(thread.name == "anyq portal" for thread in threading.enumerate())
+        assert not any(thread.name == "anyq portal" for thread in threading.enumerate())
+        say("alone")
+        """,
+    )
+    assert script.end() == "alone\n"
+
+
+@pytest.mark.parametrize(("options", "debug"), [({}, False), ({"debug": True}, True)])
+def test_the_portals_loop_is_not_in_debug_mode_unless_it_is_told_so(
+    dsn: str, options: dict[str, Any], debug: bool
+) -> None:
+    script = Script(
+        ("asyncio", options),
+        dsn,
+        """
+        import asyncio
+        assert sys.flags.dev_mode
+        with anyq.connect(dsn) as conn:
+            async def ask():
+                return asyncio.get_running_loop().get_debug()
+            say(conn.calls.call(ask))
+        """,
+        "-X",
+        "dev",
+    )
+    assert script.end() == f"{debug}\n"
+
+
 def test_fork(portal_backend: Any, dsn: str) -> None:
     script = Script(
         portal_backend,
