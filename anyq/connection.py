@@ -367,15 +367,18 @@ class AsyncConnection(ChecksFactories, Transactional, ErrorClasses, Generic[Row]
         :param timeout: seconds to wait for the server to have taken the request.
         :raises ConnectionTimeout: the server did not take it in time.
         :raises OperationalError: the server could not be reached.
+        :raises InterfaceError: the connection belongs to another event loop.
 
         The statement may be at its end before the server looks. After a cancellation, or a timeout, the request may be
         on its way nevertheless, and hit a later statement. Manual: "Canceling Requests in Progress".
         """
+        wire = self.session.wire
+        wire.backend.check_here()
         self.session.check_open()
-        if self.session.wire.cancelling.canceller is None:
+        if wire.cancelling.canceller is None:
             raise NotSupportedError("a connection on a stream of the caller's cannot send a cancel request")
         with anyio.move_on_after(timeout) as scope:
-            await self.session.wire.cancelling.canceller(lambda: True)
+            await wire.cancelling.canceller(lambda: True)
         if scope.cancelled_caught:
             raise ConnectionTimeout(f"the server did not take the cancel request within {timeout:g} s")
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import unicodedata
 from collections import namedtuple
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -235,7 +236,10 @@ def _identifier(name: str) -> str:
     if not field or field[0] == "_" or not field[0].isidentifier():
         field = f"f{field}"
     # What Unicode calls a digit or a letter and Python's identifiers do not (such as a superscript two).
-    return field if field.isidentifier() else re.sub(r"[^0-9A-Za-z_]", "_", field)
+    field = field if field.isidentifier() else re.sub(r"[^0-9A-Za-z_]", "_", field)
+    # In the form in which Python reads names, and compares them (PEP 3131).
+    field = unicodedata.normalize("NFKC", field)
+    return f"f{field}" if field[0] == "_" else field
 
 
 # Factories of factories, which are easily given as they are.

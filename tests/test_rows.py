@@ -82,6 +82,11 @@ def test_namedtuple_field(column: str, field: str) -> None:
         (("a", "b", "a"), "two fields named 'a' of columns 'a': use different aliases"),
         (("a b", "a-b"), "two fields named 'a_b' of columns 'a-b' and 'a b'"),
         (("class",), "'class', which is a Python keyword: use an alias .AS class_."),
+        # For Python these are the same names.
+        (("\uff3fa", "f_a"), "two fields named 'f_a' of columns"),
+        (("\ufb01", "fi"), "two fields named 'fi' of columns 'fi' and '\ufb01'"),
+        (("\xb5", "\u03bc"), "two fields named '\u03bc' of columns"),
+        (("\uff43lass",), "which is a Python keyword"),
     ],
 )
 def test_namedtuple_impossible(columns: tuple[str, ...], message: str) -> None:

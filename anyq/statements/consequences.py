@@ -7,8 +7,8 @@ changed, and refuses it if its result would be another. What it never looks at a
 parameters when it was parsed, and those of constants; and a utility statement has no plan at all. So after whatever may
 give a name another meaning each statement is to be parsed again. That is told from the command tag, which the server
 sends for each statement of a text, by a list of what is harmless: all that is not on it is taken for a change. What is
-done inside of functions and procedures, by `SELECT INTO` or by another session is not seen here; then an error has to
-tell (`outcome`).
+done inside of functions and procedures or by another session is not seen here; then an error has to tell (`outcome`),
+and where a name has only got another meaning, such as a temporary table's in front of another one, there is none.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ _DROPS = frozenset(("DEALLOCATE ALL", "DISCARD ALL"))
 _SETTING = frozenset(("SET", "RESET"))
 _CHANGES_PATH = re.compile(rb"\b(?:search_path|schema|role|authorization|all)\b", re.IGNORECASE).search
 """In the text of a SET or RESET: the search_path itself, what "$user" in it means, or everything."""
+SELECT_INTO = b"SELECT INTO"
+"""The text to be given for a SELECT that has no columns, whatever else it is."""
 _CREATES = re.compile(rb"\b(?:create|into)\b", re.IGNORECASE).search
 """In a text whose tag is SELECT: CREATE TABLE AS has that one."""
 

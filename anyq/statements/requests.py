@@ -10,7 +10,7 @@ from .._accel import bind
 from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
 from ..protocol.request import UNDESCRIBED, Description, Request, Result, TransactionEffect
-from .consequences import Consequence, consequence
+from .consequences import SELECT_INTO, Consequence, consequence
 from .layout import Layouts
 from .prepared import Entry, PreparedStatements
 
@@ -50,6 +50,8 @@ class StatementRequest(Request):
             return
         if self.text is not None:
             self.hear(result.tag, self.text)
+        elif result.fields is None and result.tag is not None and result.tag.startswith("SELECT"):
+            self.hear(result.tag, SELECT_INTO)  # it gives no rows
         self.results.append(result)
 
     def hear(self, tag: str | None, text: bytes) -> None:

@@ -60,6 +60,14 @@ async def _wait_disconnected(conn: AsyncConnection) -> None:
     await conn.wait_disconnected()
 
 
+async def _cancel_safe(conn: AsyncConnection) -> None:
+    await conn.cancel_safe()
+
+
+async def _cancel(conn: AsyncConnection) -> None:
+    await conn.cancel()
+
+
 Use = Callable[[AsyncConnection], Awaitable[None]]
 USES: list[Use] = [
     _execute,
@@ -70,6 +78,8 @@ USES: list[Use] = [
     _listen,
     _notifies,
     _wait_disconnected,
+    _cancel_safe,
+    _cancel,
 ]
 
 

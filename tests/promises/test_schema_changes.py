@@ -621,3 +621,28 @@ async def test_parameters_of_a_statement_that_is_sent_again(
     assert await rows(conn, query, ("2",)) == [(1, None, 2)]
     assert dumps[-1] == "2"
     assert len(dumps) == len(set(dumps))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("autocommit", [False, True])
+@pytest.mark.parametrize(
+    "statement",
+    ["SELECT 'temp' AS a INTO TEMP pt", "/* x */ WITH x AS (SELECT 'temp' AS a) SELECT * INTO TEMP pt FROM x"],
+)
+async def test_select_into_gives_a_name_another_meaning(
+    conn: AsyncConnection, statement: str, autocommit: bool
+) -> None:
+    await conn.execute("CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.pt AS SELECT 'there' AS a")
+    try:
+        await conn.execute("SET search_path TO elsewhere; CREATE TEMP TABLE other ()")
+        await conn.commit()
+        await conn.set_autocommit(autocommit)
+        for _ in range(7):
+            assert await (await conn.execute("SELECT a FROM pt")).fetchall() == [("there",)]
+        await conn.execute(statement.encode())
+        for _ in range(7):
+            assert await (await conn.execute("SELECT a FROM pt")).fetchall() == [("temp",)]
+    finally:
+        await conn.rollback()
+        await conn.execute("DROP SCHEMA elsewhere CASCADE")
+        await conn.commit()
