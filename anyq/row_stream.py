@@ -118,10 +118,14 @@ class AsyncRowStream(Generic[Row]):
     async def aclose(self) -> None:
         """End the stream: cancel the query if it is still running, and make the connection ready.
 
+        :raises InterfaceError: in another event loop than the connection's.
+
         Takes the connection's grace time at most, whatever cancels it.
         """
-        self._end()
         request = self._request
+        if request is not None and not request.done:
+            self._session.wire.backend.check_here()
+        self._end()
         if request is not None and not request.done:
             await self._session.wire.abandon(request)
         self._request = None

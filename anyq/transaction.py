@@ -184,6 +184,7 @@ class AsyncTransaction(Generic[ConnectionT]):
             statements.append(b"COMMIT")
         self._leave()
         self._state = "failed"
+        by_hand = self._outer and session.transaction_status is TransactionStatus.IDLE
         try:
             await session.wire.turn()
         except BaseException:
@@ -205,7 +206,9 @@ class AsyncTransaction(Generic[ConnectionT]):
             self._state = "rolled back"
             raise not_committed()
         self._over = True
-        self._state = "committed"
+        self._state = "ended by a statement inside it" if by_hand else "committed"
+        if by_hand:
+            logger.warning("%s: what was done may have been rolled back; leave blocks to end the transaction", self)
 
     async def _rollback(self, exc_val: BaseException | None) -> None:
         self._check_innermost("roll back")

@@ -799,3 +799,15 @@ async def test_begin_and_savepoint_go_out_together(dsn: str) -> None:
             pass
     for piece, words in ((pieces[0], (b"BEGIN", b"SAVEPOINT")), (pieces[1], (b"RELEASE", b"COMMIT"))):
         assert all(word in piece for word in words)
+
+
+@pytest.mark.parametrize("ending", ["ROLLBACK", "/* x */ COMMIT", "ROLLBACK AND NO CHAIN"])
+async def test_a_transaction_that_a_statement_has_ended_is_not_called_committed(
+    ending: str, conn: AsyncConnection, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with conn.transaction() as block:
+        await insert(conn, 1)
+        await conn.execute(ending.encode())
+    assert "(ended by a statement inside it)" in repr(block)
+    assert "may have been rolled back" in caplog.text
+    assert await kept(conn) == ([1] if "COMMIT" in ending else [])

@@ -81,7 +81,8 @@ class RowLoads:
 class DoubtfulLoads:
     """What loads the rows of a result of which it is not known by which settings they were written.
 
-    :param possible: what would load them by each; the first is used if that makes no difference.
+    :param possible: what loads them by each. A row that all of them load alike, or only one can load, is no matter of
+        doubt.
     """
 
     def __init__(self, possible: Sequence[RowLoads]) -> None:
@@ -92,15 +93,32 @@ class DoubtfulLoads:
 
         :raises DataError: it makes a difference.
         """
-        first, *others = self._possible
-        after = first.load(run, start, rows)
-        for loads in others:
-            other: list[tuple[Any, ...]] = []
-            loads.load(run, start, other)
-            if other != rows:
-                rows.clear()
-                raise DataError(
-                    "settings changed amid several statements, and it is not known by which of them these rows were "
-                    "written; execute the statement that changes them on its own"
-                )
-        return after
+        before = len(rows)
+        while start < run[2]:
+            after = Run._make(run).after(start)
+            try:
+                rows.append(self._row((run[0], start, after, 1)))
+            except Exception:
+                if len(rows) == before:
+                    raise
+                break
+            start = after
+        return start
+
+    def _row(self, run: tuple[Any, int, int, int]) -> tuple[Any, ...]:
+        found: list[tuple[Any, ...]] = []
+        error: Exception | None = None
+        for loads in self._possible:
+            try:
+                loads.load(run, run[1], found)
+            except Exception as problem:
+                error = error or problem
+        if not found:
+            assert error is not None
+            raise error
+        if any(row != found[0] for row in found):
+            raise DataError(
+                "settings changed amid the statement, or the statements of one text, and it is not known by which of "
+                "them this row was written; execute the statement that changes them on its own"
+            )
+        return found[0]

@@ -115,8 +115,11 @@ def possible_parameters(request: Request, result: Result) -> Sequence[Mapping[st
     """
     before, after = request.parameters_before, request.parameters
     assert after is not None
-    if before is None or len(request.results) == 1:
+    if before is None:
         return (after,)
+    if len(request.results) == 1:
+        # A function may set some before it gives the first row, which is written then, or between two of them.
+        return (after,) if result.count == 1 else (after, before)
     number = request.results.index(result)
     setting = [i for i, other in enumerate(request.results) if other.tag in _SETTING_TAGS]
     if setting and number < setting[0]:

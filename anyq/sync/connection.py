@@ -154,7 +154,7 @@ class Connection(ChecksFactories, TransactionSettings, ErrorClasses, Generic[Row
         except BaseException:
             # Ctrl-C may come when it has been made.
             for one in made:
-                opened.post(one.session.wire.close)
+                opened.post(one.session.wire.close)  # pyright: ignore[reportPossiblyUnboundVariable]  # it was made by that
             leave_portal(portal, user)
             raise
 

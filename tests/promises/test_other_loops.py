@@ -198,3 +198,10 @@ def test_the_connection_inside_a_synchronous_one(dsn: str, elsewhere: Any) -> No
     with anyq.connect(dsn) as conn:
         elsewhere(use_it)
         assert conn.execute("SELECT 'owner'").fetchall() == [("owner",)]
+
+
+async def test_a_stream_is_not_ended_from_elsewhere(conn: AsyncConnection, elsewhere: Any) -> None:
+    stream = conn.cursor().stream("SELECT generate_series(1, 200000)")
+    assert await anext(stream) == (1,)
+    await anyio.to_thread.run_sync(elsewhere, refused, conn, lambda _: stream.aclose(), "belongs to the")
+    assert [row async for row in stream][-1] == (200_000,)

@@ -68,10 +68,28 @@ async def test_what_cannot_be_known_is_an_error(conn: AsyncConnection) -> None:
     )
     cur = await conn.execute(query)
     assert await cur.set_result(1)
-    with pytest.raises(e.DataError, match="settings changed amid several statements"):
+    with pytest.raises(e.DataError, match="settings changed amid"):
         await cur.fetchone()
     assert await cur.set_result(3)
     assert await cur.fetchone() == (date(2003, 2, 13),)
+
+
+async def test_a_setting_that_changes_between_the_rows_of_one_statement(conn: AsyncConnection) -> None:
+    """What was written before it cannot be told from what was written after it, but by what it looks like."""
+    cur = await conn.execute(
+        "SELECT CASE i WHEN 3 THEN set_config('client_encoding', 'LATIN1', false) END, chr(i + 231), i"
+        " FROM generate_series(1, 4) AS i"
+    )
+    for number in (1, 2):
+        assert cur.rownumber == number - 1
+        with pytest.raises(e.DataError, match="settings changed amid"):
+            await cur.fetchone()
+    # These are no UTF-8.
+    assert await cur.fetchall() == [("LATIN1", "\xea", 3), (None, "\xeb", 4)]
+    cur = await conn.execute(
+        "SELECT i, set_config('client_encoding', 'UTF8', false), 'abc' FROM generate_series(1, 2) i"
+    )
+    assert await cur.fetchall() == [(1, "UTF8"), (2, "UTF8")]
 
 
 async def test_a_stream_says_when_its_rows_were_written_by_other_settings(conn: AsyncConnection) -> None:

@@ -298,7 +298,8 @@ def test_cursors_of_the_other_connection(conn: anyq.Connection) -> None:
 
 def test_a_value_that_cannot_be_loaded_raises_when_its_row_is_fetched(conn: anyq.Connection) -> None:
     query: Any = "SELECT CASE x WHEN 1 THEN 'infinity' ELSE '2020-01-01'::date + x END AS d FROM generate_series(0,2) x"
-    for fetch in (anyq.Cursor.fetchone, next, lambda cursor: next(iter(cursor))):
+    fetches: list[Any] = [anyq.Cursor.fetchone, next, lambda cursor: next(iter(cursor))]
+    for fetch in fetches:
         cursor: Any = conn.execute(query)
         assert fetch(cursor)[0].day == 1
         with pytest.raises(anyq.DataError, match="infinity.*column 'd'"):
