@@ -28,14 +28,14 @@ from .conninfo import ConnectOptions, HostSpec, PasswordSource
 from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor, ChecksFactories, check_cursor_factory
 from .dbapi20 import ErrorClasses
 from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, OperationalError, ProgrammingError
-from .errors.hiding import hiding, without_frames
+from .errors.hiding import without_frames
 from .notifications.hub import Disconnection, NotificationHub
 from .notifications.limits import check_channel, check_payload
 from .notifications.listen import AsyncListen
 from .notifications.notifies import AsyncNotifies
 from .notifications.subscription import BUFFER_SIZE, Notify, Overflow
 from .postgres import adapters as global_adapters
-from .protocol.auth.verifiers import encrypt_password, reported_iterations
+from .protocol.auth.verifiers import encrypting, reported_iterations
 from .protocol.constants import Format
 from .protocol.messages import NoticeResponse
 from .rows import AsyncRowFactory, TupleRow, check_row_factory, tuple_row
@@ -329,7 +329,7 @@ class AsyncConnection(ChecksFactories, Transactional, ErrorClasses, Generic[Row]
         A cancellation leaves the old password in place, unless the statement was under way: then, as always, it is not
         known whether it took effect. Manual: "ALTER ROLE", libpq's `PQchangePassword`.
         """
-        encrypt = _encrypting(password)
+        encrypt = encrypting(password)
         del password
         rows = await self.ask("SELECT pg_catalog.current_setting('password_encryption')", ())
         if len(rows) != 1 or len(rows[0]) != 1:
@@ -485,16 +485,6 @@ class AsyncConnection(ChecksFactories, Transactional, ErrorClasses, Generic[Row]
         await backend.checkpoint()
         if not self.closed:
             await self.notifications.attend(Disconnection())
-
-
-def _encrypting(password: str) -> Callable[[str, str, int], str]:
-    """Return what encrypts a password, so that this is in no frame of the one who waits for it."""
-
-    @hiding
-    def encrypt(user: str, algorithm: str, iterations: int) -> str:
-        return encrypt_password(password, user, algorithm, iterations=iterations)
-
-    return encrypt
 
 
 def _forgotten(text: str) -> None:

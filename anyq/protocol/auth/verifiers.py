@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from base64 import b64encode
+from collections.abc import Callable
 from typing import Final
 
 from ...errors import DataError, OperationalError, ProgrammingError
@@ -19,7 +20,7 @@ from ..constants import MAX_SCRAM_ITERATIONS
 from .passwords import md5_secret
 from .scram import ScramClient, scram_keys
 
-__all__ = ["DEFAULT_SCRAM_ITERATIONS", "encrypt_password", "reported_iterations"]
+__all__ = ["DEFAULT_SCRAM_ITERATIONS", "encrypt_password", "encrypting", "reported_iterations"]
 
 DEFAULT_SCRAM_ITERATIONS: Final = 4096
 """The server's default of `scram_iterations`, and what it used before it had that setting."""
@@ -71,3 +72,13 @@ def encrypt_password(
     parts = (salt, hashlib.sha256(keys.client_key).digest(), keys.server_key)
     text, stored_key, server_key = [b64encode(part).decode("ascii") for part in parts]
     return f"SCRAM-SHA-256${iterations}:{text}${stored_key}:{server_key}"
+
+
+def encrypting(password: str) -> Callable[[str, str, int], str]:
+    """Return what encrypts a password, so that this is in no frame of the one who waits for it."""
+
+    @hiding
+    def encrypt(user: str, algorithm: str, iterations: int) -> str:
+        return encrypt_password(password, user, algorithm, iterations=iterations)
+
+    return encrypt
