@@ -33,6 +33,7 @@ how to open a connection.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Final, Protocol
@@ -326,10 +327,16 @@ class Wire(Sending):
     async def abandon(self, request: Request) -> None:
         """Leave a request behind that is not done, as a cancellation of :meth:`run` does.
 
-        Shielded, within the grace time: everything is in order then, or the connection closed.
+        Shielded, within the grace time: everything is in order then, or the connection closed. Where nothing can be
+        awaited it is left to whoever reads next.
         """
         if not self.backend.is_here():
             self.drop(request)
+            return
+        if _is_being_closed():
+            if not request.done:
+                self.drop(request)
+                self.close_request(request, SPOILER)
             return
         try:
             self._step_back(request)
@@ -360,6 +367,8 @@ class Wire(Sending):
     async def _drain_abandoned(self) -> None:
         """Drain abandoned requests that are next in turn, if nobody else is there to do it."""
         pending = self.protocol.pending
+        if _is_being_closed():
+            return
         while self._reader is None and pending and pending[0].abandoned:
             waiter = self._next_waiter()
             if waiter is not None:
@@ -445,3 +454,8 @@ class Wire(Sending):
         for attendant in self._attendants:
             if attendant.waiter is not None:
                 attendant.waiter.set()
+
+
+def _is_being_closed() -> bool:
+    """Return whether the coroutine that asks was dropped halfway, so that it must not await anything any more."""
+    return isinstance(sys.exc_info()[1], GeneratorExit)
