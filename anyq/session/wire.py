@@ -176,12 +176,16 @@ class Wire(Sending):
 
     async def wait(self, request: Request) -> None:
         """Return when `request` is ready (see :meth:`Request.ready`), reading for everyone if nobody does."""
-        if self._reader is not None:
-            self._look(request)
-        if not request.ready():
-            await self._wait(request)
-        if self._abandoned and request.done:
-            await self._drain_abandoned()
+        try:
+            if self._reader is not None:
+                self._look(request)
+            if not request.ready():
+                await self._wait(request)
+            if self._abandoned and request.done:
+                await self._drain_abandoned()
+        except BaseException:
+            self._step_back(request)
+            raise
 
     # -- what is no reply
 

@@ -7,6 +7,7 @@ handler (trio and asyncio have) decides what becomes of it.
 
 from __future__ import annotations
 
+import dis
 import os
 import signal
 import sys
@@ -52,7 +53,7 @@ class Interrupt:
         return self._step
 
     def _step(self, frame: FrameType, event: str, arg: object) -> Any:
-        if event == self.event and self.where is None:
+        if event == self.event and self.where is None and not (event == "opcode" and _is_atomic(frame)):
             self.steps += 1
             if self.steps == self.step:
                 code = frame.f_code
@@ -63,3 +64,11 @@ class Interrupt:
                 else:
                     raise KeyboardInterrupt
         return self._step
+
+
+#: What an ``await`` consists of: the interpreter looks at no signal there, since a task that is asleep would be torn.
+_AWAITING = {"SEND", "YIELD_VALUE", "YIELD_FROM", "RESUME", "JUMP_BACKWARD_NO_INTERRUPT", "GET_AWAITABLE", "END_SEND"}
+
+
+def _is_atomic(frame: FrameType) -> bool:
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]] in _AWAITING
