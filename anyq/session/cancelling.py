@@ -36,7 +36,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from ..backends import alone
+from ..backends import alone, uninterrupted
 from ..errors import Error, QueryCanceled
 from ..protocol.constants import TransactionStatus
 from ..protocol.request import Cancellation, Request
@@ -56,6 +56,7 @@ _SIGNALLED_ONCE = 18
 """Since this version a CancelRequest is one signal; it was two before."""
 
 
+@uninterrupted
 class Cancelling:
     """What is done about one abandoned request after the other, each when it is at the head.
 

@@ -396,7 +396,7 @@ class Wire(Sending):
 
     async def _drain(self, request: Request) -> None:
         """Return when the abandoned request at the head is done: whoever reads sees to that, in the grace time."""
-        cancelled: BaseException | None = None
+        held: BaseException | None = None
         with anyio.CancelScope(shield=True):
             # A reader that is asleep does not know yet that there is something to cancel.
             self.channel.wake()
@@ -405,15 +405,17 @@ class Wire(Sending):
                     await self._wait(request)
                 except self.backend.cancelled_exc_class as error:
                     # asyncio's task.cancel() does not stop at a shield. It has to wait: the grace time ends this.
-                    cancelled = error
+                    held = held or error
                 except Exception as error:
                     self.fail(error)  # of no use to a task that is on its way out
-                except BaseException:
-                    if not request.done:
-                        self.abort(INTERRUPTED)
+                except GeneratorExit:
                     raise
-        if cancelled is not None:
-            raise cancelled
+                except BaseException as error:
+                    # Nor does Ctrl-C. If the server were not told to cancel, it would go on for nobody.
+                    held = error
+                    self._step_back(request)
+        if held is not None:
+            raise held
 
     async def _cancel_abandoned(self) -> float | None:
         """Have the server cancel an abandoned request at the head, once more if it goes on; close past the grace time.
