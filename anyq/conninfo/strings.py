@@ -132,7 +132,7 @@ def _refuse_mistaken(conninfo: str) -> None:
     found = _SCHEME.match(conninfo)
     if found is None:
         name, equals, value = conninfo.partition("=")
-        if equals and name.strip(SPACE) not in KEYWORDS and _SCHEME.match(value):
+        if equals and name.strip(SPACE) not in KEYWORDS and "://" in value and _SCHEME.match(value):
             raise ProgrammingError("a connection URI stands alone, with no name and no = before postgresql://")
         return
     scheme = found[1]

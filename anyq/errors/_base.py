@@ -33,7 +33,7 @@ __all__ = [
 
 
 # C0 but for newline and tab, a carriage return that ends no line, DEL, C1, and what turns the direction of text around.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]|\r(?!\n)")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)")
 
 
 def shown(text: str) -> str:

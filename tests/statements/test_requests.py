@@ -168,7 +168,7 @@ def test_what_may_undo_a_change(tag: str, unsettled: bool, account: PreparedStat
     entry = holding(account)
     account.unsettled = unsettled
     first, request = StatementRequest(account), utility(account, tag.encode())
-    feed(busy(first, request), wire(*tags("SELECT 1"), INTRANS, *tags(tag), INTRANS))
+    feed(busy(first, request), wire(*tags("INSERT 0 1"), INTRANS, *tags(tag), INTRANS))
     assert entry.prepared is not unsettled
 
 
