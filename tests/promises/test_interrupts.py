@@ -48,7 +48,7 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.fixture(autouse=True)
 def _counted() -> Iterator[None]:
-    """Raised between two lines that count a request, an interrupt leaves the count too high: nobody looks before waiting.
+    """Raised between two lines that count a request, an interrupt leaves it too high: nobody looks before waiting.
 
     That is all it does; but tests of other things in this process count on it.
     """
