@@ -49,7 +49,7 @@ MALFORMED: dict[tuple[str, int], list[bytes]] = {
         b"{",
         b"\xff",
         b"[" * 100_000,
-        b"[" * 5000 + b"]" * 5000,
+        b"[" * 100_000 + b"]" * 100_000,
         b"1" * 5001,
         b"\xef\xbb\xbf1",
         b'"\\ud"',
