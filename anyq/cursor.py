@@ -282,15 +282,10 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         # Another task may have taken rows meanwhile; from here on nothing is waited for.
         position = self._position
         number = position - self._window_start
-        if 0 <= number < len(self._window):
-            self._position = position + 1
-            row = self._window[number]
-        else:
-            result = self._with_rows()
-            if position >= result.count:
-                raise StopAsyncIteration
-            self._position = position + 1
-            row = self._load(result, position)
+        row = self._window[number] if 0 <= number < len(self._window) else self._load(position)
+        if row is None:
+            raise StopAsyncIteration
+        self._position = position + 1
         return row if self._make_row is None else self._make_row(row)  # type: ignore[return-value]
 
     async def _take(self, size: int | None) -> list[Row]:
@@ -300,7 +295,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         taking = self.take_rows(self.end_of(size), rows)
         try:
             for _ in taking:
-                # Each run takes a moment, and there is no end to how many there may be.
+                # It takes a moment, and there is no end to how many there may be.
                 await checkpoint()
         finally:
             taking.close()

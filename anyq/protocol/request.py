@@ -201,6 +201,9 @@ class Request:
         if self.current is not None:
             self.current = Result()
 
+    def meanwhile(self) -> None:
+        """Do what can be done with what has come so far; called by the one who waits while there is more to come."""
+
     def ready(self) -> bool:
         """Return whether there is something for the one who waits: the end or, when streaming, rows or a failure."""
         if self.done or not self.streaming:

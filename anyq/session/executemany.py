@@ -18,7 +18,7 @@ from ..abc import Params, Query
 from ..adapt import Transformer
 from ..backends import interruptible, uninterrupted
 from ..protocol import frontend
-from ..protocol.request import Request, Result, TransactionEffect
+from ..protocol.request import Result, TransactionEffect
 from ..statements.binders import Binder
 from ..statements.composer import refuse_copy
 from ..statements.outcome import affected_rows, failure_of
@@ -94,7 +94,7 @@ class _ManyRequest(StatementRequest):
 class ManyResults(NamedTuple):
     """What executemany() has given."""
 
-    request: Request
+    request: StatementRequest
     """With a result for each set, if they are wanted."""
     rowcount: int
     """The sum over all sets."""

@@ -27,8 +27,7 @@ While one is in progress nothing new is sent. When it is sent, and what it may h
 grace time the connection is closed. Nothing in between.
 
 Knows requests and the tasks that wait for their replies; whose turn it is to send is told by `sending`, and bytes are
-left to `link`. Must not know SQL, Python types, addresses or
-how to open a connection.
+left to `link`. Must not know SQL, Python types, addresses or how to open a connection.
 """
 
 from __future__ import annotations
@@ -121,6 +120,8 @@ class Wire(Sending):
                     else:
                         if received is NOTHING:
                             busy_wait.back_off()
+                        else:
+                            request.meanwhile()
                         await self._wait(request, dry=received is NOTHING)
                 if self._abandoned:
                     await self._drain_abandoned()
@@ -266,6 +267,8 @@ class Wire(Sending):
                         return
                     if received is SOMETHING:
                         chunks += 1
+                        if self.protocol.head is request:
+                            self.protocol.head.meanwhile()
                         if self.protocol.behind or chunks % CHUNKS_PER_CHECKPOINT == 0 or perf_counter() >= turn_ends:
                             await self.backend.checkpoint()
                             turn_ends = perf_counter() + TURN

@@ -85,7 +85,7 @@ class Composer:
         if not query:
             refuse_copy(statement.sql)
         delivery = self._choose(statement, query, tx, begin, prepare, binary)
-        request, data = self._write(statement, delivery, query, begin)
+        request, data = self._write(statement, delivery, query, tx, begin)
         if remember is not None and delivery.layout is not None:
             self._remember(statement, delivery.entry, delivery.layout, *remember)
         return request, data
@@ -120,7 +120,7 @@ class Composer:
         return Delivery(entry)
 
     def _write(
-        self, statement: Statement, delivery: Delivery, query: bool, begin: bytes | None
+        self, statement: Statement, delivery: Delivery, query: bool, tx: Transformer, begin: bytes | None
     ) -> tuple[StatementRequest, bytearray]:
         sql, values, oids, formats, *_ = statement
         entry, simple, layout, result_formats, foreseen = delivery
@@ -133,6 +133,7 @@ class Composer:
                 # Refused as a whole if there is an error in the syntax.
                 effect = TransactionEffect.UNCERTAIN
             request = StatementRequest(self.statements, extended=False, effect=effect)
+            request.tx = tx
             request.after_begin = begin is not None
             request.text = None if query else sql
             # BEGIN in the same string: if it fails, what follows does not run outside a transaction.
@@ -142,6 +143,7 @@ class Composer:
             request = StatementRequest(self.statements, layout.description, effect=effect)
         else:
             request = StatementRequest(self.statements, effect=effect)
+            request.tx = tx
         if not query:
             request.text = sql
         if begin is not None:

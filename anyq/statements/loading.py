@@ -78,6 +78,41 @@ class RowLoads:
         return type(failure)(f"{failure} (column {field.name!r})")
 
 
+def loads_or_none(tx: Transformer, fields: Fields) -> RowLoads | None:
+    """Return what loads rows with these columns; None if a loader cannot be made, which raises when they are fetched."""
+    try:
+        return RowLoads(tx, fields)
+    except Exception:
+        return None
+
+
+class LoadedAhead:
+    """The rows of a result that have been loaded before anybody fetches them, as they came.
+
+    :param loads: what loads them. They are of use as long as the result's rows would be loaded by it.
+    """
+
+    __slots__ = ("_windows", "loads")
+
+    def __init__(self, loads: RowLoads) -> None:
+        self.loads = loads
+        self._windows: list[tuple[list[tuple[Any, ...]], int]] = []
+
+    def go_on(self, runs: Sequence[tuple[Any, int, int, int]]) -> None:
+        """Load the runs that have come since; what cannot be loaded raises when it is fetched."""
+        for run in runs[len(self._windows) :]:
+            rows: list[tuple[Any, ...]] = []
+            try:
+                after = self.loads.load(run, run[1], rows)
+            except Exception:
+                after = run[1]
+            self._windows.append((rows, after))
+
+    def window(self, number: int) -> tuple[list[tuple[Any, ...]], int]:
+        """Return the rows of a run from its first one on, and where the next begins: none, if they are not there."""
+        return self._windows[number] if number < len(self._windows) else ([], 0)
+
+
 class DoubtfulLoads:
     """What loads the rows of a result of which it is not known by which settings they were written.
 

@@ -7,15 +7,44 @@ or who waits for it.
 from __future__ import annotations
 
 from .._accel import bind
+from ..adapt import Transformer
 from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
 from ..protocol.request import UNDESCRIBED, Description, Request, Result, TransactionEffect
 from .consequences import SELECT_INTO, Consequence, consequence
 from .layout import Layouts
+from .loading import LoadedAhead, loads_or_none
 from .prepared import Entry, PreparedStatements
 
 
-class StatementRequest(Request):
+class RowsRequest(Request):
+    """A request whose rows are loaded while more of them are waited for, as the server is at work meanwhile."""
+
+    tx: Transformer | None = None
+    """What the rows are loaded by that nothing is known about; None not to load them."""
+
+    def __init__(self, description: Description = UNDESCRIBED) -> None:
+        super().__init__(description)
+        self.ahead: dict[Result, LoadedAhead] | None = None
+        """The rows that have been loaded, of each result; None if there are none."""
+
+    def meanwhile(self) -> None:
+        result = self.current
+        if result is None or result.fields is None or not result.runs or self.streaming:
+            return
+        if self.ahead is None:
+            self.ahead = {}
+        ahead = self.ahead.get(result)
+        if ahead is None:
+            if result.loads is None and self.tx is not None:
+                result.loads = loads_or_none(self.tx, result.fields)
+            if result.loads is None:
+                return
+            ahead = self.ahead[result] = LoadedAhead(result.loads)
+        ahead.go_on(result.runs)
+
+
+class StatementRequest(RowsRequest):
     """A request that keeps the account of prepared statements; see :class:`Request` for the other parameters."""
 
     entry: Entry | None = None
@@ -93,7 +122,7 @@ class StatementRequest(Request):
         Request.finish(self)
 
 
-class RememberedRequest(Request):
+class RememberedRequest(RowsRequest):
     """A request of a statement that is prepared already, with nothing before it: there is no account to settle."""
 
     foreseen = False

@@ -19,14 +19,19 @@ from typing_extensions import TypeVar
 from ..adapt import Transformer
 from ..adapt.typeinfo import TypesRegistry
 from ..errors import ProgrammingError
-from ..protocol.request import Request, Result, Run
+from ..protocol.request import Result, Run
 from ..rows import AsyncRowFactory, RowMaker, TupleRow, check_row_factory, tuple_row
 from .column import Column
 from .loading import DoubtfulLoads, RowLoads
 from .outcome import affected_rows, no_rows_message, possible_parameters
+from .requests import RowsRequest
 
 Row = TypeVar("Row", default=TupleRow)
 _Plain = tuple[Any, int, int, int]  # a Run
+
+
+VALUES_PER_TURN = 16_384
+"""Who takes many rows lets others run when so many values have been loaded: a few milliseconds."""
 
 
 class ResultHolder(ABC, Generic[Row]):
@@ -36,7 +41,7 @@ class ResultHolder(ABC, Generic[Row]):
     arraysize = 1
     """How many rows :meth:`fetchmany` returns if it is not told (PEP 249)."""
     _closed = False
-    _request: Request | None = None
+    _request: RowsRequest | None = None
     _results: Sequence[Result] = ()
     _index = 0
     _result: Result | None = None
@@ -117,17 +122,10 @@ class ResultHolder(ABC, Generic[Row]):
         """For this package: return the next row, None after the last one."""
         position = self._position
         number = position - self._window_start
-        if 0 <= number < len(self._window):
-            self._position = position + 1
-            row = self._window[number]
-        else:
-            result = self._result
-            if result is None or result.fields is None or self._closed:
-                result = self._with_rows()
-            if position >= result.count:
-                return None
-            self._position = position + 1
-            row = self._load(result, position)
+        row = self._window[number] if 0 <= number < len(self._window) else self._load(position)
+        if row is None:
+            return None
+        self._position = position + 1
         make = self._make_row
         return row if make is None else make(row)  # type: ignore[return-value]
 
@@ -155,22 +153,26 @@ class ResultHolder(ABC, Generic[Row]):
         return min(count, self._position + (size or self.arraysize))
 
     def take_rows(self, stop: int, rows: list[Row]) -> Generator[None, None, None]:
-        """For this package: append the rows up to the one with this number, and go there; yield between two runs.
+        """For this package: append the rows up to the one with this number, and go there; yield now and then.
 
         Whoever else fetches meanwhile gets the rows behind these. If one of them cannot be loaded the position goes
         back to where it was, so that those before it are not lost; or past that one, if there are none.
         """
         start = position = self._position
         self._position = stop
+        columns = len(self._with_rows().fields or ())
+        values = 0
         part: Sequence[tuple[Any, ...]] = ()
         left = iter(part)
         try:
             while position < stop:
                 number = position - self._window_start
                 if not 0 <= number < len(self._window):
-                    if position > start:
+                    if values >= VALUES_PER_TURN:
+                        values = 0
                         yield
-                    self._load(self._with_rows(), position)
+                    self._load(position)
+                    values += columns * len(self._window)
                     number = 0
                 part = self._window[number : number + stop - position]
                 left = iter(part)
@@ -191,15 +193,10 @@ class ResultHolder(ABC, Generic[Row]):
         while True:
             position = self._position
             number = position - self._window_start
-            if 0 <= number < len(self._window):
-                self._position = position + 1
-                row = self._window[number]
-            else:
-                result = self._with_rows()
-                if position >= result.count:
-                    return
-                self._position = position + 1
-                row = self._load(result, position)
+            row = self._window[number] if 0 <= number < len(self._window) else self._load(position)
+            if row is None:
+                return
+            self._position = position + 1
             yield row if self._make_row is None else self._make_row(row)  # type: ignore[misc]
 
     def move(self, value: int, mode: str) -> None:
@@ -247,7 +244,7 @@ class ResultHolder(ABC, Generic[Row]):
         self._window_start = self._run = 0
         self._after = None
 
-    def take_request(self, request: Request) -> None:
+    def take_request(self, request: RowsRequest) -> None:
         """For this package: have the results of a request, of which there is one at least, and go to the first."""
         self._request = request
         self._results = results = request.results
@@ -274,17 +271,19 @@ class ResultHolder(ABC, Generic[Row]):
             raise ProgrammingError(no_rows_message(result))
         return result
 
-    def _load(self, result: Result, position: int) -> tuple[Any, ...]:
-        """Load rows from `position` on, where there is one; return that one, which becomes the first of the window.
+    def _load(self, position: int) -> tuple[Any, ...] | None:
+        """Load rows from `position` on; return that one, the first of the window then, or None past the last.
 
-        :raises Exception: it cannot be loaded.
+        :raises Exception: it cannot be loaded. If nobody has moved on from it, the position is behind it then.
         """
+        result, request = self._result, self._request
+        if result is None or result.fields is None or self._closed:
+            result = self._with_rows()
+        if position >= result.count:
+            return None
+        assert request is not None
         loads: Any = result.loads
-        if (
-            loads is None
-            or loads.parameters is not self._request.parameters  # type: ignore[union-attr]  # there is one
-            or loads.version != loads.adapters.version
-        ):
+        if loads is None or loads.parameters is not request.parameters or loads.version != loads.adapters.version:
             loads = self._find_loads(result)
         if position:
             run, start = self._seek(result, position)
@@ -293,15 +292,29 @@ class ResultHolder(ABC, Generic[Row]):
             start = run[1]
             self._run = 0
         window: list[tuple[Any, ...]] = []
+        if request.ahead is not None:
+            window = self._loaded_ahead(result, loads, start)
         try:
-            self._after = loads.load(run, start, window)
+            if not window:
+                self._after = loads.load(run, start, window)
         except Exception:
             self._after = Run._make(run).after(start)
             self._window, self._window_start = (), position + 1
+            if self._position == position:
+                self._position = position + 1
             raise
         self._window = window
         self._window_start = position
         return window[0]
+
+    def _loaded_ahead(self, result: Result, loads: object, start: int) -> list[tuple[Any, ...]]:
+        """Return the rows from a run's first one on, if they have been loaded as it came."""
+        assert self._request is not None
+        ahead = (self._request.ahead or {}).get(result)
+        if ahead is None or ahead.loads is not loads or start != result.runs[self._run][1]:
+            return []
+        window, self._after = ahead.window(self._run)
+        return window
 
     def _find_loads(self, result: Result) -> RowLoads | DoubtfulLoads:
         """Find what loads the rows of a result, and keep it if there is no doubt."""

@@ -13,8 +13,9 @@ from anyq.adapt.typeinfo import TypesRegistry
 from anyq.errors import DataError, InterfaceError, ProgrammingError
 from anyq.postgres import adapters, types
 from anyq.protocol.messages import DataRow, FieldDescription
-from anyq.protocol.request import Request, Result, Run
+from anyq.protocol.request import Result, Run
 from anyq.rows import AsyncRowFactory, RowMaker, scalar_row, tuple_row
+from anyq.statements.requests import RowsRequest
 from anyq.statements.results import ResultHolder
 
 FIELDS = (FieldDescription("n", 0, 0, types["int4"].oid, 4, -1, 0),)
@@ -44,7 +45,7 @@ class Holder(ResultHolder[Any]):
 
     def take(self, results: Sequence[Result]) -> None:
         """Take results as a cursor does."""
-        request = Request()
+        request = RowsRequest()
         request.results = list(results)
         request.parameters = {}
         self.take_request(request)
@@ -344,7 +345,7 @@ def test_what_a_users_loader_raises_is_left_as_it_is() -> None:
 
 def in_styles(before: str, after: str, *results: Result) -> Holder:
     holder = Holder()
-    request = Request()
+    request = RowsRequest()
     request.results = list(results)
     request.parameters_before, request.parameters = {"DateStyle": before}, {"DateStyle": after}
     holder.take_request(request)
