@@ -291,15 +291,18 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
     async def _take(self, size: int | None) -> list[Row]:
         checkpoint = self._session.wire.backend.checkpoint
         await checkpoint()
-        rows: list[Row] = []
-        taking = self.take_rows(self.end_of(size), rows)
+        taking = self.take_rows(size)
         try:
-            for _ in taking:
+            while True:
+                try:
+                    next(taking)
+                except StopIteration as end:
+                    rows: list[Row] = end.value
+                    return rows
                 # It takes a moment, and there is no end to how many there may be.
                 await checkpoint()
         finally:
             taking.close()
-        return rows
 
     async def scroll(self, value: int, mode: str = "relative") -> None:
         """Move to another row of the result.

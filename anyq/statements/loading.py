@@ -79,7 +79,7 @@ class RowLoads:
 
 
 def loads_or_none(tx: Transformer, fields: Fields) -> RowLoads | None:
-    """Return what loads rows with these columns; None if a loader cannot be made, which raises when they are fetched."""
+    """Return what loads rows with these columns; None if a loader cannot be made: fetching raises then."""
     try:
         return RowLoads(tx, fields)
     except Exception:
@@ -87,30 +87,34 @@ def loads_or_none(tx: Transformer, fields: Fields) -> RowLoads | None:
 
 
 class LoadedAhead:
-    """The rows of a result that have been loaded before anybody fetches them, as they came.
+    """The rows of a result that have been loaded as they came, before anybody fetches them.
 
     :param loads: what loads them. They are of use as long as the result's rows would be loaded by it.
     """
 
-    __slots__ = ("_windows", "loads")
+    __slots__ = ("after", "loads", "rows", "run")
 
     def __init__(self, loads: RowLoads) -> None:
         self.loads = loads
-        self._windows: list[tuple[list[tuple[Any, ...]], int]] = []
+        self.rows: list[tuple[Any, ...]] = []
+        """All from the first one on, up to the first that cannot be loaded."""
+        self.run = 0
+        """Which run it is that the last of them is in, or that row."""
+        self.after: int | None = None
+        """Where in that run the next row begins; None where none has come yet."""
 
     def go_on(self, runs: Sequence[tuple[Any, int, int, int]]) -> None:
-        """Load the runs that have come since; what cannot be loaded raises when it is fetched."""
-        for run in runs[len(self._windows) :]:
-            rows: list[tuple[Any, ...]] = []
+        """Load the runs that have come since."""
+        while self.after is None or self.after == runs[self.run][2]:
+            number = 0 if self.after is None else self.run + 1
+            if number == len(runs):
+                break
+            run = runs[number]
+            self.run, self.after = number, run[1]
             try:
-                after = self.loads.load(run, run[1], rows)
+                self.after = self.loads.load(run, run[1], self.rows)
             except Exception:
-                after = run[1]
-            self._windows.append((rows, after))
-
-    def window(self, number: int) -> tuple[list[tuple[Any, ...]], int]:
-        """Return the rows of a run from its first one on, and where the next begins: none, if they are not there."""
-        return self._windows[number] if number < len(self._windows) else ([], 0)
+                break  # its first row raises when it is fetched
 
 
 class DoubtfulLoads:

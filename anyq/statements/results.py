@@ -10,7 +10,7 @@ that cannot be loaded ends the window before it, and raises when it is asked for
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from operator import length_hint
 from typing import Any, Generic
 
@@ -131,61 +131,65 @@ class ResultHolder(ABC, Generic[Row]):
 
     def next_rows(self, size: int) -> list[Row]:
         """For this package: return the next `size` rows, 0 for `arraysize`, or as many as are left."""
-        rows: list[Row] = []
-        for _ in self.take_rows(self.end_of(size), rows):
-            pass
-        return rows
+        return _at_once(self.take_rows(size))
 
     def remaining_rows(self) -> list[Row]:
         """For this package: return all rows that are left."""
-        rows: list[Row] = []
-        for _ in self.take_rows(self.end_of(None), rows):
-            pass
-        return rows
+        return _at_once(self.take_rows(None))
 
-    def end_of(self, size: int | None) -> int:
-        """For this package: return the number of the row behind the next `size`, 0 for `arraysize`, None for all."""
-        count = self._with_rows().count
-        if size is None:
-            return count
-        if size < 0:
-            raise ValueError(f"size must be a number of rows, or 0 for arraysize, not {size}")
-        return min(count, self._position + (size or self.arraysize))
-
-    def take_rows(self, stop: int, rows: list[Row]) -> Generator[None, None, None]:
-        """For this package: append the rows up to the one with this number, and go there; yield now and then.
+    def take_rows(self, size: int | None) -> Generator[None, None, list[Row]]:
+        """For this package: return the next `size` rows, 0 for `arraysize`, None for all; yield now and then.
 
         Whoever else fetches meanwhile gets the rows behind these. If one of them cannot be loaded the position goes
         back to where it was, so that those before it are not lost; or past that one, if there are none.
         """
+        result = self._with_rows()
+        if size is not None and size < 0:
+            raise ValueError(f"size must be a number of rows, or 0 for arraysize, not {size}")
         start = position = self._position
+        stop = result.count if size is None else min(result.count, start + (size or self.arraysize))
         self._position = stop
-        columns = len(self._with_rows().fields or ())
+        taken: list[Any] = []
         values = 0
-        part: Sequence[tuple[Any, ...]] = ()
-        left = iter(part)
+        left: Iterator[tuple[Any, ...]] = iter(())
         try:
             while position < stop:
-                number = position - self._window_start
-                if not 0 <= number < len(self._window):
-                    if values >= VALUES_PER_TURN:
-                        values = 0
-                        yield
-                    self._load(position)
-                    values += columns * len(self._window)
-                    number = 0
-                part = self._window[number : number + stop - position]
-                left = iter(part)
+                if values >= VALUES_PER_TURN:
+                    values = 0
+                    yield
+                part: list[Any] = self._part(position, stop)
+                values += len(part) * len(result.fields or ())
                 make = self._make_row
-                rows.extend(left if make is None else [make(row) for row in left])  # type: ignore[arg-type]
+                if make is not None:
+                    left = iter(part)
+                    part = [make(row) for row in left]
                 position += len(part)
-                part = ()
+                if taken:
+                    taken += part
+                else:
+                    taken = part
         except BaseException as error:
             if self._position == stop:
                 # Either it cannot be loaded, or it is the last that was taken to be made.
-                failed = position + max(len(part) - length_hint(left) - 1, 0)
+                failed = position + (len(part) - length_hint(left) - 1 if length_hint(left) else 0)
                 self._position = start + (failed == start and isinstance(error, Exception))
             raise
+        return taken
+
+    def _part(self, position: int, stop: int) -> list[tuple[Any, ...]]:
+        """Return rows from `position` on, up to `stop` or less; each time another list, which is the caller's."""
+        number = position - self._window_start
+        if not 0 <= number < len(self._window):
+            self._load(position)
+            number = position - self._window_start
+        window = self._window
+        if number or len(window) > stop - position or not isinstance(window, list):
+            return list(window[number : number + stop - position])
+        # It is not copied, but given away: if somebody goes back to these rows, they are loaded once more.
+        self._window, self._window_start = (), position + len(window)
+        if self._request is not None and self._request.ahead is not None and self._result is not None:
+            self._request.ahead.pop(self._result, None)
+        return window
 
     def each_row(self) -> Generator[Row, None, None]:
         """For this package: yield the rows that are left, each as it is asked for."""
@@ -272,7 +276,7 @@ class ResultHolder(ABC, Generic[Row]):
         return result
 
     def _load(self, position: int) -> tuple[Any, ...] | None:
-        """Load rows from `position` on; return that one, the first of the window then, or None past the last.
+        """Load rows from `position` on; return that one, which is in the window then, or None past the last.
 
         :raises Exception: it cannot be loaded. If nobody has moved on from it, the position is behind it then.
         """
@@ -285,6 +289,12 @@ class ResultHolder(ABC, Generic[Row]):
         loads: Any = result.loads
         if loads is None or loads.parameters is not request.parameters or loads.version != loads.adapters.version:
             loads = self._find_loads(result)
+        if request.ahead is not None:
+            ahead = request.ahead.get(result)
+            if ahead is not None and ahead.loads is loads and position < len(ahead.rows):
+                self._window, self._window_start = ahead.rows, 0
+                self._run, self._after = ahead.run, ahead.after
+                return ahead.rows[position]
         if position:
             run, start = self._seek(result, position)
         else:
@@ -292,11 +302,8 @@ class ResultHolder(ABC, Generic[Row]):
             start = run[1]
             self._run = 0
         window: list[tuple[Any, ...]] = []
-        if request.ahead is not None:
-            window = self._loaded_ahead(result, loads, start)
         try:
-            if not window:
-                self._after = loads.load(run, start, window)
+            self._after = loads.load(run, start, window)
         except Exception:
             self._after = Run._make(run).after(start)
             self._window, self._window_start = (), position + 1
@@ -306,15 +313,6 @@ class ResultHolder(ABC, Generic[Row]):
         self._window = window
         self._window_start = position
         return window[0]
-
-    def _loaded_ahead(self, result: Result, loads: object, start: int) -> list[tuple[Any, ...]]:
-        """Return the rows from a run's first one on, if they have been loaded as it came."""
-        assert self._request is not None
-        ahead = (self._request.ahead or {}).get(result)
-        if ahead is None or ahead.loads is not loads or start != result.runs[self._run][1]:
-            return []
-        window, self._after = ahead.window(self._run)
-        return window
 
     def _find_loads(self, result: Result) -> RowLoads | DoubtfulLoads:
         """Find what loads the rows of a result, and keep it if there is no doubt."""
@@ -351,3 +349,13 @@ class ResultHolder(ABC, Generic[Row]):
         for _ in range(position - first):
             start = Run._make(run).after(start)
         return run, start
+
+
+def _at_once(taking: Generator[None, None, list[Row]]) -> list[Row]:
+    """Return what is taken, without letting anybody else run."""
+    while True:
+        try:
+            next(taking)
+        except StopIteration as end:
+            rows: list[Row] = end.value
+            return rows
