@@ -325,6 +325,7 @@ def take_replies(protocol, pending, bytes run not None, Py_ssize_t pos, Py_ssize
                 result = anyq_new(<PyObject *>Result, <PyObject *>NOTHING)
                 result.fields = description[0]
                 result.loads = description[1]
+                result.ahead = None
                 result.runs = []
                 result.count = 0
                 result.tag = None

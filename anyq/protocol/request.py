@@ -94,13 +94,15 @@ class Result:
     concerns, and never on the way in.
     """
 
-    __slots__ = ("count", "fields", "loads", "runs", "tag")
+    __slots__ = ("ahead", "count", "fields", "loads", "runs", "tag")
 
     def __init__(self, fields: Fields | None = None, loads: Any = None) -> None:
         self.fields = fields
         """Description of the columns; None for a statement that returns no rows."""
         self.loads = loads
         """What the maker of the request knows about loading them, None for nothing yet; of no concern here."""
+        self.ahead: Any = None
+        """What that has come to before anybody fetches them; of no concern here either."""
         self.runs: list[tuple[Any, int, int, int]] = []
         """The rows, each item with what a :class:`Run` has; but plain, as that is made and read for each query."""
         self.count = 0

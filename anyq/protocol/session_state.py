@@ -273,6 +273,33 @@ class SessionState:
     :param max_message_size: bytes; a longer message is refused.
     """
 
+    # What is set once, or at the end, has its default with the class. An instance of more than 30 attributes would be
+    # slower to read, all of them.
+
+    # -- what the start-up tells
+    protocol_version = PROTOCOL_3_0
+    """What is spoken: the version that was asked for, until the server says that it only knows an older one."""
+    asked_for: frozenset[str] = frozenset()
+    """The options of the protocol that the StartupMessage had."""
+    unknown_options: tuple[str, ...] = ()
+    """Which of them the server does not know."""
+    startup_accepted = False
+    """Whether the server has taken the StartupMessage: it has asked for authentication, or let us in."""
+    backend_pid = 0
+    secret_key = b""
+    find_codec: Callable[[str], str] | None = None
+    """Gives the Python codec of PostgreSQL's name for an encoding; see :meth:`use_codecs`."""
+
+    # -- what the end was
+    fatal_error: Error | None = None
+    """The error with which the server announced that it closes the connection."""
+    refused = False
+    """Whether that came before it had let us in."""
+    farewell: tuple[Error, Request | None] | None = None
+    """The warning that it is about to go away, and the request that was the oldest one then."""
+    _reason = ""
+    _cause: BaseException | None = None
+
     def __init__(self, rows: Mapping[Phase, Row], max_message_size: int) -> None:
         self.row = rows[Phase.NEW]
         """The table's row for this phase; like ``phase``, it is changed by transitions only."""
@@ -284,39 +311,19 @@ class SessionState:
         """Python codec of the client encoding, for the payload of notifications, which is data."""
         self.text_encoding = "utf-8"
         """The codec for what the server says itself, names of columns and texts of errors: as well as it can be."""
-        self.find_codec: Callable[[str], str] | None = None
-        """Gives the Python codec of PostgreSQL's name for an encoding; see :meth:`use_codecs`."""
         self.unmatched_cancels = 0
         """How many signals of CancelRequests have hit nothing yet, and may hit a request that is at risk."""
-        self.protocol_version = PROTOCOL_3_0
-        """What is spoken: the version that was asked for, until the server says that it only knows an older one."""
-        self.asked_for: frozenset[str] = frozenset()
-        """The options of the protocol that the StartupMessage had."""
-        self.unknown_options: tuple[str, ...] = ()
-        """Which of them the server does not know."""
-        self.startup_accepted = False
-        """Whether the server has taken the StartupMessage: it has asked for authentication, or let us in."""
-        self.backend_pid = 0
-        self.secret_key = b""
         self.authentications: deque[Authentication] = deque()
         """What the server has asked for during the start-up; the one who answers takes it out."""
         self.events: deque[NoticeResponse | Notify] = deque()
         self.outgoing = bytearray()
         """What the session itself has to say; the owner of the stream sends it before anything else."""
-        self.fatal_error: Error | None = None
-        """The error with which the server announced that it closes the connection."""
-        self.refused = False
-        """Whether that came before it had let us in."""
-        self.farewell: tuple[Error, Request | None] | None = None
-        """The warning that it is about to go away, and the request that was the oldest one then."""
         self.pending: deque[Request] = deque()
         """The requests that are not done, the oldest first; for others to look at only."""
         self.limit = min(MAX_SHORT_MESSAGE_LENGTH, max_message_size)
         """The longest message that is taken whatever it is; for a longer one :meth:`longest` has to be asked."""
         self._max_message_size = max_message_size
         self._parameters_size = 0
-        self._reason = ""
-        self._cause: BaseException | None = None
 
     # -- transitions
 
@@ -372,7 +379,8 @@ class SessionState:
                 pending[0].status_before = status
             else:
                 self.row, self.phase = after, after.phase
-                self.unmatched_cancels = 0  # a server that is idle ignores them
+                if self.unmatched_cancels:
+                    self.unmatched_cancels = 0  # a server that is idle ignores them
             request.finish()
         except BaseException:
             request.finish()  # it is not among those any more that an end of the session reaches

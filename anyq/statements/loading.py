@@ -98,19 +98,19 @@ class LoadedAhead:
         self.loads = loads
         self.rows: list[tuple[Any, ...]] = []
         """All from the first one on, up to the first that cannot be loaded."""
-        self.run = 0
+        self.run = -1
         """Which run it is that the last of them is in, or that row."""
-        self.after: int | None = None
-        """Where in that run the next row begins; None where none has come yet."""
+        self.after = 0
+        """Where in that run the next row begins."""
 
     def go_on(self, runs: Sequence[tuple[Any, int, int, int]]) -> None:
         """Load the runs that have come since."""
-        while self.after is None or self.after == runs[self.run][2]:
-            number = 0 if self.after is None else self.run + 1
-            if number == len(runs):
+        while self.run < 0 or self.after == runs[self.run][2]:
+            if self.run + 1 == len(runs):
                 break
-            run = runs[number]
-            self.run, self.after = number, run[1]
+            self.run += 1
+            run = runs[self.run]
+            self.after = run[1]
             try:
                 self.after = self.loads.load(run, run[1], self.rows)
             except Exception:

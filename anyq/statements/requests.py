@@ -23,25 +23,17 @@ class RowsRequest(Request):
     tx: Transformer | None = None
     """What the rows are loaded by that nothing is known about; None not to load them."""
 
-    def __init__(self, description: Description = UNDESCRIBED) -> None:
-        super().__init__(description)
-        self.ahead: dict[Result, LoadedAhead] | None = None
-        """The rows that have been loaded, of each result; None if there are none."""
-
     def meanwhile(self) -> None:
         result = self.current
         if result is None or result.fields is None or not result.runs or self.streaming:
             return
-        if self.ahead is None:
-            self.ahead = {}
-        ahead = self.ahead.get(result)
-        if ahead is None:
+        if result.ahead is None:
             if result.loads is None and self.tx is not None:
                 result.loads = loads_or_none(self.tx, result.fields)
             if result.loads is None:
                 return
-            ahead = self.ahead[result] = LoadedAhead(result.loads)
-        ahead.go_on(result.runs)
+            result.ahead = LoadedAhead(result.loads)
+        result.ahead.go_on(result.runs)
 
 
 class StatementRequest(RowsRequest):

@@ -22,7 +22,7 @@ from ..errors import ProgrammingError
 from ..protocol.request import Result, Run
 from ..rows import AsyncRowFactory, RowMaker, TupleRow, check_row_factory, tuple_row
 from .column import Column
-from .loading import DoubtfulLoads, RowLoads
+from .loading import DoubtfulLoads, LoadedAhead, RowLoads
 from .outcome import affected_rows, no_rows_message, possible_parameters
 from .requests import RowsRequest
 
@@ -52,8 +52,8 @@ class ResultHolder(ABC, Generic[Row]):
     """The number of the first row in the window."""
     _run = 0
     """Which run it is that the window ends in."""
-    _after: int | None = None
-    """Where in that run the window ends; None where there has been none yet."""
+    _after = 0
+    """Where in that run the window ends. Neither says anything before there has been a window."""
     _make_row: RowMaker[Any] | None = None
 
     def __init__(self, row_factory: AsyncRowFactory[Any]) -> None:
@@ -187,8 +187,8 @@ class ResultHolder(ABC, Generic[Row]):
             return list(window[number : number + stop - position])
         # It is not copied, but given away: if somebody goes back to these rows, they are loaded once more.
         self._window, self._window_start = (), position + len(window)
-        if self._request is not None and self._request.ahead is not None and self._result is not None:
-            self._request.ahead.pop(self._result, None)
+        if self._result is not None:
+            self._result.ahead = None
         return window
 
     def each_row(self) -> Generator[Row, None, None]:
@@ -240,13 +240,14 @@ class ResultHolder(ABC, Generic[Row]):
         self._index = self._position = 0
         self._rowcount = -1
         self._make_row = None
-        self.forget_loaded()
+        # As forget_loaded() does; this is so for each query.
+        self._window = ()
+        self._window_start = 0
 
     def forget_loaded(self) -> None:
         """For this package: load again what is fetched from now on, as adapters may be others."""
         self._window = ()
-        self._window_start = self._run = 0
-        self._after = None
+        self._window_start = 0
 
     def take_request(self, request: RowsRequest) -> None:
         """For this package: have the results of a request, of which there is one at least, and go to the first."""
@@ -280,27 +281,25 @@ class ResultHolder(ABC, Generic[Row]):
 
         :raises Exception: it cannot be loaded. If nobody has moved on from it, the position is behind it then.
         """
-        result, request = self._result, self._request
+        result = self._result
         if result is None or result.fields is None or self._closed:
             result = self._with_rows()
         if position >= result.count:
             return None
-        assert request is not None
+        request: Any = self._request
         loads: Any = result.loads
         if loads is None or loads.parameters is not request.parameters or loads.version != loads.adapters.version:
             loads = self._find_loads(result)
-        if request.ahead is not None:
-            ahead = request.ahead.get(result)
+        if not position and result.ahead is None:
+            run, self._run = result.runs[0], 0
+            start = run[1]
+        else:
+            ahead: LoadedAhead | None = result.ahead
             if ahead is not None and ahead.loads is loads and position < len(ahead.rows):
                 self._window, self._window_start = ahead.rows, 0
                 self._run, self._after = ahead.run, ahead.after
                 return ahead.rows[position]
-        if position:
             run, start = self._seek(result, position)
-        else:
-            run = result.runs[0]
-            start = run[1]
-            self._run = 0
         window: list[tuple[Any, ...]] = []
         try:
             self._after = loads.load(run, start, window)
@@ -327,12 +326,11 @@ class ResultHolder(ABC, Generic[Row]):
 
     def _seek(self, result: Result, position: int) -> tuple[_Plain, int]:
         """Return the run that a row is in, and where in it the row begins."""
-        after = self._after
-        if after is None or position != self._window_start + len(self._window):
+        if not position or position != self._window_start + len(self._window):
             return self._seek_from_first(result, position)
         run = result.runs[self._run]
-        if after < run[2]:
-            return run, after
+        if self._after < run[2]:
+            return run, self._after
         self._run += 1
         run = result.runs[self._run]
         return run, run[1]
