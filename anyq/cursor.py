@@ -111,6 +111,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         self._result = self._make_row = None
         self._position = self._window_start = 0
         self._window = ()
+        self._rested = False
         try:
             self._session = connection.session
         except AttributeError:
@@ -197,6 +198,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         self._results = results = request.results
         self._result = result = results[0]
         self._rowcount = affected_rows(result.tag) if result.fields is None else result.count
+        self._rested = True
         if self._row_factory is not tuple_row:
             self._make_row = self._row_factory(self)
         if session.settle is not None:
@@ -254,7 +256,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
 
         :raises ProgrammingError: there is no result, or it has no rows.
         """
-        await self._session.wire.backend.checkpoint()
+        await self._checkpoint()
         return self.next_row()
 
     async def fetchmany(self, size: int = 0) -> list[Row]:
@@ -278,7 +280,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
 
     async def __anext__(self) -> Row:
         if self._position % ROWS_PER_CHECKPOINT == 0:
-            await self._session.wire.backend.checkpoint()
+            await self._checkpoint()
         # Another task may have taken rows meanwhile; from here on nothing is waited for.
         position = self._position
         number = position - self._window_start
@@ -289,8 +291,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         return row if self._make_row is None else self._make_row(row)  # type: ignore[return-value]
 
     async def _take(self, size: int | None) -> list[Row]:
-        checkpoint = self._session.wire.backend.checkpoint
-        await checkpoint()
+        await self._checkpoint()
         taking = self.take_rows(size)
         try:
             while True:
@@ -300,9 +301,16 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
                     rows: list[Row] = end.value
                     return rows
                 # It takes a moment, and there is no end to how many there may be.
-                await checkpoint()
+                await self._checkpoint()
         finally:
             taking.close()
+
+    def _checkpoint(self) -> Awaitable[None]:
+        """Let others run, and check for cancellation: only that where `execute()` has just let them."""
+        if self._rested:
+            self._rested = False
+            return self._session.wire.backend.checkpoint_if_cancelled()
+        return self._session.wire.backend.checkpoint()
 
     async def scroll(self, value: int, mode: str = "relative") -> None:
         """Move to another row of the result.

@@ -212,14 +212,21 @@ cdef Py_ssize_t rows_kept(object result, bytes run, Py_ssize_t start, Py_ssize_t
     cdef Py_ssize_t columns = len(<tuple?>result.fields), pos = start, length, stop, at, i, size, count = 0
     # As the one in Python, which takes the length of a single column for part of the header.
     cdef Py_ssize_t header = 11 if columns == 1 else 7
+    cdef const unsigned char *row
     while end - pos >= header:
-        length = get_uint32(data + pos + 1)
-        if data[pos] != b"D" or length >= end - pos:
+        row = data + pos
+        length = get_uint32(row + 1)
+        if row[0] != b"D" or length >= end - pos:
             break
-        stop = pos + 1 + length
-        size = (data[pos + 5] << 8) | data[pos + 6]
+        size = (row[5] << 8) | row[6]
         if size != columns:
             raise handlers.wrong_number(size, columns)
+        stop = pos + 1 + length
+        if columns == 1 and length == 10 + get_uint32(row + 7):
+            # The commonest: a value alone.
+            pos = stop
+            count += 1
+            continue
         at = pos + 7
         for i in range(columns):
             if stop - at < 4:

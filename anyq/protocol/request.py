@@ -203,8 +203,12 @@ class Request:
         if self.current is not None:
             self.current = Result()
 
-    def meanwhile(self) -> None:
-        """Do what can be done with what has come so far; called by the one who waits while there is more to come."""
+    def meanwhile(self) -> bool:
+        """Do a piece of what can be done with what has come so far; return whether there is more of it.
+
+        Called by the one who waits, while nothing comes: so it takes a few milliseconds at most.
+        """
+        return False
 
     def ready(self) -> bool:
         """Return whether there is something for the one who waits: the end or, when streaming, rows or a failure."""

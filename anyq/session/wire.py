@@ -120,8 +120,6 @@ class Wire(Sending):
                     else:
                         if received is NOTHING:
                             busy_wait.back_off()
-                        else:
-                            request.meanwhile()
                         await self._wait(request, dry=received is NOTHING)
                 if self._abandoned:
                     await self._drain_abandoned()
@@ -247,6 +245,8 @@ class Wire(Sending):
     async def _read(self, request: Request | Attendant, dry: bool) -> None:
         """Read for everyone until `request` is ready; for `dry` see :meth:`_wait`."""
         chunks = 0
+        fresh = not dry  # whether something has come that nobody has looked at
+        deadline = 0.0
         turn_ends = perf_counter() + TURN
         traffic = self._traffic
         try:
@@ -259,17 +259,25 @@ class Wire(Sending):
                     look_again = await self._cancel_abandoned()
                     dry = False
                 if not dry:
-                    # What there is more of a reply mostly follows at once.
-                    lone = chunks and traffic.under_way == 1
-                    received = self.receive(perf_counter() + self.busy_wait.seconds if lone else 0.0, MOST_MESSAGES)
+                    received = self.receive(deadline, MOST_MESSAGES)
                     # Where there was nothing, another task may have received it.
                     if received is END or request.ready() and not self.protocol.behind:
                         return
                     if received is SOMETHING:
                         chunks += 1
-                        if self.protocol.head is request:
-                            self.protocol.head.meanwhile()
+                        fresh = True
+                        deadline = 0.0
                         if self.protocol.behind or chunks % CHUNKS_PER_CHECKPOINT == 0 or perf_counter() >= turn_ends:
+                            await self.backend.checkpoint()
+                            turn_ends = perf_counter() + TURN
+                        continue
+                    if fresh:
+                        # The server is at work on what there is more of the reply, which mostly follows at once.
+                        head = self.protocol.head
+                        fresh = head is not None and head is request and head.meanwhile()
+                        if chunks and traffic.under_way == 1:
+                            deadline = perf_counter() + self.busy_wait.seconds
+                        if perf_counter() >= turn_ends:
                             await self.backend.checkpoint()
                             turn_ends = perf_counter() + TURN
                         continue

@@ -21,6 +21,9 @@ from ..protocol.request import Fields, Run
 
 _OWN = __name__.partition(".")[0]
 
+VALUES_PER_TURN = 16_384
+"""Who loads many rows lets others run when so many values have been loaded: a few milliseconds."""
+
 
 class RowLoads:
     """What loads the rows of one result."""
@@ -103,11 +106,14 @@ class LoadedAhead:
         self.after = 0
         """Where in that run the next row begins."""
 
-    def go_on(self, runs: Sequence[tuple[Any, int, int, int]]) -> None:
-        """Load the runs that have come since."""
+    def go_on(self, runs: Sequence[tuple[Any, int, int, int]], most: int) -> bool:
+        """Load runs that have come since, till there are `most` rows more; return whether there is more to load."""
+        stop = len(self.rows) + most
         while self.run < 0 or self.after == runs[self.run][2]:
             if self.run + 1 == len(runs):
-                break
+                return False
+            if len(self.rows) >= stop:
+                return True
             self.run += 1
             run = runs[self.run]
             self.after = run[1]
@@ -115,6 +121,7 @@ class LoadedAhead:
                 self.after = self.loads.load(run, run[1], self.rows)
             except Exception:
                 break  # its first row raises when it is fetched
+        return False
 
 
 class DoubtfulLoads:

@@ -13,7 +13,7 @@ from ..protocol.constants import TransactionStatus
 from ..protocol.request import UNDESCRIBED, Description, Request, Result, TransactionEffect
 from .consequences import SELECT_INTO, Consequence, consequence
 from .layout import Layouts
-from .loading import LoadedAhead, loads_or_none
+from .loading import VALUES_PER_TURN, LoadedAhead, loads_or_none
 from .prepared import Entry, PreparedStatements
 
 
@@ -23,17 +23,18 @@ class RowsRequest(Request):
     tx: Transformer | None = None
     """What the rows are loaded by that nothing is known about; None not to load them."""
 
-    def meanwhile(self) -> None:
+    def meanwhile(self) -> bool:
         result = self.current
         if result is None or result.fields is None or not result.runs or self.streaming:
-            return
+            return False
         if result.ahead is None:
             if result.loads is None and self.tx is not None:
                 result.loads = loads_or_none(self.tx, result.fields)
             if result.loads is None:
-                return
+                return False
             result.ahead = LoadedAhead(result.loads)
-        result.ahead.go_on(result.runs)
+        more: bool = result.ahead.go_on(result.runs, VALUES_PER_TURN // (len(result.fields) or 1))
+        return more
 
 
 class StatementRequest(RowsRequest):

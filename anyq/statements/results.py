@@ -22,16 +22,12 @@ from ..errors import ProgrammingError
 from ..protocol.request import Result, Run
 from ..rows import AsyncRowFactory, RowMaker, TupleRow, check_row_factory, tuple_row
 from .column import Column
-from .loading import DoubtfulLoads, LoadedAhead, RowLoads
+from .loading import VALUES_PER_TURN, DoubtfulLoads, LoadedAhead, RowLoads
 from .outcome import affected_rows, no_rows_message, possible_parameters
 from .requests import RowsRequest
 
 Row = TypeVar("Row", default=TupleRow)
 _Plain = tuple[Any, int, int, int]  # a Run
-
-
-VALUES_PER_TURN = 16_384
-"""Who takes many rows lets others run when so many values have been loaded: a few milliseconds."""
 
 
 class ResultHolder(ABC, Generic[Row]):
