@@ -19,8 +19,8 @@ from .adapt.typeinfo import TypesRegistry
 from .errors import InterfaceError, ProgrammingError
 from .postgres import pristine_adapters
 from .protocol.constants import Format
+from .protocol.phases import ENDED
 from .protocol.request import Result
-from .protocol.session_state import ENDED
 from .row_stream import AsyncRowStream, StreamedQuery
 from .rows import AsyncRowFactory, RowMaker, TupleRow, check_row_factory, tuple_row
 from .session.execute import execute, refuse_binary

@@ -5,6 +5,7 @@ Knows one request under way. Must not know messages, sockets, or what a cursor d
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from operator import length_hint
@@ -287,12 +288,12 @@ class AsyncRowStream(Generic[Row]):
         begin = await session.transactions.turn()
         request, data = session.composer.compose(statement, tx, begin, prepare=False, binary=binary)
         request.streaming = size
+        request.taker = weakref.ref(self)
         self._request = request  # first, so that it is abandoned whatever interrupts
         if self._if_dropped is not None:
             self._if_dropped.call_off()
         self._if_dropped = Finalizer(self, _abandon, session.wire, request)
         session.wire.submit(request, data)
-        session.streams.add(self)
         await session.wire.backend.checkpoint()
         return request
 

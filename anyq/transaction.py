@@ -24,8 +24,9 @@ from .errors import (
     error_from_fields,
 )
 from .protocol.constants import TransactionStatus
-from .session.session import Droppable, Session
+from .session.session import Session
 from .session.transactions import Entered, IsolationLevel
+from .statements.requests import RowTaker
 
 logger = logging.getLogger("anyq")
 
@@ -80,7 +81,7 @@ class AsyncTransaction(Generic[ConnectionT]):
         self._state = "inactive"
         self._outer = False
         self._over = False  # it is certain that the server has ended it
-        self._streams_before: Sequence[weakref.ref[Droppable]] = ()
+        self._takers_before: Sequence[weakref.ref[RowTaker]] = ()
 
     @property
     def connection(self) -> ConnectionT:
@@ -116,7 +117,7 @@ class AsyncTransaction(Generic[ConnectionT]):
             statements.append(b"SAVEPOINT " + self._identifier())
         try:
             session.transactions.enter(Entered(weakref.ref(self), self._rollback_statements(), self._outer))
-            self._streams_before = [weakref.ref(stream) for stream in session.streams]
+            self._takers_before = [weakref.ref(taker) for taker in session.row_takers()]
             self._state = "active"
             # It takes no time, so it is not cancelled half-way: a block that was not entered is rolled back.
             await session.send_command(b";".join(statements), begins=self._outer, cancellable=False)
@@ -233,9 +234,9 @@ class AsyncTransaction(Generic[ConnectionT]):
 
         Nobody else ends it as long as the exception is alive, and its rows would come before the reply.
         """
-        for stream in self._session.streams:
-            if not any(stream is other() for other in self._streams_before):
-                stream.drop()
+        for taker in self._session.row_takers():
+            if not any(taker is other() for other in self._takers_before):
+                taker.drop()
 
     def _is_left_open(self) -> bool:
         protocol = self._session.wire.protocol
@@ -333,8 +334,8 @@ class Transactional:
         self._check_no_block(
             "rollback() cannot be called inside a transaction() block; leave the block, by raising anyq.Rollback"
         )
-        for stream in self.session.streams:
-            stream.drop()
+        for taker in self.session.row_takers():
+            taker.drop()
         # It takes no time, and should happen: it is not cancelled half-way.
         await self.session.end_transaction(b"ROLLBACK", cancellable=False)
 

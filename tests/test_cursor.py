@@ -15,6 +15,7 @@ import pytest
 import anyq
 from anyq import AsyncClientCursor, AsyncConnection, AsyncCursor, TransactionStatus, rows
 from anyq import errors as e
+from anyq.adapt import Loader
 from anyq.protocol.constants import Format
 from anyq.rows import dict_row, scalar_row, tuple_row
 from tests.support.state import is_closed
@@ -891,9 +892,61 @@ async def test_tasks_that_fetch_from_one_cursor_share_its_rows(conn: AsyncConnec
     assert sorted(seen) == list(range(1, 20_001))
 
 
+async def test_the_first_fetch_does_not_let_others_run_again(conn: AsyncConnection) -> None:
+    """`execute()` has just let them."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(other)
+        for fetch in (AsyncCursor.fetchone, AsyncCursor.fetchmany, AsyncCursor.fetchall, AsyncCursor.__anext__):
+            cur = await conn.execute("SELECT generate_series(1, 200)")
+            before = turns
+            assert before > 0
+            await fetch(cur)
+            assert turns == before
+            for _ in range(3):  # trio may let this task run first once, and last the next time
+                await cur.scroll(0, "absolute")
+                await fetch(cur)
+            assert turns > before
+        tg.cancel_scope.cancel()
+
+
+async def test_rows_are_loaded_while_more_are_waited_for(conn: AsyncConnection, dsn: str) -> None:
+    """The server waits for a lock with the last row, till the first has been loaded."""
+    other = await AsyncConnection.connect(dsn, autocommit=True)
+    await other.execute("SELECT pg_advisory_lock(77, 1)")
+    loaded = anyio.Event()
+
+    class Tells(Loader):
+        def load(self, data: bytes) -> int:
+            loaded.set()
+            return int(data)
+
+    async def unlock() -> None:
+        await loaded.wait()
+        await other.execute("SELECT pg_advisory_unlock(77, 1)")
+
+    conn.adapters.register_loader("int4", Tells)
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(unlock)
+        cur = await conn.execute(
+            "SELECT i, CASE WHEN i = 5000 THEN pg_advisory_xact_lock(77, 1)::text END FROM generate_series(1, 5000) i",
+            binary=False,
+        )
+    assert [row[0] for row in await cur.fetchall()] == list(range(1, 5001))
+    await other.close()
+
+
 async def test_many_rows_are_fetched_in_turns(conn: AsyncConnection) -> None:
     """Loading takes a moment, and others run meanwhile; a cancellation loses nothing."""
     cur = await conn.execute("SELECT generate_series(1, 100000), repeat('x', 20)")
+    _ = cur.adapters  # which may change: so what has been loaded while the rows were waited for is of no use
     turns: list[int] = []
 
     async def other() -> None:

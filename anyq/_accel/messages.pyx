@@ -14,7 +14,7 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memchr, memcmp, memcpy
 
-from ..protocol import constants, frontend, handlers, request, session_state
+from ..protocol import constants, frontend, handlers, phases, request, session_state
 
 cdef extern from *:
     """
@@ -30,11 +30,11 @@ cdef object bind_in_python = frontend.bind
 cdef Py_ssize_t MAX_MESSAGE_LENGTH = constants.MAX_MESSAGE_LENGTH
 cdef Py_ssize_t MAX_PARAMETERS = constants.MAX_PARAMETERS
 cdef Py_ssize_t MAX_COLUMNS = constants.MAX_COLUMNS
-cdef object BUSY = session_state.Phase.BUSY
+cdef object BUSY = phases.Phase.BUSY
 cdef object IDLE = constants.TransactionStatus.IDLE
 cdef object IN_TRANSACTION = constants.TransactionStatus.INTRANS
 cdef object IN_ERROR = constants.TransactionStatus.INERROR
-cdef object IDLE_PHASE = session_state.Phase.IDLE
+cdef object IDLE_PHASE = phases.Phase.IDLE
 cdef object Notify = session_state.Notify
 cdef object new_tuple = tuple.__new__
 cdef object just_append = request.Request.add
@@ -54,7 +54,7 @@ TAKEN = {
 
 for phase, messages in TAKEN.items():
     for letter, handler in messages.items():
-        if session_state.TABLE[phase][constants.BackendCode(ord(letter))] != session_state.Step(handler):
+        if phases.TABLE[phase][constants.BackendCode(ord(letter))] != phases.Step(handler):
             raise ImportError(f"the compiled path takes {letter} in phase {phase.name} for what it is not by the table")
 
 

@@ -3,7 +3,7 @@
 Everything below this package knows the wire format (protocol 3.0 and 3.2) and must not know of sockets, TLS,
 event loops, clocks or the adaptation of Python types.
 
-Begin with `session_state`, the phases of a conversation and all that leads from one to another, then `session`. See the
+Begin with `phases`, the phases of a conversation and all that leads from one to another, then `session`. See the
 PostgreSQL manual, chapter "Frontend/Backend Protocol".
 """
 

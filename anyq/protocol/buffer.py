@@ -18,6 +18,9 @@ HEADER = 5
 LARGE_MESSAGE = 256 * 1024
 """A DataRow longer than this is taken apart while it arrives; shorter ones are cheaper to collect and slice."""
 
+SMALL = 8 * 1024
+"""Bytes that are copied sooner than treated on their own."""
+
 LARGE_VALUE = 64 * 1024
 """A value longer than this inside a large row gets memory of its own."""
 
@@ -31,28 +34,33 @@ class ReceiveBuffer:
     __slots__ = ("_needed", "partial")
 
     def __init__(self) -> None:
-        self.partial = bytearray()
+        self.partial: bytes | bytearray = b""
         """What is kept; mostly nothing, and then a chunk is a run as it is."""
         self._needed = 0
 
     def __len__(self) -> int:
         return len(self.partial)
 
-    def feed(self, chunk: bytes) -> bytes | None:
-        """Return a run of bytes that holds at least the length asked for by :meth:`keep`, or None to wait."""
+    def feed(self, chunk: bytes) -> tuple[bytes, int] | None:
+        """Return a run that begins with what is kept, and where in `chunk` the next run begins; 0 if there is none.
+
+        None to wait for more: the run has at least the length asked for by :meth:`keep`. A large chunk is not copied
+        for the sake of a message that ends in it.
+        """
         partial = self.partial
-        if not partial:
-            return chunk
-        partial += chunk
-        if len(partial) < self._needed:
+        missing = self._needed - len(partial)
+        if missing > len(chunk):
+            self.partial = bytearray(partial) if isinstance(partial, bytes) else partial
+            self.partial += chunk
             return None
-        run = bytes(partial)
-        self.partial = bytearray()
-        return run
+        self.partial = b""
+        if missing > 0 and self._needed > HEADER and len(chunk) - missing > SMALL:
+            return b"".join((partial, chunk[:missing])), missing
+        return b"".join((partial, chunk)), 0
 
     def keep(self, run: bytes, pos: int, needed: int) -> None:
         """Keep `run` from `pos` on until it has grown to `needed` bytes."""
-        self.partial += memoryview(run)[pos:]
+        self.partial = run[pos:]
         self._needed = needed
 
 

@@ -1,6 +1,6 @@
 """What each message of the server means: a function for each, which changes the state and the request at its head.
 
-Which of them is called for a message, and which phase comes after it, is in the table of ``session_state``; a function
+Which of them is called for a message, and which phase comes after it, is in the table of ``phases``; a function
 whose message may be one of several events there says which one it is. Rows are not among them, as the session takes a
 run of them at once. Must not know how messages are cut out of bytes, or what their values mean to a user.
 """
@@ -13,8 +13,9 @@ from ..errors import Error, NotSupportedError, QueryCanceled, RemoteProtocolErro
 from . import backend, frontend
 from .constants import PROTOCOL_3_0, TransactionStatus, show_version
 from .messages import STATUS_LETTERS, AuthenticationOk
+from .phases import Event, Phase
 from .request import UNDESCRIBED, Fields, Request, Result
-from .session_state import Event, Notify, Phase, SessionState
+from .session_state import Notify, SessionState
 
 _STATUS = {letter: status for status, letter in STATUS_LETTERS.items()}
 _NO_STATEMENT = b"_anyq_none"

@@ -17,8 +17,9 @@ from . import handlers
 from .buffer import HEADER, LARGE_MESSAGE, LargeRow, ReceiveBuffer
 from .constants import MAX_MESSAGE_LENGTH
 from .constants import BackendCode as B
+from .phases import ENDED, Event, Phase
 from .request import Request, Result
-from .session_state import ENDED, Event, Phase, SessionState, make_rows
+from .session_state import SessionState, make_rows
 
 ReplyTaker = Callable[["ProtocolSession", "deque[Request]", bytes, int, int], int]
 """``take(session, pending, run, pos, end)`` does what the session would do with the messages at `pos`, as far as
@@ -83,20 +84,16 @@ class ProtocolSession(SessionState):
             for the next call then, which may have no data: see :attr:`behind`.
         :raises RemoteProtocolError: the bytes break the protocol; the session is of no use after that.
         """
-        if self.large is not None:
-            data = self._feed_large_row(data)
-            if not data:
+        run, pos = data, 0
+        if self.large is not None or self._buffer.partial:
+            fed = self._feed(data)
+            if fed is None:
                 return
-        run = data
-        if self._buffer.partial:
-            self.behind = False
-            kept = self._buffer.feed(data)
-            if kept is None:
-                return
-            run = kept
+            run, pos = fed
         end = len(run)
         take_replies = self._take_replies
-        pos = 0 if take_replies is None else take_replies(self, self.pending, run, 0, end)
+        if take_replies is not None:
+            pos = take_replies(self, self.pending, run, pos, end)
         while end - pos >= HEADER:
             code, length = _HEADER(run, pos)
             if code == _DATA_ROW and self.pending:
@@ -121,6 +118,21 @@ class ProtocolSession(SessionState):
                 break
         if pos < end:
             self._buffer.keep(run, pos, HEADER)
+
+    def _feed(self, data: bytes) -> tuple[bytes, int] | None:
+        """Complete what has begun before; return the next run and where it begins, None to wait for more."""
+        if self.large is not None:
+            data = self._feed_large_row(data)
+            if not data:
+                return None
+        if not self._buffer.partial:
+            return data, 0
+        self.behind = False
+        fed = self._buffer.feed(data)
+        if fed is None or not fed[1]:
+            return fed
+        self.receive_data(fed[0])  # one message
+        return data, fed[1]
 
     def receive_eof(self) -> None:
         """Take note that the server has closed its side."""

@@ -32,9 +32,10 @@ from ..backends import uninterrupted
 from ..errors import Error, RemoteProtocolError
 from ..protocol import frontend
 from ..protocol.messages import NoticeResponse
+from ..protocol.phases import ENDED, Phase
 from ..protocol.request import Request
 from ..protocol.session import ProtocolSession
-from ..protocol.session_state import ENDED, Notify, Phase
+from ..protocol.session_state import Notify
 from ..transport.channel import Channel
 
 CHUNK = 127 * 1024

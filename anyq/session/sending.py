@@ -15,9 +15,9 @@ from typing import Final
 
 from ..backends import Backend, Waiter, uninterrupted
 from ..errors import LocalProtocolError, OperationalError
+from ..protocol.phases import ENDED
 from ..protocol.request import Request
 from ..protocol.session import ProtocolSession
-from ..protocol.session_state import ENDED
 from ..transport.channel import Channel
 from .link import TORN, Link
 

@@ -7,8 +7,7 @@ commands without a result are run. Must not know cursors, blocks, subscriptions 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
-from weakref import WeakSet
+from typing import Any
 
 from ..adapt import AdaptersMap, Transformer
 from ..adapt.encodings import python_codec
@@ -16,12 +15,12 @@ from ..backends import uninterrupted
 from ..errors import OperationalError
 from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
+from ..protocol.phases import ENDED
 from ..protocol.request import TransactionEffect
 from ..protocol.session import ProtocolSession
-from ..protocol.session_state import ENDED
 from ..statements.composer import Composer
 from ..statements.explanation import explained
-from ..statements.requests import CommandRequest
+from ..statements.requests import CommandRequest, RowTaker, StatementRequest
 from ..statements.statement import Statement
 from .cancelling import was_hit, was_victim
 from .transactions import Transactions
@@ -63,14 +62,6 @@ class Adaptation:
         return tx
 
 
-class Droppable(Protocol):
-    """What a query is under way for that nobody may want any more."""
-
-    def drop(self) -> None:
-        """End it without waiting; nothing if it is at its end."""
-        ...
-
-
 @uninterrupted
 class Session:
     """One server session, shared by any number of tasks.
@@ -91,8 +82,6 @@ class Session:
         """What is known of queries by their text; the composer's, at hand for each query."""
         self.adaptation = Adaptation(adapters, wire.protocol, connection)
         """How values are converted, unless a cursor has adapters of its own."""
-        self.streams: WeakSet[Droppable] = WeakSet()
-        """What takes the rows of queries as they arrive."""
         self.settle: Callable[[], Awaitable[None]] | None = None
         """What to await when a statement is at its end, as something waits for there to be no transaction; or None."""
 
@@ -100,6 +89,12 @@ class Session:
     def closed(self) -> bool:
         """Whether the session is at its end, by either side."""
         return self.wire.closed
+
+    def row_takers(self) -> list[RowTaker]:
+        """Return who takes the rows of queries under way as they arrive."""
+        takers = [request.taker for request in self.wire.protocol.pending if isinstance(request, StatementRequest)]
+        found = [taker() for taker in takers if taker is not None]
+        return [taker for taker in found if taker is not None]
 
     @property
     def encoding(self) -> str:

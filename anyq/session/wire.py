@@ -43,10 +43,10 @@ from ..backends import Backend, Waiter, uninterrupted
 from ..errors import OperationalError
 from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
+from ..protocol.phases import ENDED
 from ..protocol.request import Request
 from ..protocol.request import Waiter as WakeUp
 from ..protocol.session import ProtocolSession
-from ..protocol.session_state import ENDED
 from ..transport.channel import Channel
 from .busy_wait import CHUNKS_PER_CHECKPOINT, MOST_MESSAGES, TURN, BusyWait, this_thread
 from .cancelling import Canceller, Cancelling, was_hit
@@ -245,8 +245,7 @@ class Wire(Sending):
     async def _read(self, request: Request | Attendant, dry: bool) -> None:
         """Read for everyone until `request` is ready; for `dry` see :meth:`_wait`."""
         chunks = 0
-        fresh = not dry  # whether something has come that nobody has looked at
-        deadline = 0.0
+        more = not dry  # whether there may be something to do with what has come
         turn_ends = perf_counter() + TURN
         traffic = self._traffic
         try:
@@ -259,25 +258,19 @@ class Wire(Sending):
                     look_again = await self._cancel_abandoned()
                     dry = False
                 if not dry:
-                    received = self.receive(deadline, MOST_MESSAGES)
+                    # What there is more of a reply mostly follows at once.
+                    lone = chunks and not more and traffic.under_way == 1
+                    received = self.receive(perf_counter() + self.busy_wait.seconds if lone else 0.0, MOST_MESSAGES)
                     # Where there was nothing, another task may have received it.
                     if received is END or request.ready() and not self.protocol.behind:
                         return
-                    if received is SOMETHING:
-                        chunks += 1
-                        fresh = True
-                        deadline = 0.0
-                        if self.protocol.behind or chunks % CHUNKS_PER_CHECKPOINT == 0 or perf_counter() >= turn_ends:
-                            await self.backend.checkpoint()
-                            turn_ends = perf_counter() + TURN
-                        continue
-                    if fresh:
-                        # The server is at work on what there is more of the reply, which mostly follows at once.
+                    if received is SOMETHING or more:
+                        chunks += received is SOMETHING
+                        # The server is at work on the rest meanwhile.
                         head = self.protocol.head
-                        fresh = head is not None and head is request and head.meanwhile()
-                        if chunks and traffic.under_way == 1:
-                            deadline = perf_counter() + self.busy_wait.seconds
-                        if perf_counter() >= turn_ends:
+                        more = head is not None and head is request and head.meanwhile()
+                        many = (chunks + 1) % CHUNKS_PER_CHECKPOINT == 0
+                        if many or self.protocol.behind or perf_counter() >= turn_ends:
                             await self.backend.checkpoint()
                             turn_ends = perf_counter() + TURN
                         continue

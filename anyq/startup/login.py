@@ -17,8 +17,8 @@ from ..protocol.auth.methods import parse_require_auth
 from ..protocol.auth.passwords import md5_password, password_bytes
 from ..protocol.auth.scram import SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramClient, ScramKeys
 from ..protocol.constants import show_version
+from ..protocol.phases import Phase
 from ..protocol.session import ProtocolSession
-from ..protocol.session_state import Phase
 from ..session.wire import Wire
 from .channel_binding import ChannelBinding
 from .password import Password

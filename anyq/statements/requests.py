@@ -6,6 +6,9 @@ or who waits for it.
 
 from __future__ import annotations
 
+import weakref
+from typing import Protocol
+
 from .._accel import bind
 from ..adapt import Transformer
 from ..protocol import frontend
@@ -37,6 +40,14 @@ class RowsRequest(Request):
         return more
 
 
+class RowTaker(Protocol):
+    """Who takes the rows of a query as they arrive."""
+
+    def drop(self) -> None:
+        """Take no more of them, without waiting; nothing if there are no more."""
+        ...
+
+
 class StatementRequest(RowsRequest):
     """A request that keeps the account of prepared statements; see :class:`Request` for the other parameters."""
 
@@ -48,6 +59,8 @@ class StatementRequest(RowsRequest):
     """Whether a BEGIN of ours is run before the statement: the first Parse and the first result are its."""
     reused = False
     """Whether it runs a statement that an earlier request has prepared."""
+    taker: weakref.ref[RowTaker] | None = None
+    """Who takes its rows as they arrive, if anybody does."""
     text: bytes | None = None
     """The text, unless it is one query, which changes nothing that others depend on."""
     _begun = False

@@ -147,13 +147,14 @@ class ResultHolder(ABC, Generic[Row]):
         self._position = stop
         taken: list[Any] = []
         values = 0
+        part: list[Any] = []
         left: Iterator[tuple[Any, ...]] = iter(())
         try:
             while position < stop:
                 if values >= VALUES_PER_TURN:
                     values = 0
                     yield
-                part: list[Any] = self._part(position, stop)
+                part = self._part(position, stop)
                 values += len(part) * len(result.fields or ())
                 make = self._make_row
                 if make is not None:

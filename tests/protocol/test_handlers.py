@@ -10,9 +10,10 @@ from anyq._accel import keep_rows, take_replies
 from anyq.errors import AdminShutdown, NotSupportedError, RemoteProtocolError
 from anyq.protocol import messages as be
 from anyq.protocol.constants import PROTOCOL_3_0, PROTOCOL_3_2, Format, TransactionStatus
+from anyq.protocol.phases import Phase
 from anyq.protocol.request import Cancellation, Request
 from anyq.protocol.session import ProtocolSession
-from anyq.protocol.session_state import Notify, Phase
+from anyq.protocol.session_state import Notify
 from tests.support import frontend_messages as fm
 from tests.support.sessions import (
     IDLE,

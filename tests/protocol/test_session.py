@@ -24,9 +24,10 @@ from anyq.protocol import buffer, session
 from anyq.protocol import messages as be
 from anyq.protocol.constants import MAX_MESSAGE_LENGTH as MAX
 from anyq.protocol.constants import BackendCode, Format, TransactionStatus
+from anyq.protocol.phases import Phase
 from anyq.protocol.request import Request, Result
 from anyq.protocol.session import ProtocolSession
-from anyq.protocol.session_state import Notify, Phase
+from anyq.protocol.session_state import Notify
 from tests.support.phases import in_phase
 from tests.support.sessions import (
     IDLE,

@@ -14,7 +14,7 @@ from anyq.errors import DataError
 from anyq.postgres import types
 from anyq.protocol.messages import DataRow, FieldDescription
 from anyq.protocol.request import Result, Run
-from anyq.statements.loading import DoubtfulLoads, RowLoads
+from anyq.statements.loading import DoubtfulLoads, LoadedAhead, RowLoads
 from tests.support.values import FakeConnection
 
 
@@ -151,3 +151,36 @@ def test_no_columns(tx: Transformer) -> None:
     rows: list[tuple[Any, ...]] = []
     assert RowLoads(tx, ()).load(run, run.start, rows) == run.stop
     assert rows == [(), (), ()]
+
+
+# -- before anybody fetches
+
+
+def test_what_has_come_is_loaded_a_piece_at_a_time(tx: Transformer) -> None:
+    fields = (field("a", "int4"),)
+    runs = [run_of(fields, *[(b"%d" % (10 * number + i),) for i in range(10)]) for number in range(4)]
+    ahead = LoadedAhead(RowLoads(tx, fields))
+    assert ahead.go_on(runs[:3], 15)  # a run is loaded as a whole
+    assert ahead.rows == [(i,) for i in range(20)]
+    assert (ahead.run, ahead.after) == (1, runs[1].stop)
+    assert not ahead.go_on(runs[:3], 15)
+    assert not ahead.go_on(runs[:3], 15)
+    assert ahead.rows == [(i,) for i in range(30)]
+    assert not ahead.go_on(runs, 15)
+    assert ahead.rows == [(i,) for i in range(40)]
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2, 3])
+def test_nothing_is_loaded_ahead_from_what_cannot_be_loaded_on(tx: Transformer, bad: int) -> None:
+    fields = (field("a", "int4"),)
+    values: list[tuple[bytes | None, ...]] = [(b"%d" % i,) for i in range(4)]
+    values[bad] = (b"x",)
+    runs = [run_of(fields, *values[:2]), run_of(fields, *values[2:])]
+    ahead = LoadedAhead(RowLoads(tx, fields))
+    for _ in range(2):
+        assert not ahead.go_on(runs, 100)
+        assert ahead.rows == [(i,) for i in range(bad)]
+        start = runs[ahead.run].start
+        for _ in range(bad % 2):
+            start = runs[ahead.run].after(start)
+        assert (ahead.run, ahead.after) == (bad // 2, start)

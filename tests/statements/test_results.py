@@ -24,6 +24,9 @@ FIELDS = (FieldDescription("n", 0, 0, types["int4"].oid, 4, -1, 0),)
 class Holder(ResultHolder[Any]):
     """A cursor without a connection."""
 
+    ahead = 0
+    """How many runs of each result are loaded before anybody fetches them."""
+
     def __init__(self, row_factory: AsyncRowFactory[Any] = tuple_row) -> None:
         super().__init__(row_factory)
         self.adapters = AdaptersMap(adapters)
@@ -48,7 +51,24 @@ class Holder(ResultHolder[Any]):
         request = RowsRequest()
         request.results = list(results)
         request.parameters = {}
+        self.load_ahead(request, request.parameters)
         self.take_request(request)
+
+    def load_ahead(self, request: RowsRequest, parameters: Mapping[str, str]) -> None:
+        """Load what is loaded before the request is at its end, when the server has these parameters."""
+        request.tx = self._transformer(parameters)
+        for result in request.results[: self.ahead]:
+            whole, result.runs = result.runs, result.runs[: self.ahead]
+            request.current = result
+            assert not request.meanwhile()
+            result.runs = whole
+        request.current = None
+
+
+@pytest.fixture(autouse=True, params=[0, 1, 9])
+def ahead(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether rows have been loaded when they are fetched makes no difference."""
+    monkeypatch.setattr(Holder, "ahead", request.param)
 
 
 def rows(*values: object, tag: str | None = None, runs: Sequence[int] = (2, 10**9), fields: Any = FIELDS) -> Result:
@@ -348,6 +368,7 @@ def in_styles(before: str, after: str, *results: Result) -> Holder:
     request = RowsRequest()
     request.results = list(results)
     request.parameters_before, request.parameters = {"DateStyle": before}, {"DateStyle": after}
+    holder.load_ahead(request, request.parameters_before)
     holder.take_request(request)
     return holder
 

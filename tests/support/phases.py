@@ -5,8 +5,8 @@ from __future__ import annotations
 from anyq._accel import keep_rows, take_replies
 from anyq.protocol import messages as be
 from anyq.protocol.constants import BackendCode, Format
+from anyq.protocol.phases import TABLE, Event, Phase
 from anyq.protocol.session import ProtocolSession
-from anyq.protocol.session_state import TABLE, Event, Phase
 from tests.support.sessions import IDLE, WRONG, columns, feed, rows_request, wire
 
 COPY_IN = be.CopyInResponse(Format.TEXT, ())
