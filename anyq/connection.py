@@ -29,11 +29,10 @@ from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor, ChecksFactor
 from .dbapi20 import ErrorClasses
 from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, OperationalError, ProgrammingError
 from .errors.hiding import without_frames
-from .notifications.hub import Disconnection, NotificationHub
+from .notifications.hub import NotificationHub
 from .notifications.limits import check_channel, check_payload
-from .notifications.listen import AsyncListen
-from .notifications.notifies import AsyncNotifies
-from .notifications.subscription import BUFFER_SIZE, Notify, Overflow
+from .notifications.notifying import Notifying
+from .notifications.subscription import Notify
 from .postgres import adapters as global_adapters
 from .protocol.auth.verifiers import encrypting, reported_iterations
 from .protocol.constants import Format
@@ -62,7 +61,7 @@ GRACE_PERIOD = 5.0
 
 
 @uninterrupted
-class AsyncConnection(ChecksFactories, Transactional, ErrorClasses, Generic[Row]):
+class AsyncConnection(ChecksFactories, Transactional, Notifying, ErrorClasses, Generic[Row]):
     """A session with a server. Made by :meth:`connect`.
 
     Any number of tasks may use it at the same time: their statements are pipelined, and share its transactions.
@@ -99,7 +98,6 @@ class AsyncConnection(ChecksFactories, Transactional, ErrorClasses, Generic[Row]
         self.if_forgotten = Finalizer(self, _forgotten, self._show("open"))
         """For this package: says so of a connection that is dropped and was never closed."""
         self.notifications = NotificationHub(self.session)
-        """For this package: who listens to what."""
         self._notice_handlers: list[NoticeHandler] = []
         wire.protocol.use_codecs(python_codec)
         wire.on_event = self._on_event
@@ -415,24 +413,6 @@ class AsyncConnection(ChecksFactories, Transactional, ErrorClasses, Generic[Row]
 
     # -- notifications
 
-    def listen(self, *channels: str, max_buffer_size: float = BUFFER_SIZE, overflow: Overflow = "error") -> AsyncListen:
-        """Listen to channels for as long as a block lasts: ``async with conn.listen("a") as stream:``.
-
-        The block gives a :class:`NotificationStream`, an anyio memory object stream of :class:`Notify`. The connection
-        can be used meanwhile, by the same task and by others. The names of channels are taken as they are written:
-        capitals stay capitals.
-
-        :param max_buffer_size: notifications kept while nobody takes them; ``math.inf`` for any number.
-        :param overflow: what happens when there is no more room: "error" ends the subscription with a
-            NotificationOverflow, "drop_oldest" and "drop_newest" drop a notification and count it in ``stream.missed``.
-        :raises ProgrammingError: a name that no channel can have.
-
-        Where a transaction is open, listening begins when it is committed, as PostgreSQL has it; if it is rolled back,
-        listening begins then. A cancellation while the block is entered or left leaves nothing listening.
-        """
-        self.session.check_open()
-        return AsyncListen(self.notifications, channels, max_buffer_size, overflow)
-
     async def notify(self, channel: str, payload: str = "") -> None:
         """Send a notification; it is delivered when the transaction is committed, in autocommit mode at once.
 
@@ -446,45 +426,6 @@ class AsyncConnection(ChecksFactories, Transactional, ErrorClasses, Generic[Row]
         check_payload(payload, *encodings)
         cursor = AsyncRawCursor.of_driver(self)
         await cursor.execute("SELECT pg_catalog.pg_notify($1, $2)", (channel, payload))
-
-    def notifies(self, *, timeout: float | None = None, stop_after: int | None = None) -> AsyncNotifies:
-        """Iterate over the notifications of all channels that the connection listens to, as they come.
-
-        The iteration does not hold the connection: other tasks may execute statements meanwhile. It begins with those
-        that have come before, if nobody has taken them. :meth:`listen` does more.
-
-        :param timeout: seconds after which it ends; None to go on for ever, 0 for what is there.
-        :param stop_after: how many notifications to yield.
-        """
-        self.session.check_open()
-        return AsyncNotifies(self.notifications, timeout, stop_after)
-
-    def add_notify_handler(self, callback: Callable[[Notify], None]) -> None:
-        """Have `callback` called with each :class:`Notify` when it is read.
-
-        It is read while any task waits for the server, and called by that task, so it should be quick; what it raises
-        is logged.
-        """
-        self.notifications.handlers.append(callback)
-
-    def remove_notify_handler(self, callback: Callable[[Notify], None]) -> None:
-        """Remove a callback that was added.
-
-        :raises ValueError: it was not.
-        """
-        self.notifications.handlers.remove(callback)
-
-    async def wait_disconnected(self) -> None:
-        """Return as soon as the connection is closed, by whichever side; look at ``broken`` and ``info.error_message``.
-
-        There is no traffic and no timer: the operating system tells. A server that vanishes without a word is noticed
-        by keepalives only (see the ``keepalives`` keywords). A cancellation leaves the connection as it is.
-        """
-        backend = self.session.wire.backend
-        backend.check_here()
-        await backend.checkpoint()
-        if not self.closed:
-            await self.notifications.attend(Disconnection())
 
 
 def _forgotten(text: str) -> None:

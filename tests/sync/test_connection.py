@@ -110,19 +110,6 @@ def test_cancel_from_another_thread(
     assert conn.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_notices(conn: anyq.Connection) -> None:
-    seen: list[str | None] = []
-
-    def handler(diagnostic: anyq.Diagnostic) -> None:
-        seen.append(diagnostic.message_primary)
-
-    conn.add_notice_handler(handler)
-    conn.execute("DO $$ BEGIN RAISE NOTICE 'hello'; END $$")
-    conn.remove_notice_handler(handler)
-    conn.execute("DO $$ BEGIN RAISE NOTICE 'unheard'; END $$")
-    assert seen == ["hello"]
-
-
 def test_fileno_can_be_waited_on(conn: anyq.Connection, observer: anyq.Connection) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(conn, selectors.EVENT_READ)
@@ -132,14 +119,6 @@ def test_fileno_can_be_waited_on(conn: anyq.Connection, observer: anyq.Connectio
         with pytest.raises(anyq.OperationalError, match="terminating connection"):
             conn.execute("SELECT 1")
     assert conn.closed and conn.broken
-
-
-def test_wait_disconnected(conn: anyq.Connection, observer: anyq.Connection, background: Callable[..., Any]) -> None:
-    waiting = background(conn.wait_disconnected)
-    assert conn.execute("SELECT 1").fetchone() == (1,)
-    observer.execute("SELECT pg_terminate_backend(%s)", [conn.info.backend_pid])
-    waiting.result()
-    assert conn.broken
 
 
 def test_closing_interrupts_other_threads(

@@ -78,21 +78,6 @@ def test_the_connection_works_while_a_thread_waits(
     assert waiting.result().payload == "hello"
 
 
-def test_handlers(listening: anyq.Connection, observer: anyq.Connection) -> None:
-    seen: list[str] = []
-
-    def handler(notify: anyq.Notify) -> None:
-        seen.append(notify.payload)
-
-    listening.add_notify_handler(handler)
-    observer.notify("a", "heard")
-    listening.execute("SELECT 1")
-    listening.remove_notify_handler(handler)
-    observer.notify("a", "unheard")
-    listening.execute("SELECT 1")
-    assert seen == ["heard"]
-
-
 def test_listen(conn: anyq.Connection, observer: anyq.Connection) -> None:
     conn.autocommit = True
     with conn.listen("b", "c") as stream:
