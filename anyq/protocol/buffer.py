@@ -18,9 +18,6 @@ HEADER = 5
 LARGE_MESSAGE = 256 * 1024
 """A DataRow longer than this is taken apart while it arrives; shorter ones are cheaper to collect and slice."""
 
-SMALL = 8 * 1024
-"""Bytes that are copied sooner than treated on their own."""
-
 LARGE_VALUE = 64 * 1024
 """A value longer than this inside a large row gets memory of its own."""
 
@@ -41,22 +38,15 @@ class ReceiveBuffer:
     def __len__(self) -> int:
         return len(self.partial)
 
-    def feed(self, chunk: bytes) -> tuple[bytes, int] | None:
-        """Return a run that begins with what is kept, and where in `chunk` the next run begins; 0 if there is none.
-
-        None to wait for more: the run has at least the length asked for by :meth:`keep`. A large chunk is not copied
-        for the sake of a message that ends in it.
-        """
+    def feed(self, chunk: bytes) -> bytes | None:
+        """Return what is kept and `chunk`, if that has the length asked for by :meth:`keep`; None to wait for more."""
         partial = self.partial
-        missing = self._needed - len(partial)
-        if missing > len(chunk):
+        if len(partial) + len(chunk) < self._needed:
             self.partial = bytearray(partial) if isinstance(partial, bytes) else partial
             self.partial += chunk
             return None
         self.partial = b""
-        if missing > 0 and self._needed > HEADER and len(chunk) - missing > SMALL:
-            return b"".join((partial, chunk[:missing])), missing
-        return b"".join((partial, chunk)), 0
+        return b"".join((partial, chunk))
 
     def keep(self, run: bytes, pos: int, needed: int) -> None:
         """Keep `run` from `pos` on until it has grown to `needed` bytes."""

@@ -84,16 +84,20 @@ class ProtocolSession(SessionState):
             for the next call then, which may have no data: see :attr:`behind`.
         :raises RemoteProtocolError: the bytes break the protocol; the session is of no use after that.
         """
-        run, pos = data, 0
-        if self.large is not None or self._buffer.partial:
-            fed = self._feed(data)
-            if fed is None:
+        if self.large is not None:
+            data = self._feed_large_row(data)
+            if not data:
                 return
-            run, pos = fed
+        run = data
+        if self._buffer.partial:
+            self.behind = False
+            kept = self._buffer.feed(data)
+            if kept is None:
+                return
+            run = kept
         end = len(run)
         take_replies = self._take_replies
-        if take_replies is not None:
-            pos = take_replies(self, self.pending, run, pos, end)
+        pos = 0 if take_replies is None else take_replies(self, self.pending, run, 0, end)
         while end - pos >= HEADER:
             code, length = _HEADER(run, pos)
             if code == _DATA_ROW and self.pending:
@@ -118,21 +122,6 @@ class ProtocolSession(SessionState):
                 break
         if pos < end:
             self._buffer.keep(run, pos, HEADER)
-
-    def _feed(self, data: bytes) -> tuple[bytes, int] | None:
-        """Complete what has begun before; return the next run and where it begins, None to wait for more."""
-        if self.large is not None:
-            data = self._feed_large_row(data)
-            if not data:
-                return None
-        if not self._buffer.partial:
-            return data, 0
-        self.behind = False
-        fed = self._buffer.feed(data)
-        if fed is None or not fed[1]:
-            return fed
-        self.receive_data(fed[0])  # one message
-        return data, fed[1]
 
     def receive_eof(self) -> None:
         """Take note that the server has closed its side."""
