@@ -13,7 +13,9 @@ oldest one that waits, which reads on.
 woken, and whoever has slept finds the processor's caches used by others. So a task that has sent a request yields once,
 looks for the reply, and if nothing else is under way in its thread keeps looking until `busy_wait` has passed since it
 was sent. Where it did not come, the next request waits at once, and so do twice as many each time that it was tried in
-vain. Either way there is a checkpoint between sending and receiving. The pieces of a long reply are looked for alike.
+vain. Either way there is a checkpoint between sending and receiving. The pieces of a long reply are looked for alike,
+and between two of them the request at the head prepares what has come of it (`Request.meanwhile`), as the server is at
+work on the rest.
 
 *Attending.* Who waits for something that is no reply, a notification or the end of the connection, is an attendant: it
 reads as well while nobody else does, without any traffic or timer, and steps back from nothing: whoever reads, reads

@@ -1,4 +1,4 @@
-"""When a CancelRequest is sent, by a clock of our own; what it does is in test_wire and the promise of cancellation."""
+"""When a CancelRequest is sent, by a clock of our own, and whom it hits that comes too late."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import pytest
 import trio
 import trio.testing
 
+from anyq import AsyncConnection, errors
 from anyq._accel import keep_rows, take_replies
 from anyq.backends import current_backend
 from anyq.protocol import frontend
@@ -22,7 +24,11 @@ from anyq.session.cancelling import CANCEL_AGAIN, signals_of_a_cancel_request
 from anyq.session.wire import Wire
 from anyq.startup.login import next_authentication
 from anyq.transport.socket import as_channel
-from tests.support.fakeserver import READY
+from tests.support import frontend_messages as fm
+from tests.support.asking import CANCELED, PATIENCE, ask, ask_in_order, cancel_script, connect, row
+from tests.support.fakeserver import READY, FakeClient, fake_server
+
+pytestmark = pytest.mark.anyio
 
 
 def test_when_a_cancel_request_is_sent_again() -> None:
@@ -90,3 +96,226 @@ class _AnyioStream(anyio.abc.ByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+# -- a CancelRequest that comes too late
+
+DONE = row("in time")
+HIT: list[be.BackendMessage] = [CANCELED, READY]
+
+
+async def replies_beside_a_cancelled_one(
+    version: str, queries: list[str], first: list[list[be.BackendMessage]], again: list[str]
+) -> dict[str, Any]:
+    """Return what becomes of queries that were sent behind a cancelled one.
+
+    :param first: what the server answers to that one and to each of the others.
+    :param again: which of them it is sent once more.
+    """
+    sent, cancelled = anyio.Event(), anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup(parameters={"server_version": version})
+        for query in ["SELECT 'doomed'", *queries]:
+            await client.expect(fm.Query, sql=query.encode())
+        sent.set()
+        await cancelled.wait()
+        await client.send(*[message for reply in first for message in reply])
+        # In any order, as trio runs tasks.
+        repeated = [(await client.expect(fm.Query)).sql.decode() for _ in again]
+        assert sorted(repeated) == again
+        await client.send(*row("unhurt") * len(again))
+        await client.expect(fm.Terminate)
+
+    replies: dict[str, Any] = {}
+    async with fake_server(session, cancel_script(cancelled)) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
+                doomed.start_soon(ask, conn, "SELECT 'doomed'", replies)
+                await anyio.wait_all_tasks_blocked()
+                ask_in_order(group, conn, queries, replies)
+                await sent.wait()
+                doomed.cancel_scope.cancel()
+    return replies
+
+
+@pytest.mark.parametrize(
+    ("version", "first", "hit"),
+    [
+        # The reply was on its way already, so it is the next one that was hit.
+        pytest.param("18.0", [DONE, HIT, DONE, DONE], [0], id="too-late"),
+        # Servers before 18 signal the process twice.
+        pytest.param("17.6", [HIT, HIT, DONE, DONE], [0], id="twice"),
+        pytest.param("15.14 (Debian 15.14-0+deb12u1)", [DONE, HIT, HIT, DONE], [0, 1], id="twice-too-late"),
+        pytest.param("14beta2", [HIT, DONE, HIT, DONE], [1], id="later"),
+        pytest.param("a pooler", [HIT, HIT, DONE, DONE], [0], id="who-knows"),
+    ],
+)
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_victims_of_a_cancellation_are_sent_again(
+    version: str, first: list[list[be.BackendMessage]], hit: list[int]
+) -> None:
+    queries = [f"SELECT 'neighbour {number}'" for number in range(3)]
+    again = [queries[number] for number in hit]
+    replies = await replies_beside_a_cancelled_one(version, queries, first, again)
+    assert replies == {query: "unhurt" if query in again else "in time" for query in queries}
+
+
+@pytest.mark.parametrize(
+    ("version", "query", "first"),
+    [
+        pytest.param("18.0", "CALL do_things()", [DONE, HIT, DONE], id="may-have-committed"),
+        pytest.param("18.0", "SELECT 'victim'", [HIT, HIT, DONE], id="another-was-hit"),
+        pytest.param("17.6", "SELECT 1; SELECT 2", [HIT, [*row("1")[:-1], *HIT], DONE], id="part-of-it-may-be-done"),
+    ],
+)
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_who_is_not_sent_again(version: str, query: str, first: list[list[be.BackendMessage]]) -> None:
+    replies = await replies_beside_a_cancelled_one(version, [query, "SELECT 'last'"], first, [])
+    assert isinstance(replies.pop(query), errors.QueryCanceled)
+    assert replies == {"SELECT 'last'": "in time"}
+
+
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_what_is_left_of_a_cancel_request_is_forgotten() -> None:
+    """Signals that have hit nobody while they could are of no account later: the next one is somebody else's."""
+    sent = [anyio.Event(), anyio.Event()]
+    cancelled = [anyio.Event(), anyio.Event()]
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup(parameters={"server_version": "17.6"})
+        await client.expect(fm.Query, sql=b"SELECT 'doomed'")
+        await client.expect(fm.Query, sql=b"SELECT 'first'")
+        sent[0].set()
+        await cancelled[0].wait()
+        await client.send(*row("in spite of it"))
+        # So that it is never idle.
+        await client.expect(fm.Query, sql=b"SELECT 'also doomed'")
+        await client.send(*row("first"))
+        await client.expect(fm.Query, sql=b"SELECT 'victim'")
+        await client.expect(fm.Query, sql=b"SELECT 'another victim'")
+        await client.expect(fm.Query, sql=b"SELECT 'of somebody else'")
+        sent[1].set()
+        await cancelled[1].wait()
+        await client.send(*row("in spite of it"), *HIT, *HIT, *HIT)
+        repeated = {(await client.expect(fm.Query)).sql for _ in range(2)}
+        assert repeated == {b"SELECT 'victim'", b"SELECT 'another victim'"}
+        await client.send(*row("unhurt"), *row("unhurt"))
+        await client.expect(fm.Terminate)
+
+    scripts = session, cancel_script(cancelled[0]), cancel_script(cancelled[1])
+    replies: dict[str, Any] = {}
+    async with fake_server(*scripts) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
+                doomed.start_soon(ask, conn, "SELECT 'doomed'")
+                await anyio.wait_all_tasks_blocked()
+                group.start_soon(ask, conn, "SELECT 'first'", replies)
+                await sent[0].wait()
+                doomed.cancel_scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    await cancelled[0].wait()
+                    async with anyio.create_task_group() as also_doomed:
+                        also_doomed.start_soon(ask, conn, "SELECT 'also doomed'")
+                        await anyio.wait_all_tasks_blocked()
+                        others = [f"SELECT '{name}'" for name in ("victim", "another victim", "of somebody else")]
+                        ask_in_order(group, conn, others, replies)
+                        await sent[1].wait()
+                        also_doomed.cancel_scope.cancel()
+    assert isinstance(replies.pop("SELECT 'of somebody else'"), errors.QueryCanceled)
+    assert replies == {"SELECT 'first'": "first", "SELECT 'victim'": "unhurt", "SELECT 'another victim'": "unhurt"}
+
+
+async def beside_a_cancelled_one(
+    conn: AsyncConnection, sent: anyio.Event, replies: dict[str, Any], neighbour: str
+) -> None:
+    """Cancel a query when it and one behind it were sent; return when both are done."""
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
+            doomed.start_soon(ask, conn, "SELECT 'doomed'")
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(ask, conn, neighbour, replies)
+            await sent.wait()
+            doomed.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["too-late", "refused"])
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_nobody_is_at_risk_if_no_cancel_request_was_sent(refused: bool) -> None:
+    """The reply came while the second connection was made, or that one could not be made."""
+    sent, connecting, replied, go_on = (anyio.Event() for _ in range(4))
+    asked: list[bool] = []
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"SELECT 'doomed'")
+        await client.expect(fm.Query, sql=b"SELECT 'neighbour'")
+        sent.set()
+        await connecting.wait()
+        await client.send(*row("doomed"))
+        replied.set()
+        await go_on.wait()
+        await client.send(*HIT)
+        await client.expect(fm.Terminate)
+
+    async def canceller(may_send: Callable[[], bool]) -> None:
+        connecting.set()
+        await replied.wait()
+        go_on.set()
+        if refused:
+            raise ConnectionRefusedError("no more connections")
+        while not asked or asked[-1]:
+            # It asks once; here that may be before the bytes are there.
+            asked.append(may_send())
+            await anyio.lowlevel.checkpoint()
+
+    replies: dict[str, Any] = {}
+    async with fake_server(session) as server, connect(server) as conn:
+        conn.session.wire.cancelling.canceller = canceller
+        await beside_a_cancelled_one(conn, sent, replies, "SELECT 'neighbour'")
+        assert not conn.closed
+    assert isinstance(replies["SELECT 'neighbour'"], errors.QueryCanceled)
+
+
+@pytest.mark.parametrize("is_sent", [False, True])
+async def test_a_cancel_request_that_comes_to_no_end(is_sent: bool) -> None:
+    """If it was sent, it may hit anything from now on; without a connection to send it on nothing has happened."""
+    sent, cancelling = anyio.Event(), anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"SELECT 'doomed'")
+        await client.expect(fm.Query, sql=b"SELECT 'neighbour'")
+        sent.set()
+        await cancelling.wait()
+        await client.send(*row("doomed"))
+        if is_sent:
+            await client.ignore_the_rest()
+            return
+        await client.expect(fm.Query, sql=b"SELECT 'next'")
+        await client.send(*row("neighbour"), *row("next"))
+        await client.expect(fm.Terminate)
+
+    async def canceller(may_send: Callable[[], bool]) -> None:
+        if is_sent:
+            assert may_send()
+        cancelling.set()
+        await anyio.sleep_forever()
+
+    replies: dict[str, Any] = {}
+    async with fake_server(session) as server, connect(server, grace_period=0.2) as conn:
+        conn.session.wire.cancelling.canceller = canceller
+        async with anyio.create_task_group() as group:
+            if not is_sent:
+                # Kept for as long as it could be hit.
+                async def ask_next() -> None:
+                    await cancelling.wait()
+                    await ask(conn, "SELECT 'next'", replies)
+
+                group.start_soon(ask_next)
+            await beside_a_cancelled_one(conn, sent, replies, "SELECT 'neighbour'")
+        assert conn.broken is is_sent
+    if is_sent:
+        assert "grace time" in str(replies["SELECT 'neighbour'"])
+    else:
+        assert replies == {"SELECT 'neighbour'": "neighbour", "SELECT 'next'": "next"}
