@@ -39,7 +39,7 @@ from .protocol.constants import Format
 from .protocol.messages import NoticeResponse
 from .rows import AsyncRowFactory, TupleRow, check_row_factory, tuple_row
 from .session.busy_wait import BUSY_WAIT, LONGEST_BUSY_WAIT
-from .session.info import ConnectionInfo
+from .session.info import ConnectionInfo, described
 from .session.session import Session
 from .session.wire import Wire
 from .sql import SQL, Identifier
@@ -95,7 +95,7 @@ class AsyncConnection(ChecksFactories, Transactional, Notifying, ErrorClasses, G
         """The class of cursors made from now on."""
         self.info = ConnectionInfo(self.session, options, host)
         """What is known about the connection."""
-        self.if_forgotten = Finalizer(self, _forgotten, self._show("open"))
+        self.if_forgotten = Finalizer(self, _forgotten, described(self, self.info.summary("open")))
         """For this package: says so of a connection that is dropped and was never closed."""
         self.notifications = NotificationHub(self.session)
         self._notice_handlers: list[NoticeHandler] = []
@@ -201,11 +201,7 @@ class AsyncConnection(ChecksFactories, Transactional, Notifying, ErrorClasses, G
             await self.session.wire.aclose()
 
     def __repr__(self) -> str:
-        return self._show("closed" if self.closed else self.info.transaction_status.name)
-
-    def _show(self, status: str) -> str:
-        where = f"host={self.info.host} port={self.info.port} user={self.info.user} dbname={self.info.dbname}"
-        return f"<{type(self).__module__}.{type(self).__qualname__} [{status}] ({where}) at 0x{id(self):x}>"
+        return described(self, self.info.summary())
 
     # -- what it is
 

@@ -25,6 +25,7 @@ from .row_stream import AsyncRowStream, StreamedQuery
 from .rows import AsyncRowFactory, RowMaker, TupleRow, check_row_factory, tuple_row
 from .session.execute import execute, refuse_binary
 from .session.executemany import ManyExecutions, ManyResults
+from .session.info import ConnectionInfo, described
 from .session.session import Adaptation, Session
 from .statements.binders import CLIENT_SIDE, RAW, SERVER_SIDE, Binder
 from .statements.outcome import affected_rows
@@ -68,6 +69,9 @@ class CursorOwner(Protocol):
     """What a cursor asks of the connection that made it."""
 
     row_factory: AsyncRowFactory[Any]
+
+    @property
+    def info(self) -> ConnectionInfo: ...
 
     @property
     def session(self) -> Session: ...
@@ -127,7 +131,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else ("no result" if self._result is None else self.statusmessage or "ready")
-        return f"<{type(self).__module__}.{type(self).__qualname__} [{state}] at 0x{id(self):x}>"
+        return described(self, f"[{state}] {self._conn.info.summary()}")
 
     # -- what it is
 

@@ -24,6 +24,7 @@ from .errors import (
     error_from_fields,
 )
 from .protocol.constants import TransactionStatus
+from .session.info import ConnectionInfo, described
 from .session.session import Session
 from .session.transactions import Entered, IsolationLevel
 from .statements.requests import RowTaker
@@ -36,6 +37,9 @@ class TransactionOwner(Protocol):
 
     @property
     def session(self) -> Session: ...
+
+    @property
+    def info(self) -> ConnectionInfo: ...
 
 
 ConnectionT = TypeVar("ConnectionT", bound=TransactionOwner, default=Any)
@@ -99,8 +103,8 @@ class AsyncTransaction(Generic[ConnectionT]):
         return self._savepoint_name or None
 
     def __repr__(self) -> str:
-        name = f" {self._savepoint_name!r}" if self._savepoint_name else ""
-        return f"<{type(self).__module__}.{type(self).__qualname__}{name} ({self._state}) at 0x{id(self):x}>"
+        name = f"{self._savepoint_name!r} " if self._savepoint_name else ""
+        return described(self, f"{name}({self._state}) {self._conn.info.summary()}")
 
     async def __aenter__(self) -> Self:
         if self._state != "inactive":
@@ -302,6 +306,7 @@ class Transactional:
     """The part of a connection that has to do with transactions: how they are begun, and ended."""
 
     session: Session
+    info: ConnectionInfo
 
     async def commit(self) -> None:
         """Commit the transaction, if one is open.

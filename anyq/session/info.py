@@ -19,6 +19,11 @@ from .session import Session
 _VERSION = re.compile(r"([0-9]{1,4})(?![0-9])(?:\.([0-9]{1,2})(?![0-9]))?(?:\.([0-9]{1,2})(?![0-9]))?")
 
 
+def described(thing: object, text: str) -> str:
+    """Return the ``repr()`` of an object that has no other: its class, a text, and which one it is."""
+    return f"<{type(thing).__module__}.{type(thing).__qualname__} {text} at 0x{id(thing):x}>"
+
+
 class ConnectionInfo:
     """What is known about a connection; ``conn.info``. Nothing in it waits for the server."""
 
@@ -80,6 +85,15 @@ class ConnectionInfo:
         if self._options.application_name:
             parameters["application_name"] = self._options.application_name
         return {**parameters, **self._options.tls.keywords()}
+
+    def summary(self, status: str | None = None) -> str:
+        """Return a line about the connection: ``[IDLE] (host=... port=... user=... dbname=...)``.
+
+        :param status: what to say instead of the transaction's status, which is "closed" on a closed connection.
+        """
+        if status is None:
+            status = "closed" if self._session.closed else self.transaction_status.name
+        return f"[{status}] (host={self.host} port={self.port} user={self.user} dbname={self.dbname})"
 
     @property
     def transaction_status(self) -> TransactionStatus:

@@ -26,7 +26,7 @@ from ..dbapi20 import ErrorClasses
 from ..protocol.constants import Format
 from ..rows import RowFactory, TupleRow, check_row_factory, tuple_row
 from ..session.busy_wait import BUSY_WAIT
-from ..session.info import ConnectionInfo
+from ..session.info import ConnectionInfo, described
 from ..session.wire import Wire
 from ..startup.parameters import ConnectParameters
 from ..startup.routes import Dial
@@ -72,7 +72,9 @@ class Connection(ChecksFactories, TransactionSettings, Notifying, ErrorClasses, 
         if owner:
             async_connection.if_forgotten.call_off()  # this one says it
             wire = ref(session.wire)
-            self._if_forgotten = Finalizer(self, _forgotten, portal, user, wire, self._show("open"))
+            self._if_forgotten = Finalizer(
+                self, _forgotten, portal, user, wire, described(self, self.info.summary("open"))
+            )
         self.row_factory: RowFactory[Row] = row_factory
         """The factory of rows of cursors made from now on."""
         self.cursor_factory = cursor_factory
@@ -219,11 +221,7 @@ class Connection(ChecksFactories, TransactionSettings, Notifying, ErrorClasses, 
             raise
 
     def __repr__(self) -> str:
-        return self._show("closed" if self.closed else self.info.transaction_status.name)
-
-    def _show(self, status: str) -> str:
-        where = f"host={self.info.host} port={self.info.port} user={self.info.user} dbname={self.info.dbname}"
-        return f"<{type(self).__module__}.{type(self).__qualname__} [{status}] ({where}) at 0x{id(self):x}>"
+        return described(self, self.info.summary("closed" if self.closed else None))
 
     # -- what it is
 

@@ -21,6 +21,7 @@ from ..protocol.constants import Format
 from ..row_stream import AsyncRowStream
 from ..rows import RowFactory, RowMaker, TupleRow, check_row_factory, tuple_row
 from ..session.executemany import BATCH_SETS
+from ..session.info import described
 from ..statements.column import Column
 from .calls import Calls, ConnectionT
 from .closing import Closing
@@ -76,8 +77,7 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
 
     def __repr__(self) -> str:
         # Its state is that of the asynchronous cursor.
-        state = repr(self._async).partition("[")[2].rpartition("]")[0]
-        return f"<{type(self).__module__}.{type(self).__qualname__} [{state}] at 0x{id(self):x}>"
+        return described(self, repr(self._async).split(" ", 1)[1].rpartition(" at ")[0])
 
     # -- what it is
 

@@ -10,6 +10,7 @@ from typing import Any, Generic
 
 from typing_extensions import Self
 
+from ..session.info import described
 from ..transaction import AsyncTransaction, Rollback
 from .calls import ConnectionT
 
@@ -49,8 +50,7 @@ class Transaction(Generic[ConnectionT]):
 
     def __repr__(self) -> str:
         # The name and the state are the asynchronous block's.
-        inner = repr(self.async_transaction).split(" ", 1)[1].rpartition(" at ")[0]
-        return f"<{type(self).__module__}.{type(self).__qualname__} {inner} at 0x{id(self):x}>"
+        return described(self, repr(self.async_transaction).split(" ", 1)[1].rpartition(" at ")[0])
 
     def __enter__(self) -> Self:
         try:

@@ -70,6 +70,20 @@ async def test_nothing_shows_the_password(embedded_server: Server) -> None:
         await conn.close()
 
 
+async def test_every_object_tells_where_it_is_and_the_status(conn: AsyncConnection) -> None:
+    info = conn.info
+    where = f"(host={info.host} port={info.port} user={info.user} dbname={info.dbname})"
+    assert info.summary() == f"[IDLE] {where}"
+    cur = await conn.execute("SELECT 1")
+    block = conn.transaction()
+    for thing in (conn, cur, block):
+        assert f"[INTRANS] {where} at 0x{id(thing):x}>" in repr(thing)
+    await conn.close()
+    for thing in (conn, cur, block):
+        assert f"[closed] {where} at 0x" in repr(thing)
+    assert info.summary("open") == f"[open] {where}"
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [

@@ -45,7 +45,7 @@ def test_what_a_cursor_knows(conn: anyq.Connection) -> None:
         cursor.execute("SELECT 1 AS one, 'x' AS two")
         assert [column.name for column in cursor.description or ()] == ["one", "two"]
         assert (cursor.rowcount, cursor.rownumber, cursor.statusmessage) == (1, 0, "SELECT 1")
-        assert repr(cursor).startswith("<anyq.sync.cursor.Cursor [SELECT 1] at ")
+        assert repr(cursor).startswith("<anyq.sync.cursor.Cursor [SELECT 1] [INTRANS] (host=")
         cursor.arraysize = 5
         assert cursor.arraysize == 5 and cursor.fetchmany() == [(1, "x")]
         cursor.adapters.register_loader("int4", anyq.adapters.get_loader(25, 0))  # type: ignore[arg-type]

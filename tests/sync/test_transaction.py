@@ -44,7 +44,7 @@ def test_nested_blocks_are_savepoints(table: anyq.Connection) -> None:
             table.execute("INSERT INTO t VALUES (3)")
         with pytest.raises(anyq.ProgrammingError, match="inside a transaction"):
             table.commit()
-    assert repr(outer).startswith("<anyq.sync.transaction.Transaction (committed) at ")
+    assert repr(outer).startswith("<anyq.sync.transaction.Transaction (committed) [IDLE] (host=")
     assert content(table) == [1]
 
 
