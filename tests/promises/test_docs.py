@@ -15,6 +15,7 @@ import datetime
 import decimal
 import inspect
 import io
+import ipaddress
 import os
 import re
 import secrets
@@ -205,6 +206,7 @@ _NAMES = {
     **{name: getattr(datetime, name) for name in ("date", "time", "datetime", "timedelta", "timezone")},
     **{name: getattr(numeric, name) for name in numeric.__all__},
     **{name: getattr(json_types, name) for name in ("Json", "Jsonb")},
+    **{name: getattr(ipaddress, name) for name in ("ip_address", "ip_interface", "ip_network")},
     "Decimal": decimal.Decimal,
     "UUID": uuid.UUID,
 }
