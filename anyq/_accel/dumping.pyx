@@ -260,7 +260,7 @@ cdef dict MAKERS = {
     "dump_bool": Maker.of(dump_bool),
     "dump_bool_text": Maker.of(dump_bool_text),
     "dump_text": Maker.of(dump_text),
-    "bytes": Maker.of(dump_bytes),
+    "dump_bytes": Maker.of(dump_bytes),
     "dump_int2": Maker.of(dump_int2),
     "dump_int4": Maker.of(dump_int4),
     "dump_int8": Maker.of(dump_int8),

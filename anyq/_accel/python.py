@@ -285,6 +285,32 @@ def bind_sets(
     return count
 
 
+class RowFormatting(Protocol):
+    """What writes rows of a COPY in Python: a `RowFormatter`."""
+
+    def format_pure(self, row: Sequence[Any], out: bytearray) -> None:
+        """Append a row to `out`."""
+        ...
+
+
+def compile_format(formatter: RowFormatting) -> Callable[[Sequence[Any], bytearray], None]:
+    """Return what to call for each row that is written for a COPY: here, the method in Python."""
+    return formatter.format_pure
+
+
+class RowParsing(Protocol):
+    """What reads rows of a COPY in Python: a `RowParser`."""
+
+    def parse_pure(self, chunk: bytes) -> list[tuple[Any, ...]]:
+        """Take more of the data, and return the rows that are complete by it."""
+        ...
+
+
+def compile_parse(parser: RowParsing) -> Callable[[bytes], list[tuple[Any, ...]]]:
+    """Return what to call for each piece of the data of a COPY: here, the method in Python."""
+    return parser.parse_pure
+
+
 def readable_within(fd: int, seconds: float) -> bool:
     """Return whether a socket is readable by then, asking again and again. Other threads may run meanwhile.
 

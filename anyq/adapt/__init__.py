@@ -4,7 +4,8 @@ Knows dumpers, loaders, the map that they are registered in, and the `Transforme
 only runs it. Must not know any family of types (`anyq.types`), queries or connections.
 
 Begin with `transformer`. Below it are `base` (dumpers and loaders), `adapters_map` and `typeinfo`; `quoting`,
-`encodings` and `timezones` are for others as well. `recursive` is for values that contain values.
+`encodings` and `timezones` are for others as well. `recursive` is for values that contain values, and
+`copy` for rows of COPY.
 """
 
 from ..protocol.constants import Format

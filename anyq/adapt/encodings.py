@@ -66,18 +66,24 @@ def is_ascii_safe(encoding: str) -> bool:
     return encoding not in _MULTIBYTE
 
 
+def multibyte(encoding: str) -> tuple[bytes, bytes]:
+    """Return patterns for an encoding that is not ASCII-safe: of the first byte of several, and of those behind it."""
+    return _MULTIBYTE[encoding]
+
+
 @lru_cache
 def backslashes(encoding: str) -> re.Pattern[bytes]:
     """Return what finds the backslashes of text in an encoding that is not ASCII-safe.
 
-    It matches each `backslash`, each run of characters of several bytes, and what is left of a `torn` one.
+    It matches each `backslash` or several, runs of up to 1,000 characters of several bytes (a longer one would take
+    memory for each), and what is left of a `torn` one.
     """
-    first, rest = _MULTIBYTE[encoding]
+    first, rest = multibyte(encoding)
     # The server takes the backslash of double width for the other one, in this encoding alone.
     wide = rb"|\x81\x5f" if encoding.endswith("shift_jis_2004") else b""
     more = rb"(?!\x81\x5f)" if wide else b""
     return re.compile(
-        rb"(?P<backslash>\\%b)|(?:%b%b%b)+|(?P<torn>%b.{0,3})" % (wide, more, first, rest, first), re.DOTALL
+        rb"(?P<backslash>\\+%b)|(?:%b%b%b){1,1000}|(?P<torn>%b.{0,3})" % (wide, more, first, rest, first), re.DOTALL
     )
 
 

@@ -117,7 +117,7 @@ class Transformer:
         if len(params) != len(formats):
             raise ProgrammingError(f"got {len(params)} parameters for {len(formats)} placeholders")
         try:
-            dump_values(params, formats, self.dump_plans, self._plan_class, self._plan_key, values, oids, wire)
+            dump_values(params, formats, self.dump_plans, self.plan_class, self.plan_key, values, oids, wire)
         except (struct.error, OverflowError) as ex:
             raise _out_of_range(params[len(values)], f"parameter {len(values) + 1}", ex) from ex
         return values, tuple(oids), wire
@@ -149,9 +149,9 @@ class Transformer:
             self.clear()
         plan = self.dump_plans[format].get(type(obj))
         if plan is None:
-            plan = self._plan_class(obj, format)
+            plan = self.plan_class(obj, format)
         if plan.get_key is not None:
-            plan = plan.by_key.get(plan.get_key(obj, format)) or self._plan_key(plan, obj, format)
+            plan = plan.by_key.get(plan.get_key(obj, format)) or self.plan_key(plan, obj, format)
         dumper: DumperProtocol = plan.dumper
         return dumper
 
@@ -166,11 +166,11 @@ class Transformer:
             self.clear()
         item = items[0]
         known = self.dump_plans[format]
-        plan = known.get(type(item)) or self._plan_class(item, format)
+        plan = known.get(type(item)) or self.plan_class(item, format)
         classes = set(map(type, items))
         if len(classes) > 1:
             for other in items:
-                other_plan = known.get(type(other)) or self._plan_class(other, format)
+                other_plan = known.get(type(other)) or self.plan_class(other, format)
                 if type(other_plan.dumper) is not type(plan.dumper):
                     names = ", ".join(sorted(cls.__name__ for cls in classes))
                     raise DataError(f"cannot dump a list of mixed types ({names}): convert its items to one type")
@@ -191,7 +191,11 @@ class Transformer:
             self._oid_dumpers[format][oid] = dumper
         return dumper
 
-    def _plan_class(self, obj: object, format: PyFormat) -> DumpPlan:
+    def plan_class(self, obj: object, format: PyFormat) -> DumpPlan:
+        """For loops that dump: plan how to dump the objects of a class, and remember it.
+
+        :raises ProgrammingError: the object is of a type that has no dumper.
+        """
         cls = type(obj)
         dumper = self.adapters.get_dumper(cls, format)(cls, self)
         get_key: Callable[[Any, PyFormat], DumperKey] | None = compile_key(dumper.get_key)
@@ -203,7 +207,8 @@ class Transformer:
         self.dump_plans[format][cls] = plan
         return plan
 
-    def _plan_key(self, plan: DumpPlan, obj: object, format: PyFormat) -> DumpPlan:
+    def plan_key(self, plan: DumpPlan, obj: object, format: PyFormat) -> DumpPlan:
+        """For loops that dump: plan how to dump the objects of a key of a class, and remember it."""
         assert plan.get_key is not None
         key = plan.get_key(obj, format)
         dumper = plan.dumper if key is type(obj) else plan.dumper.upgrade(obj, format)

@@ -21,7 +21,7 @@ class BoolDumper(Dumper):
 
     @twin("dump_bool_text")
     def dump(self, obj: bool) -> bytes:
-        return b"t" if obj else b"f"
+        return b"t" if _is_true(obj) else b"f"
 
     def quote(self, obj: bool) -> bytes:
         return b"true" if obj else b"false"
@@ -35,7 +35,14 @@ class BoolBinaryDumper(Dumper):
 
     @twin("dump_bool")
     def dump(self, obj: bool) -> bytes:
-        return b"\x01" if obj else b"\x00"
+        return b"\x01" if _is_true(obj) else b"\x00"
+
+
+def _is_true(obj: object) -> bool:
+    # Found by the oid, the dumper gets what others pass for a bool; and the text "f" would be true.
+    if isinstance(obj, str | bytes):
+        raise TypeError("text is neither true nor false")
+    return bool(obj)
 
 
 class BoolLoader(Loader):

@@ -137,7 +137,11 @@ class BytesBinaryDumper(Dumper):
 
     format = Format.BINARY
     oid = _BYTEA
-    dump = plain(bytes)
+
+    @twin("dump_bytes")
+    def dump(self, obj: Buffer) -> bytes:
+        # Not bytes() alone, which makes zeros of an int.
+        return obj if type(obj) is bytes else bytes(memoryview(obj))
 
 
 class ByteaLoader(Loader):
