@@ -1,7 +1,7 @@
 """JSON.
 
-Knows json and jsonb in both formats, the wrappers `Json` and `Jsonb`, and how to use another library for JSON
-(PostgreSQL manual, "JSON Types"). Must not know what the documents hold.
+Knows json and jsonb in both formats, the wrappers `Json` and `Jsonb`, how to use another library for JSON, and
+jsonpath, which is str (PostgreSQL manual, "JSON Types"). Must not know what the documents hold.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from ..adapt.encodings import UTF8, encode_text, text_encoding
 from ..adapt.typeinfo import global_types
 from ..errors import DataError
 from ..protocol.constants import Format
+from .string import TextLoader
 
 __all__ = ["Json", "Jsonb", "set_json_dumps", "set_json_loads"]
 
 JsonDumps: TypeAlias = Callable[[Any], "str | bytes"]
 JsonLoads: TypeAlias = Callable[[str], Any]
 
-# PostgreSQL source, src/backend/utils/adt/jsonb.c: the only version of the binary format so far.
+# PostgreSQL source, src/backend/utils/adt/{jsonb,jsonpath}.c: the only version of the binary format so far.
 _JSONB_VERSION = b"\x01"
 
 
@@ -178,6 +179,17 @@ class JsonbBinaryLoader(_JsonLoader):
         return super().load(data[1:])
 
 
+class JsonpathBinaryLoader(TextLoader):
+    """Load jsonpath in binary format, as the str that it is in text."""
+
+    format = Format.BINARY
+
+    def load(self, data: bytes) -> str | bytes:
+        if data[:1] != _JSONB_VERSION:
+            raise DataError(f"unknown version of the binary format of jsonpath: {data[:1]!r}")
+        return super().load(data[1:])
+
+
 _DUMPERS: tuple[tuple[type[Json], type[_JsonDumper]], ...] = (
     (Json, JsonBinaryDumper),
     (Json, JsonDumper),
@@ -193,9 +205,12 @@ _LOADERS: tuple[tuple[str, type[_JsonLoader]], ...] = (
 
 
 def register_default_adapters(context: AdaptContext) -> None:
-    """Register json and jsonb."""
+    """Register json, jsonb and jsonpath."""
     adapters: AdaptersMap = context.adapters
     for cls, dumper in _DUMPERS:
         adapters.register_dumper(cls, dumper)
     for name, loader in _LOADERS:
         adapters.register_loader(name, loader)
+    # The last one is preferred.
+    adapters.register_loader("jsonpath", JsonpathBinaryLoader)
+    adapters.register_loader("jsonpath", TextLoader)

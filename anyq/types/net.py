@@ -28,6 +28,7 @@ from ..adapt.encodings import encode_text, encoding_to_write
 from ..adapt.typeinfo import global_types
 from ..errors import DataError
 from ..protocol.constants import Format
+from .string import AsciiLoader
 
 __all__ = [
     "Address",
@@ -45,7 +46,6 @@ __all__ = [
     "MacaddrBinaryDumper",
     "MacaddrBinaryLoader",
     "MacaddrDumper",
-    "MacaddrLoader",
     "Network",
     "NetworkBinaryDumper",
     "NetworkDumper",
@@ -220,13 +220,6 @@ class Macaddr8BinaryDumper(MacaddrBinaryDumper):
     size = 8
 
 
-class MacaddrLoader(Loader):
-    """Load macaddr or macaddr8 from text, as str: `08:00:2b:01:02:03`."""
-
-    def load(self, data: bytes) -> str:
-        return data.decode("ascii")
-
-
 class MacaddrBinaryLoader(Loader):
     """Load macaddr or macaddr8 from binary, as str: `08:00:2b:01:02:03`."""
 
@@ -259,8 +252,8 @@ _LOADERS: tuple[tuple[str, type[Loader]], ...] = (
     ("inet", InetBinaryLoader),
     ("cidr", CidrLoader),
     ("cidr", CidrBinaryLoader),
-    ("macaddr", MacaddrLoader),
+    ("macaddr", AsciiLoader),
     ("macaddr", MacaddrBinaryLoader),
-    ("macaddr8", MacaddrLoader),
+    ("macaddr8", AsciiLoader),
     ("macaddr8", MacaddrBinaryLoader),
 )

@@ -123,6 +123,18 @@ class TextBinaryLoader(TextLoader):
     format = Format.BINARY
 
 
+class AsciiLoader(Loader):
+    """Load what is ASCII in every client encoding, as str: for types that are str as the server writes them."""
+
+    load = plain(bytes.decode)
+
+
+class AsciiBinaryLoader(AsciiLoader):
+    """Load what is ASCII in every client encoding, where the binary format is the text."""
+
+    format = Format.BINARY
+
+
 class BytesDumper(Dumper):
     """Dump bytes, bytearray and memoryview as bytea in hex format."""
 

@@ -360,4 +360,4 @@ def test_binary_only_if_the_items_have_a_loader() -> None:
     tx = transformer()
     assert tx.has_binary_loader(types["int4"].array_oid)
     assert not tx.has_binary_loader(types["regclass"].array_oid)
-    assert not tx.has_binary_loader(types["char"].array_oid)
+    assert not tx.has_binary_loader(types["money"].array_oid)

@@ -105,3 +105,10 @@ def test_repr_and_literal() -> None:
     assert repr(Jsonb([1])) == "Jsonb([1])"
     assert len(repr(Json("x" * 1000))) < 60
     assert transformer().as_literal(Json(["it's"])) == b"'[\"it''s\"]'::json"
+
+
+def test_jsonpath_is_text() -> None:
+    assert load(b'\x01$."a"', "jsonpath", Format.BINARY) == load(b'$."a"', "jsonpath", Format.TEXT) == '$."a"'
+    for data in (b"", b"\x02$"):
+        with pytest.raises(DataError, match="version of the binary format of jsonpath"):
+            load(data, "jsonpath", Format.BINARY)

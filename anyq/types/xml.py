@@ -1,0 +1,43 @@
+"""XML: xml, which is str as the server writes it.
+
+Knows that a document's declaration names an encoding in binary format, and none in text (PostgreSQL manual, "XML Type";
+src/backend/utils/adt/xml.c: print_xml_decl). Must not know what is in the document.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..adapt.adapters_map import AdaptContext
+from ..protocol.constants import Format
+from .string import TextLoader
+
+__all__ = ["XmlBinaryLoader", "register_default_adapters"]
+
+# As the server writes it, which is not how somebody may have written it into the document.
+_declaration = re.compile(rb'<\?xml version="([^"]*)" encoding="[^"]*"( standalone="(?:yes|no)")?\?>')
+
+
+class XmlBinaryLoader(TextLoader):
+    """Load xml from binary, without the encoding in its declaration: it is a str, and the same as from text."""
+
+    format = Format.BINARY
+
+    def load(self, data: bytes) -> str | bytes:
+        found = _declaration.match(data)
+        if found is not None:
+            version, standalone = found.groups()
+            rest = data[found.end() :]
+            if version == b"1.0" and not standalone:
+                # In text there is no declaration without a reason, nor the line's end behind it.
+                data = rest.removeprefix(b"\n")
+            else:
+                data = b'<?xml version="%b"%b?>' % (version, standalone or b"") + rest
+        return super().load(data)
+
+
+def register_default_adapters(context: AdaptContext) -> None:
+    """Register xml."""
+    # The last one is preferred.
+    context.adapters.register_loader("xml", XmlBinaryLoader)
+    context.adapters.register_loader("xml", TextLoader)
