@@ -11,9 +11,11 @@ from typing import Any, TypeAlias
 
 from typing_extensions import LiteralString
 
-from .adapt.adapters_map import AdaptContext, Buffer, ConnectionInfo, DumperKey, LoadFunc
+from .adapt.adapters_map import AdaptContext, Buffer, ConnectionInfo, DumperKey, LoadFunc, PyFormat
 from .adapt.adapters_map import DumperProtocol as Dumper
 from .adapt.adapters_map import LoaderProtocol as Loader
+from .adapt.templates import Template
+from .adapt.transformer import Transformer
 from .sql import SQL, Composed
 
 __all__ = [
@@ -25,11 +27,18 @@ __all__ = [
     "LoadFunc",
     "Loader",
     "Params",
+    "PyFormat",
     "Query",
+    "QueryNoTemplate",
+    "Template",
+    "Transformer",
 ]
 
-Query: TypeAlias = "LiteralString | bytes | SQL | Composed"
-"""What can be executed: literal strings, so that a type checker refuses one made from values."""
+QueryNoTemplate: TypeAlias = "LiteralString | bytes | SQL | Composed"
+"""What can be executed with parameters: literal strings, so that a type checker refuses one made from values."""
+
+Query: TypeAlias = "QueryNoTemplate | Template"
+"""What can be executed; a template string has its parameters in it."""
 
 Params: TypeAlias = Sequence[Any] | Mapping[str, Any]
 """The arguments of a query: a sequence for `%s`, a mapping for `%(name)s`."""

@@ -177,6 +177,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
     ) -> Self:
         """Execute a statement; without parameters there may be several, separated by semicolons.
 
+        :param query: a string, an object of :mod:`anyq.sql`, bytes, or a template string with its parameters in it.
         :param params: values for the placeholders, a sequence or a mapping.
         :param prepare: True to prepare the statement now, False never to; None leaves it to how often it is run.
         :param binary: True for results in binary format, False for text; None for what is faster.

@@ -18,15 +18,18 @@ from __future__ import annotations
 
 import string
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from typing_extensions import LiteralString
 
 from .adapt.adapters_map import AdaptContext, PyFormat
 from .adapt.encodings import encode_text, encoding_of, text_encoding
+from .adapt.placing import interleaved, place_values, uses_standard_strings
 from .adapt.quoting import identifier_bytes, quote_identifier
+from .adapt.templates import Interpolation, Template, is_template, parts, refused
 from .adapt.transformer import Transformer
+from .errors import ProgrammingError
 
 __all__ = [
     "DEFAULT",
@@ -37,6 +40,8 @@ __all__ = [
     "Identifier",
     "Literal",
     "Placeholder",
+    "as_bytes",
+    "as_string",
     "quote",
 ]
 
@@ -49,6 +54,141 @@ def quote(obj: Any, context: AdaptContext | None = None) -> str:
     :raises ProgrammingError: no dumper for the type of the value.
     """
     return Literal(obj).as_string(context)
+
+
+def as_bytes(obj: Any, context: AdaptContext | None = None) -> bytes:
+    """Return the SQL of a part of a query, a template string or a value, in the encoding of the context's connection.
+
+    The values of a template string are written as literals, and any other value as well; a `str` is one too.
+
+    :raises ProgrammingError: no dumper for the type of a value, or a template that has something in a wrong place.
+    """
+    if is_template(obj):
+        return render(obj, context, lambda value, format: Literal(value).as_bytes(context))
+    return (obj if isinstance(obj, Composable) else Literal(obj)).as_bytes(context)
+
+
+def as_string(obj: Any, context: AdaptContext | None = None) -> str:
+    """Return the SQL of a part of a query, a template string or a value as a string: see `as_bytes`."""
+    if isinstance(obj, Composable):
+        return obj.as_string(context)
+    return as_bytes(obj, context).decode(text_encoding(context))
+
+
+def render(template: Template, context: AdaptContext | None, parameter: Callable[[Any, PyFormat], bytes]) -> bytes:
+    """For this package: return the SQL of a template string.
+
+    :param parameter: is given each of its parameters with the format for it, and returns what to write.
+    :raises ProgrammingError: a format that there is not, or a value that it does not take.
+    :raises TypeError: a conversion.
+    """
+    text = _Text(context)
+    waiting: list[Any] = parts(template)[::-1]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            text.write(encode_text(part, text.encoding))
+            continue
+        value, spec = part.value, part.format_spec
+        if is_template(value):
+            if spec != "q":
+                raise refused(part, "a template string inside of another one takes the format :q")
+            waiting += parts(value)[::-1]
+        elif spec in _PARAMETERS and not isinstance(value, Composable):
+            text.put(parameter(value, _PARAMETERS[spec]), strict=True)
+        else:
+            text.add(_interpolated(part), placeholders=False)
+    return text.joined()
+
+
+def _interpolated(part: Interpolation) -> Composable:
+    """Return the part of a query that stands in the braces of a template, which is no parameter.
+
+    :raises ProgrammingError: it does not go with its format.
+    """
+    value, spec = part.value, part.format_spec
+    if isinstance(value, Placeholder):
+        raise refused(part, "a Placeholder has no place here; write the value itself in the braces")
+    if isinstance(value, Composable):
+        wanted = "i" if isinstance(value, Identifier) else "l" if isinstance(value, Literal) else "q"
+        if spec == wanted:
+            return value
+        raise refused(part, f"an object of sql.{type(value).__name__} takes the format :{wanted}")
+    if spec == "l":
+        return Literal(value)
+    if spec == "i":
+        if isinstance(value, str):
+            return Identifier(value)
+        raise refused(part, f"a name is a str or an sql.Identifier, not {type(value).__name__}")
+    if spec == "q":
+        kinds = "an sql.SQL, an sql.Composed or a template string"
+        raise refused(part, f"a piece of a query is {kinds}, not {type(value).__name__}")
+    raise refused(part, "of formats there are s, t and b for parameters, i for names, l for literals, q for queries")
+
+
+_PARAMETERS = {"": PyFormat.AUTO, "s": PyFormat.AUTO, "t": PyFormat.TEXT, "b": PyFormat.BINARY}
+
+
+class _Text:
+    """The text of a query that is put together: what the program says, and values between."""
+
+    def __init__(self, context: AdaptContext | None) -> None:
+        self._context = context
+        self.encoding = text_encoding(context)
+        self._texts: list[list[bytes]] = [[]]
+        self._readable: list[list[bytes]] = [[]]  # the same, without placeholders, whose names may have quotes in them
+        self._values: list[bytes] = []
+        self._strict: list[bool] = []
+
+    def write(self, sql: bytes, readable: bytes | None = None) -> None:
+        """Add text of the program's."""
+        self._texts[-1].append(sql)
+        self._readable[-1].append(sql if readable is None else readable)
+
+    def put(self, value: bytes, *, strict: bool = False) -> None:
+        """Add a value; a `strict` one can be inside of no quotes."""
+        self._values.append(value)
+        self._strict.append(strict)
+        self._texts.append([])
+        self._readable.append([])
+
+    def add(self, part: Composable, *, placeholders: bool = True) -> None:
+        """Add a part of a query.
+
+        :raises ProgrammingError: there is a placeholder, and there may be none.
+        """
+        # A stack, as parts may be nested as deeply as a loop makes them.
+        waiting = [part]
+        while waiting:
+            part = waiting.pop()
+            if isinstance(part, Composed):
+                waiting += list(part)[::-1]
+            elif isinstance(part, SQL):
+                self.write(part.as_bytes(self._context))
+            elif isinstance(part, Placeholder):
+                if not placeholders:
+                    raise ProgrammingError(f"{part!r} in a template string: a template has its values in braces")
+                self.write(part.as_bytes(self._context), b" ")
+            else:
+                self.put(part.as_bytes(self._context))
+
+    def placed(self) -> tuple[list[bytes], list[bytes]]:
+        """Return the texts, and the values as they are to be written between them.
+
+        :raises ProgrammingError: a value is inside of quotes that it could end.
+        """
+        texts = [b"".join(text) for text in self._texts]
+        if not self._values:
+            return texts, []
+        standard = uses_standard_strings(self._context)
+        readable = [b"".join(text) for text in self._readable]
+        values = place_values(readable, self._values, self.encoding, self._strict, standard_strings=standard)
+        return texts, values
+
+    def joined(self) -> bytes:
+        """Return the whole text."""
+        texts, values = self.placed()
+        return interleaved(texts, values)
 
 
 class Composable(ABC):
@@ -115,19 +255,18 @@ class Composed(Composable):
         super().__init__([obj if isinstance(obj, Composable) else Literal(obj) for obj in seq])
 
     def as_bytes(self, context: AdaptContext | None = None) -> bytes:
-        return b"".join([piece for piece, _ in self.pieces(context)])
+        text = _Text(context)
+        text.add(self)
+        return text.joined()
 
     def pieces(self, context: AdaptContext | None = None) -> list[tuple[bytes, bool]]:
-        pieces: list[tuple[bytes, bool]] = []
-        # A stack, as parts may be nested as deeply as a loop makes them.
-        waiting = self._obj[::-1]
-        while waiting:
-            part = waiting.pop()
-            if isinstance(part, Composed):
-                waiting += list(part)[::-1]
-            else:
-                pieces += part.pieces(context)
-        return pieces
+        text = _Text(context)
+        text.add(self)
+        texts, values = text.placed()
+        pieces = [(texts[0], True)]
+        for value, behind in zip(values, texts[1:], strict=True):
+            pieces += [(value, False), (behind, True)]
+        return [piece for piece in pieces if piece[0]]
 
     def __iter__(self) -> Iterator[Composable]:
         return iter(self._obj)

@@ -14,6 +14,7 @@ from anyq.adapt.typeinfo import global_types
 from anyq.errors import DataError, ProgrammingError
 from anyq.types import none, numeric
 from anyq.types import string as text
+from tests.support.templates import t
 
 if TYPE_CHECKING:
     from anyq import AsyncConnection
@@ -298,3 +299,27 @@ class TestOnServer:
         ]
         query = sql.SQL("SELECT {}").format(sql.SQL(", ").join(values))
         assert await (await conn.execute(query)).fetchone() == tuple(values)
+
+
+def test_of_anything() -> None:
+    """As SQL: parts of queries, template strings, and values as literals."""
+    template = t("SELECT {a}, {b:t} AS {c:i}, {d:q}", a="it's", b=-1, c="x", d=sql.SQL("%s"))
+    for obj, expected in (
+        (sql.SQL("a %s"), "a %s"),
+        (sql.Identifier("è"), '"è"'),
+        (sql.SQL("{}").format(5), "5"),
+        (sql.Placeholder("a"), "%(a)s"),
+        (template, "SELECT 'it''s', (-1) AS \"x\", %s"),
+        (t("SELECT {x}", x="è"), "SELECT 'è'"),
+        (5, "5"),
+        ("it's", "'it''s'"),
+        (None, "NULL"),
+    ):
+        assert sql.as_string(obj) == expected
+        assert sql.as_bytes(obj) == expected.encode()
+        assert sql.as_bytes(obj, LATIN1) == expected.encode("latin-1")
+        assert sql.as_string(obj, LATIN1) == expected
+    with pytest.raises(ProgrammingError, match="cannot adapt type 'object'"):
+        sql.as_string(object())
+    with pytest.raises(DataError, match="client encoding"):
+        sql.as_bytes(t("€"), LATIN1)

@@ -9,8 +9,11 @@ from typing import Any, Protocol
 
 from ..abc import Params, Query
 from ..adapt import Transformer
+from ..adapt.placing import uses_standard_strings
+from ..adapt.templates import is_template
 from .placeholders import ParsedQuery, convert_raw, parse_query, query_text
 from .statement import Statement
+from .templates import bind_template, bind_template_as_text, refuse_parameters
 
 
 class Binder(Protocol):
@@ -25,12 +28,16 @@ class Binder(Protocol):
         """Return the statement with its parameters adapted.
 
         :raises ProgrammingError: wrong placeholders or parameters.
+        :raises TypeError: no query, or parameters beside a template string.
         :raises DataError: a parameter has a value that PostgreSQL cannot hold.
         """
         ...
 
     def parse(self, query: Query, tx: Transformer) -> ParsedQuery | None:
-        """Return what all sets of parameters have in common; None if there is nothing, but :meth:`bind`."""
+        """Return what all sets of parameters have in common; None if there is nothing, but :meth:`bind`.
+
+        :raises TypeError: a template string, which takes no sets of parameters.
+        """
         ...
 
 
@@ -41,6 +48,8 @@ class _ServerSide:
     remembers = True
 
     def bind(self, query: Query, params: Params | None, tx: Transformer) -> Statement:
+        if is_template(query):
+            return bind_template(query, params, tx)
         parsed = parse_query(query, params, tx, tx.encoding)
         if params is None:
             return Statement(parsed.sql, (), (), (), True, False, parsed)
@@ -51,22 +60,26 @@ class _ServerSide:
         )
 
     def parse(self, query: Query, tx: Transformer) -> ParsedQuery | None:
+        _refuse_template(query)
         return parse_query(query, (), tx, tx.encoding)
 
 
 class _Raw:
-    """The query has ``$1``, ``$2``, ... as it is written."""
+    """The query has ``$1``, ``$2``, ... as it is written; in a template string they are numbered."""
 
     extended = True
     remembers = False
 
     def bind(self, query: Query, params: Params | None, tx: Transformer) -> Statement:
+        if is_template(query):
+            return bind_template(query, params, tx)
         parsed = convert_raw(query_text(query, tx, tx.encoding), params)
         given: Any = params or ()
         values, oids, formats = tx.dump_sequence(given, parsed.formats)
         return Statement(parsed.sql, values, oids, formats, not values)
 
     def parse(self, query: Query, tx: Transformer) -> ParsedQuery | None:
+        _refuse_template(query)
         return None
 
 
@@ -77,14 +90,23 @@ class _ClientSide:
     remembers = False
 
     def bind(self, query: Query, params: Params | None, tx: Transformer) -> Statement:
+        if is_template(query):
+            return bind_template_as_text(query, params, tx)
         parsed = parse_query(query, params, tx, tx.encoding)
         if params is None:
             return Statement(parsed.sql, (), (), (), True, True)
         literals = [tx.as_literal(p) for p in parsed.bind_params(params)]
-        return Statement(parsed.interpolate(literals), (), (), (), True, True, parsed, literals)
+        sql, placed = parsed.interpolate(literals, standard_strings=uses_standard_strings(tx))
+        return Statement(sql, (), (), (), True, True, parsed, placed)
 
     def parse(self, query: Query, tx: Transformer) -> ParsedQuery | None:
+        _refuse_template(query)
         return None
+
+
+def _refuse_template(query: Query) -> None:
+    if is_template(query):
+        refuse_parameters(())
 
 
 SERVER_SIDE = _ServerSide()

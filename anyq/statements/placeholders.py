@@ -4,9 +4,10 @@ Knows: the placeholder syntax (``%s``, ``%(name)s``, their ``%b`` and ``%t`` var
 which parameters go into ``$1``, ``$2``, ..., and how a user's sequence or mapping is brought into that order.
 
 Must not know: how a value becomes bytes (:mod:`anyq.adapt`), whether a query is prepared
-(:mod:`anyq.statements.prepared`), SQL itself. In particular no quoting is looked at: ``'%s'`` is a placeholder inside
-a literal, as in every driver with this syntax, and the server will say that it does not know such a
-parameter.
+(:mod:`anyq.statements.prepared`), SQL itself. In particular no
+quoting is looked at where the server binds: ``'%s'`` is a placeholder inside a literal, as in every driver with this
+syntax, and the server will say that it does not know such a parameter. Where literals are put into the text,
+:mod:`anyq.adapt.placing` refuses one inside of quotes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import Any, TypeGuard
 
 from ..abc import AdaptContext, Params, Query
 from ..adapt import PyFormat
-from ..adapt.encodings import encode_text, encoding_to_write
+from ..adapt.encodings import UTF8, encode_text, encoding_to_write
+from ..adapt.placing import interleaved, place_values
 from ..errors import ProgrammingError
 from ..sql import Composable
 from .hints import hint_for_no_placeholders
@@ -42,10 +44,10 @@ _PLACEHOLDER = re.compile(r"%(?:(?P<escaped>%)|(?P<open>\((?P<name>[^)]*)(?P<clo
 class ParsedQuery:
     """A query split at its placeholders, once; bound to parameters at each execution.
 
-    Immutable after construction and shared between threads and connections.
+    Unchanging after construction and shared between threads and connections.
     """
 
-    __slots__ = ("_encode", "_pieces", "_take", "formats", "names", "nparams", "order", "sql")
+    __slots__ = ("_encode", "_pieces", "_readable", "_take", "_texts", "formats", "names", "nparams", "order", "sql")
 
     def __init__(
         self,
@@ -67,6 +69,9 @@ class ParsedQuery:
         self.nparams = len(formats)
         self._pieces = pieces  # the text around the placeholders, one piece more than there are placeholders
         self._encode = encode
+        # The pieces as they are sent, and as they are read for quotes; made when literals are put between them.
+        self._texts: list[bytes] = []
+        self._readable: list[bytes] = []
         #: For each placeholder of the text, the index (from 0) of its parameter.
         self.order = order
 
@@ -139,19 +144,23 @@ class ParsedQuery:
             raise ProgrammingError(f"query parameter missing: {', '.join(sorted(set(missing)))}")
         return values
 
-    def interpolate(self, literals: Sequence[bytes]) -> bytes:
+    def interpolate(self, literals: Sequence[bytes], *, standard_strings: bool = True) -> tuple[bytes, list[bytes]]:
         """Put SQL literals, in ``$n`` order, where the placeholders were, instead of ``$n``.
 
-        Returns the text of a query that takes no parameters.
+        Returns the text of a query that takes no parameters, and what was put into it, in the order of the text.
+
+        :param standard_strings: whether a backslash in a string is a character like any other.
+        :raises ProgrammingError: a placeholder is inside of quotes or of a comment.
         """
-        if not self._pieces:
-            return self.sql
-        encode = self._encode
-        parts = [encode(self._pieces[0])]
-        for index, piece in zip(self.order, self._pieces[1:], strict=True):
-            parts.append(literals[index])
-            parts.append(encode(piece))
-        return b"".join(parts)
+        if not self.order:
+            return self.sql, []
+        if not self._texts:
+            self._readable = [piece.encode("utf-8", "surrogatepass") for piece in self._pieces]
+            self._texts = [self._encode(piece) for piece in self._pieces]
+        values = [literals[index] for index in self.order]
+        strict = (True,) * len(values)
+        placed = place_values(self._readable, values, UTF8, strict, standard_strings=standard_strings)
+        return interleaved(self._texts, placed), placed
 
     def position_in_sql(self, position: int, lengths: Sequence[int]) -> int:
         """Return which character of `sql` is the one at a position of the text that `interpolate` has returned.
@@ -159,17 +168,17 @@ class ParsedQuery:
         It is the beginning of ``$n`` for all that is in a literal.
 
         :param position: from 1.
-        :param lengths: those of the literals, in characters.
+        :param lengths: those of what `interpolate` has put in, in characters.
         """
         before = len(self._pieces[0]) if self._pieces else position
         shift = 0
-        for index, piece in zip(self.order, self._pieces[1:], strict=True):
+        for index, length, piece in zip(self.order, lengths, self._pieces[1:], strict=True):
             if position <= before:
                 break
-            if position <= before + lengths[index]:
+            if position <= before + length:
                 return before + shift + 1
-            before += lengths[index] + len(piece)
-            shift += len(_numbered(index, piece)) - lengths[index] - len(piece)
+            before += length + len(piece)
+            shift += len(_numbered(index, piece)) - length - len(piece)
         return position + shift
 
 
@@ -222,7 +231,7 @@ def query_text(query: Query, context: AdaptContext | None, encoding: str) -> byt
     if isinstance(query, Composable):  # pyright: ignore[reportUnnecessaryIsInstance]
         return query.as_bytes(context)
     raise TypeError(
-        "the query should be a string, bytes, or an object of the anyq.sql module such as SQL or Composed,"
+        "the query should be a string, a template string, bytes, or an object of the anyq.sql module such as SQL,"
         f" got {type(query).__name__}"
     )
 

@@ -29,7 +29,7 @@ class Statement(NamedTuple):
     query: ParsedQuery | None = None
     """What its parameters were brought into order by; None where that is not known."""
     literals: Sequence[bytes] = ()
-    """The parameters that were put into the text, in the order of ``query``."""
+    """What was put into the text for the placeholders of ``query``, in their order there."""
 
     @property
     def key(self) -> StatementKey:

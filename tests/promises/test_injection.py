@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from anyq import AsyncClientCursor, AsyncConnection, AsyncCursor, AsyncRawCursor, sql
+from anyq import AsyncClientCursor, AsyncConnection, AsyncCursor, AsyncRawCursor, TransactionStatus, sql
 from anyq.errors import DataError, ProgrammingError, SyntaxError
 from anyq.sql import SQL, Composed, Identifier, Literal, Placeholder
 from anyq.statements.placeholders import parse_query
@@ -222,3 +222,83 @@ async def test_one_name_in_two_formats(conn: AsyncConnection[Any]) -> None:
     for cursor_type in CURSORS:
         cursor = await cursor_type(conn).execute("SELECT %(a)b, %(a)t, %(a)s, %(a)b", {"a": 5})
         assert await cursor.fetchone() == (5, 5, 5, 5)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("SELECT '%s'", "SELECT E'\\'%s'", 'SELECT "%s"', "SELECT 1 -- %s", "SELECT /* %s */ 1", "SELECT $$ %s $$"),
+        *("SELECT %s, '%s'", "SELECT E'a'\n'\\'%s'", "SELECT $a$ %s $a$", "SELECT '%(a)s'"),
+    ],
+)
+@pytest.mark.parametrize("value", ["a", "'", "*/ 1", "\n1", "$$", 1, -1, None])
+async def test_no_parameter_inside_of_quotes(conn: AsyncConnection[Any], query: str, value: Any) -> None:
+    """The quotes of the literal would end them; where the server binds, there is no parameter in there."""
+    params: Any = {"a": value} if "(a)" in query else (value,) * query.count("%s")
+    with pytest.raises(ProgrammingError, match="parameter . of the query is inside of a"):
+        await AsyncClientCursor(conn).execute(query, params)
+    with pytest.raises(ProgrammingError, match="parameter . of the query is inside of a"):
+        await AsyncClientCursor(conn).executemany(query, [params])
+    assert conn.info.transaction_status == TransactionStatus.IDLE
+
+
+@pytest.mark.parametrize("conforming", ["on", "off"])
+async def test_where_a_string_ends_depends_on_a_setting(conn: AsyncConnection[Any], conforming: str) -> None:
+    if conforming == "off" and conn.info.server_version >= 190000:
+        pytest.skip("this server has no such setting")
+    await conn.execute(f"SET standard_conforming_strings TO {conforming}".encode())
+    cursor = AsyncClientCursor(conn)
+    # With it off these are one string up to the comma, then a parameter, and the other way round.
+    one, other = r"SELECT 'a\', %s", r"SELECT 'a\', %s, ' || '"
+    if conforming == "on":
+        await cursor.execute(one, (BAD,))
+        assert await cursor.fetchone() == ("a\\", BAD)
+        await cursor.execute(SQL(one.replace("%s", "{}")).format(BAD))
+        assert await cursor.fetchone() == ("a\\", BAD)
+    else:
+        for query in (one, other):
+            with pytest.raises(ProgrammingError, match="inside of a quoted string"):
+                await cursor.execute(query, (BAD,))
+            with pytest.raises(ProgrammingError, match="inside of a quoted string"):
+                await cursor.execute(SQL(query.replace("%s", "{}")).format(BAD))
+
+
+@pytest.mark.parametrize("cursor_type", CURSORS)
+async def test_no_literal_inside_of_quotes(conn: AsyncConnection[Any], cursor_type: Any) -> None:
+    cursor = cursor_type(conn)
+    for text in ("SELECT '{}'", "SELECT E'{}'", "SELECT $$'{}'$$", "SELECT '%%', '{}'"):
+        for params in (None, ()):
+            with pytest.raises(ProgrammingError, match="value 1 of the query is inside of a"):
+                await cursor.execute(SQL(text).format(BAD), params)
+    with pytest.raises(ProgrammingError, match="value 1 of the query is inside of a quoted name"):
+        SQL('SELECT "{}"').format(Identifier("a")).as_string(conn)
+    # What cannot end a string may be in one.
+    await cursor.execute(SQL("SELECT '{} days'::interval, '{}'::regclass::oid > 0").format(2, Identifier("pg_class")))
+    assert await cursor.fetchone() == (timedelta(days=2), True)
+    # Names of placeholders are no text.
+    query = SQL("SELECT {}, '{}'").format(Placeholder("a'b"), "x")
+    with pytest.raises(ProgrammingError, match="inside of a quoted string"):
+        await cursor.execute(query, {"a'b": 1})
+    await cursor.execute(SQL("SELECT {}, {}").format(Placeholder("a'b"), "x"), {"a'b": 1})
+    assert await cursor.fetchone() == (1, "x")
+
+
+async def test_literals_do_not_merge(conn: AsyncConnection[Any]) -> None:
+    """Side by side they would be one string with a quote in it, and one number."""
+    cursor = AsyncClientCursor(conn)
+    for query, params in (
+        ("SELECT %s%s", ("a", "b")),
+        ("SELECT %s\n%s", ("a", "b")),
+        ("SELECT 'a'%s", ("b",)),
+        ("SELECT %s'b'", ("a",)),
+        (SQL("SELECT {}{}").format("a", "b"), None),
+        (SQL("SELECT ") + Literal("a") + Literal("b"), None),
+        (SQL("SELECT {}\n{}").format("a", "b"), None),
+        (SQL("SELECT {}{}").format(1, 2), None),
+    ):
+        for executing in (cursor, AsyncCursor(conn)):
+            if params is None or executing is cursor:
+                with pytest.raises(SyntaxError):
+                    await executing.execute(query, params)
+                await conn.rollback()
+    assert (Identifier("a") + Identifier("b")).as_string() == '"a" "b"'

@@ -91,8 +91,7 @@ SECRETS = [b"'hunter2'", b" '-1'", b"NULL", "E'日\\\\'".encode(), b""]
 )
 def test_literals_are_not_shown(text: str, literal: bytes) -> None:
     query = convert(text.encode())
-    literals = [literal] * query.nparams
-    sent = query.interpolate(literals)
+    sent, literals = query.interpolate([literal] * query.nparams)
     for word in (b"foo", b"SELECT"):
         if word not in sent:
             continue
@@ -109,8 +108,7 @@ def test_literals_are_not_shown(text: str, literal: bytes) -> None:
 @pytest.mark.parametrize("inside", [1, 4, 9])
 def test_an_error_inside_a_literal_is_at_its_placeholder(inside: int) -> None:
     query = convert(b"SELECT 1, %s, %s, foo")
-    literals = [b"'hunter2'", b"'hunter3'"]
-    sent = query.interpolate(literals)
+    sent, literals = query.interpolate([b"'hunter2'", b"'hunter3'"])
     position = sent.index(b"'hunter3'") + inside
     error = error_from_fields({**WRONG, "P": str(position)})
     explained(error, Statement(sent, (), (), (), True, True, query, literals), "utf-8", "UTF8")
