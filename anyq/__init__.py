@@ -44,6 +44,7 @@ from .errors import (
 )
 from .listener import AsyncListener, Gap, listen
 from .notifications.subscription import NotificationStream, Notify
+from .pipeline import AsyncPipeline
 from .postgres import adapters
 from .protocol.auth.verifiers import encrypt_password
 from .protocol.constants import TransactionStatus
@@ -56,6 +57,7 @@ from .sync import (
     Connection,
     Cursor,
     Listener,
+    Pipeline,
     RawCursor,
     RowStream,
     Transaction,
@@ -73,6 +75,7 @@ __all__ = [
     "AsyncConnection",
     "AsyncCursor",
     "AsyncListener",
+    "AsyncPipeline",
     "AsyncRawCursor",
     "AsyncRowStream",
     "AsyncTransaction",
@@ -105,6 +108,7 @@ __all__ = [
     "Notify",
     "OperationalError",
     "OutOfOrderTransactionNesting",
+    "Pipeline",
     "ProgrammingError",
     "PyFormat",
     "ROWID",

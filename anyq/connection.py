@@ -33,6 +33,7 @@ from .notifications.hub import NotificationHub
 from .notifications.limits import check_channel, check_payload
 from .notifications.notifying import Notifying
 from .notifications.subscription import Notify
+from .pipeline import AsyncPipeline
 from .postgres import adapters as global_adapters
 from .protocol.auth.verifiers import encrypting, reported_iterations
 from .protocol.constants import Format
@@ -298,6 +299,10 @@ class AsyncConnection(ChecksFactories, Transactional, Notifying, ErrorClasses, G
         """Execute a statement on a new cursor and return the cursor; see :meth:`AsyncCursor.execute`."""
         cursor = self.cursor(binary=binary)
         return await cursor.execute(query, params, prepare=prepare)
+
+    def pipeline(self) -> AsyncPipeline[Self]:
+        """Return a block to be entered by ``async with``, in which statements are queued and sent together."""
+        return AsyncPipeline(self)
 
     async def ask(self, query: Query, params: Sequence[Any]) -> list[TupleRow]:
         """For this package: execute a query of the driver's own, with ``$1``, and return its rows as tuples.

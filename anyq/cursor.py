@@ -26,10 +26,12 @@ from .rows import AsyncRowFactory, RowMaker, TupleRow, check_row_factory, tuple_
 from .session.execute import execute, refuse_binary
 from .session.executemany import ManyExecutions, ManyResults
 from .session.info import ConnectionInfo, described
+from .session.late import LateHolder
+from .session.pipeline import PipelineQueue, own_pipeline, refuse_if_in_pipeline
 from .session.session import Adaptation, Session
 from .statements.binders import CLIENT_SIDE, RAW, SERVER_SIDE, Binder
 from .statements.outcome import affected_rows
-from .statements.results import ResultHolder
+from .statements.segment import Queued
 
 
 def check_cursor_factory(factory: object, wanted: type) -> None:
@@ -88,7 +90,7 @@ ROWS_PER_CHECKPOINT = 64
 """``async for`` over rows that have arrived lets other tasks run once for so many rows."""
 
 
-class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
+class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
     """Executes statements on a connection and holds their results.
 
     Made by :meth:`AsyncConnection.cursor`. Several cursors of one connection, in one task or in many, may execute at
@@ -192,9 +194,16 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         Manual: "Extended Query" (protocol-flow).
         """
         session = self._session
+        if session.transactions.pipelines:
+            pipeline = own_pipeline(session)
+            if pipeline is not None:
+                await pipeline.checkpoint()
+                if self.queue(pipeline, query, params, prepare, binary):
+                    await pipeline.flush()
+                return self
         if self._closed or session.wire.protocol.phase >= ENDED:
             self.check_open()
-        if self._result is not None or self._rowcount >= 0:
+        if self._result is not None or self._rowcount >= 0 or self.late is not None:
             self.forget_results()
         if binary is None and self._format:
             binary = True
@@ -249,10 +258,27 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
             binary = True
         if not self._binder.extended:
             refuse_binary(binary)
+        refuse_if_in_pipeline(self._session, "stream()")
         statement = StreamedQuery(query, params, self._binder, self._adaptation, binary, size)
         stream: AsyncRowStream[Row] = AsyncRowStream(self._session, statement, self._stream_begins, self._stream_ends)
         self._stream = weakref.ref(stream)
         return stream
+
+    def queue(
+        self, pipeline: PipelineQueue, query: Query, params: Params | None, prepare: bool | None, binary: bool | None
+    ) -> bool:
+        """For this package: queue a statement, from any thread; return whether the pipeline is to be flushed."""
+        self.check_open()
+        self.forget_results()
+        binder = self._binder
+        if binary is None and self._format:
+            binary = True
+        if not binder.extended:
+            refuse_binary(binary)
+            prepare = False
+        tx = self._adaptation().transformer()
+        statement = binder.bind(query, params, tx)
+        return self.queue_late(pipeline, Queued(statement, tx, prepare, binary))
 
     # -- fetching
 
@@ -261,7 +287,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
 
         :raises ProgrammingError: there is no result, or it has no rows.
         """
-        await self._checkpoint()
+        await (self._checkpoint() if self.late is None else self.arrive())
         return self.next_row()
 
     async def fetchmany(self, size: int = 0) -> list[Row]:
@@ -285,7 +311,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
 
     async def __anext__(self) -> Row:
         if self._position % ROWS_PER_CHECKPOINT == 0:
-            await self._checkpoint()
+            await (self._checkpoint() if self.late is None else self.arrive())
         # Another task may have taken rows meanwhile; from here on nothing is waited for.
         position = self._position
         number = position - self._window_start
@@ -296,7 +322,7 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         return row if self._make_row is None else self._make_row(row)  # type: ignore[return-value]
 
     async def _take(self, size: int | None) -> list[Row]:
-        await self._checkpoint()
+        await (self._checkpoint() if self.late is None else self.arrive())
         taking = self.take_rows(size)
         try:
             while True:
@@ -323,21 +349,24 @@ class AsyncCursor(ResultHolder[Row], Generic[Row, ConnectionT]):
         :param value: rows, from where the cursor is (`mode` "relative") or from the first row ("absolute").
         :raises IndexError: there is no such row; the cursor stays where it is.
         """
-        await self._session.wire.backend.checkpoint()
+        await (self._session.wire.backend.checkpoint() if self.late is None else self.arrive())
         self.move(value, mode)
 
     # -- several results
 
     def results(self) -> AsyncIterator[Self]:
         """Iterate over the results of several statements, from where the cursor is: it is yielded once for each."""
-        return _Results(self, self._session.wire.backend.checkpoint)
+        return _Results(self, self._checkpoint_of_results)
+
+    def _checkpoint_of_results(self) -> Awaitable[None]:
+        return self._session.wire.backend.checkpoint() if self.late is None else self.arrive()
 
     async def set_result(self, index: int) -> Self:
         """Go to the result of the statement at `index`, from 0; negative ones count from the last.
 
         :raises IndexError: there is no such result.
         """
-        await self._session.wire.backend.checkpoint()
+        await (self._session.wire.backend.checkpoint() if self.late is None else self.arrive())
         self.go_to_result(index)
         return self
 

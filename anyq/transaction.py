@@ -25,6 +25,7 @@ from .errors import (
 )
 from .protocol.constants import TransactionStatus
 from .session.info import ConnectionInfo, described
+from .session.pipeline import own_pipeline
 from .session.session import Session
 from .session.transactions import Entered, IsolationLevel
 from .statements.requests import RowTaker
@@ -157,6 +158,8 @@ class AsyncTransaction(Generic[ConnectionT]):
             if exc_val is None:
                 raise OperationalError(session.wire.protocol.closed_reason())
             return False
+        if session.transactions.pipelines:
+            await self._end_pipeline(exc_val)
         if exc_val is None and not self.force_rollback:
             await self._commit()
             return False
@@ -178,6 +181,22 @@ class AsyncTransaction(Generic[ConnectionT]):
         if isinstance(exc_val, Rollback):
             return exc_val.transaction is None or exc_val.transaction is self
         return False
+
+    async def _end_pipeline(self, exc_val: BaseException | None) -> None:
+        """Have what is queued in a pipeline become a part of the block; roll the block back if that fails."""
+        pipeline = own_pipeline(self._session)
+        if pipeline is None:
+            return
+        if exc_val is None:
+            try:
+                await pipeline.sync()
+            except BaseException as error:
+                await self._exit(error)
+                raise
+        elif isinstance(exc_val, Exception):
+            await pipeline.settle()
+        else:
+            pipeline.drop("its transaction block was left by a cancellation, and it had not been sent")
 
     async def _commit(self) -> None:
         self._check_innermost("commit")
@@ -341,6 +360,10 @@ class Transactional:
         )
         for taker in self.session.row_takers():
             taker.drop()
+        if self.session.transactions.pipelines:
+            pipeline = own_pipeline(self.session)
+            if pipeline is not None:
+                await pipeline.settle()  # its errors are what is rolled back because of
         # It takes no time, and should happen: it is not cancelled half-way.
         await self.session.end_transaction(b"ROLLBACK", cancellable=False)
 

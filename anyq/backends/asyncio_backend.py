@@ -69,6 +69,9 @@ class AsyncioBackend(Backend):
     def is_here(self) -> bool:
         return _running_loop() is self._loop
 
+    def current_task(self) -> object:
+        return asyncio.current_task()
+
     def call_there(self, callback: Callable[[], object]) -> bool:
         if not self._loop.is_running():
             return False

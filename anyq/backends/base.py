@@ -132,6 +132,10 @@ class Backend(ABC):
     def is_here(self) -> bool:
         """Return whether this is the event loop that runs in this thread now."""
 
+    @abstractmethod
+    def current_task(self) -> object:
+        """Return the task that runs now, in this event loop."""
+
     def check_here(self) -> None:
         """Check that the caller runs in this event loop, for what is neither for other threads nor for other loops.
 

@@ -48,6 +48,9 @@ class TrioBackend(Backend):
         except RuntimeError:
             return False
 
+    def current_task(self) -> object:
+        return trio.lowlevel.current_task()
+
     def call_there(self, callback: Callable[[], object]) -> bool:
         try:
             self._token.run_sync_soon(callback)

@@ -25,6 +25,7 @@ __all__ = [
     "NotificationOverflow",
     "OperationTimeout",
     "OperationalError",
+    "PipelineAborted",
     "ProgrammingError",
     "ProtocolError",
     "RemoteProtocolError",
@@ -194,6 +195,10 @@ class ConnectionTimeout(OperationalError):
 
 class OperationTimeout(OperationalError):
     """Report that a call of the synchronous API took longer than ``anyq.sync.timeout()`` allows."""
+
+
+class PipelineAborted(OperationalError):
+    """Report that a statement of a pipeline was not run, as one before it had failed."""
 
 
 class NotificationOverflow(OperationalError):

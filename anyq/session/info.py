@@ -11,6 +11,7 @@ from typing import Any
 
 from ..adapt.timezones import timezone_of
 from ..conninfo import ConnectOptions, HostSpec, make_conninfo
+from ..pq import PipelineStatus
 from ..protocol.constants import TransactionStatus
 from ..transport.socket import SocketStream
 from .session import Session
@@ -93,12 +94,20 @@ class ConnectionInfo:
         """
         if status is None:
             status = "closed" if self._session.closed else self.transaction_status.name
+        if self.pipeline_status is not PipelineStatus.OFF:
+            status += f", pipeline={self.pipeline_status.name}"
         return f"[{status}] (host={self.host} port={self.port} user={self.user} dbname={self.dbname})"
 
     @property
     def transaction_status(self) -> TransactionStatus:
         """IDLE, INTRANS, INERROR; ACTIVE while a statement is under way; UNKNOWN on a closed connection."""
         return self._session.transaction_status
+
+    @property
+    def pipeline_status(self) -> PipelineStatus:
+        """ON while a task is in a pipeline block of the connection, ABORTED if one is behind an error; or OFF."""
+        found = {pipeline.status for pipeline in self._session.transactions.pipelines.values()}
+        return max(found, default=PipelineStatus.OFF)
 
     @property
     def server_version(self) -> int:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from weakref import ref
 
 from ..errors import ProgrammingError
+from ..pq import PipelineStatus
 from .wire import Wire
 
 
@@ -35,6 +36,15 @@ class Entered(NamedTuple):
     """Whether it is the whole transaction."""
 
 
+class Pipeline(Protocol):
+    """Statements of one task that are sent together, later: before anything else of that task is."""
+
+    @property
+    def status(self) -> PipelineStatus: ...
+
+    async def go_before(self, *, syncs: bool) -> None: ...
+
+
 class Transactions:
     """What the transactions of a session are like, and where they begin.
 
@@ -53,6 +63,8 @@ class Transactions:
         self.deferrable: bool | None = None
         self.blocks: list[Entered] = []
         """The transaction blocks that are entered, the innermost last; for others to look at only."""
+        self.pipelines: dict[object, Pipeline] = {}
+        """The pipelines of tasks that are in a pipeline block."""
 
     @property
     def autocommit(self) -> bool:
@@ -98,10 +110,24 @@ class Transactions:
     def turn(self) -> Awaitable[bytes | None]:
         """Return when a statement may be sent, with the BEGIN that has to go before it, if one is due.
 
-        Until the statement is sent nothing may be awaited.
+        Until the statement is sent nothing may be awaited. What the task has in a pipeline goes before it.
 
         :raises OperationalError: the connection is closed.
+        :raises Error: of a statement of the pipeline.
         """
+        return self._turn_behind_pipeline() if self.pipelines else self.turn_of_pipeline()
+
+    async def _turn_behind_pipeline(self) -> bytes | None:
+        await self._let_pipeline_go(syncs=False)
+        return await self.turn_of_pipeline()
+
+    async def _let_pipeline_go(self, *, syncs: bool) -> None:
+        pipeline = self.pipelines.get(self._wire.backend.current_task())
+        if pipeline is not None:
+            await pipeline.go_before(syncs=syncs)
+
+    def turn_of_pipeline(self) -> Awaitable[bytes | None]:
+        """Do what :meth:`turn` does, for a pipeline itself."""
         if self._autocommit and (not self.blocks or self.blocks[-1].block() is not None):
             return self._wire.turn()
         return self._turn_in_transaction()
@@ -112,7 +138,7 @@ class Transactions:
             await self.end_lost_blocks()
         await wire.turn()
         if wire.protocol.transaction_in_doubt():
-            await self.certain_turn()
+            await self._certain_turn()
         # Autocommit may have been switched on meanwhile.
         if self.autocommit or wire.protocol.expects_transaction():
             return None
@@ -122,10 +148,17 @@ class Transactions:
         """Return when something may be sent, and it is certain whether it will find a transaction open.
 
         What is sent behind a statement that may have ended the transaction would be one of its own without a BEGIN,
-        and committed; with one, it would be warned of, or begin in the middle of the user's.
+        and committed; with one, it would be warned of, or begin in the middle of the user's. A pipeline of the task's
+        is synced before.
 
         :raises OperationalError: the connection is closed.
+        :raises Error: of a statement of the pipeline.
         """
+        if self.pipelines:
+            await self._let_pipeline_go(syncs=True)
+        await self._certain_turn()
+
+    async def _certain_turn(self) -> None:
         wire = self._wire
         await self.end_lost_blocks()
         await wire.turn()

@@ -16,15 +16,17 @@ from ..errors import NotSupportedError
 from ..protocol import frontend
 from ..protocol.constants import Format
 from ..protocol.handlers import copy_refusal
-from ..protocol.request import Fields, TransactionEffect
+from ..protocol.request import UNDESCRIBED, Fields, TransactionEffect
 from ..protocol.session_state import SessionState
 from .layout import Descriptions, Layout
 from .prepared import Entry, PreparedStatements, StatementKey
 from .remembered import MAX_REMEMBERED, QueryKey, RememberedQuery
 from .requests import StatementRequest, add_begin
+from .segment import Queued, SegmentRequest
 from .statement import Statement, copies, is_query, may_be_several
 
 _TEXT = (Format.TEXT,)
+_BINARY = (Format.BINARY,)
 _MEANINGS = ("search_path", "client_encoding", "DateStyle", "IntervalStyle", "TimeZone", "standard_conforming_strings")
 """Parameters of the session that a text's meaning depends on: names, characters and constants in it. Servers before 18
 do not report search_path."""
@@ -84,7 +86,7 @@ class Composer:
         query = is_query(statement.sql)
         if not query:
             refuse_copy(statement.sql)
-        delivery = self._choose(statement, query, tx, begin, prepare, binary)
+        delivery = self._choose(statement, statement.simple, query, tx, begin, prepare, binary)
         request, data = self._write(statement, delivery, query, tx, begin)
         if remember is not None and delivery.layout is not None:
             self._remember(statement, delivery.entry, delivery.layout, *remember)
@@ -93,6 +95,7 @@ class Composer:
     def _choose(
         self,
         statement: Statement,
+        simple: bool,
         query: bool,
         tx: Transformer,
         begin: bytes | None,
@@ -100,7 +103,6 @@ class Composer:
         binary: bool | None,
     ) -> Delivery:
         sql = statement.sql
-        simple = statement.simple
         entry: Entry | None = None
         # What has no plan is prepared only if somebody insists.
         if prepare or query and (not simple or b";" not in sql):
@@ -177,6 +179,63 @@ class Composer:
             self.remembered[key] = RememberedQuery(
                 self.statements, statement, statement.query, entry, layout, parameters
             )
+
+    def begin_segment(self, data: bytearray, begin: bytes | None) -> SegmentRequest:
+        """Return a request for statements of a pipeline, and append what goes before the first one."""
+        if self._session.parameters is not self._parameters:
+            self._parameters_changed()
+        self._close_statements(data)
+        request = SegmentRequest(self.statements)
+        if begin is not None:
+            add_begin(request, data, begin)
+        return request
+
+    def add_to_segment(self, request: SegmentRequest, data: bytearray, item: Queued) -> None:
+        """Append the messages of one statement; if it raises, it has appended nothing.
+
+        :raises DataError: they would be too long for the server.
+        """
+        statement, tx, query = item.statement, item.tx, item.query
+        key = statement.key
+        if not request.by_name:
+            delivery = Delivery()
+        elif item.prepare is not False and key in request.preparing:
+            delivery = Delivery(request.preparing[key])
+        else:
+            delivery = self._choose(statement, False, query, tx, None, item.prepare, item.binary)
+        entry, _, layout, result_formats, item.foreseen = delivery
+        item.description, item.entry = UNDESCRIBED, None
+        name = b"" if entry is None else entry.name
+        item.reused = entry is not None and entry.prepared
+        mark = len(data)
+        try:
+            if layout is not None:
+                item.description = layout.description
+                bind(data, b"", name, statement.formats, statement.values, result_formats, frontend.EXECUTE)
+            else:
+                parse = key != request.unnamed if entry is None else not (entry.prepared or key in request.preparing)
+                if parse:
+                    frontend.parse(data, name, statement.sql, statement.oids)
+                if item.binary and not item.foreseen:
+                    result_formats = _BINARY
+                bind(data, b"", name, statement.formats, statement.values, result_formats, frontend.DESCRIBE_EXECUTE)
+                if parse:
+                    request.parses += 1
+                    if entry is None:
+                        request.unnamed = key
+                    else:
+                        item.entry = request.preparing[key] = entry
+                        item.number = request.parses
+        except BaseException:
+            del data[mark:]
+            if entry is not None and not entry.prepared and key not in request.preparing:
+                self.statements.executed(entry, False)
+            raise
+        if not query:
+            # It may change what others were parsed against, or drop them.
+            request.effect = TransactionEffect.UNCERTAIN
+            request.by_name, request.unnamed = False, None
+        request.add_item(item)
 
     def compose_describe(self, statement: Statement, begin: bytes | None) -> tuple[StatementRequest, bytearray] | None:
         """Return the request that describes a statement for binary results; None if its description is known.

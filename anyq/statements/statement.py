@@ -7,7 +7,7 @@ is prepared. Whoever asks has to be right for any text, so what is not certain i
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..abc import Buffer
@@ -49,6 +49,7 @@ _DEFINING = frozenset((b"CREATE", b"ALTER", b"DROP"))
 _PARTLY = re.compile(rb"\b(?:concurrently|database|tablespace|subscription|system)\b", re.IGNORECASE).search
 """What may be defined in part, or not in a transaction; also where the word is something else's name."""
 _IGNORED = re.compile(rb"(?:[\s(]+|--[^\n\r]*)*").match
+_EMPTY = re.compile(rb"(?:[\s;]+|--[^\n\r]*)*").match
 _WORD = re.compile(rb"[A-Za-z_\x80-\xff][\w$\x80-\xff]*").match
 _COMMENT_ENDS = re.compile(rb"/\*|\*/").finditer
 _QUOTED = re.compile(rb"'[^']*'|\"[^\"]*\"")
@@ -59,13 +60,26 @@ _BLANKS = b"; \t\r\n"
 
 def first_word(sql: bytes) -> bytes:
     """Return the word that a text begins with, in capitals, past comments and parentheses; empty if there is none."""
-    ignored = _IGNORED(sql)
-    assert ignored is not None  # it may be empty
-    while sql.startswith(b"/*", ignored.end()):
-        ignored = _IGNORED(sql, _end_of_comment(sql, ignored.end()))
-        assert ignored is not None
-    word = _WORD(sql, ignored.end())
+    word = _WORD(sql, _end_of(_IGNORED, sql))
     return b"" if word is None else word[0].upper()
+
+
+def past_empty_statements(sql: bytes) -> bytes:
+    """Return a text without what the server does not take for a statement before the first one: ``; /* c */ ;``."""
+    return sql[_end_of(_EMPTY, sql) :]
+
+
+def _end_of(ignore: Callable[[bytes, int], re.Match[bytes] | None], sql: bytes) -> int:
+    """Return where what is to be ignored ends, and comments in between."""
+    end, comment = 0, True
+    while comment:
+        ignored = ignore(sql, end)
+        assert ignored is not None  # it may be empty
+        end = ignored.end()
+        comment = sql.startswith(b"/*", end)
+        if comment:
+            end = _end_of_comment(sql, end)
+    return end
 
 
 def _end_of_comment(sql: bytes, start: int) -> int:

@@ -16,6 +16,7 @@ from .connection import Connection
 from .cursor import ClientCursor, Cursor, RawCursor, RowStream
 from .listener import Listener, listen
 from .notifications import Listen, NotificationStream, Notifies
+from .pipeline import Pipeline
 from .shared_portal import set_portal_backend
 from .timeout import timeout
 from .transaction import Transaction
@@ -30,6 +31,7 @@ __all__ = [
     "Listener",
     "Notifies",
     "NotificationStream",
+    "Pipeline",
     "RawCursor",
     "RowStream",
     "Transaction",

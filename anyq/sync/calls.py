@@ -17,6 +17,7 @@ from typing_extensions import ParamSpec, TypeVar
 from ..connection import AsyncConnection
 from ..errors import InterfaceError, ProgrammingError
 from ..rows import RowFactory
+from ..session.pipeline import PipelineQueue
 from .portal import FORKED, Portal
 from .worker import PortalStopped
 
@@ -40,6 +41,13 @@ class _Watched(ref[Any]):
     what: Droppable
 
 
+class _Own(threading.local):
+    """What each thread has for itself."""
+
+    pipeline: PipelineQueue | None = None
+    """The pipeline that it is in a block of."""
+
+
 class Calls:
     """The way of a connection, or of a listener, into its event loop; all that is made of it shares this.
 
@@ -53,6 +61,8 @@ class Calls:
         self._user = user
         self._grace = grace
         self._check_open = check_open
+        self.own = _Own()
+        """What the thread that asks has for itself."""
         self._ended = False
         self._released = False
         self._feeding: int | None = None  # the thread that makes parameters for executemany()
@@ -70,6 +80,11 @@ class Calls:
         self._check_open()
         if self.portal.failure is not None:
             raise InterfaceError(self.portal.failure)
+
+    def check_callable(self) -> None:
+        """Raise what :meth:`call` would raise before it calls."""
+        if self._refusing:
+            self._refuse()
 
     def call(self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a coroutine function in the event loop, and return what it returns.

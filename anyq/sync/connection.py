@@ -33,6 +33,7 @@ from ..startup.routes import Dial
 from .calls import Calls
 from .cursor import Cursor
 from .notifying import Notifying
+from .pipeline import Pipeline
 from .portal import Portal
 from .shared_portal import leave_portal, open_portal
 from .transaction import Transaction
@@ -347,6 +348,10 @@ class Connection(ChecksFactories, TransactionSettings, Notifying, ErrorClasses, 
         :param force_rollback: roll the block back however it ends.
         """
         return Transaction(self, savepoint_name, force_rollback)
+
+    def pipeline(self) -> Pipeline[Self]:
+        """Return a block to be entered by ``with``, in which statements are queued and sent together."""
+        return Pipeline(self)
 
     # -- passwords
 

@@ -22,6 +22,7 @@ from ..row_stream import AsyncRowStream
 from ..rows import RowFactory, RowMaker, TupleRow, check_row_factory, tuple_row
 from ..session.executemany import BATCH_SETS
 from ..session.info import described
+from ..session.pipeline import refuse_in_pipeline
 from ..statements.column import Column
 from .calls import Calls, ConnectionT
 from .closing import Closing
@@ -172,7 +173,13 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
 
         Manual: "Extended Query" (protocol-flow).
         """
-        self._calls.call(self._async.execute, query, params, prepare=prepare, binary=binary)
+        pipeline = self._calls.own.pipeline
+        if pipeline is None:
+            self._calls.call(self._async.execute, query, params, prepare=prepare, binary=binary)
+        else:
+            self._calls.check_callable()
+            if self._async.queue(pipeline, query, params, prepare, binary):
+                self._calls.call(pipeline.flush)
         return self
 
     def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
@@ -219,6 +226,8 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
         meanwhile: then the rows that come before their replies are kept in memory. Leaving early, or an interruption,
         cancels the query, and with it the transaction that it is in.
         """
+        if self._calls.own.pipeline is not None:
+            refuse_in_pipeline("stream()")
         return RowStream(self, self._calls, self._async.stream(query, params, binary=binary, size=size))
 
     # -- fetching
@@ -228,6 +237,8 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
 
         :raises ProgrammingError: there is no result, or it has no rows.
         """
+        if self._async.late is not None:
+            self._arrive()
         return self._async.next_row()
 
     def fetchmany(self, size: int = 0) -> list[Row]:
@@ -236,6 +247,8 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
         :param size: rows; by default :attr:`arraysize`.
         :raises ProgrammingError: there is no result, or it has no rows.
         """
+        if self._async.late is not None:
+            self._arrive()
         return self._async.next_rows(size)
 
     def fetchall(self) -> list[Row]:
@@ -243,13 +256,19 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
 
         :raises ProgrammingError: there is no result, or it has no rows.
         """
+        if self._async.late is not None:
+            self._arrive()
         return self._async.remaining_rows()
 
     def __iter__(self) -> Iterator[Row]:
+        if self._async.late is not None:
+            self._arrive()
         self._async.check_open()
         return self._async.each_row()
 
     def __next__(self) -> Row:
+        if self._async.late is not None:
+            self._arrive()
         row: Row = next(self._async.each_row())
         return row
 
@@ -259,6 +278,8 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
         :param value: rows, from where the cursor is (`mode` "relative") or from the first row ("absolute").
         :raises IndexError: there is no such row; the cursor stays where it is.
         """
+        if self._async.late is not None:
+            self._arrive()
         self._async.move(value, mode)
 
     # -- several results
@@ -269,6 +290,8 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
 
     def results(self) -> Iterator[Self]:
         """Iterate over the results of several statements, from where the cursor is: it is yielded once for each."""
+        if self._async.late is not None:
+            self._arrive()
         more: bool | None = self._async.has_results
         while more:
             yield self
@@ -279,8 +302,19 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
 
         :raises IndexError: there is no such result.
         """
+        if self._async.late is not None:
+            self._arrive()
         self._async.go_to_result(index)
         return self
+
+    def _arrive(self) -> None:
+        """Wait for the result of a statement in a pipeline, if it is not there."""
+        late = self._async.late
+        if late is not None and not late.done:
+            self._calls.call(self._async.arrive)
+        elif late is not None:
+            late.raise_error()
+            self._async.look()
 
     # -- the end, and PEP 249's formalities
 

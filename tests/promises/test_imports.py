@@ -44,15 +44,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
     # statements and sessions
     "transport": ("_accel", "backends", "conninfo"),
     "statements": ("abc", "rows"),
-    "session": ("statements", "transport"),
+    "session": ("statements", "transport", "pq"),
     "startup": ("session",),
     # what a user holds
     "notifications": ("session",),
     "transaction": ("session",),
     "row_stream": ("session",),
+    "pipeline": ("session",),
     "cursor": ("row_stream", "postgres"),
     "connecting": ("backends",),
-    "connection": ("connecting", "cursor", "transaction", "notifications", "startup", "dbapi20"),
+    "connection": ("connecting", "cursor", "transaction", "pipeline", "notifications", "startup", "dbapi20"),
     "listener": ("connection",),
     "sync": ("listener",),
     TOP: ("sync", "pq"),

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from anyq.statements.statement import Statement, copies, first_word, is_query, is_repeatable, may_be_several
+from anyq.statements.statement import (
+    Statement,
+    copies,
+    first_word,
+    is_query,
+    is_repeatable,
+    may_be_several,
+    past_empty_statements,
+)
 
 
 @pytest.mark.parametrize(
@@ -163,3 +171,24 @@ def test_the_key_is_the_text_and_the_types() -> None:
     statement = Statement(b"SELECT $1", [b"1"], (23,), [0])
     assert statement.key == (b"SELECT $1", (23,))
     assert statement.key == Statement(b"SELECT $1", [b"2"], (23,), [1]).key
+
+
+@pytest.mark.parametrize(
+    ("sql", "rest"),
+    [
+        *((b"SELECT 1", b"SELECT 1"), (b";SELECT 1", b"SELECT 1"), (b" ; /* ; */ ;-- ;\n\t;COMMIT;", b"COMMIT;")),
+        *(
+            (b"/* /* ; */ */;x", b"x"),
+            (b"", b""),
+            (b";;", b""),
+            (b"/* never closed", b""),
+            (b"(SELECT 1)", b"(SELECT 1)"),
+        ),
+    ],
+)
+def test_past_empty_statements(sql: bytes, rest: bytes) -> None:
+    assert past_empty_statements(sql) == rest
+
+
+def test_many_empty_statements_take_linear_time() -> None:
+    assert past_empty_statements(b";/**/" * 200_000 + b"x") == b"x"

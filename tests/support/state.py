@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import anyq
-from anyq import AsyncConnection, TransactionStatus
+from anyq import AsyncConnection, AsyncPipeline, TransactionStatus
+from anyq.pq import PipelineStatus
 
 
 class Closable(Protocol):
@@ -25,3 +26,10 @@ def is_closed(what: Closable) -> bool:
 def status(conn: AsyncConnection[Any] | anyq.Connection[Any]) -> TransactionStatus:
     """Return the status of a connection's transaction."""
     return conn.info.transaction_status
+
+
+def pipelining(
+    what: AsyncPipeline[Any] | anyq.Pipeline[Any] | AsyncConnection[Any] | anyq.Connection[Any],
+) -> PipelineStatus:
+    """Return the status of a pipeline, or of a connection's pipelines."""
+    return what.info.pipeline_status if isinstance(what, AsyncConnection | anyq.Connection) else what.status

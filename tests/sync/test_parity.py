@@ -21,6 +21,7 @@ PAIRS: list[tuple[type[Any], type[Any]]] = [
     (anyq.AsyncRawCursor, sync.RawCursor),
     (anyq.AsyncTransaction, sync.Transaction),
     (anyq.AsyncRowStream, sync.RowStream),
+    (anyq.AsyncPipeline, sync.Pipeline),
     (anyq.AsyncListener, sync.Listener),
     (anyq.NotificationStream, sync.NotificationStream),
     (AsyncListen, sync.Listen),
@@ -44,6 +45,8 @@ ONLY_ASYNC = {
         # For the package, as the comments above them say.
         *("send_command", "carry_out", "transformer", "make_transformer", "turn", "due_begin", "begin_statement"),
     },
+    # For the package, too.
+    **dict.fromkeys(("AsyncCursor", "AsyncClientCursor", "AsyncRawCursor"), {"late"}),
     "AsyncNotifies": {"put", "put_first", "take", *dir(Receiver)},
     "NotificationStream": {"subscription", "statistics", "extra", "extra_attributes"},
 }
