@@ -211,7 +211,7 @@ class AdaptersMap:
             " convert the value or register a dumper"
         )
         if issubclass(cls, dict):
-            message += "; to store a dict, wrap it in Json() or Jsonb()"
+            message += "; to store a dict, wrap it in Json() or Jsonb(); for hstore, register_hstore() first"
         elif issubclass(cls, Enum):
             message += "; of a member of an Enum pass its .value, or its .name"
         elif issubclass(cls, Sequence | Set | ValuesView | Iterator):

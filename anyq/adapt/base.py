@@ -88,6 +88,15 @@ class BinaryLoaders(Protocol):
         """Return whether a type can be asked for in binary format: it and its parts have loaders."""
         ...
 
+    @property
+    def encoding(self) -> str:
+        """Return the normalised name of the codec of the client encoding."""
+        ...
+
+    def parameter_status(self, name: str, /) -> str | None:
+        """Return the server's value of a reported parameter, None if there is none."""
+        ...
+
 
 class Loader:
     """Turn values of one PostgreSQL type into Python objects. Subclasses write `load`."""
