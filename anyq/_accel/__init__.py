@@ -59,6 +59,7 @@ if _wanted not in ("", "python", "cython"):
 if _wanted != "python":
     try:
         # Built or not, there are stubs.
+        from .copy_rows import compile_format, compile_parse  # pyright: ignore[reportMissingModuleSource]
         from .dumping import (  # type: ignore[assignment]  # pyright: ignore[reportMissingModuleSource]
             Alike,
             DumpPlan,

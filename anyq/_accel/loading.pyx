@@ -91,9 +91,6 @@ cdef extern from "Python.h":
 
 import_datetime()
 
-ctypedef const unsigned char *Bytes
-ctypedef object (*LoadC)(LoadTwin self, Bytes data, Py_ssize_t size)
-
 
 # -- numbers of the wire
 
@@ -111,21 +108,8 @@ cdef inline uint64_t get_uint64(Bytes data) noexcept nogil:
 
 # -- rows
 
-@cython.final
 cdef class LoadTwin:
     """A load function, and the C function that does the same for what is usual."""
-
-    cdef LoadC run
-    cdef object pure
-    """The function itself, for what is not usual."""
-    cdef object owner
-    """The loader that it is a method of: of JSON, whose `loads` may be set at any time."""
-    cdef object extra
-    """What the C function needs besides: a time zone, the twin of the items."""
-    cdef object item
-    cdef object seen
-    cdef uint32_t item_oid
-    cdef unsigned char delimiter
 
     def __call__(self, data):
         if PyBytes_CheckExact(data):

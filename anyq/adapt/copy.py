@@ -22,7 +22,8 @@ from ..errors import DataError, Error, ProgrammingError
 from ..protocol.constants import Format
 from .adapters_map import Buffer, LoadFunc, PyFormat
 from .copy_binary import BINARY_HEADER, BINARY_TRAILER, BinarySplitter
-from .copy_text import NULL, TextSplitter, escape
+from .copy_text import NULL, TextSplitter, escape, unescape
+from .encodings import is_ascii_safe
 from .transformer import Transformer
 
 __all__ = ["BINARY_HEADER", "BINARY_TRAILER", "RowFormatter", "RowParser"]
@@ -58,7 +59,9 @@ class RowFormatter:
         self.format = Format.BINARY if binary else Format.TEXT
         self.types: tuple[int, ...] | None = None
         """The oids that were set."""
-        self._py_format = PyFormat.from_pq(self.format)
+        self.py_format = PyFormat.from_pq(self.format)
+        self.by_characters = not is_ascii_safe(tx.encoding)
+        """Whether half a character may look like a backslash."""
         self.format_row: Callable[[Sequence[Any], bytearray], None] = compile_format(self)
         """Append a row to the bytes that will be sent; they are as before if it raises.
 
@@ -99,16 +102,20 @@ class RowFormatter:
                 parts += (_pack_length(len(value)), value)
             out += b"".join(parts)
         else:
-            encoding = self.tx.encoding
-            number = 0
+            fields: list[bytes] = []
             try:
-                fields: list[bytes] = []
                 for value in values:
-                    fields.append(NULL if value is None else escape(value, encoding))
-                    number += 1
+                    fields.append(NULL if value is None else self.escape_field(value))
             except DataError as ex:
-                raise _with_column(ex, number) from None
+                raise _with_column(ex, len(fields)) from None
             out += b"\t".join(fields) + b"\n"
+
+    def escape_field(self, value: bytes) -> bytes:
+        """For the compiled twin: return a value as it stands in text.
+
+        :raises DataError: text cannot have what is in it.
+        """
+        return escape(value, self.tx.encoding)
 
     def _dump(self, row: Sequence[Any]) -> list[bytes | None]:
         """Return the values of a row; so many have been dumped when it raises."""
@@ -118,7 +125,7 @@ class RowFormatter:
         values: list[Buffer | None] = []
         try:
             if self.types is None:
-                formats = [self._py_format] * len(row)
+                formats = [self.py_format] * len(row)
                 dump_values(row, formats, tx.dump_plans, tx.plan_class, tx.plan_key, values, [], [])
             else:
                 for obj, oid in zip(row, self.types, strict=True):
@@ -130,11 +137,14 @@ class RowFormatter:
             raise failure from failure.__cause__
         return [value if value is None or type(value) is bytes else bytes(value) for value in values]
 
-    def failure(self, number: int, obj: Any, ex: Exception) -> Exception:
+    def failure(self, number: int, obj: Any, ex: Exception, dumped: bool = False) -> Exception:
         """For the compiled twin: return what to raise where a dumper has raised something for a value.
 
         :param number: of the column, from 0.
+        :param dumped: whether it was not the dumper, but what was done with the value that it returned.
         """
+        if dumped:
+            return _with_column(ex, number) if isinstance(ex, DataError) else ex
         dumper: Any = None
         try:
             dumper = self._dumper(number, obj)
@@ -154,7 +164,7 @@ class RowFormatter:
 
     def _dumper(self, number: int, obj: Any) -> Any:
         if self.types is None:
-            return self.tx.get_dumper(obj, self._py_format)
+            return self.tx.get_dumper(obj, self.py_format)
         return self.tx.get_dumper_by_oid(self.types[number], self.format)
 
 
@@ -175,6 +185,7 @@ class RowParser:
 
     def __init__(self, tx: Transformer, binary: bool, columns: int | None = None) -> None:
         self.tx = tx
+        self.binary = binary
         self.format = Format.BINARY if binary else Format.TEXT
         self.types: tuple[int, ...] | None = None
         """The oids that were set."""
@@ -182,6 +193,8 @@ class RowParser:
         """What loads each column; None before that is known."""
         self.version = tx.adapters.version
         """Of the map that `loads` is for."""
+        self.by_characters = not is_ascii_safe(tx.encoding)
+        """Whether half a character may look like a backslash."""
         self.splitter = BinarySplitter(columns) if binary else TextSplitter(tx.encoding, columns)
         """For the compiled twin: what knows where a row ends."""
         self._records: deque[list[bytes | None]] = deque()
@@ -244,10 +257,8 @@ class RowParser:
             raise self._broken
         return rows
 
-    def keep(self, chunk: bytes, error: Exception | None = None) -> None:
-        """For the compiled twin: take more of the data, for later, and an error to raise before it is loaded."""
-        if error is not None:
-            self._error = error
+    def keep(self, chunk: bytes) -> None:
+        """For the compiled twin: take more of the data, for later."""
         if chunk and self._broken is None:
             try:
                 self.splitter.split(bytes(chunk), self._records)
@@ -258,6 +269,13 @@ class RowParser:
     def is_idle(self) -> bool:
         """For the compiled twin: whether the next byte begins a row, and nothing is left to do for those before it."""
         return self.splitter.is_between_rows and not self._records and self._error is self._broken is None
+
+    def unescape_field(self, field: bytes) -> bytes:
+        """For the compiled twin: return the value that a field of text stands for.
+
+        :raises DataError: it stands for none.
+        """
+        return unescape(field, self.tx.encoding)
 
     def _load(self, fields: list[bytes | None]) -> tuple[Any, ...]:
         """Return a row.
@@ -272,9 +290,13 @@ class RowParser:
             for load, value in zip(loads, fields, strict=True):
                 row.append(None if value is None else load(value))
         except Exception as ex:
-            value = fields[len(row)]
+            number = len(row)
+            value = fields[number]
             assert value is not None
-            failure = self.failure(len(row), value, ex)
+            failure = load_failure(loads[number], value, ex)
+            loader = self.tx.get_loader(self.types[number] if self.types else 0, self.format)
+            if isinstance(failure, Error) and str(type(loader).__module__).startswith(_PACKAGE):
+                failure = _with_column(failure, number)
             if failure is ex:
                 raise
             raise failure from failure.__cause__
@@ -290,17 +312,6 @@ class RowParser:
             self.loads = tuple([self.tx.get_load_function(oid, self.format) for oid in types])
             self.version = self.tx.adapters.version
         return self.loads
-
-    def failure(self, number: int, value: bytes, ex: Exception) -> Exception:
-        """For the compiled twin: return what to raise where a load function has raised something for a value.
-
-        :param number: of the column, from 0.
-        """
-        oid = self.types[number] if self.types else 0
-        assert self.loads is not None
-        failure = load_failure(self.loads[number], value, ex)
-        own = str(type(self.tx.get_loader(oid, self.format)).__module__).startswith(_PACKAGE)
-        return _with_column(failure, number) if own and isinstance(failure, Error) else failure
 
 
 def _values_of(row: Any) -> list[Any]:

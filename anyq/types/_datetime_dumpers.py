@@ -37,6 +37,7 @@ class DateDumper(Dumper):
 
     oid = global_types["date"].oid
 
+    @twin("dump_date_text")
     def dump(self, obj: date) -> bytes:
         # ISO is understood whatever DateStyle is set.
         return obj.isoformat().encode()
@@ -84,6 +85,7 @@ class TimeDumper(NaiveOrAwareDumper):
     oid = global_types["time"].oid
     aware = False
 
+    @twin("dump_time_text")
     def dump(self, obj: time) -> bytes:
         if obj.tzinfo is not None:
             raise self.wrong_kind(obj)
@@ -155,6 +157,7 @@ class DatetimeDumper(NaiveOrAwareDumper):
     oid = global_types["timestamptz"].oid
     aware = True
 
+    @twin("dump_timestamptz_text")
     def dump(self, obj: datetime) -> bytes:
         offset = obj.utcoffset()
         if offset is None:
@@ -171,6 +174,7 @@ class DatetimeNoTzDumper(NaiveOrAwareDumper):
     oid = global_types["timestamp"].oid
     aware = False
 
+    @twin("dump_timestamp_text")
     def dump(self, obj: datetime) -> bytes:
         if obj.tzinfo is not None:
             raise self.wrong_kind(obj)

@@ -409,6 +409,7 @@ class DecimalBinaryDumper(DecimalDumper):
 
     format = Format.BINARY
 
+    @twin("dump_decimal")
     def dump(self, obj: Decimal | int | float) -> bytes:
         return pack_numeric(obj if isinstance(obj, Decimal) else _as_decimal(obj))
 

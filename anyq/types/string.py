@@ -140,8 +140,10 @@ class BytesDumper(Dumper):
 
     oid = _BYTEA
 
+    @twin("dump_bytes_text")
     def dump(self, obj: Buffer) -> bytes:
-        return b"\\x" + obj.hex().encode()
+        # A float has hex(), too.
+        return b"\\x" + (obj if type(obj) is bytes else bytes(memoryview(obj))).hex().encode()
 
 
 class BytesBinaryDumper(Dumper):

@@ -25,6 +25,7 @@ class UUIDDumper(Dumper):
 
     oid = _UUID
 
+    @twin("dump_uuid_text")
     def dump(self, obj: UUID) -> bytes:
         return str(obj).encode()
 

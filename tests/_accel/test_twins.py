@@ -38,8 +38,13 @@ def test_every_mark_has_its_twin() -> None:
     sources = [file.read_text("utf-8") for file in FOLDER.rglob("*.py")]
     marks = {name for text in sources for name in re.findall(r'^ *@twin\("(\w+)"\)', text, re.MULTILINE)}
     entered: set[str] = set()
-    for module in ("loading", "dumping"):
-        table = (FOLDER / "_accel" / f"{module}.pyx").read_text("utf-8").partition("cdef dict MAKERS = {")[2]
+    for module, name in (
+        ("loading.pyx", "MAKERS"),
+        ("dumping.pyx", "MAKERS"),
+        ("dump_copy.pxi", "BINARY_WRITERS"),
+        ("dump_copy.pxi", "TEXT_WRITERS"),
+    ):
+        table = (FOLDER / "_accel" / module).read_text("utf-8").partition(f"cdef dict {name} = {{")[2]
         entered.update(re.findall(r'b?"(\w+)":', table.partition("\n}")[0]))
     assert marks - entered == set()
     assert len(marks) > 40
