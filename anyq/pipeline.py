@@ -88,7 +88,7 @@ class AsyncPipeline(Generic[ConnectionT]):
         queue = own_pipeline(session)
         if queue is None:
             await session.wire.backend.checkpoint()
-            queue = PipelineQueue(session)
+            queue = PipelineQueue(session, self)
         else:
             await queue.sync()
         try:

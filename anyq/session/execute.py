@@ -155,4 +155,4 @@ def forget_if_stale(session: Session, request: StatementRequest | RememberedRequ
 async def undo_begin(session: Session, request: StatementRequest | RememberedRequest) -> None:
     """Roll the transaction back that a request has begun before its statement, if it has."""
     if request.after_begin:
-        await session.end_transaction(b"ROLLBACK", cancellable=False)
+        await session.end_transaction(b"ROLLBACK", cancellable=False, behind_pipeline=False)

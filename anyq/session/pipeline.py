@@ -24,6 +24,7 @@ putting into the queue is safe in any.
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Awaitable
 from typing import NoReturn
@@ -48,7 +49,7 @@ STATEMENTS_PER_CHECKPOINT = 64
 
 def own_pipeline(session: Session) -> PipelineQueue | None:
     """Return the pipeline of the task that runs now, if it is in a block of the session."""
-    pipeline = session.transactions.pipelines.get(session.wire.backend.current_task())
+    pipeline = session.transactions.own_pipeline()
     return pipeline if isinstance(pipeline, PipelineQueue) else None
 
 
@@ -71,10 +72,14 @@ def refuse_if_in_pipeline(session: Session, what: str) -> None:
 
 @uninterrupted
 class PipelineQueue:
-    """The statements of one pipeline, and what has become of them."""
+    """The statements of one pipeline, and what has become of them.
 
-    def __init__(self, session: Session) -> None:
+    :param block: the outermost one that the user holds.
+    """
+
+    def __init__(self, session: Session, block: object) -> None:
         self.session = session
+        self._block = weakref.ref(block)  # weakly, as the session does with transaction blocks
         self.level = 0
         """How many blocks are entered, one inside the other."""
         self.count = 0
@@ -97,6 +102,13 @@ class PipelineQueue:
         if not self.level:
             return PipelineStatus.OFF
         return PipelineStatus.ON if self._failure is None else PipelineStatus.ABORTED
+
+    def is_lost(self) -> bool:
+        """Return whether nobody can leave the block any more; what is queued is dropped then."""
+        if self._block() is not None:
+            return False
+        self.drop("its pipeline block was not left as it should be")
+        return True
 
     @property
     def has_queued(self) -> bool:
@@ -145,8 +157,6 @@ class PipelineQueue:
         :param syncs: whether it is something that syncs.
         :raises Error: of a statement that has failed.
         """
-        if self._runner is self.session.wire.backend.current_task():
-            return  # it is what a flush does itself
         if syncs:
             await self.sync()
             return
@@ -200,14 +210,19 @@ class PipelineQueue:
         A cancellation cancels the statements that were sent by it.
         """
         backend = self.session.wire.backend
+        me = backend.current_task()
         if self._runner is None and not self._queued:
             await backend.checkpoint()
-        while self._runner is not None or self._queued:
-            if self._runner is not None:
+        while True:
+            if self._runner is not None and self._runner is not me:
                 await self._wait_for_runner()
                 continue
-            self._runner = backend.current_task()
+            # An interrupt at whatever moment may have left something of an earlier flush of this task.
+            self._end_sending()
+            if not self._queued:
+                return
             try:
+                self._runner = me
                 if self._failure is None:
                     await self._send()
                 else:
@@ -219,9 +234,6 @@ class PipelineQueue:
                 raise
             finally:
                 self._end_sending()
-                self._runner = None
-                for waiter in self._waiters:
-                    waiter.set()
 
     async def _wait_for_runner(self) -> None:
         waiter = self.session.wire.backend.create_waiter()
@@ -333,7 +345,7 @@ class PipelineQueue:
         self._size = 0
 
     def _end_sending(self) -> None:
-        """See to it that what was sent has an outcome, whatever has ended that."""
+        """See to it that what was sent has an outcome, whatever has ended that, and let others send."""
         lost = [item for item in self._sending if not item.done]
         self._sending = []
         for item in lost:
@@ -341,6 +353,9 @@ class PipelineQueue:
         if lost:
             # Who has cancelled it knows.
             self._failure, self._failed, self._whole = lost[0].error, None, False
+        self._runner = None
+        for waiter in self._waiters:
+            waiter.set()
 
     # -- errors
 

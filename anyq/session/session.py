@@ -165,12 +165,13 @@ class Session:
         if wait and ends and self.settle is not None:
             await self.settle()
 
-    async def end_transaction(self, command: bytes, *, cancellable: bool) -> str | None:
+    async def end_transaction(self, command: bytes, *, cancellable: bool, behind_pipeline: bool = True) -> str | None:
         """Run COMMIT or ROLLBACK if a transaction is open, or will be when what is on its way has been run.
 
+        :param behind_pipeline: False for what is not to be behind what the task has in a pipeline.
         :return: the command tag; None if there was nothing to end.
         """
-        await self.transactions.certain_turn()
+        await self.transactions.certain_turn(behind_pipeline=behind_pipeline)
         if self.wire.protocol.expects_transaction():
             return await self.send_command(command, ends=True, cancellable=cancellable)
         await self.wire.backend.checkpoint()

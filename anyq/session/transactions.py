@@ -42,6 +42,10 @@ class Pipeline(Protocol):
     @property
     def status(self) -> PipelineStatus: ...
 
+    def is_lost(self) -> bool:
+        """Return whether nobody can leave its block any more, as an interrupt has kept it from being left."""
+        ...
+
     async def go_before(self, *, syncs: bool) -> None: ...
 
 
@@ -122,9 +126,18 @@ class Transactions:
         return await self.turn_of_pipeline()
 
     async def _let_pipeline_go(self, *, syncs: bool) -> None:
-        pipeline = self.pipelines.get(self._wire.backend.current_task())
+        pipeline = self.own_pipeline()
         if pipeline is not None:
             await pipeline.go_before(syncs=syncs)
+
+    def own_pipeline(self) -> Pipeline | None:
+        """Return the pipeline of the task that runs now, if it is in a block."""
+        task = self._wire.backend.current_task()
+        pipeline = self.pipelines.get(task)
+        if pipeline is not None and pipeline.is_lost():
+            del self.pipelines[task]
+            return None
+        return pipeline
 
     def turn_of_pipeline(self) -> Awaitable[bytes | None]:
         """Do what :meth:`turn` does, for a pipeline itself."""
@@ -144,17 +157,17 @@ class Transactions:
             return None
         return self.begin_statement()
 
-    async def certain_turn(self) -> None:
+    async def certain_turn(self, *, behind_pipeline: bool = True) -> None:
         """Return when something may be sent, and it is certain whether it will find a transaction open.
 
         What is sent behind a statement that may have ended the transaction would be one of its own without a BEGIN,
-        and committed; with one, it would be warned of, or begin in the middle of the user's. A pipeline of the task's
-        is synced before.
+        and committed; with one, it would be warned of, or begin in the middle of the user's.
 
+        :param behind_pipeline: whether a pipeline of the task's is synced before.
         :raises OperationalError: the connection is closed.
         :raises Error: of a statement of the pipeline.
         """
-        if self.pipelines:
+        if self.pipelines and behind_pipeline:
             await self._let_pipeline_go(syncs=True)
         await self._certain_turn()
 

@@ -47,6 +47,12 @@ class _Own(threading.local):
     pipeline: PipelineQueue | None = None
     """The pipeline that it is in a block of."""
 
+    def current_pipeline(self) -> PipelineQueue | None:
+        """Return that, unless an interrupt has kept its block from being left."""
+        if self.pipeline is not None and self.pipeline.is_lost():
+            self.pipeline = None
+        return self.pipeline
+
 
 class Calls:
     """The way of a connection, or of a listener, into its event loop; all that is made of it shares this.

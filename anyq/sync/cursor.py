@@ -173,7 +173,7 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
 
         Manual: "Extended Query" (protocol-flow).
         """
-        pipeline = self._calls.own.pipeline
+        pipeline = self._calls.own.current_pipeline()
         if pipeline is None:
             self._calls.call(self._async.execute, query, params, prepare=prepare, binary=binary)
         else:
@@ -226,7 +226,7 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
         meanwhile: then the rows that come before their replies are kept in memory. Leaving early, or an interruption,
         cancels the query, and with it the transaction that it is in.
         """
-        if self._calls.own.pipeline is not None:
+        if self._calls.own.current_pipeline() is not None:
             refuse_in_pipeline("stream()")
         return RowStream(self, self._calls, self._async.stream(query, params, binary=binary, size=size))
 

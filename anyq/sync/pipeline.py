@@ -61,7 +61,7 @@ class Pipeline(Generic[ConnectionT]):
         own = self._calls.own
         try:
             if not self._async.entered:
-                self._outer = own.pipeline
+                self._outer = own.current_pipeline()
             self._calls.call(self._async.__aenter__)
             own.pipeline = self._async.queue
             return self

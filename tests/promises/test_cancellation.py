@@ -209,6 +209,25 @@ async def block_with_an_error(conn: AsyncConnection) -> None:
             raise ZeroDivisionError
 
 
+async def pipelining(conn: AsyncConnection) -> None:
+    async with conn.pipeline() as pipeline:
+        await conn.execute("INSERT INTO t VALUES (1)")
+        cursor = await conn.execute("SELECT 2")
+        await cursor.fetchone()
+        await conn.execute("SET work_mem = '4MB'")
+        await pipeline.sync()
+        await conn.cursor().executemany("INSERT INTO t VALUES (%s)", [[3], [4]])
+        async with conn.pipeline():
+            await conn.execute("INSERT INTO t VALUES (5)")
+        await conn.commit()
+
+
+async def pipelined_block(conn: AsyncConnection) -> None:
+    async with conn.pipeline(), conn.transaction():
+        await conn.execute("INSERT INTO t VALUES (1)")
+        await conn.execute("INSERT INTO t VALUES (2)")
+
+
 async def committing(conn: AsyncConnection) -> None:
     await conn.execute("SELECT 1")
     await conn.commit()
@@ -279,6 +298,8 @@ OPERATIONS: list[Operation] = [
     block,
     nested_blocks,
     block_with_an_error,
+    pipelining,
+    pipelined_block,
     committing,
     rolling_back,
     settings,
@@ -295,15 +316,18 @@ OPERATIONS: list[Operation] = [
 async def test_an_operation_that_is_cancelled_anywhere(
     operation: Operation, autocommit: bool, native: bool, dsn: str, observer: AsyncConnection
 ) -> None:
-    whole: dict[Operation, set[int]] = {many: {0, ROWS}, block: {0, 2}, nested_blocks: {0, 2}, block_with_an_error: {0}}
+    whole: dict[Operation, set[int]] = {
+        **{many: {0, ROWS}, block: {0, 2}, nested_blocks: {0, 2}, block_with_an_error: {0}, pipelined_block: {0, 2}}
+    }
     async with connected(dsn, autocommit=autocommit) as conn:
         before = sockets()
         n = 1
         # A sample of the later points of long operations: they are many, and much the same.
         while await cancelled_at(operation(conn), n, native):
             assert conn.session.transactions.blocks == []
+            assert not conn.session.transactions.pipelines
             assert not conn.closed
-            if autocommit or operation in (block, nested_blocks, block_with_an_error):
+            if autocommit or operation in (block, pipelined_block, nested_blocks, block_with_an_error):
                 assert conn.info.transaction_status is TransactionStatus.IDLE
             assert await at_work(observer) == 0
             assert sockets() == before
@@ -460,8 +484,15 @@ async def test_everything_is_a_checkpoint(dsn: str) -> None:
             conn.cursor().stream("SELECT 1").__anext__(),
             conn.cursor().close(),
             connect_and_close(dsn),
+            conn.pipeline().__aenter__(),
         ):
             await check(operation)
+        async with conn.pipeline() as pipeline:
+            for operation in (pipeline.sync(), conn.execute("SELECT 1"), conn.pipeline().__aenter__()):
+                await check(operation)
+            cursor = await conn.execute("SELECT 1")
+            await check(cursor.fetchone())
+            await check(cursor.fetchone())
         await check_ready(conn, 1)
         await check(conn.close())
         assert conn.closed
@@ -518,7 +549,27 @@ async def streamed(conn: AsyncConnection, chance: random.Random) -> None:
     assert seen == stop
 
 
-MIXTURE = [echo, echo, echo, series, series, work, wrong, large, streamed]
+async def pipelined(conn: AsyncConnection, chance: random.Random) -> None:
+    numbers = [chance.randrange(10**6) for _ in range(chance.randrange(1, 20))]
+    async with conn.pipeline() as pipeline:
+        cursors = [await conn.execute("SELECT %s::int", [number]) for number in numbers]
+        if chance.random() < 0.3:
+            await conn.execute(WORK, [chance.randrange(100_000)])
+            await pipeline.sync()
+        chosen = chance.randrange(len(numbers))
+        assert await cursors[chosen].fetchone() == (numbers[chosen],)
+        failing = await conn.execute("SELECT 1 / 0")
+        last = await conn.execute("SELECT 1")
+        with pytest.raises(e.PipelineAborted):
+            await last.fetchone()
+        with pytest.raises(e.DivisionByZero):
+            await failing.fetchone()
+    assert [await cursor.fetchall() for cursor in cursors] == [
+        [] if i == chosen else [(number,)] for i, number in enumerate(numbers)
+    ]
+
+
+MIXTURE = [echo, echo, echo, series, series, work, wrong, large, streamed, pipelined, pipelined]
 
 
 class Storm:

@@ -67,6 +67,20 @@ async def _rolled_back(conn: AsyncConnection) -> None:
         await _nothing()
 
 
+async def _pipeline(conn: AsyncConnection) -> None:
+    async with conn.pipeline() as pipeline:
+        cur = await conn.execute("SELECT %s::int", (1,))
+        await conn.execute("SELECT 2")
+        assert await cur.fetchone() == (1,)
+        await conn.execute("SELECT 3")
+        await pipeline.sync()
+
+
+async def _pipelined_transaction(conn: AsyncConnection) -> None:
+    async with conn.pipeline(), conn.transaction():
+        await conn.execute("SELECT 1")
+
+
 async def _listen(conn: AsyncConnection) -> None:
     async with conn.listen("interrupted") as stream:
         await conn.notify("interrupted", "x")
@@ -100,6 +114,8 @@ ASYNC_CALLS: dict[str, AsyncCall | None] = {
     "transaction": _transaction,
     "savepoint": _savepoint,
     "rolled back": _rolled_back,
+    "pipeline": _pipeline,
+    "pipelined transaction": _pipelined_transaction,
     "listen": _listen,
     "commit": _commit,
     "rollback": _rollback,
@@ -317,6 +333,20 @@ def _sync_rolled_back(conn: anyq.Connection[Any]) -> None:
         pass
 
 
+def _sync_pipeline(conn: anyq.Connection[Any]) -> None:
+    with conn.pipeline() as pipeline:
+        cur = conn.execute("SELECT %s::int", (1,))
+        conn.execute("SELECT 2")
+        assert cur.fetchone() == (1,)
+        conn.execute("SELECT 3")
+        pipeline.sync()
+
+
+def _sync_pipelined_transaction(conn: anyq.Connection[Any]) -> None:
+    with conn.pipeline(), conn.transaction():
+        conn.execute("SELECT 1")
+
+
 def _sync_listen(conn: anyq.Connection[Any]) -> None:
     with conn.listen("interrupted") as stream:
         conn.notify("interrupted", "x")
@@ -348,6 +378,8 @@ SYNC_CALLS: dict[str, SyncCall | None] = {
     "transaction": _sync_transaction,
     "savepoint": _sync_savepoint,
     "rolled back": _sync_rolled_back,
+    "pipeline": _sync_pipeline,
+    "pipelined transaction": _sync_pipelined_transaction,
     "listen": _sync_listen,
     "notifies": _sync_notifies,
     "commit": _sync_commit,
