@@ -99,6 +99,16 @@ async def group(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[O
 
 
 @contextlib.asynccontextmanager
+async def pipeline(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+    async with connected(driver, dsn) as (conn,):
+
+        async def check(rows: Any) -> None:
+            are_one_row(rows, workload.size)
+
+        yield Operation(driver.pipeline(conn, workload.size), check)
+
+
+@contextlib.asynccontextmanager
 async def connections(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
     async with connected(driver, dsn, workload.size) as conns:
         asking = [driver.one(conn) for conn in conns]
@@ -214,6 +224,7 @@ KINDS: dict[str, Callable[[Driver, Workload, str], AbstractAsyncContextManager[O
     "one": one,
     "fetch": fetch,
     "group": group,
+    "pipeline": pipeline,
     "connections": connections,
     "insert": insert,
     "connect": connect,
@@ -261,6 +272,14 @@ def sync_group(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[Syn
         yield SyncOperation(
             lambda: [one() for _ in range(workload.size)],
             driver.checks(lambda rows: are_one_row(rows, workload.size)),
+        )
+
+
+@contextlib.contextmanager
+def sync_pipeline(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+    with sync_connected(driver, dsn) as (conn,):
+        yield SyncOperation(
+            driver.pipeline(conn, workload.size), driver.checks(lambda rows: are_one_row(rows, workload.size))
         )
 
 
@@ -337,6 +356,7 @@ SYNC_KINDS: dict[str, Callable[[SyncDriver, Workload, str], AbstractContextManag
     "one": sync_one,
     "fetch": sync_fetch,
     "group": sync_group,
+    "pipeline": sync_pipeline,
     "connections": sync_connections,
     "insert": sync_insert,
     "connect": sync_connect,

@@ -206,6 +206,9 @@ WORKLOADS = {
     "group_100": Workload(
         "100 one-row selects on one connection: a task group of anyq's, with others one by one", "group", 100, warm=2
     ),
+    "pipeline_100": Workload(
+        "100 one-row selects in a pipeline block, whose results are fetched at its end", "pipeline", 100, warm=2
+    ),
     "connect": Workload("connect and close", "connect", warm=3),
     "connect_tcp": Workload("connect and close over TCP, with the password by SCRAM", "connect", server="tcp", warm=3),
     "connect_tls": Workload("connect and close over TLS, with the password by SCRAM", "connect", server="tls", warm=3),

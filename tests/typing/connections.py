@@ -10,7 +10,8 @@ from typing import Any
 from typing_extensions import assert_type
 
 import anyq
-from anyq import AsyncConnecting, AsyncConnection, AsyncCursor
+from anyq import AsyncConnecting, AsyncConnection, AsyncCursor, AsyncPipeline
+from anyq.pq import PipelineStatus
 from anyq.rows import DictRow, TupleRow, class_row, dict_row, scalar_row, tuple_row
 
 
@@ -53,3 +54,14 @@ async def annotated(plain: AsyncConnection, dicts: AsyncConnection[DictRow], any
     assert_type(wanted.row_factory(anything.cursor())([1]), DictRow)
     await AsyncConnection.connect(autocommit="yes")  # type: ignore[arg-type]
     await AsyncConnection.connect(row_factory=Person)  # type: ignore[arg-type]
+
+
+async def pipelines(plain: AsyncConnection) -> None:
+    assert_type(plain.pipeline(), AsyncPipeline[AsyncConnection])
+    async with plain.pipeline() as pipeline:
+        assert_type(pipeline, AsyncPipeline[AsyncConnection])
+        assert_type(pipeline.status, PipelineStatus)
+        assert_type(await pipeline.sync(), None)
+        assert_type(await plain.execute("SELECT 1"), AsyncCursor[TupleRow, AsyncConnection])
+    assert_type(AsyncPipeline.is_supported(), bool)
+    assert_type(plain.info.pipeline_status, PipelineStatus)

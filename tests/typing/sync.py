@@ -9,6 +9,7 @@ from typing_extensions import assert_type
 
 import anyq
 from anyq.adapt.typeinfo import TypeInfo
+from anyq.pq import PipelineStatus
 from anyq.rows import DictRow, TupleRow, class_row, dict_row
 
 
@@ -71,6 +72,15 @@ def classes_of_users(mine: MyConnection, cursor: MyCursor) -> None:
     assert_type(mine.transaction().connection, MyConnection)
     assert_type(cursor.execute("SELECT 1"), MyCursor)
     anyq.connect("", cursor_factory=MyCursor)
+
+
+def pipelines(conn: anyq.Connection, mine: MyConnection) -> None:
+    with conn.pipeline() as pipeline:
+        assert_type(pipeline, anyq.Pipeline[anyq.Connection])
+        assert_type(pipeline.status, PipelineStatus)
+        assert_type(conn.execute("SELECT 1").fetchone(), TupleRow | None)
+        pipeline.sync()
+    assert_type(mine.pipeline(), anyq.Pipeline[MyConnection])
 
 
 def notifications(conn: anyq.Connection) -> None:

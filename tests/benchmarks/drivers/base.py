@@ -63,6 +63,10 @@ class Driver:
 
         return group
 
+    def pipeline(self, conn: Any, size: int) -> Asking:
+        """A function that runs so many queries of one row in one task, without waiting in between."""
+        raise Unsupported
+
     def insert(self, conn: Any, rows: list[tuple[int, str]]) -> Asking:
         """A function that inserts rows one by one in a transaction."""
         raise NotImplementedError
@@ -102,6 +106,9 @@ class SyncDriver:
 
     def many(self, conn: Any, query: Query) -> SyncAsking:
         raise NotImplementedError
+
+    def pipeline(self, conn: Any, size: int) -> SyncAsking:
+        raise Unsupported
 
     def insert(self, conn: Any, rows: list[tuple[int, str]]) -> SyncAsking:
         raise NotImplementedError

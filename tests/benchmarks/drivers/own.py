@@ -61,6 +61,16 @@ class Anyq(Driver):
 
         return group
 
+    def pipeline(self, conn: Any, size: int) -> Asking:
+        text, parameters = ONE.text(self.style), (ONE.argument,)
+
+        async def pipeline() -> list[Any]:
+            async with conn.pipeline():
+                cursors = [await conn.execute(text, parameters) for _ in range(size)]
+            return [await cursor.fetchone() for cursor in cursors]
+
+        return pipeline
+
     def insert(self, conn: Any, rows: list[tuple[int, str]]) -> Asking:
         text = INSERT.format(*self.style)
 
@@ -116,6 +126,16 @@ class AnyqSync(SyncDriver):
     def many(self, conn: Any, query: Query) -> SyncAsking:
         text, parameters = query.text(self.style), (query.argument,)
         return lambda: conn.execute(text, parameters).fetchall()
+
+    def pipeline(self, conn: Any, size: int) -> SyncAsking:
+        text, parameters = ONE.text(self.style), (ONE.argument,)
+
+        def pipeline() -> list[Any]:
+            with conn.pipeline():
+                cursors = [conn.execute(text, parameters) for _ in range(size)]
+            return [cursor.fetchone() for cursor in cursors]
+
+        return pipeline
 
     def insert(self, conn: Any, rows: list[tuple[int, str]]) -> SyncAsking:
         text = INSERT.format(*self.style)

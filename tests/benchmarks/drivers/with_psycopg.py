@@ -47,6 +47,16 @@ class PsycopgAsync(Driver):
 
         return many
 
+    def pipeline(self, conn: Any, size: int) -> Asking:
+        text, parameters, binary = ONE.text(self.style), (ONE.argument,), self.binary
+
+        async def pipeline() -> list[Any]:
+            async with conn.pipeline():
+                cursors = [await conn.execute(text, parameters, binary=binary) for _ in range(size)]
+            return [await cursor.fetchone() for cursor in cursors]
+
+        return pipeline
+
     def insert(self, conn: Any, rows: list[tuple[int, str]]) -> Asking:
         text = INSERT.format(*self.style)
 
@@ -105,6 +115,16 @@ class PsycopgSync(SyncDriver):
     def many(self, conn: Any, query: Query) -> SyncAsking:
         text, parameters, binary = query.text(self.style), (query.argument,), self.binary
         return lambda: conn.execute(text, parameters, binary=binary).fetchall()
+
+    def pipeline(self, conn: Any, size: int) -> SyncAsking:
+        text, parameters, binary = ONE.text(self.style), (ONE.argument,), self.binary
+
+        def pipeline() -> list[Any]:
+            with conn.pipeline():
+                cursors = [conn.execute(text, parameters, binary=binary) for _ in range(size)]
+            return [cursor.fetchone() for cursor in cursors]
+
+        return pipeline
 
     def insert(self, conn: Any, rows: list[tuple[int, str]]) -> SyncAsking:
         text = INSERT.format(*self.style)
