@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .adapt import AdaptersMap
 from .adapt import global_adapters as adapters
-from .types import array, bit, bool, datetime, fulltext, json, net, none, numeric, system, uuid, xml
+from .types import array, bit, bool, datetime, fulltext, geometric, json, net, none, numeric, system, uuid, xml
 from .types import string as text
 
 __all__ = ["adapters", "types"]
@@ -17,7 +17,7 @@ types = adapters.types
 """What is known about PostgreSQL's types: see `TypesRegistry`."""
 
 # Arrays last: they are registered for each type that is known by then.
-for _family in (none, bool, numeric, text, uuid, json, datetime, net, bit, xml, fulltext, system, array):
+for _family in (none, bool, numeric, text, uuid, json, datetime, net, bit, geometric, xml, fulltext, system, array):
     _family.register_default_adapters(adapters)
 
 pristine_adapters = AdaptersMap(adapters)

@@ -13,6 +13,7 @@ from anyq import errors as e
 from anyq.adapt import AdaptersMap, Dumper, Loader
 from anyq.adapt.typeinfo import TypeInfo
 from anyq.protocol.constants import Format
+from anyq.types import geometric
 from tests.support.memory import needs_proc, peak_growth
 from tests.support.state import status
 
@@ -89,7 +90,7 @@ def global_map() -> Iterator[AdaptersMap]:
 async def test_on_a_connection(conn: AsyncConnection, dsn: str) -> None:
     with pytest.raises(e.ProgrammingError, match="cannot adapt type 'Point'"):
         await conn.execute("SELECT %s", [Point(1, 2)])
-    assert await fetch_value(conn, "SELECT '(1,2)'::point") == "(1,2)"
+    assert await fetch_value(conn, "SELECT '(1,2)'::point") == geometric.Point(1, 2)
     before = conn.cursor()
     conn.adapters.register_dumper(Point, PointDumper)
     conn.adapters.register_loader("point", PointLoader)
@@ -101,7 +102,7 @@ async def test_on_a_connection(conn: AsyncConnection, dsn: str) -> None:
         points = [Point(1, 2), None, Point(3, 4)]
         assert await fetch_value(context, "SELECT %s", [points]) == points
     async with AsyncConnection.connect(dsn) as other:
-        assert await fetch_value(other, "SELECT '(1,2)'::point") == "(1,2)"
+        assert await fetch_value(other, "SELECT '(1,2)'::point") == geometric.Point(1, 2)
         with pytest.raises(e.ProgrammingError):
             await other.execute("SELECT %s", [Point(1, 2)])
 
@@ -114,7 +115,7 @@ async def test_on_a_cursor(conn: AsyncConnection) -> None:
     assert [row async for row in cur.stream("SELECT %s", [Point(1, 2)])] == [(Point(1, 2),)]
     await cur.executemany("SELECT %s", [(Point(1, 2),), (Point(3, 4),)], returning=True)
     assert [await result.fetchone() async for result in cur.results()] == [(Point(1, 2),), (Point(3, 4),)]
-    assert await fetch_value(conn, "SELECT '(1,2)'::point") == "(1,2)"
+    assert await fetch_value(conn, "SELECT '(1,2)'::point") == geometric.Point(1, 2)
     with pytest.raises(e.ProgrammingError):
         await conn.execute("SELECT %s", [Point(1, 2)])
 
@@ -125,13 +126,13 @@ async def test_globally(global_map: AdaptersMap, conn: AsyncConnection, dsn: str
     async with AsyncConnection.connect(dsn) as other:
         assert await fetch_value(other, "SELECT %s", [Point(1, 2)]) == Point(1, 2)
     # Connections that are open already keep what they have.
-    assert await fetch_value(conn, "SELECT '(1,2)'::point") == "(1,2)"
+    assert await fetch_value(conn, "SELECT '(1,2)'::point") == geometric.Point(1, 2)
 
 
 async def test_globally_and_undone(conn: AsyncConnection) -> None:
     with pytest.raises(e.ProgrammingError):
         await conn.execute("SELECT %s", [Point(1, 2)])
-    assert await fetch_value(conn, "SELECT '(1,2)'::point") == "(1,2)"
+    assert await fetch_value(conn, "SELECT '(1,2)'::point") == geometric.Point(1, 2)
 
 
 async def test_from_a_context_of_the_connection(dsn: str, anyio_backend: Any) -> None:

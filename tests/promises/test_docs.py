@@ -32,8 +32,8 @@ import pytest
 import anyq
 from anyq.conninfo import KEYWORDS
 from anyq.conninfo.options import TARGET_SESSION_ATTRS
+from anyq.types import geometric, numeric
 from anyq.types import json as json_types
-from anyq.types import numeric
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -207,6 +207,7 @@ _NAMES = {
     **{name: getattr(numeric, name) for name in numeric.__all__},
     **{name: getattr(json_types, name) for name in ("Json", "Jsonb")},
     **{name: getattr(ipaddress, name) for name in ("ip_address", "ip_interface", "ip_network")},
+    **{cls: getattr(geometric, cls) for cls in geometric.__all__ if cls[0].isupper()},
     "Decimal": decimal.Decimal,
     "UUID": uuid.UUID,
 }

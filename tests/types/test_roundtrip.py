@@ -14,6 +14,7 @@ import pytest
 
 from anyq import sql
 from anyq.adapt import PyFormat
+from anyq.types.geometric import Box, Point
 from anyq.types.json import Json, Jsonb
 from anyq.types.numeric import Float4, Float8, Int2, Int4, Int8, IntNumeric, Oid
 
@@ -108,7 +109,7 @@ EXPRESSIONS: dict[str, Any] = {
     "'[2:3][-1:0]={{1,2},{3,NULL}}'::int4[]": [[1, 2], [3, None]],
     "array['', 'NULL', null, 'a b', '\"', '\\', '{}', ',']": ["", "NULL", None, "a b", '"', "\\", "{}", ","],
     "array['a'::\"char\"]": ["a"],
-    "array['(3,4),(1,2)'::box, null]": ["(3,4),(1,2)", None],
+    "array['(3,4),(1,2)'::box, null]": [Box(Point(3.0, 4.0), Point(1.0, 2.0)), None],
     "array['pg_class'::regclass]": ["pg_class"],
     "array[0.1::float4]": [0.10000000149011612],
     "array['\\x5c'::bytea, null]": [b"\\", None],
