@@ -64,6 +64,7 @@ from .sync import (
     connect,
 )
 from .transaction import AsyncTransaction, OutOfOrderTransactionNesting, Rollback
+from .xid import Xid
 
 #: The one place that has it: pyproject.toml reads it here.
 __version__ = "0.1.0"
@@ -124,6 +125,7 @@ __all__ = [
     "TransactionStatus",
     "Transformer",
     "Warning",
+    "Xid",
     "__impl__",
     "__version__",
     "abc",

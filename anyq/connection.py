@@ -42,12 +42,14 @@ from .rows import AsyncRowFactory, TupleRow, check_row_factory, tuple_row
 from .session.busy_wait import BUSY_WAIT, LONGEST_BUSY_WAIT
 from .session.info import ConnectionInfo, described
 from .session.session import Session
+from .session.two_phase import TwoPhaseTransaction
 from .session.wire import Wire
 from .sql import SQL, Identifier
 from .startup.opening import open_session
 from .startup.parameters import ConnectParameters
 from .startup.routes import Dial
 from .transaction import Transactional
+from .two_phase import TwoPhaseCommit
 
 logger = logging.getLogger("anyq")
 
@@ -62,7 +64,7 @@ GRACE_PERIOD = 5.0
 
 
 @uninterrupted
-class AsyncConnection(ChecksFactories, Transactional, Notifying, ErrorClasses, Generic[Row]):
+class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying, ErrorClasses, Generic[Row]):
     """A session with a server. Made by :meth:`connect`.
 
     Any number of tasks may use it at the same time: their statements are pipelined, and share its transactions.
@@ -99,6 +101,7 @@ class AsyncConnection(ChecksFactories, Transactional, Notifying, ErrorClasses, G
         self.if_forgotten = Finalizer(self, _forgotten, described(self, self.info.summary("open")))
         """For this package: says so of a connection that is dropped and was never closed."""
         self.notifications = NotificationHub(self.session)
+        self.two_phase = TwoPhaseTransaction(self.session)
         self._notice_handlers: list[NoticeHandler] = []
         wire.protocol.use_codecs(python_codec)
         wire.on_event = self._on_event

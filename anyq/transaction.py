@@ -27,7 +27,7 @@ from .protocol.constants import TransactionStatus
 from .session.info import ConnectionInfo, described
 from .session.pipeline import own_pipeline
 from .session.session import Session
-from .session.transactions import Entered, IsolationLevel
+from .session.transactions import Entered, IsolationLevel, TwoPhase, not_committed
 from .statements.requests import RowTaker
 
 logger = logging.getLogger("anyq")
@@ -113,6 +113,7 @@ class AsyncTransaction(Generic[ConnectionT]):
         session = self._session
         session.check_open()
         await session.transactions.certain_turn()
+        session.transactions.check_no_two_phase("a transaction() block cannot be entered")
         stack = session.transactions.blocks
         self._outer = not stack and not session.wire.protocol.expects_transaction()
         if not self._outer and not self._savepoint_name:
@@ -312,15 +313,6 @@ def _with_hint(error: Error) -> Error:
     return error_from_fields({**error.diag.fields, "H": _HINT})
 
 
-def not_committed() -> Error:
-    """Return the error for a COMMIT that the server has answered with a ROLLBACK, without an error of its own."""
-    return InFailedSqlTransaction(
-        "the transaction was rolled back and not committed: a statement in it had failed, and its error was caught. "
-        "Call rollback() after an error; or put what may fail into a transaction() block of its own, and catch the "
-        "error outside of that"
-    )
-
-
 class Transactional:
     """The part of a connection that has to do with transactions: how they are begun, and ended."""
 
@@ -330,12 +322,12 @@ class Transactional:
     async def commit(self) -> None:
         """Commit the transaction, if one is open.
 
-        :raises ProgrammingError: inside a :meth:`transaction` block.
+        :raises ProgrammingError: inside a :meth:`transaction` block, or in a two-phase transaction.
         :raises InFailedSqlTransaction: a statement of the transaction had failed, so the server has rolled it back.
 
         After a cancellation it is not known whether the transaction was committed.
         """
-        self._check_no_block("commit() cannot be called inside a transaction() block; leave the block")
+        self._check_no_block("commit()", "leave the block")
         if await self.session.end_transaction(b"COMMIT", cancellable=True) == "ROLLBACK":
             raise not_committed()
 
@@ -343,8 +335,10 @@ class Transactional:
         """For this package: do what :meth:`commit` does, at the end of the connection's own block.
 
         Whoever has caught an error in there has seen that something failed, and often leaves because of that: so it is
-        a warning and no second error that the transaction could not be committed.
+        a warning and no second error that the transaction could not be committed. What is prepared stays so.
         """
+        if self.session.transactions.two_phase in (TwoPhase.PREPARED, TwoPhase.FAILED):
+            return
         try:
             await self.commit()
         except InFailedSqlTransaction as error:
@@ -353,11 +347,10 @@ class Transactional:
     async def rollback(self) -> None:
         """Roll back the transaction, if one is open.
 
-        :raises ProgrammingError: inside a :meth:`transaction` block; raise :class:`Rollback` there.
+        :raises ProgrammingError: inside a :meth:`transaction` block, where :class:`Rollback` is to be raised, or in a
+            two-phase transaction.
         """
-        self._check_no_block(
-            "rollback() cannot be called inside a transaction() block; leave the block, by raising anyq.Rollback"
-        )
+        self._check_no_block("rollback()", "leave the block, by raising anyq.Rollback")
         for taker in self.session.row_takers():
             taker.drop()
         if self.session.transactions.pipelines:
@@ -367,10 +360,11 @@ class Transactional:
         # It takes no time, and should happen: it is not cancelled half-way.
         await self.session.end_transaction(b"ROLLBACK", cancellable=False)
 
-    def _check_no_block(self, message: str) -> None:
+    def _check_no_block(self, what: str, instead: str) -> None:
         self.session.check_open()
+        self.session.transactions.check_no_two_phase(f"{what} cannot be called")
         if self.session.transactions.innermost() is not None:
-            raise ProgrammingError(message)
+            raise ProgrammingError(f"{what} cannot be called inside a transaction() block; {instead}")
 
     def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> AsyncTransaction[Self]:
         """Return a block to be entered by ``async with``: a transaction, or a savepoint if one is open.

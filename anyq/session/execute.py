@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from typing_extensions import LiteralString
+
 from ..abc import Params, Query
 from ..adapt import Transformer
 from ..backends import uninterrupted
 from ..errors import NotSupportedError
-from ..statements.binders import Binder
+from ..statements.binders import RAW, Binder
 from ..statements.layout import changed_format
 from ..statements.outcome import Staleness, failure_of, had_own_transaction, staleness
 from ..statements.remembered import QueryKey
@@ -80,11 +82,13 @@ async def _execute(
     prepare: bool | None,
     binary: bool | None,
     remember: tuple[QueryKey, Mapping[str, str]] | None,
+    *,
+    begins: bool = True,
 ) -> StatementRequest:
     """Execute a statement of which nothing is remembered."""
     composer = session.composer
     while True:
-        begin = await session.transactions.turn()
+        begin = await (session.transactions.turn() if begins else session.transactions.certain_turn())
         request, data = composer.compose(statement, tx, begin, prepare=prepare, binary=binary, remember=remember)
         await session.wire.run(request, data)
         if request.foreseen and request.description[0] is not None and request.failure is None:
@@ -94,6 +98,12 @@ async def _execute(
         if not await may_repeat(session, request, statement):
             raise session.explained(failure_of(request, begin, composer.statements), statement, tx.encoding)
     return request
+
+
+async def execute_only(session: Session, query: LiteralString) -> StatementRequest:
+    """Execute a query of the driver's own in the transaction that is open, if one is, and without beginning any."""
+    tx = session.transformer()
+    return await _execute(session, RAW.bind(query, None, tx), tx, False, None, None, begins=False)
 
 
 def refuse_binary(binary: bool | None) -> None:

@@ -250,7 +250,12 @@ class PipelineQueue:
         """Send a segment, again where that is the driver's own business, and wait for its end."""
         session = self.session
         while True:
-            begin = await session.transactions.turn_of_pipeline()
+            try:
+                begin = await session.transactions.turn_of_pipeline()
+            except ProgrammingError as error:
+                # Of a two-phase transaction that is not open.
+                self._refuse(self._queued.popleft(), error)
+                return
             request, data, refusal = self._compose(begin)
             if request.items:
                 await session.wire.run(request, data)

@@ -127,10 +127,17 @@ class Session:
         return explained(failure, statement, encoding, self.wire.protocol.parameters.get("server_encoding"))
 
     async def send_command(
-        self, command: bytes, *, begins: bool = False, ends: bool = False, cancellable: bool = True
+        self,
+        command: bytes,
+        *,
+        begins: bool = False,
+        ends: bool = False,
+        cancellable: bool = True,
+        on_end: Callable[[CommandRequest], object] | None = None,
     ) -> str | None:
         """Run statements that have no result; to be called after ``wire.turn()`` without an await in between.
 
+        :param on_end: see :class:`CommandRequest`.
         :return: the command tag of the last one.
         """
         effect = TransactionEffect.ENDS if ends else TransactionEffect.BEGINS if begins else TransactionEffect.NONE
@@ -138,13 +145,17 @@ class Session:
         frontend.query(data, command)
         while True:
             request = CommandRequest(
-                self.composer.statements, undoes=ends or b"ROLLBACK" in command, cancellable=cancellable, effect=effect
+                self.composer.statements,
+                undoes=ends or b"ROLLBACK" in command,
+                cancellable=cancellable,
+                effect=effect,
+                on_end=on_end,
             )
             await self.wire.run(request, data)
             if request.error is None:
                 if ends and self.settle is not None:
                     await self.settle()
-                return request.results[-1].tag if request.results else None
+                return request.tag
             # A ROLLBACK that was hit has left nothing behind either, whatever it was to end.
             if not (was_victim(request) or was_hit(request) and command.startswith(b"ROLLBACK")):
                 raise request.error

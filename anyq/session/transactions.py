@@ -7,11 +7,11 @@ sockets, nor what a block does when it is left.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from enum import IntEnum
+from enum import Enum, IntEnum, auto
 from typing import NamedTuple, Protocol
 from weakref import ref
 
-from ..errors import ProgrammingError
+from ..errors import Error, InFailedSqlTransaction, ProgrammingError
 from ..pq import PipelineStatus
 from .wire import Wire
 
@@ -23,6 +23,24 @@ class IsolationLevel(IntEnum):
     READ_COMMITTED = 2
     REPEATABLE_READ = 3
     SERIALIZABLE = 4
+
+
+class TwoPhase(Enum):
+    """How far a two-phase transaction is; which changes when the server says so, whoever reads that."""
+
+    NONE = auto()
+    BEGUN = auto()
+    PREPARED = auto()
+    FAILED = auto()
+    """It could not be prepared, and the server has rolled it back."""
+
+
+_NO_STATEMENT = {
+    TwoPhase.BEGUN: "it is not open on the server any more",
+    TwoPhase.PREPARED: "it is prepared",
+    TwoPhase.FAILED: "it could not be prepared, and was rolled back",
+}
+"""Why a statement cannot be executed in a two-phase transaction, if it would begin a transaction."""
 
 
 class Entered(NamedTuple):
@@ -65,6 +83,8 @@ class Transactions:
         """Of transactions begun from now on; None for the server's default, as for the others."""
         self.read_only: bool | None = None
         self.deferrable: bool | None = None
+        self.two_phase = TwoPhase.NONE
+        """How far the two-phase transaction is, if there is one."""
         self.blocks: list[Entered] = []
         """The transaction blocks that are entered, the innermost last; for others to look at only."""
         self.pipelines: dict[object, Pipeline] = {}
@@ -180,7 +200,15 @@ class Transactions:
             await wire.turn()
 
     def begin_statement(self) -> bytes:
-        """Return the BEGIN for a new transaction."""
+        """Return the BEGIN for a new transaction.
+
+        :raises ProgrammingError: there is a two-phase transaction, and it is not open.
+        """
+        if self.two_phase is not TwoPhase.NONE:
+            raise ProgrammingError(
+                f"no statement can be executed in the two-phase transaction, as {_NO_STATEMENT[self.two_phase]}: end "
+                "it by tpc_commit() or tpc_rollback()"
+            )
         parts = ["BEGIN"]
         if self.isolation_level is not None:
             parts.append(f"ISOLATION LEVEL {self.isolation_level.name.replace('_', ' ')}")
@@ -190,12 +218,30 @@ class Transactions:
             parts.append("DEFERRABLE" if self.deferrable else "NOT DEFERRABLE")
         return " ".join(parts).encode()
 
+    def check_no_two_phase(self, what: str) -> None:
+        """Check that something may be done that cannot be in a two-phase transaction.
+
+        :raises ProgrammingError: there is one.
+        """
+        if self.two_phase is not TwoPhase.NONE:
+            raise ProgrammingError(f"{what} in a two-phase transaction: end it by tpc_commit() or tpc_rollback() first")
+
     def check_none_open(self, setting: str) -> None:
         """Check that a setting may be changed.
 
         :raises ProgrammingError: a transaction is open.
         """
+        self.check_no_two_phase(f"{setting} cannot be changed")
         if self.blocks or self._wire.protocol.expects_transaction():
             raise ProgrammingError(
                 f"{setting} cannot be changed while a transaction is open: commit or roll back first"
             )
+
+
+def not_committed() -> Error:
+    """Return the error for a COMMIT that the server has answered with a ROLLBACK, without an error of its own."""
+    return InFailedSqlTransaction(
+        "the transaction was rolled back and not committed: a statement in it had failed, and its error was caught. "
+        "Call rollback() after an error; or put what may fail into a transaction() block of its own, and catch the "
+        "error outside of that"
+    )

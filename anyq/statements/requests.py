@@ -7,6 +7,7 @@ or who waits for it.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Protocol
 
 from .._accel import bind
@@ -141,20 +142,35 @@ class CommandRequest(Request):
 
     :param undoes: whether it may undo what was done before it.
     :param cancellable: see :attr:`Request.cancellable`; so for `effect`.
+    :param on_end: called with the request at its end, by whoever reads that.
     """
 
     extended = False
 
     def __init__(
-        self, account: PreparedStatements, *, undoes: bool, cancellable: bool = True, effect: TransactionEffect
+        self,
+        account: PreparedStatements,
+        *,
+        undoes: bool,
+        cancellable: bool = True,
+        effect: TransactionEffect,
+        on_end: Callable[[CommandRequest], object] | None = None,
     ) -> None:
         super().__init__()
         self._account = account
         self._undoes = undoes
         self.cancellable = cancellable
         self.effect = effect
+        self.on_end = on_end
+
+    @property
+    def tag(self) -> str | None:
+        """The command tag of the last statement that has succeeded."""
+        return self.results[-1].tag if self.results else None
 
     def finish(self) -> None:
+        if self.on_end is not None:
+            self.on_end(self)
         if self._undoes or self.error is not None:
             self._account.undo()
         if self.effect is not TransactionEffect.NONE:

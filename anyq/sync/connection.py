@@ -38,13 +38,14 @@ from .portal import Portal
 from .shared_portal import leave_portal, open_portal
 from .transaction import Transaction
 from .transactions import TransactionSettings
+from .two_phase import TwoPhaseCommit
 
 Row = TypeVar("Row", default=TupleRow)
 CursorRow = TypeVar("CursorRow")
 NewRow = TypeVar("NewRow", default=TupleRow)
 
 
-class Connection(ChecksFactories, TransactionSettings, Notifying, ErrorClasses, Generic[Row]):
+class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying, ErrorClasses, Generic[Row]):
     """A session with a server. Made by :meth:`connect`.
 
     Any number of threads may use it at the same time: their statements are pipelined, and share its transactions. A

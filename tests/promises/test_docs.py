@@ -36,6 +36,8 @@ from anyq.conninfo import KEYWORDS
 from anyq.conninfo.options import TARGET_SESSION_ATTRS
 from anyq.types import geometric, numeric
 from anyq.types import json as json_types
+from tests.support.server import Server
+from tests.support.two_phase import need_two_phase
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -127,7 +129,9 @@ async def trusts(dsn: str) -> bool:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("block", named(BODIES))
-async def test_a_body_runs(block: Block, dsn: str) -> None:
+async def test_a_body_runs(block: Block, dsn: str, server: Server) -> None:
+    if "tpc_begin" in block.source:
+        need_two_phase(server)
     # Another process may be running the same block on the same server.
     source = _CHANNEL.sub(f"planet_news_{secrets.token_hex(4)}", block.source)
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT

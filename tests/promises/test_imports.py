@@ -34,6 +34,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "_accel": ("protocol",),
     "dbapi20": ("errors",),
     "pq": ("protocol",),
+    "xid": (),
     # values
     "adapt": ("_accel",),
     "types": ("adapt",),
@@ -53,7 +54,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "pipeline": ("session",),
     "cursor": ("row_stream", "postgres"),
     "connecting": ("backends",),
-    "connection": ("connecting", "cursor", "transaction", "pipeline", "notifications", "startup", "dbapi20"),
+    "two_phase": ("cursor", "xid"),
+    "connection": ("connecting", "two_phase", "transaction", "pipeline", "notifications", "startup", "dbapi20"),
     "listener": ("connection",),
     "sync": ("listener",),
     TOP: ("sync", "pq"),

@@ -17,6 +17,8 @@ import pytest
 
 from anyq.session.busy_wait import this_thread
 from tests.support.interrupted import ASYNC_CALLS, SYNC_CALLS, AsyncRun, SyncRun
+from tests.support.server import Server
+from tests.support.two_phase import leave_none, need_two_phase
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +57,16 @@ def _counted() -> Iterator[None]:
     before = this_thread.traffic.under_way
     yield
     this_thread.traffic.under_way = before
+
+
+@pytest.fixture(autouse=True)
+def _none_prepared(dsn: str, server: Server, request: pytest.FixtureRequest) -> Iterator[None]:
+    two_phase = "two-phase" in request.node.name
+    if two_phase:
+        need_two_phase(server)
+    yield
+    if two_phase:
+        leave_none(dsn)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ASYNC_CALLS if kind != "cancelled"])

@@ -18,6 +18,7 @@ import trio
 import anyq
 from anyq import AsyncConnection, TransactionStatus
 from anyq.backends import current_backend
+from anyq.session.transactions import TwoPhase
 from tests.support.interrupting import Interrupt
 from tests.support.stepping import cancelled_at
 
@@ -95,6 +96,12 @@ async def _rollback(conn: AsyncConnection) -> None:
     await conn.rollback()
 
 
+async def _two_phase(conn: AsyncConnection) -> None:
+    await conn.tpc_begin(f"interrupted {conn.info.backend_pid}")
+    await conn.tpc_prepare()
+    await conn.tpc_commit()
+
+
 async def _close(conn: AsyncConnection) -> None:
     await conn.close()
 
@@ -119,11 +126,13 @@ ASYNC_CALLS: dict[str, AsyncCall | None] = {
     "listen": _listen,
     "commit": _commit,
     "rollback": _rollback,
+    "two-phase": _two_phase,
     "cancelled": _cancelled,
     "close": _close,
     "connect": None,
 }
 IN_TRANSACTION = {"commit", "rollback"}
+MANUAL = {*IN_TRANSACTION, "two-phase"}
 
 
 class Run:
@@ -140,7 +149,7 @@ class Run:
 
     @property
     def options(self) -> dict[str, Any]:
-        return {"autocommit": self.kind not in IN_TRANSACTION, "grace_period": GRACE}
+        return {"autocommit": self.kind not in MANUAL, "grace_period": GRACE}
 
     def blame(self, interrupt: Interrupt, what: object) -> None:
         self.wrong.append(f"{self.kind}, step {interrupt.step} at {interrupt.where}: {what}")
@@ -253,7 +262,9 @@ class AsyncRun(Run):
         if conn.closed:
             return "closed"
         session = conn.session
-        if self.kind not in IN_TRANSACTION:
+        if session.transactions.two_phase is not TwoPhase.NONE:
+            await conn.tpc_rollback()
+        if self.kind not in MANUAL:
             await conn.execute("SELECT 1")
             check(session.transaction_status is TransactionStatus.IDLE, "a transaction is left open")
         number = self._step
@@ -365,6 +376,12 @@ def _sync_rollback(conn: anyq.Connection[Any]) -> None:
     conn.rollback()
 
 
+def _sync_two_phase(conn: anyq.Connection[Any]) -> None:
+    conn.tpc_begin(f"interrupted {conn.info.backend_pid}")
+    conn.tpc_prepare()
+    conn.tpc_commit()
+
+
 def _sync_close(conn: anyq.Connection[Any]) -> None:
     conn.close()
 
@@ -384,6 +401,7 @@ SYNC_CALLS: dict[str, SyncCall | None] = {
     "notifies": _sync_notifies,
     "commit": _sync_commit,
     "rollback": _sync_rollback,
+    "two-phase": _sync_two_phase,
     "close": _sync_close,
     "connect": None,
 }
@@ -455,7 +473,9 @@ class SyncRun(Run):
             return "not connected"
         if conn.closed:
             return "closed"
-        if self.kind not in IN_TRANSACTION:
+        if conn.async_connection.session.transactions.two_phase is not TwoPhase.NONE:
+            conn.tpc_rollback()
+        if self.kind not in MANUAL:
             conn.execute("SELECT 1")
             check(conn.info.transaction_status is TransactionStatus.IDLE, "a transaction is left open")
         rows = conn.execute("SELECT generate_series(%s, %s::int)", (step, step + 1)).fetchall()

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 import anyq
+from tests.support.server import Server
+from tests.support.two_phase import leave_none, need_two_phase
 
 
 @pytest.fixture
@@ -273,6 +275,69 @@ def test_autocommit(conn: anyq.Connection) -> None:
     conn.execute("CREATE TEMP TABLE t ()")
     conn.rollback()
     conn.execute("SELECT * FROM t")
+
+
+# -- Optional Two-Phase Commit Extensions
+
+
+@pytest.fixture
+def tpc(conn: anyq.Connection, server: Server) -> Iterator[anyq.Connection]:
+    need_two_phase(server)
+    yield conn
+    leave_none(server.dsn)
+
+
+def test_xids_are_tuples(tpc: anyq.Connection) -> None:
+    xid = tpc.xid(42, "global", "bqual")
+    assert tuple(xid) == (42, "global", "bqual")
+    assert xid[0] == 42 and xid[1] == "global" and xid[2] == "bqual"
+
+
+def test_a_transaction_in_one_phase(tpc: anyq.Connection) -> None:
+    for end in (tpc.tpc_commit, tpc.tpc_rollback):
+        tpc.tpc_begin(tpc.xid(1, "pep", "249"))
+        tpc.execute("SELECT 1")
+        end()
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("end", ["tpc_commit", "tpc_rollback"])
+def test_a_transaction_in_two_phases(end: str, given: bool, tpc: anyq.Connection, dsn: str) -> None:
+    xid = tpc.xid(1, "pep", "249")
+    tpc.tpc_begin(xid)
+    tpc.execute("SELECT 1")
+    tpc.tpc_prepare()
+    with pytest.raises(tpc.ProgrammingError):
+        tpc.execute("SELECT 1")
+    assert xid in tpc.tpc_recover()
+    if given:
+        # For recovery, outside of a transaction.
+        tpc.close()
+        with anyq.connect(dsn) as other:
+            getattr(other, end)(xid)
+            assert xid not in other.tpc_recover()
+    else:
+        getattr(tpc, end)()
+        assert xid not in tpc.tpc_recover()
+
+
+def test_commit_and_rollback_are_errors_in_two_phase_transactions(tpc: anyq.Connection) -> None:
+    tpc.tpc_begin(tpc.xid(1, "pep", "249"))
+    for end in (tpc.commit, tpc.rollback):
+        with pytest.raises(tpc.ProgrammingError):
+            end()
+    tpc.tpc_rollback()
+
+
+def test_two_phase_transactions_begin_outside_of_transactions(tpc: anyq.Connection) -> None:
+    xid = tpc.xid(1, "pep", "249")
+    tpc.execute("SELECT 1")
+    for call in (tpc.tpc_begin, tpc.tpc_commit, tpc.tpc_rollback):
+        with pytest.raises(tpc.ProgrammingError):
+            call(xid)
+    tpc.rollback()
+    with pytest.raises(tpc.ProgrammingError):
+        tpc.tpc_commit(xid)
 
 
 # -- Type Objects and Constructors

@@ -65,3 +65,15 @@ async def pipelines(plain: AsyncConnection) -> None:
         assert_type(await plain.execute("SELECT 1"), AsyncCursor[TupleRow, AsyncConnection])
     assert_type(AsyncPipeline.is_supported(), bool)
     assert_type(plain.info.pipeline_status, PipelineStatus)
+
+
+async def in_two_phases(conn: AsyncConnection, sync_conn: anyq.Connection) -> None:
+    xid = conn.xid(1, "global", "branch")
+    assert_type(xid, anyq.Xid)
+    assert_type(tuple(xid), tuple[int | str | None, ...])
+    assert_type(xid.gtrid, str)
+    await conn.tpc_begin(xid)
+    await conn.tpc_commit("text")
+    await conn.tpc_begin(b"bytes")  # type: ignore[arg-type]
+    assert_type(await conn.tpc_recover(), list[anyq.Xid])
+    assert_type(sync_conn.tpc_recover(), list[anyq.Xid])
