@@ -66,6 +66,7 @@ cdef class RowFormat:
     cdef list by_column
     """What writes each column, if types were set."""
     cdef Py_ssize_t columns
+    cdef Py_ssize_t enough
     cdef bint binary
     cdef bint by_characters
     cdef bint dumped
@@ -79,6 +80,7 @@ cdef class RowFormat:
         self.py_format = formatter.py_format
         self.escape = formatter.escape_field
         self.binary = formatter.binary
+        self.enough = formatter.enough
         self.columns = -1 if formatter.columns is None else formatter.columns
         self.prepare()
 
@@ -91,9 +93,8 @@ cdef class RowFormat:
         self.table = {}
         self.last = []
         self.by_column = None
-        if self.formatter.types is not None:
-            dumpers = [self.tx.get_dumper_by_oid(oid, self.formatter.format) for oid in self.formatter.types]
-            self.by_column = [self.writer_of(compile_dump(dumper.dump)) for dumper in dumpers]
+        if self.formatter.dumpers is not None:
+            self.by_column = [self.writer_of(compile_dump(dumper.dump)) for dumper in self.formatter.dumpers]
         return 0
 
     cdef ValueWriter writer_of(self, object dump):
@@ -132,9 +133,10 @@ cdef class RowFormat:
             if not isinstance(row, (tuple, list)):
                 return self.pure(row, out)
             values = tuple(row)
-        version = self.adapters.version
-        if version is not self.version and version != self.version:
-            self.prepare()
+        if self.by_column is None:
+            version = self.adapters.version
+            if version is not self.version and version != self.version:
+                self.prepare()
         if self.columns >= 0 and PyTuple_GET_SIZE(values) != self.columns or PyTuple_GET_SIZE(values) > MOST_COLUMNS:
             return self.pure(values, out)
         old = PyByteArray_GET_SIZE(out)
@@ -145,6 +147,7 @@ cdef class RowFormat:
         try:
             self.write_row(values, &to, &number)
             PyByteArray_Resize(out, to.used)
+            return to.used > self.enough
         except Exception as ex:
             PyByteArray_Resize(out, old)
             if not PyTuple_GET_SIZE(values):
@@ -162,33 +165,39 @@ cdef class RowFormat:
         cdef PyObject *obj
         cdef PyObject *found
         cdef ValueWriter writer
+        cdef bint binary = self.binary
+        cdef list by_column = self.by_column
+        # Held here: a dumper that writes a row itself may come upon other adapters.
+        cdef list last = self.last
+        cdef dict table = self.table
         cdef char *to = reserve(out, 2)
-        if self.binary:
+        if binary:
             to[0] = <char>(count >> 8)
             to[1] = <char>count
             out.used += 2
-        while len(self.last) < count:
-            self.last.append(NOTHING)
+        if by_column is None:
+            while len(last) < count:
+                last.append(NOTHING)
         for i in range(count):
             number[0] = i
-            if i and not self.binary:
+            if i and not binary:
                 reserve(out, 1)[0] = b"\t"
                 out.used += 1
             obj = PyTuple_GET_ITEM(values, i)
             if <object>obj is None:
                 self.write_null(out)
                 continue
-            if self.by_column is not None:
-                writer = <ValueWriter>self.by_column[i]
+            if by_column is not None:
+                writer = <ValueWriter>by_column[i]
             else:
-                writer = <ValueWriter>self.last[i]
+                writer = <ValueWriter>last[i]
                 if writer.cls != Py_TYPE(<object>obj):
-                    found = PyDict_GetItemWithError(self.table, type(<object>obj))
+                    found = PyDict_GetItemWithError(table, type(<object>obj))
                     writer = <ValueWriter>found if found != NULL else self.find_writer(<object>obj)
-                    self.last[i] = writer
+                    last[i] = writer
             if writer.write == NULL or not writer.write(<object>obj, out):
                 self.write_dumped(writer, <object>obj, out)
-        if not self.binary:
+        if not binary:
             reserve(out, 1)[0] = b"\n"
             out.used += 1
         return 0

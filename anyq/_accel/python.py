@@ -288,12 +288,12 @@ def bind_sets(
 class RowFormatting(Protocol):
     """What writes rows of a COPY in Python: a `RowFormatter`."""
 
-    def format_pure(self, row: Sequence[Any], out: bytearray) -> None:
-        """Append a row to `out`."""
+    def format_pure(self, row: Sequence[Any], out: bytearray) -> bool:
+        """Append a row to `out`; return whether that has more than enough bytes."""
         ...
 
 
-def compile_format(formatter: RowFormatting) -> Callable[[Sequence[Any], bytearray], None]:
+def compile_format(formatter: RowFormatting) -> Callable[[Sequence[Any], bytearray], bool]:
     """Return what to call for each row that is written for a COPY: here, the method in Python."""
     return formatter.format_pure
 

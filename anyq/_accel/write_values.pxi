@@ -313,19 +313,63 @@ cdef int write_float8(object obj, Out *out) except -1:
     return put_value64(out, bits)
 
 
-cdef int write_float_text(object obj, Out *out) except -1:
-    cdef char *text
-    cdef Py_ssize_t size = 0
-    cdef double number
-    if not PyFloat_CheckExact(obj):
+cdef const double *POWERS = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6]
+
+cdef enum:
+    MOST_PLACES = 6
+
+
+cdef int put_short_float(double number, Out *out) except -1:
+    """Write a number of few decimal places as repr() does; return 0 if it is none.
+
+    Where an integer below 1e15, divided by a power of ten, gives the number, it has the digits of the only decimal of
+    so few that does: so there is no shorter one.
+    """
+    cdef double size = -number if number < 0 else number
+    cdef int64_t digits
+    cdef int places
+    cdef char *to
+    if not 1e-4 <= size < 1e15:
         return 0
-    number = PyFloat_AS_DOUBLE(obj)
-    if -1e15 < number < 1e15 and number == <double><int64_t>number and number != 0:
-        put_number(<int64_t>number, out)
+    for places in range(MOST_PLACES + 1):
+        if size * POWERS[places] >= 1e15:
+            return 0
+        digits = <int64_t>(size * POWERS[places] + 0.5)
+        if <double>digits / POWERS[places] == size:
+            break
+    else:
+        return 0
+    if places == 0:
+        put_number(-digits if number < 0 else digits, out)
         memcpy(reserve(out, 2), b".0", 2)
         out.used += 2
         return 1
-    text = PyOS_double_to_string(number, b"r", 0, Py_DTSF_ADD_DOT_0, NULL)
+    if digits % 10 == 0:
+        # One place less would have done, but for a product that was rounded.
+        return 0
+    if number < 0:
+        reserve(out, 1)[0] = b"-"
+        out.used += 1
+    put_number(digits // <int64_t>POWERS[places], out)
+    to = reserve(out, 1 + MOST_PLACES)
+    to[0] = b"."
+    digits = digits % <int64_t>POWERS[places]
+    out.used += 1 + places
+    while places:
+        to[places] = <char>(48 + digits % 10)
+        digits //= 10
+        places -= 1
+    return 1
+
+
+cdef int write_float_text(object obj, Out *out) except -1:
+    cdef char *text
+    cdef Py_ssize_t size = 0
+    if not PyFloat_CheckExact(obj):
+        return 0
+    if put_short_float(PyFloat_AS_DOUBLE(obj), out):
+        return 1
+    text = PyOS_double_to_string(PyFloat_AS_DOUBLE(obj), b"r", 0, Py_DTSF_ADD_DOT_0, NULL)
     try:
         while text[size]:
             size += 1

@@ -10,6 +10,7 @@ hands over to `format_pure` and `parse_pure` whatever is not. These are the ones
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from struct import Struct
@@ -20,7 +21,7 @@ from .._accel import compile_format, compile_parse, dump_values
 from .._accel.failures import load_failure
 from ..errors import DataError, Error, ProgrammingError
 from ..protocol.constants import Format
-from .adapters_map import Buffer, LoadFunc, PyFormat
+from .adapters_map import Buffer, DumperProtocol, LoadFunc, PyFormat
 from .copy_binary import BINARY_HEADER, BINARY_TRAILER, BinarySplitter
 from .copy_text import NULL, TextSplitter, escape, unescape
 from .encodings import is_ascii_safe
@@ -48,42 +49,43 @@ class RowFormatter:
     :param tx: what dumps the values.
     :param binary: whether the COPY is in binary format; text if not.
     :param columns: how many the COPY has, if that is known; so that a row with another number is refused.
+    :param enough: how many bytes may be collected.
     """
 
-    def __init__(self, tx: Transformer, binary: bool, columns: int | None = None) -> None:
+    def __init__(self, tx: Transformer, binary: bool, columns: int | None = None, enough: int = sys.maxsize) -> None:
         self.tx = tx
         self.binary = binary
         self.columns = columns
         """How many values each row must have, None for any number."""
         self._given = columns
+        self.enough = enough
         self.format = Format.BINARY if binary else Format.TEXT
-        self.types: tuple[int, ...] | None = None
-        """The oids that were set."""
+        self.dumpers: tuple[DumperProtocol, ...] | None = None
+        """Those of the types that were set."""
         self.py_format = PyFormat.from_pq(self.format)
         self.by_characters = not is_ascii_safe(tx.encoding)
         """Whether half a character may look like a backslash."""
-        self.format_row: Callable[[Sequence[Any], bytearray], None] = compile_format(self)
-        """Append a row to the bytes that will be sent; they are as before if it raises.
+        self.format_row: Callable[[Sequence[Any], bytearray], bool] = compile_format(self)
+        """Append a row to the bytes that will be sent, and return whether they are more than enough.
 
+        They are as before if it raises.
         It raises DataError for a value that PostgreSQL cannot hold and for a row of another width, ProgrammingError for
         a value that nothing dumps, TypeError for what is no sequence of values, and what dumpers of the user's raise.
         """
 
     def set_types(self, types: Sequence[int | str]) -> None:
-        """Dump the values of each column as this type's, from the next row on.
+        """Dump the values of each column as this type's, from the next row on, by the dumpers registered now.
 
         :param types: names or oids.
         :raises ProgrammingError: one is not in the registry of types or has no dumper in this format, or the COPY has
             another number of columns.
         """
         oids = _oids_of(self.tx, types, self._given)
-        for oid in oids:
-            self.tx.get_dumper_by_oid(oid, self.format)
-        self.types = oids
+        self.dumpers = tuple([self.tx.get_dumper_by_oid(oid, self.format) for oid in oids])
         self.columns = len(oids)
         self.format_row = compile_format(self)
 
-    def format_pure(self, row: Sequence[Any], out: bytearray) -> None:
+    def format_pure(self, row: Sequence[Any], out: bytearray) -> bool:
         """For the compiled twin: do what `format_row` does, for whatever row."""
         objects = row if type(row) in _EXACT else _values_of(row)
         if self.columns is not None and len(objects) != self.columns:
@@ -109,6 +111,7 @@ class RowFormatter:
             except DataError as ex:
                 raise _with_column(ex, len(fields)) from None
             out += b"\t".join(fields) + b"\n"
+        return len(out) > self.enough
 
     def escape_field(self, value: bytes) -> bytes:
         """For the compiled twin: return a value as it stands in text.
@@ -124,12 +127,12 @@ class RowFormatter:
             tx.clear()
         values: list[Buffer | None] = []
         try:
-            if self.types is None:
+            if self.dumpers is None:
                 formats = [self.py_format] * len(row)
                 dump_values(row, formats, tx.dump_plans, tx.plan_class, tx.plan_key, values, [], [])
             else:
-                for obj, oid in zip(row, self.types, strict=True):
-                    values.append(None if obj is None else tx.get_dumper_by_oid(oid, self.format).dump(obj))
+                for obj, dumper in zip(row, self.dumpers, strict=True):
+                    values.append(None if obj is None else dumper.dump(obj))
         except Exception as ex:
             failure = self.failure(len(values), row[len(values)], ex)
             if failure is ex:
@@ -153,7 +156,7 @@ class RowFormatter:
         own = str(type(dumper).__module__).startswith(_PACKAGE)
         if isinstance(ex, Error):
             return _with_column(ex, number) if own else ex
-        unfit = (StructError, OverflowError) if self.types is None or not own else _UNFIT
+        unfit = (StructError, OverflowError) if self.dumpers is None or not own else _UNFIT
         if not isinstance(ex, unfit):
             return ex
         info = self.tx.adapters.types.get(dumper.oid)
@@ -163,9 +166,7 @@ class RowFormatter:
         return failure
 
     def _dumper(self, number: int, obj: Any) -> Any:
-        if self.types is None:
-            return self.tx.get_dumper(obj, self.py_format)
-        return self.tx.get_dumper_by_oid(self.types[number], self.format)
+        return self.tx.get_dumper(obj, self.py_format) if self.dumpers is None else self.dumpers[number]
 
 
 _UNFIT = (StructError, OverflowError, TypeError, ValueError, AttributeError)

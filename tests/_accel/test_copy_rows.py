@@ -44,6 +44,8 @@ NUMBERS = st.one_of(
     ),
     st.floats(),
     st.integers(-(10**16), 10**16).map(float),
+    st.builds(lambda number, places: number / 10**places, st.integers(-(10**16), 10**16), st.integers(0, 20)),
+    st.builds(lambda number, places: round(number, places), st.floats(-1e6, 1e6), st.integers(0, 9)),
 )
 VALUES = st.one_of(OBJECTS, TEXTS, NUMBERS, LISTS)
 Pair = namedtuple("Pair", "a b")
@@ -175,6 +177,35 @@ def test_a_dumper_that_writes_to_the_rows_itself(harm: str) -> None:
         format_row(("a" * 100, Meddler("b"), "c" * 100), out)
     format_row((1,), out)
     assert out.endswith(b"1\n")
+
+
+def test_a_dumper_that_writes_a_row_of_its_own() -> None:
+    tx = Transformer(Context())
+    formatter = RowFormatter(tx, False)
+    for format_row in (copy_rows.compile_format(formatter), formatter.format_pure):
+
+        class Nested(Dumper):
+            def dump(self, obj: str) -> bytes:
+                inner = bytearray()
+                tx.adapters.register_dumper(Meddler, Nested)
+                if obj != "x":
+                    format_row((1, Meddler("x"), "c"), inner)  # noqa: B023 (called before the next turn)
+                return bytes(inner) or b"innermost"
+
+        tx.adapters.register_dumper(Meddler, Nested)
+        out = bytearray()
+        format_row((1, None, "a", Meddler("b"), "c", "d", 5), out)
+        assert out == b"1\t\\N\ta\t1\\tinnermost\\tc\\n\tc\td\t5\n"
+
+
+def test_it_is_told_when_there_is_enough() -> None:
+    for binary in (False, True):
+        formatter = RowFormatter(Transformer(Context()), binary, None, 30)
+        for format_row in (copy_rows.compile_format(formatter), formatter.format_pure):
+            out = bytearray(b"x" * 10)
+            results = [format_row(("a" * 9,), out) for _ in range(2 if binary else 3)]
+            assert results == [*[False] * (len(results) - 1), True]
+            assert format_row([1], out) is True
 
 
 def test_rows_that_are_being_looked_at() -> None:
