@@ -8,7 +8,23 @@ from __future__ import annotations
 
 from .adapt import AdaptersMap
 from .adapt import global_adapters as adapters
-from .types import array, bit, bool, datetime, fulltext, geometric, json, net, none, numeric, system, uuid, xml
+from .types import (
+    array,
+    bit,
+    bool,
+    datetime,
+    fulltext,
+    geometric,
+    infinity,
+    interval,
+    json,
+    net,
+    none,
+    numeric,
+    system,
+    uuid,
+    xml,
+)
 from .types import string as text
 
 __all__ = ["adapters", "types"]
@@ -16,8 +32,13 @@ __all__ = ["adapters", "types"]
 types = adapters.types
 """What is known about PostgreSQL's types: see `TypesRegistry`."""
 
-# Arrays last: they are registered for each type that is known by then.
-for _family in (none, bool, numeric, text, uuid, json, datetime, net, bit, geometric, xml, fulltext, system, array):
+# What is found by an oid is what was registered for it last: so plain dates and intervals after infinite ones and those
+# with months; and arrays last, for each type that is known by then.
+_FAMILIES = (
+    *(none, bool, numeric, text, uuid, json, infinity, interval, datetime),
+    *(net, bit, geometric, xml, fulltext, system, array),
+)
+for _family in _FAMILIES:
     _family.register_default_adapters(adapters)
 
 pristine_adapters = AdaptersMap(adapters)
