@@ -190,6 +190,18 @@ cdef object dump_interval(DumpTwin self, object obj):
     return PyBytes_FromStringAndSize(<char *>data, 16)
 
 
+# -- inet
+
+cdef object dump_inet(DumpTwin self, object obj):
+    cdef unsigned char data[8]
+    if type(obj) is not IPv4Address:
+        return slow(self, obj)
+    # The family, the bits of the mask, no cidr, the number of bytes.
+    data[0], data[1], data[2], data[3] = 2, 32, 0, 4
+    put_uint32(data + 4, <uint32_t>int(obj))
+    return PyBytes_FromStringAndSize(<char *>data, 8)
+
+
 # -- uuid
 
 cdef object dump_uuid(DumpTwin self, object obj):

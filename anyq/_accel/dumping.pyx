@@ -33,6 +33,7 @@ from ..protocol.constants import MAX_MESSAGE_LENGTH
 
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from ipaddress import IPv4Address
 from uuid import UUID
 
 from .twins import name_of
@@ -268,6 +269,7 @@ cdef dict MAKERS = {
     "dump_float8": Maker.of(dump_float8),
     "dump_float_text": Maker.of(dump_float_text),
     "dump_decimal_text": Maker.of(dump_decimal_text),
+    "dump_inet": Maker.of(dump_inet),
     "dump_date": Maker.of(dump_date),
     "dump_time": Maker.of(dump_time),
     "dump_timestamp": Maker.of(dump_timestamp),

@@ -17,6 +17,7 @@ from ..errors import DataError, Error
 from .twins import name_of
 
 _SHOWN = 40  # bytes of a value in a message
+_LONGEST_REASON = 200  # characters of one that repeats the value, as that of float() does
 
 
 def load_failure(load: Callable[[bytes], Any], data: bytes, ex: Exception) -> Exception:
@@ -28,6 +29,8 @@ def load_failure(load: Callable[[bytes], Any], data: bytes, ex: Exception) -> Ex
         return ex
     # The text of other exceptions is about Python and not about the value.
     why = f": {ex}" if isinstance(ex, ValueError) else ""
+    if len(why) > _LONGEST_REASON:
+        why = why[:_LONGEST_REASON] + " ..."
     if isinstance(ex, StructError):
         why = ": it has not the length that its type has"
     if isinstance(ex, UnicodeDecodeError):

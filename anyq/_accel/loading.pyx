@@ -26,6 +26,7 @@ from .calendar cimport civil_from_days, days_from_civil, days_in_month, floor_di
 import json
 from datetime import timezone
 from decimal import Decimal
+from ipaddress import IPv4Address, IPv6Address
 from uuid import UUID, SafeUUID
 
 from ..protocol.handlers import torn_row
@@ -264,6 +265,8 @@ cdef dict MAKERS = {
     "load_int8": Maker.of(load_int8),
     "load_oid": Maker.of(load_oid),
     "load_xid8": Maker.of(load_xid8),
+    "load_inet": Maker.of(load_inet),
+    "load_inet_text": Maker.of(load_inet_text),
     "load_float4_text": Maker.of(load_float4_text),
     "load_float8_text": Maker.of(load_float8_text),
     "load_float4": Maker.of(load_float4),

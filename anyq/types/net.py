@@ -16,11 +16,13 @@ from ipaddress import (
     IPv6Address,
     IPv6Interface,
     IPv6Network,
+    ip_address,
     ip_interface,
     ip_network,
 )
 from typing import TypeAlias
 
+from .._accel import twin
 from .._accel.failures import shown
 from ..adapt.adapters_map import AdaptContext
 from ..adapt.base import Dumper, Loader
@@ -96,6 +98,7 @@ class InetBinaryDumper(Dumper):
     format = Format.BINARY
     oid = _INET
 
+    @twin("dump_inet")
     def dump(self, obj: Address | Interface) -> bytes:
         if isinstance(obj, IPv4Interface | IPv6Interface):
             return _packed(obj, obj.network.prefixlen, False)
@@ -145,9 +148,13 @@ def _unpack(data: bytes) -> tuple[Address, int]:
 class InetLoader(Loader):
     """Load inet from text: an address, or an interface if it has a mask that is not the full one."""
 
+    @twin("load_inet_text")
     def load(self, data: bytes) -> Address | Interface:
-        interface = ip_interface(_text(data))
-        return interface if b"/" in data and interface.network.prefixlen < interface.max_prefixlen else interface.ip
+        text = _text(data)
+        if "/" not in text:
+            return ip_address(text)
+        interface = ip_interface(text)
+        return interface if interface.network.prefixlen < interface.max_prefixlen else interface.ip
 
 
 class InetBinaryLoader(Loader):
@@ -155,6 +162,7 @@ class InetBinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_inet")
     def load(self, data: bytes) -> Address | Interface:
         address, bits = _unpack(data)
         return address if bits == address.max_prefixlen else ip_interface((address.packed, bits))

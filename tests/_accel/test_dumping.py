@@ -9,6 +9,7 @@ import datetime as dt
 import enum
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -58,6 +59,8 @@ OBJECTS = st.one_of(
     st.decimals(allow_nan=True),
     st.sampled_from([Decimal(text) for text in ("NaN", "-NaN12", "sNaN3", "-Infinity", "1E+5", "0E-7", "-0", "1E-7")]),
     st.uuids(),
+    st.ip_addresses(),
+    st.sampled_from([ip_interface("10.0.0.1/8"), ip_network("10.0.0.0/8"), ip_address("fe80::1%eth0")]),
     st.dates(),
     st.times(),
     st.datetimes(),

@@ -120,6 +120,16 @@ interval = st.one_of(
 )
 uuids = st.one_of(st.uuids().map(str).map(str.encode), joined(st.from_regex(r"\A[0-9a-fA-Fg-]{36}\Z")))
 
+addresses = st.one_of(
+    st.ip_addresses().map(str).map(str.encode),
+    joined(st.from_regex(r"\A\d{1,3}\.\d{1,3}\.\d{1,4}\.\d{1,3}(/\d\d?)?\Z")),
+)
+binary_addresses = st.one_of(
+    st.ip_addresses(v=4).map(lambda address: b"\2\x20\0\4" + address.packed),
+    st.ip_addresses(v=6).map(lambda address: b"\3\x80\0\x10" + address.packed),
+    st.tuples(st.integers(0, 32), st.binary(min_size=4, max_size=4)).map(lambda it: bytes((2, it[0], 0, 4)) + it[1]),
+)
+
 
 def braced(items: list[str]) -> str:
     return "{" + ",".join(items) + "}"
@@ -160,6 +170,8 @@ USUAL: dict[tuple[str, int], st.SearchStrategy[bytes]] = {
     ),
     ("uuid", 0): uuids,
     ("uuid", 1): st.binary(min_size=16, max_size=16),
+    ("inet", 0): addresses,
+    ("inet", 1): binary_addresses,
     ("json", 0): jsons.map(str.encode),
     ("json", 1): jsons.map(str.encode),
     ("jsonb", 0): jsons.map(lambda document: (" " + document + " ").encode()),
