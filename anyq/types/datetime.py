@@ -257,7 +257,10 @@ def _time(type_name: str, usecs: int, zone: tzinfo | None) -> time:
     except ValueError:
         offset = "" if zone is None else zone.tzname(None)
         text = f"{hours:02}:{minutes:02}:{seconds:02}{offset}"
-        raise _cannot_load(type_name, text, "Python's times are before 24:00") from None
+        why = "Python's times are before 24:00"
+        if type_name == "time":
+            why += "; as an interval (column::interval) it is a day"
+        raise _cannot_load(type_name, text, why) from None
 
 
 class TimestampLoader(_StyledLoader):
