@@ -60,8 +60,10 @@ class RowFormatter:
         self._given = columns
         self.enough = enough
         self.format = Format.BINARY if binary else Format.TEXT
+        self.types: tuple[int, ...] | None = None
+        """The oids that were set,"""
         self.dumpers: tuple[DumperProtocol, ...] | None = None
-        """Those of the types that were set."""
+        """and the dumpers of these types."""
         self.py_format = PyFormat.from_pq(self.format)
         self.by_characters = not is_ascii_safe(tx.encoding)
         """Whether half a character may look like a backslash."""
@@ -82,6 +84,7 @@ class RowFormatter:
         """
         oids = _oids_of(self.tx, types, self._given)
         self.dumpers = tuple([self.tx.get_dumper_by_oid(oid, self.format) for oid in oids])
+        self.types = oids
         self.columns = len(oids)
         self.format_row = compile_format(self)
 
