@@ -49,6 +49,7 @@ from .postgres import adapters
 from .protocol.auth.verifiers import encrypt_password
 from .protocol.constants import TransactionStatus
 from .row_stream import AsyncRowStream
+from .server_cursor import AsyncRawServerCursor, AsyncServerCursor
 from .session.info import ConnectionInfo
 from .session.transactions import IsolationLevel
 from .statements.column import Column
@@ -59,7 +60,9 @@ from .sync import (
     Listener,
     Pipeline,
     RawCursor,
+    RawServerCursor,
     RowStream,
+    ServerCursor,
     Transaction,
     connect,
 )
@@ -78,7 +81,9 @@ __all__ = [
     "AsyncListener",
     "AsyncPipeline",
     "AsyncRawCursor",
+    "AsyncRawServerCursor",
     "AsyncRowStream",
+    "AsyncServerCursor",
     "AsyncTransaction",
     "BINARY",
     "Binary",
@@ -114,9 +119,11 @@ __all__ = [
     "PyFormat",
     "ROWID",
     "RawCursor",
+    "RawServerCursor",
     "Rollback",
     "RowStream",
     "STRING",
+    "ServerCursor",
     "Time",
     "TimeFromTicks",
     "Timestamp",

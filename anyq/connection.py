@@ -25,7 +25,7 @@ from .adapt.encodings import python_codec
 from .backends import Finalizer, uninterrupted
 from .connecting import AsyncConnecting
 from .conninfo import ConnectOptions, HostSpec, PasswordSource
-from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor, ChecksFactories, check_cursor_factory
+from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
 from .dbapi20 import ErrorClasses
 from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, OperationalError, ProgrammingError
 from .errors.hiding import without_frames
@@ -39,7 +39,9 @@ from .protocol.auth.verifiers import encrypting, reported_iterations
 from .protocol.constants import Format
 from .protocol.messages import NoticeResponse
 from .rows import AsyncRowFactory, TupleRow, check_row_factory, tuple_row
+from .server_cursor import AsyncServerCursor, refuse_options_without_name
 from .session.busy_wait import BUSY_WAIT, LONGEST_BUSY_WAIT
+from .session.factories import ChecksFactories, check_cursor_factory
 from .session.info import ConnectionInfo, described
 from .session.session import Session
 from .session.two_phase import TwoPhaseTransaction
@@ -73,6 +75,7 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
     factory_checks = {
         "row_factory": check_row_factory,
         "cursor_factory": partial(check_cursor_factory, wanted=AsyncCursor),
+        "server_cursor_factory": partial(check_cursor_factory, wanted=AsyncServerCursor, what="server_cursor_factory"),
     }
 
     def __init__(
@@ -96,6 +99,8 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
         """The factory of rows of cursors made from now on."""
         self.cursor_factory = cursor_factory
         """The class of cursors made from now on."""
+        self.server_cursor_factory: type[AsyncServerCursor[Any]] = AsyncServerCursor
+        """The class of named cursors made from now on."""
         self.info = ConnectionInfo(self.session, options, host)
         """What is known about the connection."""
         self.if_forgotten = Finalizer(self, _forgotten, described(self, self.info.summary("open")))
@@ -272,21 +277,54 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
     # -- executing
 
     @overload
-    def cursor(self, *, binary: bool = False) -> AsyncCursor[Row, Self]: ...
+    def cursor(self, name: None = None, *, binary: bool = False) -> AsyncCursor[Row, Self]: ...
 
     @overload
     def cursor(
-        self, *, binary: bool = False, row_factory: AsyncRowFactory[CursorRow]
+        self, name: None = None, *, binary: bool = False, row_factory: AsyncRowFactory[CursorRow]
     ) -> AsyncCursor[CursorRow, Self]: ...
 
-    def cursor(self, *, binary: bool = False, row_factory: AsyncRowFactory[Any] | None = None) -> AsyncCursor[Any]:
+    @overload
+    def cursor(
+        self, name: str, *, binary: bool = False, scrollable: bool | None = None, withhold: bool = False
+    ) -> AsyncServerCursor[Row, Self]: ...
+
+    @overload
+    def cursor(
+        self,
+        name: str,
+        *,
+        binary: bool = False,
+        row_factory: AsyncRowFactory[CursorRow],
+        scrollable: bool | None = None,
+        withhold: bool = False,
+    ) -> AsyncServerCursor[CursorRow, Self]: ...
+
+    def cursor(
+        self,
+        name: str | None = None,
+        *,
+        binary: bool = False,
+        row_factory: AsyncRowFactory[Any] | None = None,
+        scrollable: bool | None = None,
+        withhold: bool = False,
+    ) -> AsyncCursor[Any]:
         """Return a new cursor; it does not wait for anything.
 
+        :param name: for an :class:`AsyncServerCursor` of that name, whose rows stay on the server.
         :param binary: True to ask for results in binary format always.
         :param row_factory: makes its rows, by default the connection's.
+        :param scrollable: of a named cursor; see there, also for `withhold`.
         """
         self.session.check_open()
-        cursor: AsyncCursor[Any, Any] = self.cursor_factory(self, row_factory=row_factory)
+        cursor: AsyncCursor[Any, Any]
+        if name is None:
+            refuse_options_without_name(scrollable, withhold)
+            cursor = self.cursor_factory(self, row_factory=row_factory)
+        else:
+            cursor = self.server_cursor_factory(
+                self, name, row_factory=row_factory, scrollable=scrollable, withhold=withhold
+            )
         if binary:
             cursor.format = Format.BINARY
         return cursor

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Protocol
 
@@ -16,7 +15,7 @@ from typing_extensions import Self, TypeVar
 from .abc import Params, Query
 from .adapt import AdaptersMap, Transformer
 from .adapt.typeinfo import TypesRegistry
-from .errors import InterfaceError, ProgrammingError
+from .errors import InterfaceError
 from .postgres import pristine_adapters
 from .protocol.constants import Format
 from .protocol.phases import ENDED
@@ -32,34 +31,6 @@ from .session.session import Adaptation, Session
 from .statements.binders import CLIENT_SIDE, RAW, SERVER_SIDE, Binder
 from .statements.outcome import affected_rows
 from .statements.segment import Queued
-
-
-def check_cursor_factory(factory: object, wanted: type) -> None:
-    """Look whether something can make the cursors of a connection, as far as that can be told before it does.
-
-    :param wanted: the class of cursors of such connections.
-    :raises ProgrammingError: it cannot.
-    """
-    if issubclass(factory, wanted) if isinstance(factory, type) else callable(factory):
-        return
-    name = factory.__qualname__ if isinstance(factory, type) else f"an object of {type(factory).__qualname__}"
-    fetch: object = getattr(factory, "fetchone", None)
-    if fetch is not None:
-        name += f", which is for {'a' * iscoroutinefunction(fetch)}synchronous connections"
-    raise ProgrammingError(f"cursor_factory must be {wanted.__qualname__} or a subclass of it, not {name}")
-
-
-class ChecksFactories:
-    """The part of a connection that looks at what makes cursors and rows where it is set, not where it fails."""
-
-    factory_checks: ClassVar[Mapping[str, Callable[[Any], None]]] = {}
-    """For this package: what looks at the value of an attribute."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        check = self.factory_checks.get(name)
-        if check is not None:
-            check(value)
-        super().__setattr__(name, value)
 
 
 def _other_api(cursor: object, connection: object) -> InterfaceError:
@@ -99,6 +70,8 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
     :param row_factory: makes rows from values; by default the connection's.
     """
 
+    is_named: ClassVar[bool] = False
+    """For this package: whether it is made with a name."""
     _binder: Binder = SERVER_SIDE
     _format = Format.TEXT
     _stream: weakref.ref[AsyncRowStream[Any]] | None = None

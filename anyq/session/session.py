@@ -19,6 +19,7 @@ from ..protocol.phases import ENDED
 from ..protocol.request import TransactionEffect
 from ..protocol.session import ProtocolSession
 from ..statements.composer import Composer
+from ..statements.declare import NamedCursors
 from ..statements.explanation import explained
 from ..statements.requests import CommandRequest, RowTaker, StatementRequest
 from ..statements.statement import Statement
@@ -80,6 +81,8 @@ class Session:
         """How statements are sent, and what the server has prepared."""
         self.remembered = self.composer.remembered
         """What is known of queries by their text; the composer's, at hand for each query."""
+        self.cursors = NamedCursors(self.composer.statements)
+        """Which named cursors have been declared, and by what."""
         self.adaptation = Adaptation(adapters, wire.protocol, connection)
         """How values are converted, unless a cursor has adapters of its own."""
         self.settle: Callable[[], Awaitable[None]] | None = None
@@ -141,9 +144,10 @@ class Session:
         :return: the command tag of the last one.
         """
         effect = TransactionEffect.ENDS if ends else TransactionEffect.BEGINS if begins else TransactionEffect.NONE
-        data = bytearray()
-        frontend.query(data, command)
         while True:
+            data = bytearray()
+            self.composer.close_left(data)  # a COMMIT would have the server compute what a cursor holds
+            frontend.query(data, command)
             request = CommandRequest(
                 self.composer.statements,
                 undoes=ends or b"ROLLBACK" in command,

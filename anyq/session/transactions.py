@@ -177,6 +177,12 @@ class Transactions:
             return None
         return self.begin_statement()
 
+    async def turn_without_begin(self) -> None:
+        """Return when something may be sent that needs no transaction, and begins none."""
+        if self.blocks:
+            await self.end_lost_blocks()
+        await self._wire.turn()
+
     async def certain_turn(self, *, behind_pipeline: bool = True) -> None:
         """Return when something may be sent, and it is certain whether it will find a transaction open.
 

@@ -8,11 +8,13 @@ how values are adapted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from .._accel import bind
 from ..adapt import Transformer
-from ..errors import NotSupportedError
+from ..adapt.encodings import encode_text, encoding_to_write
+from ..errors import DataError, NotSupportedError
 from ..protocol import frontend
 from ..protocol.constants import Format
 from ..protocol.handlers import copy_refusal
@@ -127,7 +129,7 @@ class Composer:
         sql, values, oids, formats, *_ = statement
         entry, simple, layout, result_formats, foreseen = delivery
         data = bytearray()
-        self._close_statements(data)
+        self.close_left(data)
         query = query and not (simple and may_be_several(sql))
         effect = TransactionEffect.NONE if query else TransactionEffect.UNCERTAIN
         if simple:
@@ -184,7 +186,7 @@ class Composer:
         """Return a request for statements of a pipeline, and append what goes before the first one."""
         if self._session.parameters is not self._parameters:
             self._parameters_changed()
-        self._close_statements(data)
+        self.close_left(data)
         request = SegmentRequest(self.statements)
         if begin is not None:
             add_begin(request, data, begin)
@@ -283,10 +285,16 @@ class Composer:
     def _read_meanings(self) -> list[str | None]:
         return [self._parameters.get(name) for name in _MEANINGS]
 
-    def _close_statements(self, data: bytearray) -> None:
-        for name in self.statements.closing:
-            frontend.close(data, b"S", name)
-        self.statements.closing.clear()
+    def close_left(self, data: bytearray) -> None:
+        """Append the messages that close what is not wanted any more: prepared statements, and named cursors."""
+        closing = self.statements.closing
+        while closing:  # a finalizer in another thread may add to it
+            name = closing.pop()
+            if isinstance(name, bytes):
+                frontend.close(data, b"S", name)
+                continue
+            with suppress(DataError):  # the client encoding is one by now that has no such name
+                frontend.close(data, b"P", encode_text(name, encoding_to_write(self._session.encoding)))
 
 
 class _DescribeRequest(StatementRequest):

@@ -43,17 +43,17 @@ class Layout:
 class Layouts:
     """The layouts of one statement, made from its description when they are first needed."""
 
-    __slots__ = ("_fields", "_made")
+    __slots__ = ("_made", "fields")
 
     def __init__(self, fields: Fields | None) -> None:
-        self._fields = fields
+        self.fields = fields
         self._made: dict[bool | None, Layout] = {}
 
     def get(self, tx: Transformer, binary: bool | None) -> Layout:
         """Return the layout for a transformer; for `binary` see :meth:`Composer.compose`."""
         layout = self._made.get(binary)
         if layout is None or layout.tx is not tx or layout.version != layout.adapters.version:
-            layout = self._made[binary] = Layout(self._fields, tx, binary)
+            layout = self._made[binary] = Layout(self.fields, tx, binary)
         return layout
 
 

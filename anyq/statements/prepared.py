@@ -95,8 +95,8 @@ class PreparedStatements:
         #: Gives the time of a use, for `Entry.used`. The least recently used entry is looked for when one has to go,
         #: which is seldom, rather than kept first, which would cost every execution.
         self.tick = count(1).__next__
-        #: Names of statements to close with the next request.
-        self.closing: list[bytes] = []
+        #: Names of statements to close with the next request; a name that is a str is a cursor's.
+        self.closing: list[bytes | str] = []
         #: How many times all statements were to be parsed again: what else is known of the schema is out of date then.
         self.renewals = 0
         #: Whether the transaction that is open, if one is, may have changed what statements were parsed against.

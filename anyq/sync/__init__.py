@@ -17,6 +17,7 @@ from .cursor import ClientCursor, Cursor, RawCursor, RowStream
 from .listener import Listener, listen
 from .notifications import Listen, NotificationStream, Notifies
 from .pipeline import Pipeline
+from .server_cursor import RawServerCursor, ServerCursor
 from .shared_portal import set_portal_backend
 from .timeout import timeout
 from .transaction import Transaction
@@ -33,7 +34,9 @@ __all__ = [
     "NotificationStream",
     "Pipeline",
     "RawCursor",
+    "RawServerCursor",
     "RowStream",
+    "ServerCursor",
     "Transaction",
     "connect",
     "listen",

@@ -21,11 +21,12 @@ from ..adapt import AdaptersMap
 from ..backends import Finalizer
 from ..connection import GRACE_PERIOD, AsyncConnection
 from ..conninfo import PasswordSource
-from ..cursor import ChecksFactories, check_cursor_factory
 from ..dbapi20 import ErrorClasses
 from ..protocol.constants import Format
 from ..rows import RowFactory, TupleRow, check_row_factory, tuple_row
+from ..server_cursor import refuse_options_without_name
 from ..session.busy_wait import BUSY_WAIT
+from ..session.factories import ChecksFactories, check_cursor_factory
 from ..session.info import ConnectionInfo, described
 from ..session.wire import Wire
 from ..startup.parameters import ConnectParameters
@@ -35,6 +36,7 @@ from .cursor import Cursor
 from .notifying import Notifying
 from .pipeline import Pipeline
 from .portal import Portal
+from .server_cursor import ServerCursor
 from .shared_portal import leave_portal, open_portal
 from .transaction import Transaction
 from .transactions import TransactionSettings
@@ -55,6 +57,7 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
     factory_checks = {
         "row_factory": check_row_factory,
         "cursor_factory": partial(check_cursor_factory, wanted=Cursor),
+        "server_cursor_factory": partial(check_cursor_factory, wanted=ServerCursor, what="server_cursor_factory"),
     }
 
     def __init__(
@@ -81,6 +84,8 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
         """The factory of rows of cursors made from now on."""
         self.cursor_factory = cursor_factory
         """The class of cursors made from now on."""
+        self.server_cursor_factory: type[ServerCursor[Any]] = ServerCursor
+        """The class of named cursors made from now on."""
 
     # -- making one
 
@@ -295,19 +300,54 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
     # -- executing
 
     @overload
-    def cursor(self, *, binary: bool = False) -> Cursor[Row, Self]: ...
+    def cursor(self, name: None = None, *, binary: bool = False) -> Cursor[Row, Self]: ...
 
     @overload
-    def cursor(self, *, binary: bool = False, row_factory: RowFactory[CursorRow]) -> Cursor[CursorRow, Self]: ...
+    def cursor(
+        self, name: None = None, *, binary: bool = False, row_factory: RowFactory[CursorRow]
+    ) -> Cursor[CursorRow, Self]: ...
 
-    def cursor(self, *, binary: bool = False, row_factory: RowFactory[Any] | None = None) -> Cursor[Any, Self]:
+    @overload
+    def cursor(
+        self, name: str, *, binary: bool = False, scrollable: bool | None = None, withhold: bool = False
+    ) -> ServerCursor[Row, Self]: ...
+
+    @overload
+    def cursor(
+        self,
+        name: str,
+        *,
+        binary: bool = False,
+        row_factory: RowFactory[CursorRow],
+        scrollable: bool | None = None,
+        withhold: bool = False,
+    ) -> ServerCursor[CursorRow, Self]: ...
+
+    def cursor(
+        self,
+        name: str | None = None,
+        *,
+        binary: bool = False,
+        row_factory: RowFactory[Any] | None = None,
+        scrollable: bool | None = None,
+        withhold: bool = False,
+    ) -> Cursor[Any, Self]:
         """Return a new cursor; it does not wait for anything.
 
+        :param name: for a :class:`ServerCursor` of that name, whose rows stay on the server.
         :param binary: True to ask for results in binary format always.
         :param row_factory: makes its rows, by default the connection's.
+        :param scrollable: of a named cursor; see there, also for `withhold`.
         """
         self.calls.check_open()
-        cursor: Cursor[Any, Self] = self.cursor_factory(self, row_factory=row_factory)
+        cursor: Cursor[Any, Self]
+        if name is None:
+            refuse_options_without_name(scrollable, withhold)
+            cursor = self.cursor_factory(self, row_factory=row_factory)
+        else:
+            cursor = self.server_cursor_factory(
+                self, name, row_factory=row_factory, scrollable=scrollable, withhold=withhold
+            )
         if binary:
             cursor.format = Format.BINARY
         return cursor

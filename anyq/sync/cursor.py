@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 from typing_extensions import Self, TypeVar
 
@@ -56,6 +56,9 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
     """
 
     _async_class: type[AsyncCursor[Any]] = AsyncCursor
+    _async: AsyncCursor[Any]
+    is_named: ClassVar[bool] = False
+    """For this package: whether it is made with a name."""
 
     def __init__(self, connection: ConnectionT, *, row_factory: RowFactory[Row] | None = None) -> None:
         self._conn = connection
@@ -69,9 +72,10 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
         elif row_factory is not tuple_row:
             check_row_factory(row_factory)
         self._row_factory: RowFactory[Any] = row_factory
-        self._async: AsyncCursor[Any] = self._async_class(
-            connection.async_connection, row_factory=self._inner(self._row_factory)
-        )
+        self._async = self._new_async(connection.async_connection, self._inner(self._row_factory))
+
+    def _new_async(self, connection: Any, row_factory: RowFactory[Any]) -> AsyncCursor[Any]:
+        return self._async_class(connection, row_factory=row_factory)
 
     def _inner(self, factory: RowFactory[Any]) -> RowFactory[Any]:
         return factory if factory is tuple_row else _FactoryFor(self, factory)

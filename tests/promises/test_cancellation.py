@@ -116,6 +116,8 @@ async def check_ready(conn: AsyncConnection, n: int) -> None:
     await conn.rollback()
     cursor = await conn.execute(f"SELECT {n} + generate_series(1, 7)".encode())
     assert await cursor.fetchall() == [(n + i,) for i in range(1, 8)]
+    cursor = await conn.execute("SELECT name FROM pg_cursors WHERE name <> ''")
+    assert await cursor.fetchall() == []
     await conn.rollback()
     assert conn.info.transaction_status is TransactionStatus.IDLE
 
@@ -181,6 +183,19 @@ async def streaming_in_part(conn: AsyncConnection) -> None:
         async for (number,) in rows:
             if number == 20:
                 break
+
+
+async def a_named_cursor(conn: AsyncConnection) -> None:
+    async with conn.cursor("c", withhold=True, scrollable=True) as cursor:
+        cursor.itersize = 20
+        await cursor.execute("SELECT generate_series(1, %s)", [50])
+        assert [number async for (number,) in cursor] == list(range(1, 51))
+        await cursor.scroll(-10)
+        assert len(await cursor.fetchmany(3) + await cursor.fetchall()) == 10
+    cursor = conn.cursor("c", withhold=True)
+    await cursor.execute("SELECT 1")
+    await cursor.execute("SELECT 2")
+    assert await cursor.fetchone() == (2,)
 
 
 async def many(conn: AsyncConnection) -> None:
@@ -294,6 +309,7 @@ OPERATIONS: list[Operation] = [
     fetching,
     streaming,
     streaming_in_part,
+    a_named_cursor,
     many,
     block,
     nested_blocks,
@@ -454,6 +470,8 @@ async def test_everything_is_a_checkpoint(dsn: str) -> None:
 
     async with connected(dsn) as conn:
         cursor = await conn.execute("SELECT 1; SELECT 2")
+        named = await conn.cursor("c").execute("SELECT generate_series(1, 1000)")
+        await named.__anext__()
         for operation in (
             conn.execute("SELECT 1"),
             conn.commit(),
@@ -483,6 +501,13 @@ async def test_everything_is_a_checkpoint(dsn: str) -> None:
             conn.cursor().executemany("INSERT INTO t VALUES (%s)", [(1,)]),
             conn.cursor().stream("SELECT 1").__anext__(),
             conn.cursor().close(),
+            conn.cursor("other").execute("SELECT 1"),
+            named.fetchone(),
+            named.fetchmany(),
+            named.fetchall(),
+            named.scroll(0),
+            named.scroll(100, "absolute"),
+            named.close(),
             connect_and_close(dsn),
             conn.pipeline().__aenter__(),
         ):
@@ -569,7 +594,21 @@ async def pipelined(conn: AsyncConnection, chance: random.Random) -> None:
     ]
 
 
-MIXTURE = [echo, echo, echo, series, series, work, wrong, large, streamed, pipelined, pipelined]
+async def by_name(conn: AsyncConnection, chance: random.Random) -> None:
+    start, count = chance.randrange(10**6), chance.choice([0, 1, 99, 100, 250])
+    async with conn.cursor(f"c{chance.randrange(10**9)}", withhold=True) as cursor:
+        await cursor.execute("SELECT generate_series(%s, %s::int)", [start, start + count - 1])
+        rows = []
+        try:
+            async for row in cursor:
+                rows.append(row)
+        except e.QueryCanceled:
+            # As a stream: what the server had given before is given.
+            count = len(rows)
+        assert rows == [(start + i,) for i in range(count)]
+
+
+MIXTURE = [echo, echo, echo, series, series, work, wrong, large, streamed, by_name, pipelined, pipelined]
 
 
 class Storm:
@@ -676,6 +715,9 @@ async def test_a_storm_of_transactions(dsn: str, schema: str, observer: AsyncCon
         async with conn.transaction():
             # One after the other in the same order, so that nobody waits in a circle.
             first, second = sorted(chance.sample(range(10), 2))
+            async with conn.cursor("pair") as cursor:
+                await cursor.execute(f"SELECT id FROM {table} WHERE id IN (%s, %s)".encode(), [first, second])
+                assert sorted([one async for (one,) in cursor]) == [first, second]
             change = f"UPDATE {table} SET money = money + %s WHERE id = %s".encode()
             await conn.execute(change, [-1, first])
             await conn.execute(change, [1, second])

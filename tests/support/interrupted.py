@@ -53,6 +53,14 @@ async def _stream(conn: AsyncConnection) -> None:
                 break
 
 
+async def _named_cursor(conn: AsyncConnection) -> None:
+    async with conn.cursor("c", withhold=True) as cur:
+        cur.itersize = 20
+        await cur.execute("SELECT generate_series(1, %s)", (30,))
+        assert await cur.fetchone() == (1,)
+        assert [row async for row in cur] == [(number,) for number in range(2, 31)]
+
+
 async def _transaction(conn: AsyncConnection) -> None:
     async with conn.transaction():
         await _nothing()
@@ -118,6 +126,7 @@ ASYNC_CALLS: dict[str, AsyncCall | None] = {
     "execute": _execute,
     "executemany": _executemany,
     "stream": _stream,
+    "named cursor": _named_cursor,
     "transaction": _transaction,
     "savepoint": _savepoint,
     "rolled back": _rolled_back,
@@ -281,6 +290,9 @@ class AsyncRun(Run):
             check(await cur.fetchall() == [], "it listens")
             await conn.rollback()
         wire = session.wire
+        cur = await conn.execute("SELECT name FROM pg_cursors WHERE name <> ''")
+        check(await cur.fetchall() == [], "a cursor is left")
+        await conn.rollback()
         check(not (wire.protocol.pending or wire.sending or wire.unsent), "something is left to be sent or received")
         return "usable"
 
@@ -322,6 +334,14 @@ def _sync_stream(conn: anyq.Connection[Any]) -> None:
         for row in rows:
             if row == (900,):
                 break
+
+
+def _sync_named_cursor(conn: anyq.Connection[Any]) -> None:
+    with conn.cursor("c", withhold=True) as cur:
+        cur.itersize = 20
+        cur.execute("SELECT generate_series(1, %s)", (30,))
+        assert cur.fetchone() == (1,)
+        assert list(cur) == [(number,) for number in range(2, 31)]
 
 
 def _sync_stream_dropped(conn: anyq.Connection[Any]) -> None:
@@ -391,6 +411,7 @@ SYNC_CALLS: dict[str, SyncCall | None] = {
     "executemany": _sync_executemany,
     "executemany of a generator": _sync_executemany_generator,
     "stream": _sync_stream,
+    "named cursor": _sync_named_cursor,
     "stream that is dropped": _sync_stream_dropped,
     "transaction": _sync_transaction,
     "savepoint": _sync_savepoint,
@@ -486,6 +507,7 @@ class SyncRun(Run):
             check(conn.execute("SELECT %s::text", (str(step),)).fetchone() == (str(step),), "somebody else's row")
         conn.cursor().executemany("SELECT %s::int", iter([(1,), (2,)]))
         check(conn.execute("SELECT * FROM pg_listening_channels()").fetchall() == [], "it listens")
+        check(conn.execute("SELECT name FROM pg_cursors WHERE name <> ''").fetchall() == [], "a cursor is left")
         conn.rollback()
         check(not conn.async_connection.session.wire.protocol.pending, "a request is left")
         return "usable"

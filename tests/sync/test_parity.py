@@ -19,6 +19,8 @@ PAIRS: list[tuple[type[Any], type[Any]]] = [
     (anyq.AsyncCursor, sync.Cursor),
     (anyq.AsyncClientCursor, sync.ClientCursor),
     (anyq.AsyncRawCursor, sync.RawCursor),
+    (anyq.AsyncServerCursor, sync.ServerCursor),
+    (anyq.AsyncRawServerCursor, sync.RawServerCursor),
     (anyq.AsyncTransaction, sync.Transaction),
     (anyq.AsyncRowStream, sync.RowStream),
     (anyq.AsyncPipeline, sync.Pipeline),
@@ -47,6 +49,7 @@ ONLY_ASYNC = {
     },
     # For the package, too.
     **dict.fromkeys(("AsyncCursor", "AsyncClientCursor", "AsyncRawCursor"), {"late"}),
+    **dict.fromkeys(("AsyncServerCursor", "AsyncRawServerCursor"), {"late"}),
     "AsyncNotifies": {"put", "put_first", "take", *dir(Receiver)},
     "NotificationStream": {"subscription", "statistics", "extra", "extra_attributes"},
 }

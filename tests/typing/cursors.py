@@ -10,7 +10,17 @@ from typing import Any, NamedTuple
 
 from typing_extensions import LiteralString, assert_type
 
-from anyq import AsyncClientCursor, AsyncConnection, AsyncCursor, AsyncRawCursor, AsyncRowStream, Column, sql
+from anyq import (
+    AsyncClientCursor,
+    AsyncConnection,
+    AsyncCursor,
+    AsyncRawCursor,
+    AsyncRawServerCursor,
+    AsyncRowStream,
+    AsyncServerCursor,
+    Column,
+    sql,
+)
 from anyq.rows import (
     DictRow,
     TupleRow,
@@ -48,6 +58,26 @@ async def cursors(conn: AsyncConnection) -> None:
         assert_type(cur, AsyncCursor[TupleRow, AsyncConnection])
     async with conn.cursor(row_factory=class_row(Person)) as people:
         assert_type(people, AsyncCursor[Person, AsyncConnection])
+
+
+async def named(conn: AsyncConnection, people: AsyncConnection[Person]) -> None:
+    assert_type(conn.cursor("c"), AsyncServerCursor[TupleRow, AsyncConnection])
+    assert_type(conn.cursor(name="c", scrollable=True), AsyncServerCursor[TupleRow, AsyncConnection])
+    assert_type(people.cursor("c", binary=True).connection, AsyncConnection[Person])
+    async with conn.cursor("c", row_factory=class_row(Person), withhold=True) as cur:
+        assert_type(cur, AsyncServerCursor[Person, AsyncConnection])
+        assert_type(await cur.execute("SELECT 1"), AsyncServerCursor[Person, AsyncConnection])
+        assert_type([person async for person in cur], list[Person])
+        assert_type(await cur.fetchone(), Person | None)
+        assert_type(await cur.fetchmany(2), list[Person])
+        assert_type((cur.name, cur.scrollable, cur.withhold, cur.itersize), tuple[str, bool | None, bool, int])
+    assert_type(AsyncRawServerCursor(conn, "c", row_factory=dict_row), AsyncRawServerCursor[DictRow, AsyncConnection])
+    any_cursor: AsyncCursor[TupleRow] = conn.cursor("c")
+    conn.server_cursor_factory = AsyncRawServerCursor
+    conn.server_cursor_factory = AsyncCursor  # type: ignore[assignment]
+    conn.cursor(scrollable=True)  # type: ignore[call-overload]
+    conn.cursor(5)  # type: ignore[call-overload]
+    await any_cursor.fetchall()
 
 
 async def connections(conn: AsyncConnection, people: AsyncConnection[Person]) -> None:

@@ -58,6 +58,14 @@ def kinds_of_cursors(conn: anyq.Connection, dicts: anyq.Connection[DictRow]) -> 
     assert_type(anyq.ClientCursor(conn).connection.info, anyq.ConnectionInfo)
 
 
+def named_cursors(conn: anyq.Connection) -> None:
+    assert_type(conn.cursor("c"), anyq.ServerCursor[TupleRow, anyq.Connection[TupleRow]])
+    with conn.cursor("c", row_factory=dict_row, withhold=True) as cur:
+        assert_type(cur.execute("SELECT 1"), anyq.ServerCursor[DictRow, anyq.Connection[TupleRow]])
+        assert_type(list(cur), list[DictRow])
+    assert_type(anyq.RawServerCursor(conn, "c"), anyq.RawServerCursor[TupleRow, anyq.Connection[TupleRow]])
+
+
 class MyConnection(anyq.Connection[DictRow]):
     """A class of a user's."""
 
