@@ -27,7 +27,7 @@ from .connecting import AsyncConnecting
 from .conninfo import ConnectOptions, HostSpec, PasswordSource
 from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
 from .dbapi20 import ErrorClasses
-from .errors import ConnectionTimeout, Diagnostic, NotSupportedError, OperationalError, ProgrammingError
+from .errors import CancellationTimeout, Diagnostic, NotSupportedError, OperationalError, ProgrammingError
 from .errors.hiding import without_frames
 from .notifications.hub import NotificationHub
 from .notifications.limits import check_channel, check_payload
@@ -35,6 +35,7 @@ from .notifications.notifying import Notifying
 from .notifications.subscription import Notify
 from .pipeline import AsyncPipeline
 from .postgres import adapters as global_adapters
+from .pq import NoLibpq
 from .protocol.auth.verifiers import encrypting, reported_iterations
 from .protocol.constants import Format
 from .protocol.messages import NoticeResponse
@@ -66,7 +67,7 @@ GRACE_PERIOD = 5.0
 
 
 @uninterrupted
-class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying, ErrorClasses, Generic[Row]):
+class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying, ErrorClasses, NoLibpq, Generic[Row]):
     """A session with a server. Made by :meth:`connect`.
 
     Any number of tasks may use it at the same time: their statements are pipelined, and share its transactions.
@@ -405,22 +406,25 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
         """Ask the server to cancel the statement that it runs now, for whichever task that is.
 
         :param timeout: seconds to wait for the server to have taken the request.
-        :raises ConnectionTimeout: the server did not take it in time.
+        :raises CancellationTimeout: the server did not take it in time.
         :raises OperationalError: the server could not be reached.
         :raises InterfaceError: the connection belongs to another event loop.
 
-        The statement may be at its end before the server looks. After a cancellation, or a timeout, the request may be
-        on its way nevertheless, and hit a later statement. Manual: "Canceling Requests in Progress".
+        On a closed connection there is nothing to do. The statement may be at its end before the server looks. After a
+        cancellation, or a timeout, the request may be on its way nevertheless, and hit a later statement. Manual:
+        "Canceling Requests in Progress".
         """
         wire = self.session.wire
         wire.backend.check_here()
-        self.session.check_open()
+        if self.closed:
+            await wire.backend.checkpoint()
+            return
         if wire.cancelling.canceller is None:
             raise NotSupportedError("a connection on a stream of the caller's cannot send a cancel request")
         with anyio.move_on_after(timeout) as scope:
             await wire.cancelling.canceller(lambda: True)
         if scope.cancelled_caught:
-            raise ConnectionTimeout(f"the server did not take the cancel request within {timeout:g} s")
+            raise CancellationTimeout(f"the server did not take the cancel request within {timeout:g} s")
 
     # -- notices
 

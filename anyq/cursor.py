@@ -17,6 +17,7 @@ from .adapt import AdaptersMap, Transformer
 from .adapt.typeinfo import TypesRegistry
 from .errors import InterfaceError
 from .postgres import pristine_adapters
+from .pq import PGRESULT, Libpq
 from .protocol.constants import Format
 from .protocol.phases import ENDED
 from .protocol.request import Result
@@ -72,6 +73,8 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
 
     is_named: ClassVar[bool] = False
     """For this package: whether it is made with a name."""
+    pgresult = Libpq(PGRESULT)
+
     _binder: Binder = SERVER_SIDE
     _format = Format.TEXT
     _stream: weakref.ref[AsyncRowStream[Any]] | None = None

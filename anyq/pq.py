@@ -16,6 +16,7 @@ Sources: PostgreSQL's libpq-fe.h and postgres_ext.h; manual, "libpq - C Library"
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
+from typing import NoReturn
 
 from .protocol.constants import Format, TransactionStatus
 
@@ -129,3 +130,32 @@ class DiagnosticField(IntEnum):
     SOURCE_FILE = ord("F")
     SOURCE_LINE = ord("L")
     SOURCE_FUNCTION = ord("R")
+
+
+class Libpq:
+    """For this package: an attribute that is libpq's in psycopg, so that whoever asks for it is told what there is.
+
+    :param instead: what to use instead.
+    """
+
+    def __init__(self, instead: str) -> None:
+        self._instead = instead
+        self._name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, obj: object, owner: type) -> NoReturn:
+        why = f"{owner.__qualname__} has no {self._name!r}, as there is no libpq in anyq: {self._instead}"
+        raise AttributeError(why, name=self._name)
+
+
+PGRESULT = "description, statusmessage and rowcount tell what the result is"
+
+
+class NoLibpq:
+    """For this package: the part of a connection that it has not."""
+
+    pgconn = Libpq("conn.info tells what is known of the connection, and conn.change_password() changes passwords")
+    lock = Libpq("any number of tasks or threads may use a connection at the same time")
+    wait = Libpq("there are no generators for a connection to wait for; await its methods")

@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Sequence
+from enum import Enum
 from types import TracebackType
-from typing import Any, Generic, NoReturn, Protocol
+from typing import Any, Generic, NoReturn, Protocol, TypeAlias
 
 from typing_extensions import Self, TypeVar
 
@@ -64,6 +65,32 @@ class Rollback(Exception):
         return f"{type(self).__name__}({self.transaction!r})"
 
 
+class BlockStatus(str, Enum):
+    """What has become of a ``transaction()`` block; ``Transaction.Status``."""
+
+    NOT_STARTED = "not_started"
+    ACTIVE = "active"
+    COMMITTED = "committed"
+    FAILED = "failed"
+    """It could not be entered or left as it should, or a statement has ended it: what it did is not known."""
+    ROLLED_BACK_EXPLICITLY = "rolled_back_explicitly"
+    """By :class:`Rollback` or `force_rollback`."""
+    ROLLED_BACK_WITH_ERROR = "rolled_back_with_error"
+
+
+_STATUSES = {
+    "inactive": BlockStatus.NOT_STARTED,
+    "active": BlockStatus.ACTIVE,
+    "committed": BlockStatus.COMMITTED,
+    "failed": BlockStatus.FAILED,
+    "lost": BlockStatus.FAILED,
+    "ended by a statement inside it": BlockStatus.FAILED,
+    "rolled back (explicit)": BlockStatus.ROLLED_BACK_EXPLICITLY,
+    "rolled back": BlockStatus.ROLLED_BACK_WITH_ERROR,
+}
+"""By what ``repr()`` says."""
+
+
 @uninterrupted
 class AsyncTransaction(Generic[ConnectionT]):
     """A transaction block, made by :meth:`AsyncConnection.transaction`; a savepoint inside another block.
@@ -74,6 +101,8 @@ class AsyncTransaction(Generic[ConnectionT]):
     Where a statement of the block has failed and its error was caught, the server commits nothing, and leaving the
     block raises InFailedSqlTransaction: what the block did is rolled back.
     """
+
+    Status: TypeAlias = BlockStatus
 
     def __init__(
         self, connection: ConnectionT, savepoint_name: str | None = None, force_rollback: bool = False
@@ -92,6 +121,11 @@ class AsyncTransaction(Generic[ConnectionT]):
     def connection(self) -> ConnectionT:
         """The connection the block is on."""
         return self._conn
+
+    @property
+    def status(self) -> BlockStatus:
+        """What has become of the block."""
+        return _STATUSES[self._state]
 
     @property
     def is_entered(self) -> bool:
@@ -237,7 +271,7 @@ class AsyncTransaction(Generic[ConnectionT]):
 
     async def _rollback(self, exc_val: BaseException | None) -> None:
         self._check_innermost("roll back")
-        self._state = "rolled back (explicit)" if isinstance(exc_val, Rollback) else "rolled back"
+        self._state = "rolled back (explicit)" if isinstance(exc_val, Rollback | None) else "rolled back"
         self._leave()
         self._end_streams()
         # In any case: the block is often left by a cancellation, and it must not leave a transaction open.

@@ -32,7 +32,6 @@ class TwoPhaseCommit:
         :param bqual: the branch qualifier, so too.
         :raises ValueError: one of them is out of range.
         """
-        self.session.check_open()
         return Xid.from_parts(format_id, gtrid, bqual)
 
     async def tpc_begin(self, xid: Xid | str) -> None:

@@ -382,7 +382,6 @@ async def test_closing(dsn: str) -> None:
         conn.commit,
         conn.rollback,
         lambda: conn.set_autocommit(True),
-        conn.cancel_safe,
         lambda: conn.transaction().__aenter__(),
     ]
     for operation in operations:
@@ -391,6 +390,22 @@ async def test_closing(dsn: str) -> None:
     for call in (conn.cursor, conn.fileno):
         with pytest.raises(e.OperationalError, match="the connection is closed"):
             call()
+    # There is nothing to cancel.
+    await conn.cancel()
+    await conn.cancel_safe(timeout=1)
+
+
+async def test_what_is_libpqs(conn: AsyncConnection) -> None:
+    """Whoever asks for it is told what there is; to others it is not there."""
+    for thing, name, instead in [
+        (conn, "pgconn", "conn.info"),
+        (conn, "lock", "at the same time"),
+        (conn, "wait", "await"),
+        (conn.cursor(), "pgresult", "description"),
+    ]:
+        assert not hasattr(thing, name)
+        with pytest.raises(AttributeError, match=rf"no '{name}', as there is no libpq in anyq: .*{instead}"):
+            getattr(thing, name)
 
 
 async def test_the_server_ends_the_connection(dsn: str, server: Server) -> None:
@@ -559,7 +574,7 @@ async def test_cancel_safe_in_time() -> None:
         await client.ignore_the_rest()
 
     async with fake_server(session, FakeClient.stall) as server, connect_to(server) as conn:
-        with pytest.raises(e.ConnectionTimeout, match=r"0\.1 s"):
+        with pytest.raises(e.CancellationTimeout, match=r"0\.1 s"):
             await conn.cancel_safe(timeout=0.1)
 
 

@@ -141,6 +141,43 @@ async def test_the_connection_is_not_committed_inside(name: str, conn: AsyncConn
     assert await kept(conn) == [1]
 
 
+def status_of(block: AsyncTransaction) -> AsyncTransaction.Status:
+    return block.status
+
+
+async def test_the_status_of_a_block(conn: AsyncConnection) -> None:
+    """By psycopg's names."""
+    Status = AsyncTransaction.Status
+    block = conn.transaction()
+    assert status_of(block) is Status.NOT_STARTED
+    async with block:
+        assert status_of(block) is Status.ACTIVE
+    assert status_of(block) is Status.COMMITTED
+    async with conn.transaction(force_rollback=True) as block:
+        pass
+    assert status_of(block) is Status.ROLLED_BACK_EXPLICITLY
+    async with conn.transaction() as block:
+        raise Rollback
+    assert status_of(block) is Status.ROLLED_BACK_EXPLICITLY
+    with pytest.raises(Oops):
+        async with conn.transaction() as block:
+            raise Oops
+    assert status_of(block) is Status.ROLLED_BACK_WITH_ERROR
+    # psycopg says COMMITTED here.
+    with pytest.raises(e.InFailedSqlTransaction):
+        async with conn.transaction() as block:
+            await fail(conn)
+    assert status_of(block) is Status.ROLLED_BACK_WITH_ERROR
+    if conn.autocommit:
+        async with conn.transaction() as block:
+            await conn.execute("COMMIT")
+        assert status_of(block) is Status.FAILED
+    with pytest.raises(e.OperationalError):
+        async with conn.transaction() as block:
+            await conn.close()
+    assert status_of(block) is Status.FAILED
+
+
 async def test_repr(conn: AsyncConnection) -> None:
     block = conn.transaction("it's")
     assert '"it\'s" (inactive)' in repr(block)
@@ -149,7 +186,7 @@ async def test_repr(conn: AsyncConnection) -> None:
     assert "(committed)" in repr(block)
     async with conn.transaction(force_rollback=True) as block:
         pass
-    assert "(rolled back)" in repr(block)
+    assert "(rolled back (explicit))" in repr(block)
     async with conn.transaction() as block:
         raise Rollback
     assert "(rolled back (explicit))" in repr(block)
@@ -267,7 +304,7 @@ async def test_an_error_that_is_caught_inside_an_outer_block(
 async def test_a_block_that_is_rolled_back_anyway(savepoint_name: str | None, conn: AsyncConnection) -> None:
     async with conn.transaction(savepoint_name, force_rollback=True) as block:
         await fail(conn)
-    assert "(rolled back)" in repr(block)
+    assert "(rolled back (explicit))" in repr(block)
     async with conn.transaction(savepoint_name) as block:
         await fail(conn)
         raise Rollback

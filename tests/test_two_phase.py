@@ -472,8 +472,6 @@ async def test_a_closed_connection(conn: AsyncConnection) -> None:
     ):
         with pytest.raises(e.OperationalError, match="closed"):
             await call()
-    with pytest.raises(e.OperationalError, match="closed"):
-        conn.xid(1, "a", "b")
     conn.session.transactions.two_phase = type(conn.session.transactions.two_phase).NONE
 
 

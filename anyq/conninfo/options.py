@@ -89,6 +89,30 @@ class ConnectOptions:
         password = dict(zip(self.hosts, self.host_passwords, strict=True))[host]
         return replace(self, password=password or None, host_passwords=())
 
+    def keywords(self) -> dict[str, str]:
+        """Return what differs from the defaults as keywords and values, without hosts and passwords."""
+        version = {number: name for name, number in PROTOCOL_VERSIONS.items() if name != "latest"}
+        values = {
+            "require_auth": self.require_auth or None,
+            "passfile": self.passfile,
+            "connect_timeout": None if self.connect_timeout is None else f"{self.connect_timeout:g}",
+            "options": self.options or None,
+            "application_name": self.application_name or None,
+            "client_encoding": None if self.client_encoding == "UTF8" else self.client_encoding,
+            "keepalives": None if self.keepalives else "0",
+            "keepalives_idle": _text_of(self.keepalives_idle),
+            "keepalives_interval": _text_of(self.keepalives_interval),
+            "keepalives_count": _text_of(self.keepalives_count),
+            "tcp_user_timeout": _text_of(self.tcp_user_timeout),
+            "requirepeer": self.requirepeer,
+            "min_protocol_version": version[self.min_protocol_version] if self.min_protocol_version > 3 << 16 else None,
+            "max_protocol_version": version.get(self.max_protocol_version or 0),
+            "target_session_attrs": None if self.target_session_attrs == "any" else self.target_session_attrs,
+            "load_balance_hosts": "random" if self.load_balance_hosts else None,
+        }
+        given = {keyword: value for keyword, value in values.items() if value is not None}
+        return {"user": self.user, "dbname": self.dbname, **given, **self.tls.keywords()}
+
     def startup_parameters(self) -> dict[str, str]:
         """Return the parameters of the StartupMessage (PostgreSQL manual, "Message Formats")."""
         parameters = {"user": self.user, "database": self.dbname, "client_encoding": self.client_encoding}
@@ -97,6 +121,10 @@ class ConnectOptions:
         if self.application_name:
             parameters["application_name"] = self.application_name
         return {**parameters, **dict(self.session_settings)}
+
+
+def _text_of(number: int | None) -> str | None:
+    return None if number is None else str(number)
 
 
 # Settings of the session that libpq takes from the environment, which have no keyword.

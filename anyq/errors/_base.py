@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, overload
 
 __all__ = [
+    "CancellationTimeout",
     "ConnectionTimeout",
     "DataError",
     "DatabaseError",
@@ -129,12 +130,16 @@ class Error(Exception):
     else ``None``. Its text has no control characters but newlines and tabs, whatever the server or a value put into
     it: they are escaped. `args` and `diag` have them as they are.
 
+    `pgconn` and `pgresult` are None: they are libpq's objects in psycopg.
+
     `query` is the text of the statement that failed, as the server got it, but with ``$1`` where a client cursor puts a
     value: there is no value of a parameter in it. ``None`` if no statement was sent.
     """
 
     sqlstate: str | None = None
     query: str | None = None
+    pgconn: None = None
+    pgresult: None = None
 
     def __init__(self, *args: object, fields: Mapping[str, str] | None = None) -> None:
         super().__init__(*args)
@@ -191,6 +196,10 @@ class NotSupportedError(DatabaseError):
 
 class ConnectionTimeout(OperationalError):
     """Report that no connection could be made within ``connect_timeout``."""
+
+
+class CancellationTimeout(OperationalError):
+    """Report that the server did not take a CancelRequest within the time that ``cancel_safe()`` was given."""
 
 
 class OperationTimeout(OperationalError):

@@ -24,6 +24,7 @@ from ._base import (
 BASES: dict[str, type[Error]] = {
     "08": OperationalError,
     "0A": NotSupportedError,
+    "10": ProgrammingError,
     "20": ProgrammingError,
     "21": ProgrammingError,
     "22": DataError,
@@ -470,7 +471,7 @@ class StackedDiagnosticsAccessedWithoutActiveHandler(DatabaseError):
 # Class 10 - XQuery Error
 
 
-class InvalidArgumentForXquery(DatabaseError):
+class InvalidArgumentForXquery(ProgrammingError):
     sqlstate = "10608"
 
 

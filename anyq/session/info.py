@@ -7,17 +7,22 @@ Knows the session's state and the options it was made with. Must not change eith
 from __future__ import annotations
 
 import re
-from typing import Any
+from datetime import tzinfo
+from typing import TypeVar
 
 from ..adapt.timezones import timezone_of
 from ..conninfo import ConnectOptions, HostSpec, make_conninfo
-from ..pq import PipelineStatus
+from ..pq import ConnStatus, PipelineStatus
 from ..protocol.constants import TransactionStatus
+from ..protocol.phases import Phase
 from ..transport.socket import SocketStream
 from .session import Session
 
 # What follows, as in "19beta1" or "15.4 (Debian 15.4-1)", says nothing that is counted.
 _VERSION = re.compile(r"([0-9]{1,4})(?![0-9])(?:\.([0-9]{1,2})(?![0-9]))?(?:\.([0-9]{1,2})(?![0-9]))?")
+
+
+Fact = TypeVar("Fact")
 
 
 def described(thing: object, text: str) -> str:
@@ -26,7 +31,11 @@ def described(thing: object, text: str) -> str:
 
 
 class ConnectionInfo:
-    """What is known about a connection; ``conn.info``. Nothing in it waits for the server."""
+    """What is known about a connection; ``conn.info``. Nothing in it waits for the server.
+
+    Most of it cannot be read, and raises an OperationalError, once the connection was closed from this side; if it was
+    lost it can be.
+    """
 
     def __init__(self, session: Session, options: ConnectOptions, host: HostSpec) -> None:
         self._session = session
@@ -34,42 +43,54 @@ class ConnectionInfo:
         self._host = host
 
     @property
+    def vendor(self) -> str:
+        """The kind of server, as psycopg names it: "PostgreSQL"."""
+        return "PostgreSQL"
+
+    @property
+    def status(self) -> ConnStatus:
+        """OK, or BAD once the connection is closed, by either side."""
+        return ConnStatus.BAD if self._session.closed else ConnStatus.OK
+
+    # -- with whom. It can be read of a lost connection, but not of one that was closed.
+
+    @property
     def host(self) -> str:
         """The server's host name, address, or directory of its Unix socket."""
-        return self._host.host
+        return self._known(self._host.host)
 
     @property
     def hostaddr(self) -> str:
         """The server's IP address; empty on a Unix socket."""
         channel = self._session.wire.channel
         if isinstance(channel, SocketStream) and isinstance(channel.peer[1], tuple):
-            return str(channel.peer[1][0])
-        return ""
+            return self._known(str(channel.peer[1][0]))
+        return self._known("")
 
     @property
     def port(self) -> int:
         """The server's port."""
-        return self._host.port
+        return self._known(self._host.port)
 
     @property
     def dbname(self) -> str:
         """The name of the database."""
-        return self._options.dbname
+        return self._known(self._options.dbname)
 
     @property
     def user(self) -> str:
         """The user's name."""
-        return self._options.user
+        return self._known(self._options.user)
 
     @property
     def password(self) -> str:
         """The password that was given; empty if none was, or a function that gives it."""
-        return self._options.password or ""
+        return self._known(self._options.password or "")
 
     @property
     def options(self) -> str:
         """The command-line options sent with the connection request."""
-        return self._options.options or ""
+        return self._known(self._options.options or "")
 
     @property
     def dsn(self) -> str:
@@ -77,15 +98,18 @@ class ConnectionInfo:
         return make_conninfo("", **self.get_parameters())
 
     def get_parameters(self) -> dict[str, str]:
-        """Return the connection's parameters as keywords, without the password."""
-        parameters = {"user": self.user, "dbname": self.dbname, "host": self.host, "port": str(self.port)}
-        if self._host.hostaddr:
-            parameters["hostaddr"] = self._host.hostaddr
-        if self.options:
-            parameters["options"] = self.options
-        if self._options.application_name:
-            parameters["application_name"] = self._options.application_name
-        return {**parameters, **self._options.tls.keywords()}
+        """Return the connection's parameters as keywords, without the password and what is so by default."""
+        where = {"host": self._host.host, "port": str(self._host.port), "hostaddr": self._host.hostaddr or ""}
+        return self._known({**self._options.keywords(), **{name: value for name, value in where.items() if value}})
+
+    def _known(self, fact: Fact) -> Fact:
+        """Return a fact.
+
+        :raises OperationalError: the connection was closed.
+        """
+        if self._session.wire.protocol.phase is Phase.CLOSED:
+            self._session.check_open()
+        return fact
 
     def summary(self, status: str | None = None) -> str:
         """Return a line about the connection: ``[IDLE] (host=... port=... user=... dbname=...)``.
@@ -96,7 +120,8 @@ class ConnectionInfo:
             status = "closed" if self._session.closed else self.transaction_status.name
         if self.pipeline_status is not PipelineStatus.OFF:
             status += f", pipeline={self.pipeline_status.name}"
-        return f"[{status}] (host={self.host} port={self.port} user={self.user} dbname={self.dbname})"
+        where = f"host={self._host.host} port={self._host.port} user={self._options.user} dbname={self._options.dbname}"
+        return f"[{status}] ({where})"
 
     @property
     def transaction_status(self) -> TransactionStatus:
@@ -112,7 +137,7 @@ class ConnectionInfo:
     @property
     def server_version(self) -> int:
         """The server's version as a number: 180004 for 18.4, 90603 for 9.6.3; 0 if it is not known."""
-        match = _VERSION.match(self.parameter_status("server_version") or "")
+        match = self._known(_VERSION.match(self.parameter_status("server_version") or ""))
         if match is None:
             return 0
         major, minor, patch = [int(number or 0) for number in match.groups()]
@@ -121,13 +146,13 @@ class ConnectionInfo:
     @property
     def backend_pid(self) -> int:
         """The process id of the server process of this connection."""
-        return self._session.wire.protocol.backend_pid
+        return self._known(self._session.wire.protocol.backend_pid)
 
     @property
     def protocol_version(self) -> int:
         """The protocol's version in two digits each: 30000 for 3.0, 30002 for 3.2."""
         version = self._session.wire.protocol.protocol_version
-        return (version >> 16) * 10000 + (version & 0xFFFF)
+        return self._known((version >> 16) * 10000 + (version & 0xFFFF))
 
     @property
     def full_protocol_version(self) -> int:
@@ -160,9 +185,9 @@ class ConnectionInfo:
         return self._session.encoding
 
     @property
-    def timezone(self) -> Any:
+    def timezone(self) -> tzinfo:
         """The session's time zone as a ``tzinfo``; what timestamptz values are loaded with."""
-        return timezone_of(self._session.adaptation)
+        return self._known(timezone_of(self._session.adaptation))
 
     @property
     def error_message(self) -> str:

@@ -22,6 +22,7 @@ from ..backends import Finalizer
 from ..connection import GRACE_PERIOD, AsyncConnection
 from ..conninfo import PasswordSource
 from ..dbapi20 import ErrorClasses
+from ..pq import NoLibpq
 from ..protocol.constants import Format
 from ..rows import RowFactory, TupleRow, check_row_factory, tuple_row
 from ..server_cursor import refuse_options_without_name
@@ -47,7 +48,7 @@ CursorRow = TypeVar("CursorRow")
 NewRow = TypeVar("NewRow", default=TupleRow)
 
 
-class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying, ErrorClasses, Generic[Row]):
+class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying, ErrorClasses, NoLibpq, Generic[Row]):
     """A session with a server. Made by :meth:`connect`.
 
     Any number of threads may use it at the same time: their statements are pipelined, and share its transactions. A
@@ -438,12 +439,14 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
         """Ask the server to cancel the statement that it runs now, for whichever thread that is.
 
         :param timeout: seconds to wait for the server to have taken the request.
-        :raises ConnectionTimeout: the server did not take it in time.
+        :raises CancellationTimeout: the server did not take it in time.
         :raises OperationalError: the server could not be reached.
 
-        The statement may be at its end before the server looks. Manual: "Canceling Requests in Progress".
+        On a closed connection there is nothing to do. The statement may be at its end before the server looks. Manual:
+        "Canceling Requests in Progress".
         """
-        self.calls.call(self._async.cancel_safe, timeout=timeout)
+        if not self.closed:
+            self.calls.call(self._async.cancel_safe, timeout=timeout)
 
 
 def _forgotten(portal: Portal, user: object, wire: ref[Wire], text: str) -> None:

@@ -17,6 +17,7 @@ from ..abc import Params, Query
 from ..adapt import AdaptersMap
 from ..cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
 from ..errors import InterfaceError
+from ..pq import PGRESULT, Libpq
 from ..protocol.constants import Format
 from ..row_stream import AsyncRowStream
 from ..rows import RowFactory, RowMaker, TupleRow, check_row_factory, tuple_row
@@ -54,6 +55,8 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
     :param row_factory: makes rows from values; by default the connection's. It is called in the thread of the portal's
         event loop, and the row maker that it returns in the thread that fetches.
     """
+
+    pgresult = Libpq(PGRESULT)
 
     _async_class: type[AsyncCursor[Any]] = AsyncCursor
     _async: AsyncCursor[Any]

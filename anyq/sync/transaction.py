@@ -6,12 +6,12 @@ Knows the asynchronous block and how to call it. Must not know transactions.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Generic
+from typing import Any, Generic, TypeAlias
 
 from typing_extensions import Self
 
 from ..session.info import described
-from ..transaction import AsyncTransaction, Rollback
+from ..transaction import AsyncTransaction, BlockStatus, Rollback
 from .calls import ConnectionT
 
 
@@ -20,6 +20,8 @@ class Transaction(Generic[ConnectionT]):
 
     Entering begins it, leaving commits it; an exception rolls it back, Ctrl-C included.
     """
+
+    Status: TypeAlias = BlockStatus
 
     def __init__(
         self, connection: ConnectionT, savepoint_name: str | None = None, force_rollback: bool = False
@@ -33,6 +35,11 @@ class Transaction(Generic[ConnectionT]):
     def connection(self) -> ConnectionT:
         """The connection the block is on."""
         return self._conn
+
+    @property
+    def status(self) -> BlockStatus:
+        """What has become of the block."""
+        return self.async_transaction.status
 
     @property
     def savepoint_name(self) -> str | None:

@@ -26,7 +26,6 @@ class TwoPhaseCommit:
         :param bqual: the branch qualifier, so too.
         :raises ValueError: one of them is out of range.
         """
-        self.calls.check_open()
         return self._async.xid(format_id, gtrid, bqual)
 
     def tpc_begin(self, xid: Xid | str) -> None:

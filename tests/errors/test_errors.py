@@ -6,12 +6,14 @@ import copy
 import pickle
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anyq import errors
+from anyq.errors import _sqlstates
 from tests.tools import generate_errors
 
 FIELDS = {
@@ -70,6 +72,7 @@ ATTRIBUTES = {
         ("ProgrammingError", errors.DatabaseError),
         ("NotSupportedError", errors.DatabaseError),
         ("ConnectionTimeout", errors.OperationalError),
+        ("CancellationTimeout", errors.OperationalError),
         ("NotificationOverflow", errors.OperationalError),
         ("ProtocolError", errors.OperationalError),
         ("RemoteProtocolError", errors.ProtocolError),
@@ -310,3 +313,16 @@ def test_generated_classes_are_current() -> None:
     module = generate_errors.TARGET.read_text("utf-8")
     fresh = generate_errors.generate(path.read_text("utf-8"))
     assert generate_errors.replace_generated(module, fresh) == module, "run tests/tools/generate_errors.py"
+
+
+def test_what_is_libpqs_in_psycopg_is_none() -> None:
+    error = errors.error_from_fields({"S": "ERROR", "C": "23505", "M": "x"})
+    assert error.pgconn is None
+    assert error.pgresult is None
+
+
+@pytest.mark.parametrize("sqlstate", [f"{prefix}ZZZ" for prefix in sorted({*_sqlstates.BASES, "10", "AA", "ZZ"})])
+def test_unknown_codes_are_classed_as_by_psycopg(psycopg: Any, sqlstate: str) -> None:
+    """By the first two characters."""
+    theirs: type[Exception] = psycopg.errors._class_for_state(sqlstate)
+    assert errors.class_for(sqlstate).__name__ == theirs.__name__

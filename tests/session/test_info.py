@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
 from anyq import AsyncConnection, TransactionStatus
 from anyq import errors as e
+from anyq.pq import ConnStatus
 from tests.support import frontend_messages as fm
 from tests.support.activity import held_lock
 from tests.support.fakeserver import FakeClient, fake_server
@@ -63,11 +66,73 @@ async def test_nothing_shows_the_password(embedded_server: Server) -> None:
     role = embedded_server.roles["scram-sha-256"]
     conn = await AsyncConnection.connect(embedded_server.role_dsn("scram-sha-256"))
     assert conn.info.password == role.password
+    for text in (conn.info.dsn, repr(conn.info.get_parameters())):
+        assert role.password not in text
     for _ in range(2):
-        for text in (repr(conn), str(conn), repr(conn.info), conn.info.dsn, repr(conn.info.get_parameters())):
+        for text in (repr(conn), str(conn), repr(conn.info)):
             assert role.password not in text
         assert f"user={role.user}" in repr(conn)
         await conn.close()
+
+
+OF_A_CONNECTION = (
+    *("host", "hostaddr", "port", "dbname", "user", "password", "options", "dsn"),
+    *("server_version", "backend_pid", "protocol_version", "full_protocol_version", "timezone"),
+)
+
+
+async def test_a_closed_connection_tells_nothing_any_more(conn: AsyncConnection) -> None:
+    info = conn.info
+    assert (info.vendor, info.status) == ("PostgreSQL", ConnStatus.OK)
+    assert info.full_protocol_version == info.protocol_version
+    await conn.close()
+    for name in OF_A_CONNECTION:
+        with pytest.raises(e.OperationalError, match="the connection is closed"):
+            getattr(info, name)
+    with pytest.raises(e.OperationalError, match="the connection is closed"):
+        info.get_parameters()
+    assert (info.vendor, info.status) == ("PostgreSQL", ConnStatus.BAD)
+    assert info.error_message == "the connection is closed"
+    assert info.encoding == "utf-8"
+    assert info.parameter_status("server_encoding") == "UTF8"
+
+
+async def test_a_lost_connection_tells_where_it_was(dsn: str, server: Server) -> None:
+    conn = await AsyncConnection.connect(dsn)
+    before = [getattr(conn.info, name) for name in OF_A_CONNECTION]
+    server.psql(f"SELECT pg_terminate_backend({conn.info.backend_pid})")
+    await conn.wait_disconnected()
+    assert conn.info.status is ConnStatus.BAD
+    assert [getattr(conn.info, name) for name in OF_A_CONNECTION] == before
+    await conn.close()
+
+
+GIVEN: dict[str, Any] = {
+    "application_name": "again",
+    "connect_timeout": "2.5",
+    "keepalives": "0",
+    "keepalives_idle": "7",
+    "keepalives_interval": "8",
+    "keepalives_count": "9",
+    "tcp_user_timeout": "10000",
+    "options": "-c work_mem=8MB",
+    "client_encoding": "LATIN1",
+    "max_protocol_version": "3.0",
+    "target_session_attrs": "read-write",
+    "load_balance_hosts": "random",
+    "require_auth": "!password",
+}
+
+
+async def test_parameters_that_differ_from_the_default(dsn: str) -> None:
+    async with AsyncConnection.connect(dsn, **GIVEN) as conn:
+        parameters = conn.info.get_parameters()
+        assert parameters.items() >= GIVEN.items()
+        if not conn.info.password:
+            async with AsyncConnection.connect(conn.info.dsn) as other:
+                assert other.info.get_parameters() == parameters
+    async with AsyncConnection.connect(dsn) as conn:
+        assert not set(GIVEN) & set(conn.info.get_parameters())
 
 
 async def test_every_object_tells_where_it_is_and_the_status(conn: AsyncConnection) -> None:

@@ -24,7 +24,7 @@ END = "# --- end generated ---"
 # The PEP 249 class of each SQLSTATE class; any other class is a plain DatabaseError.
 BASES = {
     "0A": "NotSupportedError",
-    **dict.fromkeys(["20", "21", "26", "34", "3D", "3F", "42", "44", "P0"], "ProgrammingError"),
+    **dict.fromkeys(["10", "20", "21", "26", "34", "3D", "3F", "42", "44", "P0"], "ProgrammingError"),
     "22": "DataError",
     "23": "IntegrityError",
     **dict.fromkeys(["24", "25", "2B", "2D", "XX"], "InternalError"),
