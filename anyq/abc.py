@@ -6,7 +6,7 @@ imports.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from typing_extensions import LiteralString
@@ -21,7 +21,11 @@ from .sql import SQL, Composed
 __all__ = [
     "AdaptContext",
     "Buffer",
+    "ConnDict",
+    "ConnMapping",
+    "ConnParam",
     "ConnectionInfo",
+    "DumpFunc",
     "Dumper",
     "DumperKey",
     "LoadFunc",
@@ -42,3 +46,14 @@ Query: TypeAlias = "QueryNoTemplate | Template"
 
 Params: TypeAlias = Sequence[Any] | Mapping[str, Any]
 """The arguments of a query: a sequence for `%s`, a mapping for `%(name)s`."""
+
+ConnParam: TypeAlias = str | int | float | None
+"""The value of a connection keyword; None is as good as not given."""
+
+ConnDict: TypeAlias = dict[str, ConnParam]
+"""Connection keywords with their values, such as :func:`anyq.conninfo.conninfo_to_dict` gives."""
+
+ConnMapping: TypeAlias = Mapping[str, ConnParam]
+
+DumpFunc: TypeAlias = Callable[[Any], "Buffer | None"]
+"""What makes bytes of an object; None is NULL."""

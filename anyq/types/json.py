@@ -23,8 +23,8 @@ from .string import TextLoader
 
 __all__ = ["Json", "Jsonb", "set_json_dumps", "set_json_loads"]
 
-JsonDumps: TypeAlias = Callable[[Any], "str | bytes"]
-JsonLoads: TypeAlias = Callable[[str], Any]
+JsonDumpsFunction: TypeAlias = Callable[[Any], "str | bytes"]
+JsonLoadsFunction: TypeAlias = Callable[[str], Any]
 
 # PostgreSQL source, src/backend/utils/adt/{jsonb,jsonpath}.c: the only version of the binary format so far.
 _JSONB_VERSION = b"\x01"
@@ -36,7 +36,7 @@ class Json:
     :param dumps: what turns the object into JSON, for this object only.
     """
 
-    def __init__(self, obj: Any, dumps: JsonDumps | None = None):
+    def __init__(self, obj: Any, dumps: JsonDumpsFunction | None = None):
         self.obj = obj
         self.dumps = dumps
 
@@ -52,7 +52,7 @@ class Jsonb(Json):
     """
 
 
-def set_json_dumps(dumps: JsonDumps, context: AdaptContext | None = None) -> None:
+def set_json_dumps(dumps: JsonDumpsFunction, context: AdaptContext | None = None) -> None:
     """Set what turns objects into JSON.
 
     :param dumps: returns str, or bytes in the client's encoding.
@@ -65,7 +65,7 @@ def set_json_dumps(dumps: JsonDumps, context: AdaptContext | None = None) -> Non
         context.adapters.register_dumper(cls, type(base.__name__, (base,), {"dumps": plain(dumps)}))
 
 
-def set_json_loads(loads: JsonLoads, context: AdaptContext | None = None) -> None:
+def set_json_loads(loads: JsonLoadsFunction, context: AdaptContext | None = None) -> None:
     """Set what turns JSON into objects.
 
     :param loads: is called with str.
@@ -79,7 +79,7 @@ def set_json_loads(loads: JsonLoads, context: AdaptContext | None = None) -> Non
 
 
 class _JsonDumper(Dumper):
-    dumps: JsonDumps = plain(json.dumps)
+    dumps: JsonDumpsFunction = plain(json.dumps)
 
     def __init__(self, cls: type, context: AdaptContext | None = None):
         super().__init__(cls, context)
@@ -120,7 +120,7 @@ class JsonbBinaryDumper(JsonbDumper):
 
 class _JsonLoader(Loader):
     delegates = True
-    loads: JsonLoads = plain(json.loads)
+    loads: JsonLoadsFunction = plain(json.loads)
 
     def __init__(self, oid: int, context: AdaptContext | None = None):
         super().__init__(oid, context)

@@ -10,7 +10,7 @@ from typing import Any
 from typing_extensions import assert_type
 
 import anyq
-from anyq import AsyncConnecting, AsyncConnection, AsyncCursor, AsyncPipeline
+from anyq import AsyncConnecting, AsyncConnection, AsyncCursor, AsyncPipeline, AsyncTransaction
 from anyq.pq import PipelineStatus
 from anyq.rows import DictRow, TupleRow, class_row, dict_row, scalar_row, tuple_row
 
@@ -77,3 +77,11 @@ async def in_two_phases(conn: AsyncConnection, sync_conn: anyq.Connection) -> No
     await conn.tpc_begin(b"bytes")  # type: ignore[arg-type]
     assert_type(await conn.tpc_recover(), list[anyq.Xid])
     assert_type(sync_conn.tpc_recover(), list[anyq.Xid])
+
+
+async def what_is_known(conn: AsyncConnection, sync_conn: anyq.Connection, parameters: anyq.abc.ConnMapping) -> None:
+    assert_type(conn.info.summary(), str)
+    assert_type(conn.info.get_parameters(), dict[str, str])
+    assert_type(conn.transaction().status, AsyncTransaction.Status)
+    assert_type(sync_conn.transaction().status, anyq.Transaction.Status)
+    assert_type(parameters["port"], anyq.abc.ConnParam)
