@@ -187,6 +187,7 @@ class Session:
         :return: the command tag; None if there was nothing to end.
         """
         await self.transactions.certain_turn(behind_pipeline=behind_pipeline)
+        self.transactions.check_no_two_phase("the transaction cannot be ended")
         if self.wire.protocol.expects_transaction():
             return await self.send_command(command, ends=True, cancellable=cancellable)
         await self.wire.backend.checkpoint()

@@ -58,3 +58,22 @@ async def test_phases(call: str, answers: tuple[be.BackendMessage, ...], phase: 
             await two_phase.finish(commit=False)
         assert status(conn) is TransactionStatus.IDLE
         await conn.close()
+
+
+@pytest.mark.parametrize("call", ["commit", "rollback"])
+async def test_it_begins_while_another_task_is_about_to_commit(
+    call: str, conn: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transactions = conn.session.transactions
+    certain_turn = transactions.certain_turn
+
+    async def late(**kwargs: bool) -> None:
+        monkeypatch.undo()
+        await conn.two_phase.begin("x")
+        await certain_turn(**kwargs)
+
+    monkeypatch.setattr(transactions, "certain_turn", late)
+    with pytest.raises(e.ProgrammingError, match="two-phase"):
+        await getattr(conn, call)()
+    assert status(conn) is TransactionStatus.INTRANS
+    await conn.tpc_rollback()
