@@ -907,7 +907,6 @@ async def test_the_first_fetch_does_not_let_others_run_again(conn: AsyncConnecti
         for fetch in (AsyncCursor.fetchone, AsyncCursor.fetchmany, AsyncCursor.fetchall, AsyncCursor.__anext__):
             cur = await conn.execute("SELECT generate_series(1, 200)")
             before = turns
-            assert before > 0
             await fetch(cur)
             assert turns == before
             for _ in range(3):  # trio may let this task run first once, and last the next time
