@@ -10,6 +10,8 @@ Knows PREPARE TRANSACTION and its kin (PostgreSQL manual, "Two-Phase Transaction
 
 from __future__ import annotations
 
+import logging
+
 from ..adapt.encodings import encode_text, encoding_to_write, python_codec
 from ..adapt.quoting import quote_literal
 from ..backends import uninterrupted
@@ -19,6 +21,8 @@ from ..statements.requests import CommandRequest
 from .pipeline import own_pipeline
 from .session import Session
 from .transactions import TwoPhase, not_committed
+
+logger = logging.getLogger("anyq")
 
 MAX_GID = 199
 """Bytes of a gid, in the encoding of the database: the server's GIDSIZE, which counts a NUL."""
@@ -64,7 +68,10 @@ class TwoPhaseTransaction:
         """Leave nothing of what was begun a moment ago; an error that says so is on its way."""
         self._transactions.two_phase = TwoPhase.NONE
         if certainly and not self._session.closed:
-            await self._session.carry_out(b"ROLLBACK", ends=True, wait=False)
+            try:
+                await self._session.carry_out(b"ROLLBACK", ends=True, wait=False)
+            except Error as error:
+                logger.warning("error ignored in rollback of a two-phase transaction: %s", error)
 
     async def prepare(self) -> None:
         """Prepare it."""

@@ -77,3 +77,23 @@ async def test_it_begins_while_another_task_is_about_to_commit(
         await getattr(conn, call)()
     assert status(conn) is TransactionStatus.INTRANS
     await conn.tpc_rollback()
+
+
+async def test_a_rollback_that_fails_replaces_nothing(
+    conn: AsyncConnection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Interrupt(BaseException):
+        pass
+
+    async def interrupted(*args: object, **kwargs: object) -> None:
+        raise Interrupt
+
+    async def failing(*args: object, **kwargs: object) -> None:
+        raise e.InternalError_("no rollback today")
+
+    monkeypatch.setattr(conn.session, "send_command", interrupted)
+    monkeypatch.setattr(conn.session, "carry_out", failing)
+    with pytest.raises(Interrupt):
+        await conn.tpc_begin("x")
+    assert "no rollback today" in caplog.text
+    assert conn.session.transactions.two_phase is TwoPhase.NONE
