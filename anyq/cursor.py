@@ -73,6 +73,7 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
 
     is_named: ClassVar[bool] = False
     """For this package: whether it is made with a name."""
+
     pgresult = Libpq(PGRESULT)
 
     _binder: Binder = SERVER_SIDE
