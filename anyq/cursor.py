@@ -126,6 +126,8 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
             self._own = self._session.adaptation.copy()
             for result in self._results:
                 result.loads = None  # it is by the session's adapters
+            if self.late is not None:
+                self.late.reloads = True
         # What is registered now counts for rows that are not fetched yet.
         self.forget_loaded()
         return self._own.adapters

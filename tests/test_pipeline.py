@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+import anyq
 from anyq import (
     AsyncClientCursor,
     AsyncConnection,
@@ -20,7 +22,8 @@ from anyq import (
     TransactionStatus,
 )
 from anyq import errors as e
-from anyq.pq import PipelineStatus
+from anyq.pq import Format, PipelineStatus
+from anyq.session import pipeline as pipelines
 from tests.support.activity import held_lock
 from tests.support.state import pipelining, status
 
@@ -663,6 +666,70 @@ async def test_notify_is_queued(autocommit: AsyncConnection, dsn: str) -> None:
         await pipeline.sync()
         with anyio.fail_after(10):
             assert [(await stream.receive()).payload for _ in range(2)] == ["1", "2"]
+
+
+async def test_who_waits_for_a_notification_has_what_is_queued_sent(autocommit: AsyncConnection) -> None:
+    conn = autocommit
+    async with conn.listen("waited") as stream, conn.pipeline():
+        await conn.notify("waited", "1")
+        with anyio.fail_after(10):
+            assert (await stream.receive()).payload == "1"
+        await conn.execute("LISTEN other")
+        await conn.notify("other", "2")
+        with anyio.fail_after(10):
+            assert [notify.payload async for notify in conn.notifies(stop_after=1)] == ["2"]
+
+
+async def test_adapters_that_are_registered_before_the_result_is_fetched(conn: AsyncConnection) -> None:
+    class Loader(anyq.Loader):
+        def load(self, data: Any) -> Any:
+            return "loaded"
+
+    class BinaryLoader(Loader):
+        format = Format.BINARY
+
+    for _ in range(8):  # until it is prepared
+        async with conn.pipeline() as pipeline:
+            cursor = await conn.execute("SELECT 'x'::text")
+            other = await conn.execute("SELECT 'x'::text")
+            cursor.adapters.register_loader("text", Loader)
+            cursor.adapters.register_loader("text", BinaryLoader)
+            await pipeline.sync()
+            assert await cursor.fetchone() == ("loaded",)
+            assert await other.fetchone() == ("x",)
+
+
+async def test_settings_that_a_function_changes_leave_values_in_doubt(conn: AsyncConnection) -> None:
+    """As in a text of several statements; nothing is loaded by a setting that may be another one."""
+    await conn.execute("SET DateStyle = 'SQL, MDY'")
+    async with conn.pipeline() as pipeline:
+        date = await conn.execute("SELECT '2000-02-01'::date")
+        number = await conn.execute("SELECT 5")
+        await conn.execute("SELECT set_config('DateStyle', 'SQL, DMY', false)")
+        behind = await conn.execute("SELECT '2000-02-01'::date")
+        await pipeline.sync()
+        assert await number.fetchone() == (5,)
+        for cursor in (date, behind):
+            with pytest.raises(e.DataError):
+                await cursor.fetchone()
+        alone = await conn.execute("SELECT '2000-02-01'::date")
+        assert await alone.fetchone() == (datetime.date(2000, 2, 1),)
+        await conn.execute("SET DateStyle = 'ISO'")
+
+
+async def test_many_statements_behind_an_error(manual: AsyncConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered of them is bounded."""
+    monkeypatch.setattr(pipelines, "MOST_SKIPPED", 3)
+    monkeypatch.setattr(pipelines, "SEGMENT_BYTES", 100)
+    with pytest.raises(e.PipelineAborted):
+        async with manual.pipeline() as pipeline:
+            wrong = await manual.execute("SELECT 1 / 0")
+            for i in range(100):
+                await manual.execute("SELECT %s::text", [str(i) * 20])
+            assert pipeline.queue is not None
+            assert len(pipeline.queue._skipped) == 3
+            with pytest.raises(e.DivisionByZero):
+                await wrong.fetchone()
 
 
 async def test_subscriptions_and_passwords_work_inside(autocommit: AsyncConnection) -> None:

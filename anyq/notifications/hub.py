@@ -179,6 +179,10 @@ class NotificationHub:
         """Wait until a receiver has what it waits for or the connection is closed; settle channels meanwhile."""
         wire = self.session.wire
         receiver.is_interrupted = self._is_interrupted
+        if self.session.transactions.pipelines:
+            # Perhaps the NOTIFY that is waited for.
+            with suppress(OperationalError):
+                await self.session.transactions.flush_pipeline()
         while True:
             if self._is_due():
                 await self.settle()

@@ -45,6 +45,8 @@ class LateHolder(ResultHolder[Row], Generic[Row]):
         late = self.late
         if late is not None and late.done and late.result is not None and late.error is None:
             self.late = None
+            if late.reloads:
+                late.result.loads = late.result.ahead = None
             self._request = late.request
             self._results = (late.result,)
             self._select(late.result, 0)

@@ -43,6 +43,9 @@ from .session import Session
 SEGMENT_BYTES = 256 * 1024
 """In a transaction what is queued is sent when it has so many bytes, at the latest."""
 
+MOST_SKIPPED = 1000
+"""Statements that were skipped of which is known whether anybody has asked about them."""
+
 STATEMENTS_PER_CHECKPOINT = 64
 """After so many statements that were only queued, ``execute()`` lets other tasks run."""
 
@@ -326,6 +329,7 @@ class PipelineQueue:
             self._failure, self._failed = failure, failed
             self._whole = failed is None
             self._skipped = [item for item in request.items if item.error is not None and item is not failed]
+            del self._skipped[MOST_SKIPPED:]
         for item in request.items:
             error = no_binary_format(item)
             if error is not None:
@@ -346,7 +350,9 @@ class PipelineQueue:
         while self._queued:
             item = self._queued.popleft()
             item.fail(skipped(item, self._failure))
-            self._skipped.append(item)
+            item.statement = SENT
+            if len(self._skipped) < MOST_SKIPPED:
+                self._skipped.append(item)
         self._size = 0
 
     def _end_sending(self) -> None:

@@ -64,6 +64,8 @@ class Pipeline(Protocol):
         """Return whether nobody can leave its block any more, as an interrupt has kept it from being left."""
         ...
 
+    async def flush(self) -> None: ...
+
     async def go_before(self, *, syncs: bool) -> None: ...
 
 
@@ -149,6 +151,12 @@ class Transactions:
         pipeline = self.own_pipeline()
         if pipeline is not None:
             await pipeline.go_before(syncs=syncs)
+
+    async def flush_pipeline(self) -> None:
+        """Send what the task that runs now has in a pipeline, and wait for it; errors are raised elsewhere."""
+        pipeline = self.own_pipeline()
+        if pipeline is not None:
+            await pipeline.flush()
 
     def own_pipeline(self) -> Pipeline | None:
         """Return the pipeline of the task that runs now, if it is in a block."""

@@ -9,9 +9,11 @@ cursors.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..adapt import Transformer
 from ..errors import DataError, Error, NotSupportedError, OperationalError, PipelineAborted
-from ..protocol.request import UNDESCRIBED, Description, Request, Result
+from ..protocol.request import UNDESCRIBED, Description, Result
 from .layout import Layouts
 from .prepared import Entry, PreparedStatements, StatementKey
 from .requests import RowsRequest, StatementRequest
@@ -36,7 +38,7 @@ class Queued:
 
     __slots__ = (
         *("binary", "description", "done", "ends", "entry", "error", "foreseen", "number", "prepare"),
-        *("query", "request", "result", "reused", "statement", "told", "tx"),
+        *("query", "reloads", "request", "result", "reused", "statement", "told", "tx"),
     )
 
     def __init__(self, statement: Statement, tx: Transformer, prepare: bool | None, binary: bool | None) -> None:
@@ -63,6 +65,8 @@ class Queued:
         """How many Parse messages there are before and with it."""
         self.reused = False
         self.foreseen = False
+        self.reloads = False
+        """Whether its rows are to be loaded by other adapters than are known here."""
         self.done = False
         """Whether there is a result or an error, and nothing more to come."""
         self.result: Result | None = None
@@ -102,10 +106,10 @@ def _ends_segment(sql: bytes) -> bool:
 class _OneResult(RowsRequest):
     """What the result of one statement is kept with, so that it does not keep those of the others."""
 
-    def __init__(self, result: Result, segment: Request) -> None:
+    def __init__(self, result: Result, parameters: Mapping[str, str] | None) -> None:
         super().__init__()
         self.results = [result]
-        self.parameters = segment.parameters
+        self.parameters = parameters
         self.done = True
 
 
@@ -179,17 +183,30 @@ class SegmentRequest(StatementRequest):
         :param lost: whether that is the end of the connection.
         """
         failed = self.failed_item()
-        # Several dictionaries of parameters have to be told apart by the place among the results.
-        together = self.parameters_before is not None
+        before = self.parameters_before
         for item, result in zip(self.items, self.results, strict=False):
             if item is failed:
                 break
-            item.succeed(result, self if together else _OneResult(result, self))
+            request = _OneResult(result, self.parameters)
+            if before is not None:
+                self._find_parameters(item, request, before)
+            item.succeed(result, request)
         if failed is not None and failure is not None:
             failed.fail(failure)
         for item in self.items:
             if not item.done:
                 item.fail(not_received(str(failure)) if lost else skipped(item, failure))
+
+    def _find_parameters(self, item: Queued, request: _OneResult, before: Mapping[str, str]) -> None:
+        """Say by which of the server's parameters a result was written, where these have changed in the segment."""
+        last = self.items[-1]
+        if last.ends and item is not last:
+            # What changes settings is the last one of a segment, but for functions that do so.
+            request.parameters = before
+        elif not last.ends:
+            request.parameters_before = before
+            if len(self.items) > 1:
+                request.results.append(Result())  # there were others, so that it is not known when it was
 
 
 def skipped(item: Queued, failure: Exception | None) -> PipelineAborted:
