@@ -91,7 +91,7 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
         # What is read for each query is found sooner here than with the class.
         self._own: Adaptation | None = None
         self._closed = False
-        self._result = self._make_row = None
+        self._result = self._make_row = self.late = None
         self._position = self._window_start = 0
         self._window = ()
         self._rested = False
