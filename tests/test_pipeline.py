@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -579,6 +580,35 @@ async def test_copy_of_a_file_is_a_statement_like_others(conn: AsyncConnection, 
     async with conn.pipeline():
         await conn.execute("COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'")
         assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
+
+
+async def test_named_cursors_are_refused(conn: AsyncConnection) -> None:
+    async with conn.pipeline():
+        one = await conn.execute("SELECT 1")
+        with pytest.raises(e.ProgrammingError, match="named cursor .* pipeline block"):
+            await conn.cursor("named").execute("SELECT 1")
+        two = await conn.execute("SELECT 2")
+        assert (await one.fetchone(), await two.fetchone()) == ((1,), (2,))
+
+
+async def test_two_phase_commit_syncs_around_itself(manual: AsyncConnection, dsn: str) -> None:
+    conn = manual
+    if (await (await conn.execute("SHOW max_prepared_transactions")).fetchone()) == ("0",):
+        pytest.skip("the server has no prepared transactions")
+    await conn.rollback()
+    xid = secrets.token_hex(8)
+    async with conn.pipeline():
+        await conn.execute("SELECT 1 / 0")
+        with pytest.raises(e.DivisionByZero):
+            await conn.tpc_begin(xid)
+        await conn.rollback()
+        await conn.tpc_begin(xid)
+        cursor = await conn.execute("SELECT 2")
+        await conn.tpc_prepare()
+        assert await cursor.fetchone() == (2,)
+        await conn.tpc_rollback()
+        assert status(conn) is TransactionStatus.IDLE
+        assert await (await conn.execute("SELECT 3")).fetchone() == (3,)
 
 
 async def test_streams_are_refused(conn: AsyncConnection) -> None:

@@ -35,7 +35,7 @@ from ..pq import PipelineStatus
 from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
 from ..statements.outcome import failure_of
-from ..statements.segment import SENT, Queued, SegmentRequest, no_binary_format, not_received, skipped
+from ..statements.segment import SENT, Queued, SegmentRequest, not_received, skipped
 from ..statements.statement import is_repeatable
 from .execute import forget_if_stale, may_repeat
 from .session import Session
@@ -130,8 +130,9 @@ class PipelineQueue:
         return item.ends or size > SEGMENT_BYTES and self._in_transaction()
 
     def _in_transaction(self) -> bool:
+        # What is on its way cannot be looked at here, which may be another thread.
         transactions = self.session.transactions
-        return not transactions.autocommit or self.session.wire.protocol.expects_transaction()
+        return not transactions.autocommit or bool(transactions.blocks)
 
     # -- for tasks
 
@@ -286,8 +287,10 @@ class PipelineQueue:
         self._size = 0
         while self._queued:
             item = self._queued[0]
-            self._sending.append(item)
+            self._sending.append(item)  # first, so that it has an outcome whatever interrupts
             self._queued.popleft()
+            if item.done:
+                continue
             try:
                 composer.add_to_segment(request, data, item)
             except Error as error:
@@ -331,10 +334,8 @@ class PipelineQueue:
             self._skipped = [item for item in request.items if item.error is not None and item is not failed]
             del self._skipped[MOST_SKIPPED:]
         for item in request.items:
-            error = no_binary_format(item)
-            if error is not None:
+            if item.foreseen and item.error is not None:
                 session.composer.forget(item.statement.key)
-                item.error = error
             item.statement = SENT
 
     def _refuse(self, item: Queued, refusal: Error) -> None:

@@ -190,7 +190,11 @@ class SegmentRequest(StatementRequest):
             request = _OneResult(result, self.parameters)
             if before is not None:
                 self._find_parameters(item, request, before)
-            item.succeed(result, request)
+            refusal = no_binary_format(item, result)
+            if refusal is None:
+                item.succeed(result, request)
+            else:
+                item.fail(refusal)
         if failed is not None and failure is not None:
             failed.fail(failure)
         for item in self.items:
@@ -239,10 +243,10 @@ def not_received(reason: str) -> OperationalError:
     return OperationalError(f"the result of the statement was not received: {reason}")
 
 
-def no_binary_format(item: Queued) -> DataError | None:
+def no_binary_format(item: Queued, result: Result) -> DataError | None:
     """Return the error for a column that came in binary format, as was asked for, and cannot be loaded from that."""
-    if item.binary and item.result is not None:
-        for field in item.result.fields or ():
+    if item.binary:
+        for field in result.fields or ():
             if field.format and not item.tx.has_binary_loader(field.type_oid):
                 return DataError(
                     f"column {field.name!r} came in binary format, and there is no loader for that (type oid "

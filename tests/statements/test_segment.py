@@ -12,7 +12,7 @@ from anyq.protocol import messages as be
 from anyq.protocol.request import TransactionEffect
 from anyq.statements.binders import SERVER_SIDE
 from anyq.statements.composer import Composer
-from anyq.statements.segment import Queued, SegmentRequest, no_binary_format, not_received, skipped
+from anyq.statements.segment import Queued, SegmentRequest, not_received, skipped
 from tests.support import frontend_messages as fm
 from tests.support.sessions import IDLE, INTRANS, WRONG, busy, columns, feed, rows_of, started, wire
 from tests.support.values import transformer
@@ -305,10 +305,8 @@ def test_only_the_first_outcome_counts(segment: Segment) -> None:
 def test_columns_without_a_binary_loader(segment: Segment) -> None:
     assert isinstance(segment.request, SegmentRequest)
     item = segment.add("SELECT 1", binary=True)
-    assert no_binary_format(item) is None
     described = be.RowDescription((columns("a").fields[0]._replace(type_oid=999_999, format=1),))
     segment.answer(PARSED, be.BindComplete(), described, be.CommandComplete("SELECT 0"), IDLE)
     segment.request.distribute(None)
-    error = no_binary_format(item)
-    assert error is not None
-    assert "type oid 999999" in str(error)
+    assert outcome(item) is e.DataError
+    assert "type oid 999999" in str(item.error)

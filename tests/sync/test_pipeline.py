@@ -189,6 +189,8 @@ def test_what_is_refused(table: anyq.Connection) -> None:
             table.execute("/* c */ ; COPY t FROM STDIN")
         with pytest.raises(e.ProgrammingError, match="stream.*pipeline"):
             table.cursor().stream("SELECT 1")
+        with pytest.raises(e.ProgrammingError, match="named cursor.*pipeline"):
+            table.cursor("named").execute("SELECT 1")
         with pytest.raises(e.ProgrammingError):
             table.execute("SELECT %s", [])
         assert one.fetchone() == (1,)
