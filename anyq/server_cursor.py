@@ -138,10 +138,7 @@ class AsyncServerCursor(PieceHolder[Row], AsyncCursor[Row, ConnectionT]):
             self._adopts = False
             tx = self._adaptation().transformer()
             statement = self._binder.bind(query, params, tx)
-            request = await declare(session, statement, tx, self._options, self._declared)
-            self._declared = request
-            self._call_off()
-            self._if_dropped = Finalizer(self, session.cursors.close_later, self.name, request)
+            request = await declare(session, statement, tx, self._options, self._declared, self._begun)
             layouts = Layouts(request.description[0])
             self._binary = True if binary is None and self._format else binary
             self._begin_fetching(Fetching(session, self.name, layouts, statement), request.results[0], 0)
@@ -151,6 +148,14 @@ class AsyncServerCursor(PieceHolder[Row], AsyncCursor[Row, ConnectionT]):
         finally:
             self._busy = False
         return self
+
+    def _begun(self, request: DeclareRequest) -> None:
+        """Have a request that is about to be sent: whatever interrupts from here on, what it declares is closed."""
+        finalizer, self._if_dropped = self._if_dropped, None
+        self._if_dropped = Finalizer(self, self._session.cursors.close_later, self.name, request)
+        self._declared = request
+        if finalizer is not None:
+            finalizer.call_off()
 
     def _begin_fetching(self, fetching: Fetching, result: Result, before: int | None) -> None:
         self._fetching = fetching
@@ -393,20 +398,18 @@ class AsyncServerCursor(PieceHolder[Row], AsyncCursor[Row, ConnectionT]):
     async def _close(self, *, wait: bool) -> None:
         is_there = self.is_on_server
         self.end()
-        self._call_off()
         if is_there:
-            if self._declared is not None:
-                self._session.cursors.closed(self.name, self._declared)
             await close(self._session, self.name, wait=wait)
-
-    def _call_off(self) -> None:
+        # Only now: where that is interrupted, it is closed when this object is dropped, or closed again.
+        if self._declared is not None:
+            self._session.cursors.closed(self.name, self._declared)
         if self._if_dropped is not None:
             self._if_dropped.call_off()
 
     @property
     def is_on_server(self) -> bool:
         """For this package: whether this object has to close a cursor on the server, as far as it knows."""
-        if self._session.closed or self._closed:
+        if self._session.closed:
             return False
         owner = self._session.cursors.owner(self.name)
         return owner is self._declared and (owner is not None or self._fetching is not None)

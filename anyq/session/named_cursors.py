@@ -5,6 +5,7 @@ Knows the session and when a statement of a cursor may be sent. Must not know wh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ..adapt import Transformer
@@ -39,11 +40,17 @@ class Piece(NamedTuple):
 
 @uninterrupted
 async def declare(
-    session: Session, statement: Statement, tx: Transformer, options: Options, own: DeclareRequest | None
+    session: Session,
+    statement: Statement,
+    tx: Transformer,
+    options: Options,
+    own: DeclareRequest | None,
+    begun: Callable[[DeclareRequest], None],
 ) -> DeclareRequest:
     """Declare a cursor for a query; the request that is returned has its columns.
 
     :param own: what the same object has declared before, which is closed.
+    :param begun: called with the request before it is sent.
     :raises Error: what the server says.
 
     A cancellation cancels it; if it was too late for that, the cursor is closed with the next statement.
@@ -51,11 +58,13 @@ async def declare(
     while True:
         begin = await session.transactions.turn()
         request, data = compose_declare(session.composer, session.cursors, statement, options, tx.encoding, begin, own)
+        begun(request)
         await session.wire.run(request, data)
-        if request.error is None and request.failure is None:
+        if request.error is None and request.failure is None and request.results:
             return request
         if not was_victim(request):
             break
+        own = None
         await undo_begin(session, request)
     failure = failure_of(request, None, session.composer.statements)
     bytewise = session.wire.protocol.parameters.get("server_encoding") == "SQL_ASCII"

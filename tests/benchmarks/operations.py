@@ -220,6 +220,16 @@ async def stream(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[
         yield Operation(driver.stream(conn, workload.query(workload.size)), check)
 
 
+@contextlib.asynccontextmanager
+async def cursor(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+    async with connected(driver, dsn) as (conn,):
+
+        async def check(result: Any) -> None:
+            workload.check(workload.size, result)
+
+        yield Operation(driver.cursor(conn, workload.query(workload.size)), check)
+
+
 KINDS: dict[str, Callable[[Driver, Workload, str], AbstractAsyncContextManager[Operation]]] = {
     "one": one,
     "fetch": fetch,
@@ -230,6 +240,7 @@ KINDS: dict[str, Callable[[Driver, Workload, str], AbstractAsyncContextManager[O
     "connect": connect,
     "notify": notifications,
     "stream": stream,
+    "cursor": cursor,
 }
 
 
@@ -352,6 +363,15 @@ def sync_stream(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[Sy
         )
 
 
+@contextlib.contextmanager
+def sync_cursor(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+    with sync_connected(driver, dsn) as (conn,):
+        yield SyncOperation(
+            driver.cursor(conn, workload.query(workload.size)),
+            driver.checks(lambda result: workload.check(workload.size, result)),
+        )
+
+
 SYNC_KINDS: dict[str, Callable[[SyncDriver, Workload, str], AbstractContextManager[SyncOperation]]] = {
     "one": sync_one,
     "fetch": sync_fetch,
@@ -362,4 +382,5 @@ SYNC_KINDS: dict[str, Callable[[SyncDriver, Workload, str], AbstractContextManag
     "connect": sync_connect,
     "notify": sync_notifications,
     "stream": sync_stream,
+    "cursor": sync_cursor,
 }

@@ -223,6 +223,12 @@ WORKLOADS = {
         warm=3,
     ),
     "notify_latency": Workload("one notification, sent and received", "notify", 1),
+    "cursor_100k": Workload(
+        "100,000 rows of int4 and text, from a cursor of the server's in pieces of 100",
+        *("cursor", 100_000, no_table, stream_query, check_stream),
+        warm=1,
+        rounds=5,
+    ),
     "stream_1m": Workload(
         "1,000,000 rows of int4 and text, streamed",
         *("stream", 1_000_000, no_table, stream_query, check_stream),

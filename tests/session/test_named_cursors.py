@@ -19,7 +19,10 @@ pytestmark = pytest.mark.anyio
 
 async def declared(session: Session, query: str, options: Options, own: DeclareRequest | None = None) -> DeclareRequest:
     tx = session.transformer()
-    return await declare(session, SERVER_SIDE.bind(query.encode(), None, tx), tx, options, own)
+    begun: list[DeclareRequest] = []
+    request = await declare(session, SERVER_SIDE.bind(query.encode(), None, tx), tx, options, own, begun.append)
+    assert begun == [request]
+    return request
 
 
 def fetching(session: Session, request: DeclareRequest) -> Fetching:

@@ -75,6 +75,10 @@ class Driver:
         """A function that takes rows as they arrive; gives their number and the sum of the first column."""
         raise NotImplementedError
 
+    def cursor(self, conn: Any, query: Query) -> Asking:
+        """A function that takes rows from a cursor of the server's, in pieces of 100; gives the same as for a stream."""
+        raise Unsupported
+
     def listen(
         self, conn: Any, dsn: str, subscribers: int, take: Callable[[], None]
     ) -> AbstractAsyncContextManager[None]:
@@ -114,6 +118,9 @@ class SyncDriver:
         raise NotImplementedError
 
     def stream(self, conn: Any, query: Query) -> SyncAsking:
+        raise Unsupported
+
+    def cursor(self, conn: Any, query: Query) -> SyncAsking:
         raise Unsupported
 
     def listen(self, conn: Any) -> AbstractContextManager[Callable[[int], None]]:

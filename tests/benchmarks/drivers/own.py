@@ -92,6 +92,20 @@ class Anyq(Driver):
 
         return stream
 
+    def cursor(self, conn: Any, query: Query) -> Asking:
+        text, parameters = query.text(self.style), (query.argument,)
+
+        async def cursor() -> tuple[int, int]:
+            count = total = 0
+            async with conn.transaction(), conn.cursor("bench") as cursor:
+                await cursor.execute(text, parameters)
+                async for row in cursor:
+                    count += 1
+                    total += row[0]
+            return count, total
+
+        return cursor
+
     @contextlib.asynccontextmanager
     async def listen(self, conn: Any, dsn: str, subscribers: int, take: Callable[[], None]) -> AsyncIterator[None]:
         async def taking(*, task_status: anyio.abc.TaskStatus[None]) -> None:
@@ -157,6 +171,20 @@ class AnyqSync(SyncDriver):
             return count, total
 
         return stream
+
+    def cursor(self, conn: Any, query: Query) -> SyncAsking:
+        text, parameters = query.text(self.style), (query.argument,)
+
+        def cursor() -> tuple[int, int]:
+            count = total = 0
+            with conn.transaction(), conn.cursor("bench") as cursor:
+                cursor.execute(text, parameters)
+                for row in cursor:
+                    count += 1
+                    total += row[0]
+            return count, total
+
+        return cursor
 
     @contextlib.contextmanager
     def listen(self, conn: Any) -> Iterator[Callable[[int], None]]:

@@ -13,6 +13,8 @@ from ..workloads import CHANNEL, INSERT, ONE, Query
 from .addresses import address
 from .base import Asking, Driver, queues
 
+PIECE = 100
+"""Rows that others fetch at once from a cursor of the server's, by default."""
 PREFETCH = 1000
 """Rows that a cursor fetches at once; with asyncpg's default of 50 it waits for the server more often."""
 
@@ -70,6 +72,19 @@ class Asyncpg(Driver):
             return count, total
 
         return stream
+
+    def cursor(self, conn: Any, query: Query) -> Asking:
+        text, argument = query.text(self.style), query.argument
+
+        async def cursor() -> tuple[int, int]:
+            count = total = 0
+            async with conn.transaction():
+                async for row in conn.cursor(text, argument, prefetch=PIECE):
+                    count += 1
+                    total += row[0]
+            return count, total
+
+        return cursor
 
     @contextlib.asynccontextmanager
     async def listen(self, conn: Any, dsn: str, subscribers: int, take: Callable[[], None]) -> AsyncIterator[None]:

@@ -79,6 +79,20 @@ class PsycopgAsync(Driver):
 
         return stream
 
+    def cursor(self, conn: Any, query: Query) -> Asking:
+        text, parameters, binary = query.text(self.style), (query.argument,), self.binary
+
+        async def cursor() -> tuple[int, int]:
+            count = total = 0
+            async with conn.transaction(), conn.cursor("bench", binary=binary) as cursor:
+                await cursor.execute(text, parameters)
+                async for row in cursor:
+                    count += 1
+                    total += row[0]
+            return count, total
+
+        return cursor
+
     @contextlib.asynccontextmanager
     async def listen(self, conn: Any, dsn: str, subscribers: int, take: Callable[[], None]) -> AsyncIterator[None]:
         """The generator is one; to have subscribers that are tasks, each notification is put into their queues."""
@@ -147,6 +161,20 @@ class PsycopgSync(SyncDriver):
             return count, total
 
         return stream
+
+    def cursor(self, conn: Any, query: Query) -> SyncAsking:
+        text, parameters, binary = query.text(self.style), (query.argument,), self.binary
+
+        def cursor() -> tuple[int, int]:
+            count = total = 0
+            with conn.transaction(), conn.cursor("bench", binary=binary) as cursor:
+                cursor.execute(text, parameters)
+                for row in cursor:
+                    count += 1
+                    total += row[0]
+            return count, total
+
+        return cursor
 
     @contextlib.contextmanager
     def listen(self, conn: Any) -> Iterator[Callable[[int], None]]:
