@@ -313,10 +313,13 @@ cdef int write_float8(object obj, Out *out) except -1:
     return put_value64(out, bits)
 
 
-cdef const double *POWERS = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6]
-
 cdef enum:
     MOST_PLACES = 6
+
+
+cdef double POWERS[MOST_PLACES + 1]
+for _places in range(MOST_PLACES + 1):
+    POWERS[_places] = 10**_places
 
 
 cdef int put_short_float(double number, Out *out) except -1:
