@@ -59,11 +59,17 @@ class InfiniteDate(_Infinite):
         return self.sign if isinstance(other, date) and not isinstance(other, datetime) else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class InfiniteDatetime(_Infinite):
-    """A timestamp later, or earlier, than every other; with a `tzinfo` it is a timestamptz."""
+    """A timestamp later, or earlier, than every other; with a `tzinfo`, whichever, it is a timestamptz."""
 
     tzinfo: tzinfo | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, InfiniteDatetime) and self._compared(other) == 0
+
+    def __hash__(self) -> int:
+        return hash((self.text, self.tzinfo is None))
 
     def _compared(self, other: object) -> int | None:
         if not isinstance(other, InfiniteDatetime | datetime) or (self.tzinfo is None) is not (other.tzinfo is None):

@@ -97,6 +97,11 @@ def test_order() -> None:
         assert max(values) is last
         assert first != last != finite(name)
         assert {first, last, infinite(name, "infinity")} == {first, last}
+    # In which zone is no matter, as it is none for a datetime.
+    tokyo = InfiniteDatetime("infinity", timezone(timedelta(hours=9)))
+    assert tokyo == infinite("timestamptz", "infinity")
+    assert tokyo <= infinite("timestamptz", "infinity") <= tokyo
+    assert {tokyo: 1} == {infinite("timestamptz", "infinity"): 1}
     for one, other in (
         (InfiniteDate(), datetime(2024, 1, 1)),
         (InfiniteDate(), InfiniteDatetime()),
