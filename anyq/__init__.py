@@ -10,6 +10,7 @@ from ._accel import implementation as __impl__
 from .adapt import AdaptersMap, Dumper, Loader, PyFormat, Transformer
 from .connecting import AsyncConnecting
 from .connection import AsyncConnection
+from .copy import AsyncCopy
 from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
 from .dbapi20 import (
     BINARY,
@@ -56,6 +57,7 @@ from .statements.column import Column
 from .sync import (
     ClientCursor,
     Connection,
+    Copy,
     Cursor,
     Listener,
     Pipeline,
@@ -77,6 +79,7 @@ __all__ = [
     "AsyncClientCursor",
     "AsyncConnecting",
     "AsyncConnection",
+    "AsyncCopy",
     "AsyncCursor",
     "AsyncListener",
     "AsyncPipeline",
@@ -92,6 +95,7 @@ __all__ = [
     "Connection",
     "ConnectionInfo",
     "ConnectionTimeout",
+    "Copy",
     "Cursor",
     "DATETIME",
     "DataError",

@@ -15,6 +15,7 @@ from typing_extensions import Self, TypeVar
 from .abc import Params, Query
 from .adapt import AdaptersMap, Transformer
 from .adapt.typeinfo import TypesRegistry
+from .copy import AsyncCopy, AsyncWriter
 from .errors import InterfaceError
 from .postgres import pristine_adapters
 from .pq import PGRESULT, Libpq
@@ -259,6 +260,21 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
         statement = binder.bind(query, params, tx)
         return self.queue_late(pipeline, Queued(statement, tx, prepare, binary))
 
+    def copy(
+        self, statement: Query, params: Params | None = None, *, writer: AsyncWriter | None = None
+    ) -> AsyncCopy[ConnectionT]:
+        """Copy data from the client to the server, or the other way: ``async with cur.copy(...) as copy``.
+
+        :param statement: COPY ... FROM STDIN or COPY ... TO STDOUT.
+        :param params: values for the placeholders, which are put into the text: COPY takes none on the server.
+        :param writer: what takes the data that is written, instead of the server.
+        :raises ProgrammingError: it is another statement, as the block is entered.
+
+        See :class:`AsyncCopy`. Manual: "COPY Operations" (protocol-flow).
+        """
+        self.check_open()
+        return AsyncCopy(self, writer=writer).with_statement(statement, params)
+
     # -- fetching
 
     async def fetchone(self) -> Row | None:
@@ -377,6 +393,10 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
         """Do nothing (PEP 249): sizes are not needed."""
 
     # -- its own
+
+    def parts_for_copy(self) -> tuple[Session, Adaptation, Binder]:
+        """For this package: return what a COPY works on, and what puts parameters into its text."""
+        return self._session, self._adaptation(), RAW if self._binder is RAW else CLIENT_SIDE
 
     @property
     def has_stream(self) -> bool:

@@ -159,9 +159,9 @@ async def test_copy_is_refused_and_leaves_the_connection_usable(conn: AsyncConne
     await conn.set_autocommit(True)
     await conn.execute("CREATE TEMP TABLE t (a int)")
     for params in (None, ()):
-        with pytest.raises(e.NotSupportedError, match="COPY TO STDOUT"):
+        with pytest.raises(e.ProgrammingError, match="COPY TO STDOUT"):
             await conn.execute("COPY (SELECT generate_series(1, 10000)) TO STDOUT", params)
-        with pytest.raises(e.NotSupportedError, match="COPY FROM STDIN"):
+        with pytest.raises(e.ProgrammingError, match="COPY FROM STDIN"):
             await conn.execute("COPY t FROM STDIN", params, prepare=False)
         assert await (await conn.execute("SELECT count(*) FROM t")).fetchone() == (0,)
 

@@ -15,7 +15,7 @@ import anyq
 
 #: The modules that psycopg's documentation names, without the package's name.
 MODULES = [
-    *("abc", "adapt", "conninfo", "errors", "postgres", "pq", "rows", "sql", "types"),
+    *("abc", "adapt", "conninfo", "copy", "errors", "postgres", "pq", "rows", "sql", "types"),
     *("types.array", "types.bool", "types.datetime", "types.json", "types.none", "types.numeric", "types.string"),
     "types.uuid",
 ]
@@ -30,7 +30,6 @@ MISSING = {
     "types.numpy": "no scalars of numpy yet",
     "types.range": "no ranges yet",
     "types.shapely": "no geometries of shapely yet",
-    "copy": "no COPY yet",
     "crdb": "no adapters of CockroachDB",
 }
 

@@ -144,7 +144,7 @@ async def test_what_is_not_a_query(conn: AsyncConnection, query: Any) -> None:
 
 
 async def test_copy(conn: AsyncConnection) -> None:
-    with pytest.raises(e.NotSupportedError, match="COPY"):
+    with pytest.raises(e.ProgrammingError, match="COPY"):
         [row async for row in conn.cursor().stream("COPY (SELECT generate_series(1, 10000)) TO STDOUT")]
     await conn.rollback()
     assert await is_usable(conn)

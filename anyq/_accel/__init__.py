@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 
+from ..protocol.copy_data import end_of_copy_data, join_copy_data, split_copy_data
 from ..protocol.frontend import bind
 from .python import (
     Alike,
@@ -41,10 +42,13 @@ __all__ = [
     "compile_parse",
     "dict_maker",
     "dump_values",
+    "end_of_copy_data",
     "implementation",
+    "join_copy_data",
     "keep_rows",
     "load_rows",
     "readable_within",
+    "split_copy_data",
     "take_replies",
     "twin",
 ]
@@ -69,7 +73,14 @@ if _wanted != "python":
             dump_values,
         )
         from .loading import compile_load, dict_maker, load_rows  # pyright: ignore[reportMissingModuleSource]
-        from .messages import bind, keep_rows, take_replies  # pyright: ignore[reportMissingModuleSource]
+        from .messages import (  # pyright: ignore[reportMissingModuleSource]
+            bind,
+            end_of_copy_data,
+            join_copy_data,
+            keep_rows,
+            split_copy_data,
+            take_replies,
+        )
         from .polling import readable_within  # pyright: ignore[reportMissingModuleSource]
 
         implementation = "cython"

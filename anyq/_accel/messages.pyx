@@ -1,12 +1,12 @@
 """The compiled twin of the messages that every query has: its Bind, and the common replies.
 
-Doubles `bind` of `anyq/protocol/frontend.py`, `keep_rows` of `anyq/_accel/python.py`, and of `anyq/protocol/handlers.py` what it does with the messages in TAKEN.
+Doubles `bind` of `anyq/protocol/frontend.py`, `anyq/protocol/copy_data.py`, `keep_rows` of `anyq/_accel/python.py`, and of `anyq/protocol/handlers.py` what it does with the messages in TAKEN.
 It changes no phase: the end of a request is handed over to `SessionState.end_request`. Whatever is not common, or wrong,
 is left to the functions in Python, so that there is one place that says what it means and which error it is.
 """
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.list cimport PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
@@ -367,3 +367,67 @@ def take_replies(protocol, pending, bytes run not None, Py_ssize_t pos, Py_ssize
             else:
                 return pos
             pos = stop
+
+
+# -- COPY
+
+def end_of_copy_data(bytes run not None, Py_ssize_t pos, Py_ssize_t end):
+    cdef const unsigned char *data = <const unsigned char *>PyBytes_AS_STRING(run)
+    cdef Py_ssize_t length
+    if pos < 0 or end > PyBytes_GET_SIZE(run):
+        raise IndexError(f"messages from {pos} to {end} in {PyBytes_GET_SIZE(run)} bytes")
+    while end - pos >= 5 and data[pos] == b"d":
+        length = get_uint32(data + pos + 1)
+        if length < 4 or length >= end - pos:
+            break
+        pos += 1 + length
+    return pos
+
+
+def split_copy_data(bytes run not None, Py_ssize_t pos, Py_ssize_t stop, Py_ssize_t most):
+    cdef const char *data = PyBytes_AS_STRING(run)
+    cdef Py_ssize_t last = min(pos + most, stop), after
+    cdef list found = []
+    check_copy_data(run, pos, stop)
+    while pos < last:
+        after = end_of_one(run, pos, stop)
+        if after - pos > 5:
+            found.append(PyBytes_FromStringAndSize(data + pos + 5, after - pos - 5))
+        pos = after
+    return found, pos
+
+
+def join_copy_data(bytes run not None, Py_ssize_t pos, Py_ssize_t stop, Py_ssize_t most):
+    cdef const char *data = PyBytes_AS_STRING(run)
+    cdef Py_ssize_t last = min(pos + most, stop), after = pos, size = 0
+    cdef char *to
+    cdef bytes joined
+    check_copy_data(run, pos, stop)
+    while after < last:
+        size -= after + 5
+        after = end_of_one(run, after, stop)
+        size += after
+    joined = PyBytes_FromStringAndSize(NULL, size)
+    to = PyBytes_AS_STRING(joined)
+    while pos < last:
+        after = end_of_one(run, pos, stop)
+        memcpy(to, data + pos + 5, after - pos - 5)
+        to += after - pos - 5
+        pos = after
+    return joined, pos
+
+
+cdef int check_copy_data(bytes run, Py_ssize_t pos, Py_ssize_t stop) except -1:
+    if pos < 0 or stop > PyBytes_GET_SIZE(run):
+        raise IndexError(f"messages from {pos} to {stop} in {PyBytes_GET_SIZE(run)} bytes")
+    return 0
+
+
+cdef inline Py_ssize_t end_of_one(bytes run, Py_ssize_t pos, Py_ssize_t stop) except -1:
+    """Return where a message ends that was found by end_of_copy_data()."""
+    cdef Py_ssize_t length = 0
+    if stop - pos >= 5:
+        length = get_uint32(<const unsigned char *>PyBytes_AS_STRING(run) + pos + 1)
+    if length < 4 or length >= stop - pos:
+        raise IndexError(f"no message from {pos} to {stop}")
+    return pos + 1 + length

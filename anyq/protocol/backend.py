@@ -52,6 +52,7 @@ from .messages import (
     CopyDone,
     CopyInResponse,
     CopyOutResponse,
+    CopyResponse,
     DataRow,
     EmptyQueryResponse,
     ErrorResponse,
@@ -73,6 +74,7 @@ __all__ = [
     "decode",
     "decode_authentication",
     "decode_backend_key_data",
+    "decode_copy_response",
     "decode_error_response",
     "decode_negotiate_protocol_version",
     "decode_notice_response",
@@ -349,6 +351,20 @@ def _copy_formats(data: bytes) -> tuple[Format, tuple[Format, ...]]:
         if code > 1:
             _refuse_format(code)
     return _FORMATS[overall], tuple([_FORMATS[code] for code in columns])
+
+
+def decode_copy_response(code: BackendCode, payload: bytes) -> tuple[bool, int]:
+    """Return what a CopyInResponse or CopyOutResponse says: whether the data is binary, and the number of columns.
+
+    :raises RemoteProtocolError: the payload is not one of such a message.
+    """
+    message = decode(code, payload)
+    assert isinstance(message, CopyResponse)
+    if any(column is not message.format for column in message.column_formats):
+        raise RemoteProtocolError(
+            f"the server sent a {code.name} message whose columns have another format than the whole"
+        )
+    return message.format is Format.BINARY, len(message.column_formats)
 
 
 _FORMATS = (Format.TEXT, Format.BINARY)

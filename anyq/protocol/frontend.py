@@ -30,12 +30,14 @@ from .constants import (
 )
 
 __all__ = [
+    "COPY_DATA_HEADER",
     "COPY_DONE",
     "DESCRIBE_EXECUTE",
     "DESCRIBE_EXECUTE_SYNC",
     "EXECUTE",
     "EXECUTE_SYNC",
     "FLUSH",
+    "LONGEST_REASON",
     "SSL_REQUEST",
     "SYNC",
     "TERMINATE",
@@ -45,6 +47,7 @@ __all__ = [
     "copy_data",
     "copy_fail",
     "describe",
+    "end_copy_data",
     "parse",
     "password",
     "query",
@@ -101,7 +104,7 @@ _CACHED_PARAMETERS = 64
 """Parameters up to which the constant parts of a message are kept: more would keep too much memory for too
 little time."""
 
-_LONGEST_REASON = 8000
+LONGEST_REASON = 8000
 """Bytes of a CopyFail's reason: enough for any message, and within the 10,000 that a server takes for short
 messages."""
 
@@ -359,12 +362,27 @@ def copy_data(out: bytearray, data: Buffer) -> None:
     out += data
 
 
+COPY_DATA_HEADER: Final = _header(FrontendCode.COPY_DATA, 0)
+"""What a CopyData begins with whose data is appended bit by bit; :func:`end_copy_data` then puts the length in."""
+
+
+def end_copy_data(message: bytearray) -> None:
+    """Make a CopyData of COPY_DATA_HEADER and the data that follows it.
+
+    :raises DataError: it is too long for one message.
+    """
+    length = len(message) - 1
+    if length > MAX_MESSAGE_LENGTH:
+        _refuse_length(length)
+    message[: len(COPY_DATA_HEADER)] = _header(_COPY_DATA, length)
+
+
 def copy_fail(out: bytearray, reason: bytes) -> None:
     """Append CopyFail: give the COPY up; the server reports an error with `reason`.
 
     NUL bytes in the reason become spaces and its end is cut off: a COPY that fails must not fail to say so.
     """
-    reason = reason.replace(b"\0", b" ")[:_LONGEST_REASON]
+    reason = reason.replace(b"\0", b" ")[:LONGEST_REASON]
     out += b"".join((_header(FrontendCode.COPY_FAIL, len(reason) + 5), reason, b"\0"))
 
 

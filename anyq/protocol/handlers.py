@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ..errors import Error, NotSupportedError, QueryCanceled, RemoteProtocolError, error_from_fields
+from ..errors import Error, ProgrammingError, QueryCanceled, RemoteProtocolError, error_from_fields
 from . import backend, frontend
-from .constants import PROTOCOL_3_0, TransactionStatus, show_version
+from .constants import PROTOCOL_3_0, BackendCode, TransactionStatus, show_version
 from .messages import STATUS_LETTERS, AuthenticationOk
 from .phases import Event, Phase
-from .request import UNDESCRIBED, Fields, Request, Result
+from .request import UNDESCRIBED, CopyDirection, Fields, Request, Result
 from .session_state import Notify, SessionState
 
 _STATUS = {letter: status for status, letter in STATUS_LETTERS.items()}
@@ -180,11 +180,15 @@ def _complete(request: Request, result: Result) -> None:
         request.add(result)
 
 
-# -- COPY: not asked for by any request, so it is brought to its end
+# -- COPY: if no request asked for it, it is brought to its end
 
 
 def on_copy_in(state: SessionState, payload: bytes) -> None:
     request = state.pending[0]
+    if request.copies:
+        state.happened(Event.COPY_IN_BEGAN)
+        request.begin_copy(CopyDirection.IN, *backend.decode_copy_response(BackendCode.COPY_IN_RESPONSE, payload))
+        return
     _refuse_copy(request, "FROM STDIN")
     if len(state.pending) > 1:
         # The server takes the next request for data, and then has lost its place in the stream.
@@ -207,16 +211,22 @@ def on_copy_in(state: SessionState, payload: bytes) -> None:
 
 
 def on_copy_out(state: SessionState, payload: bytes) -> None:
-    _refuse_copy(state.pending[0], "TO STDOUT")
+    request = state.pending[0]
+    if request.copies:
+        request.begin_copy(CopyDirection.OUT, *backend.decode_copy_response(BackendCode.COPY_OUT_RESPONSE, payload))
+        return
+    _refuse_copy(request, "TO STDOUT")
 
 
 def on_copy_both(state: SessionState, payload: bytes) -> None:
+    if state.pending[0].copies:
+        raise RemoteProtocolError("the server wants to copy both ways, where a COPY was to be run")
     _refuse_copy(state.pending[0], "BOTH")
     state.outgoing += frontend.COPY_DONE
 
 
 def on_copy_data(state: SessionState, payload: bytes) -> None:
-    """Nobody wants it."""
+    """Nobody wants it: where somebody does, the session takes a run of these at once."""
 
 
 def on_copy_done(state: SessionState, payload: bytes) -> None:
@@ -225,19 +235,15 @@ def on_copy_done(state: SessionState, payload: bytes) -> None:
 
 def copy_refusal(direction: str) -> str:
     """Return what to say to somebody who has executed a COPY whose data goes through the connection."""
-    if direction == "FROM STDIN":
-        return (
-            "COPY FROM STDIN cannot be run by execute(), executemany() or stream(): its data would come from nowhere; "
-            "use executemany() with an INSERT"
-        )
+    where = "come from nowhere" if direction == "FROM STDIN" else "have nowhere to go"
     return (
-        f"COPY {direction} cannot be run by execute(), executemany() or stream(): its data would have nowhere to go; "
-        "use stream() with a SELECT"
+        f"COPY {direction} cannot be run by execute(), executemany() or stream(): its data would {where}; "
+        "use cursor.copy()"
     )
 
 
 def _refuse_copy(request: Request, direction: str) -> None:
-    request.failure = NotSupportedError(copy_refusal(direction))
+    request.failure = ProgrammingError(copy_refusal(direction))
 
 
 # -- what several of them need

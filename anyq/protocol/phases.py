@@ -45,9 +45,9 @@ class Phase(IntEnum):
     IDLE = auto()
     BUSY = auto()
     COPY_IN = auto()
-    """The head request, a simple query, has begun a COPY FROM STDIN, which has been refused."""
+    """The head request, a simple query, has begun a COPY FROM STDIN. It wants that, or it has been refused."""
     COPY_IN_EXTENDED = auto()
-    """The same for an extended query, whose Sync the server may or may not have ignored."""
+    """An extended query has begun one, which has been refused; its Sync the server may or may not have ignored."""
     AFTER_COPY_IN = auto()
     """That COPY has failed, as it was to; there will be one ReadyForQuery or two before the answer to a Close."""
     COPY_OUT = auto()

@@ -54,6 +54,15 @@ class Cancellation(Enum):
     """It was cancelled by one that was meant for another request."""
 
 
+class CopyDirection(Enum):
+    """Which way the data of a COPY goes."""
+
+    IN = "in"
+    """From the client: COPY FROM STDIN."""
+    OUT = "out"
+    """To the client: COPY TO STDOUT."""
+
+
 class Run(NamedTuple):
     """Complete rows that have arrived together, as the server sent them."""
 
@@ -144,6 +153,14 @@ class Request:
     """Whether only the tags of results matter, and how many there are of each: :meth:`count` may be called instead."""
     keeps_rows = True
     """Whether rows are wanted; otherwise they are passed over, whether they have been described or not."""
+    copies = False
+    """Whether it is one COPY whose data is sent or taken, so that :meth:`begin_copy` and the like are called."""
+    ending = b""
+    """What to send if it is given up while it is being sent piece by piece: with that nothing of it takes effect."""
+    cancel_after = 0.0
+    """Seconds from when it is given up until a CancelRequest is sent: for one that its ``ending`` should have ended."""
+    task: object = None
+    """The task that has to end it before it may use the connection otherwise; None for no such task."""
 
     # -- what the session files
     description = UNDESCRIBED
@@ -191,6 +208,17 @@ class Request:
 
     def count(self, tag: str, count: int) -> None:
         """Take so many complete results without rows and with this tag, if it is ``counting``."""
+        raise NotImplementedError
+
+    def begin_copy(self, direction: CopyDirection, binary: bool, columns: int) -> None:
+        """Take note that the server is ready for the data of its COPY, or about to send it, if it ``copies``.
+
+        :raises RemoteProtocolError: it has begun before.
+        """
+        raise NotImplementedError
+
+    def take_copy_data(self, run: bytes, start: int, stop: int) -> None:
+        """Take a run of CopyData messages, if it ``copies``."""
         raise NotImplementedError
 
     def abandon(self) -> None:

@@ -17,6 +17,7 @@ from . import handlers
 from .buffer import HEADER, LARGE_MESSAGE, LargeRow, ReceiveBuffer
 from .constants import MAX_MESSAGE_LENGTH
 from .constants import BackendCode as B
+from .copy_data import end_of_copy_data
 from .phases import ENDED, Event, Phase
 from .request import Request, Result
 from .session_state import SessionState, make_rows
@@ -27,9 +28,16 @@ they are complete and of the commonest kinds, and returns where they end."""
 RowKeeper = Callable[[Result, bytes, int, int], int]
 """``keep(result, run, pos, end)`` takes the complete rows found at `pos` into a result and returns where they end."""
 
+CopyDataFinder = Callable[[bytes, int, int], int]
+"""``find(run, pos, end)`` returns where the complete CopyData messages end that begin at `pos`."""
+
 _DATA_ROW = int(B.DATA_ROW)
+_COPY_DATA = int(B.COPY_DATA)
+_RUNS = (_DATA_ROW, _COPY_DATA)
+"""What many of come together."""
 _HEADER = struct.Struct("!BI").unpack_from  # code, length
 _BUSY = Phase.BUSY
+_COPY_OUT = Phase.COPY_OUT
 _ROWS = make_rows(vars(handlers))
 
 
@@ -40,6 +48,7 @@ class ProtocolSession(SessionState):
     :param take_replies: what is faster for the commonest messages, if there is such a thing. It looks at ``phase``,
         ``limit``, ``encoding`` and ``events``, hands over to :meth:`end_request`, and files with the request at the
         head what ``handlers`` and :meth:`receive_rows` would.
+    :param find_copy_data: what finds the data of a COPY.
     :param max_message_size: bytes; a longer message is refused before any of it is kept. Most kinds of them have a
         limit of their own, which is lower.
     """
@@ -49,11 +58,13 @@ class ProtocolSession(SessionState):
         keep_rows: RowKeeper,
         take_replies: ReplyTaker | None = None,
         *,
+        find_copy_data: CopyDataFinder = end_of_copy_data,
         max_message_size: int = MAX_MESSAGE_LENGTH,
     ) -> None:
         super().__init__(_ROWS, max_message_size)
         self._keep_rows = keep_rows
         self._take_replies = take_replies
+        self._find_copy_data = find_copy_data
         self._buffer = ReceiveBuffer()
         self.large: LargeRow | None = None
         """A row with a big value that is under way: see :meth:`receive_target`."""
@@ -100,8 +111,9 @@ class ProtocolSession(SessionState):
         pos = 0 if take_replies is None else take_replies(self, self.pending, run, 0, end)
         while end - pos >= HEADER:
             code, length = _HEADER(run, pos)
-            if code == _DATA_ROW and self.pending:
-                after = self.receive_rows(run, pos, end)
+            if code in _RUNS and self.pending:
+                receive = self.receive_rows if code == _DATA_ROW else self.receive_copy_data
+                after = receive(run, pos, end)
                 if after > pos:
                     pos = after
                     continue
@@ -157,6 +169,16 @@ class ProtocolSession(SessionState):
                 break
             pos = stop
         return pos
+
+    def receive_copy_data(self, run: bytes, pos: int, end: int) -> int:
+        """Take the CopyData messages that are complete, if somebody wants them; return where they end."""
+        request = self.pending[0]
+        if self.phase is not _COPY_OUT or not request.copies:
+            return pos
+        after = self._find_copy_data(run, pos, end)
+        if after > pos and not request.abandoned:
+            request.take_copy_data(run, pos, after)
+        return after
 
     def _keep(self, run: bytes, pos: int, end: int, code: int, length: int) -> None:
         if code == _DATA_ROW and length > LARGE_MESSAGE and self.phase is Phase.BUSY:

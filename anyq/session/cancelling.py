@@ -82,7 +82,8 @@ class Cancelling:
         if request is not self._request:
             now = anyio.current_time()
             self.give_up_at = now + self.grace
-            self.cancel_at = now if request.cancellable and self.canceller is not None else math.inf
+            cancellable = request.cancellable and self.canceller is not None
+            self.cancel_at = now + request.cancel_after if cancellable else math.inf
             self._delay = CANCEL_AGAIN
             self._request = request  # at last: an interrupt must not leave the times of another one
 

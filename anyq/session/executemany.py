@@ -22,7 +22,7 @@ from ..protocol.request import Result, TransactionEffect
 from ..statements.binders import Binder
 from ..statements.composer import refuse_copy
 from ..statements.outcome import affected_rows, failure_of
-from ..statements.placeholders import ParsedQuery
+from ..statements.placeholders import ParsedQuery, query_text
 from ..statements.prepared import PreparedStatements
 from ..statements.requests import StatementRequest, add_begin
 from ..statements.statement import Statement, is_query, is_repeatable
@@ -37,8 +37,17 @@ BATCHES_AT_RISK = 3
 """How many batches may have been made when the last of those is complete that a CancelRequest for another can hit."""
 
 
+def _ending() -> bytes:
+    # No SQL, so that it is an error. Not an Execute of a portal that is none: pgpool-II closes the connection for that.
+    data = bytearray()
+    frontend.parse(data, b"", b"anyq has given executemany() up", ())
+    return bytes(data + frontend.SYNC)
+
+
 class _ManyRequest(StatementRequest):
     """Counts rows and, if they are wanted, keeps results; ready when a batch is complete."""
+
+    ending = _ending()
 
     def __init__(self, account: PreparedStatements, keep: bool) -> None:
         super().__init__(account)
@@ -114,6 +123,7 @@ class ManyExecutions:
         self._new_request = partial(_ManyRequest, session.composer.statements, returning)
         self._request = self._new_request()
         self._sent: list[bytearray] | None = []  # all batches, as long as one could be hit; then None
+        refuse_copy(query_text(query, tx, tx.encoding))
         self._sets = Sets(query, binder, tx, returning)
         self._opened = False
         self.outcome = ManyResults(self._request, 0, None)
@@ -282,7 +292,6 @@ class Sets:
         if sql != self._sql or oids != self._oids:
             # Other types are another statement; the description must be that of this one.
             if sql != self._sql and not is_query(sql):
-                refuse_copy(sql)
                 self.utility = sql
             frontend.parse(data, b"", sql, oids)
             bind(data, b"", b"", formats, values, (), self._first)

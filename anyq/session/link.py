@@ -70,17 +70,6 @@ LOST = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 """What a channel raises when the connection is gone."""
 
 
-def _spoiler() -> bytes:
-    # No SQL, so that it is an error. Not an Execute of a portal that is none: pgpool-II closes the connection for that.
-    data = bytearray()
-    frontend.parse(data, b"", b"anyq has given executemany() up", ())
-    return bytes(data + frontend.SYNC)
-
-
-SPOILER = _spoiler()
-"""The end of a request whose pieces are not to take effect."""
-
-
 @uninterrupted
 class Link:
     """One connection's bytes."""
@@ -151,6 +140,7 @@ class Link:
             del self.unsent[:sent]
             if self.unsent:
                 self.channel.wake()
+            self._wake_head()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             self._send_failed = True
             self.unsent.clear()
@@ -192,9 +182,7 @@ class Link:
             if protocol.phase >= ENDED:
                 self._release()
                 return END
-            # The head may be ready without being done, which wakes its task by itself.
-            if protocol.pending and protocol.pending[0].waiter is not None and protocol.pending[0].ready():
-                protocol.pending[0].waiter.set()
+            self._wake_head()
         except Exception as error:
             self.fail(error)
             return END
@@ -203,6 +191,12 @@ class Link:
             self.abort("the connection was closed: it was interrupted while something was being received")
             raise
         return SOMETHING
+
+    def _wake_head(self) -> None:
+        # It may be ready without being done, which wakes its task by itself.
+        pending = self.protocol.pending
+        if pending and pending[0].waiter is not None and pending[0].ready():
+            pending[0].waiter.set()
 
     def _look_until(self, deadline: float) -> bytes | None:
         readable = self.channel.readable_within(deadline - perf_counter())

@@ -14,7 +14,7 @@ from collections.abc import Awaitable
 from typing import Final
 
 from ..backends import Backend, Waiter, uninterrupted
-from ..errors import LocalProtocolError, OperationalError
+from ..errors import LocalProtocolError, OperationalError, ProgrammingError
 from ..protocol.phases import ENDED
 from ..protocol.request import Request
 from ..protocol.session import ProtocolSession
@@ -102,8 +102,16 @@ class Sending(Link):
                 raise
 
     async def _wait_for_turn(self) -> None:
-        """Return when no request is being sent piece by piece, which may be at once."""
+        """Return when no request is being sent piece by piece, which may be at once.
+
+        :raises ProgrammingError: it is for this task to end it.
+        """
         while self.in_pieces is not None:
+            if self.is_own(self.in_pieces):
+                raise ProgrammingError(
+                    "a COPY of this task is open on this connection, which can be used for nothing else until it is at "
+                    "its end: leave its block before, or use another connection"
+                )
             waiter = self.backend.create_waiter()
             self._waiting_for_turn.append(waiter)
             try:
@@ -111,6 +119,10 @@ class Sending(Link):
             finally:
                 if waiter in self._waiting_for_turn:
                     self._waiting_for_turn.remove(waiter)
+
+    def is_own(self, request: Request) -> bool:
+        """Return whether it is for the task that asks to end a request that is sent piece by piece."""
+        return request.task is not None and request.task is self.backend.current_task()
 
     def _give_turn(self) -> None:
         while self._waiting_for_turn:

@@ -52,7 +52,7 @@ from ..protocol.session import ProtocolSession
 from ..transport.channel import Channel
 from .busy_wait import CHUNKS_PER_CHECKPOINT, MOST_MESSAGES, TURN, BusyWait, this_thread
 from .cancelling import Canceller, Cancelling, was_hit
-from .link import END, INTERRUPTED, NOTHING, SOMETHING, SPOILER, Received
+from .link import END, INTERRUPTED, NOTHING, SOMETHING, Received
 from .sending import Sending
 
 
@@ -148,6 +148,11 @@ class Wire(Sending):
         self.backend.check_here()
         request.cancellable = False
         cancelled: BaseException | None = None
+        open_ = self.in_pieces
+        if open_ is not None and self.is_own(open_):
+            # Its block is never left, or not before this: it ends here.
+            self.drop(open_)
+            self.close_request(open_, open_.ending)
         if wait:
             try:
                 await self._wait_for_turn()
@@ -346,7 +351,7 @@ class Wire(Sending):
         if _is_being_closed():
             if not request.done:
                 self.drop(request)
-                self.close_request(request, SPOILER)
+                self.close_request(request, request.ending)
             return
         try:
             self._step_back(request)
@@ -354,7 +359,7 @@ class Wire(Sending):
                 return
             self.drop(request)
             # What has been sent of it in pieces ends in an error, so that nothing of it takes effect.
-            self.close_request(request, SPOILER)
+            self.close_request(request, request.ending)
             if self.protocol.head is request:
                 await self._drain(request)
             if not (request.done or request.cancellable):

@@ -13,7 +13,7 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from .._accel import keep_rows, take_replies
+from .._accel import end_of_copy_data, keep_rows, take_replies
 from ..backends import Backend, current_backend
 from ..conninfo import ConnectOptions, HostSpec
 from ..errors import (
@@ -182,7 +182,7 @@ class _Opening:
     async def _start(
         self, channel: Channel, options: ConnectOptions, host: HostSpec, version: int, reopen: Reopen | None
     ) -> Wire:
-        protocol = ProtocolSession(keep_rows, take_replies)
+        protocol = ProtocolSession(keep_rows, take_replies, find_copy_data=end_of_copy_data)
         cancel = None if reopen is None else canceller(reopen, protocol)
         # No grace: a connection that is not handed over is closed, whatever it is waiting for.
         wire = Wire(channel, protocol, self._backend, canceller=cancel, grace=0)

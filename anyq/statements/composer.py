@@ -14,7 +14,7 @@ from typing import NamedTuple
 from .._accel import bind
 from ..adapt import Transformer
 from ..adapt.encodings import encode_text, encoding_to_write
-from ..errors import DataError, NotSupportedError
+from ..errors import DataError, ProgrammingError
 from ..protocol import frontend
 from ..protocol.constants import Format
 from ..protocol.handlers import copy_refusal
@@ -81,7 +81,7 @@ class Composer:
         :param prepare: as for ``execute()``: None leaves it to the threshold.
         :param binary: True or False for all results in that format; None for binary where the statement is prepared.
         :param remember: what to remember the query by, with the server's parameters.
-        :raises NotSupportedError: the statement is a COPY whose data goes through the connection.
+        :raises ProgrammingError: the statement is a COPY whose data goes through the connection.
         """
         if self._session.parameters is not self._parameters:
             self._parameters_changed()
@@ -314,8 +314,8 @@ class _DescribeRequest(StatementRequest):
 def refuse_copy(sql: bytes) -> None:
     """Refuse a COPY whose data would go through the connection, before anything is sent.
 
-    :raises NotSupportedError: it is one.
+    :raises ProgrammingError: it is one.
     """
     direction = copies(sql)
     if direction:
-        raise NotSupportedError(copy_refusal("FROM STDIN" if direction == b"FROM" else "TO STDOUT"))
+        raise ProgrammingError(copy_refusal("FROM STDIN" if direction == b"FROM" else "TO STDOUT"))

@@ -13,6 +13,7 @@ two sides of a call), `timeout`, `portal` (the way into an event loop) and `shar
 from __future__ import annotations
 
 from .connection import Connection
+from .copy import Copy
 from .cursor import ClientCursor, Cursor, RawCursor, RowStream
 from .listener import Listener, listen
 from .notifications import Listen, NotificationStream, Notifies
@@ -27,6 +28,7 @@ connect = Connection.connect
 __all__ = [
     "ClientCursor",
     "Connection",
+    "Copy",
     "Cursor",
     "Listen",
     "Listener",

@@ -15,6 +15,7 @@ from typing_extensions import Self, TypeVar
 
 from ..abc import Params, Query
 from ..adapt import AdaptersMap
+from ..copy import Writer
 from ..cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
 from ..errors import InterfaceError
 from ..pq import PGRESULT, Libpq
@@ -27,6 +28,7 @@ from ..session.pipeline import refuse_in_pipeline
 from ..statements.column import Column
 from .calls import Calls, ConnectionT
 from .closing import Closing
+from .copy import Copy
 
 Row = TypeVar("Row", default=TupleRow)
 
@@ -155,6 +157,11 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
         """The command tag of the last statement, such as ``INSERT 0 1``."""
         return self._async.statusmessage
 
+    @property
+    def async_cursor(self) -> AsyncCursor[Any]:
+        """For this package: the asynchronous cursor inside."""
+        return self._async
+
     # -- executing
 
     def execute(
@@ -236,6 +243,21 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
         if self._calls.own.current_pipeline() is not None:
             refuse_in_pipeline("stream()")
         return RowStream(self, self._calls, self._async.stream(query, params, binary=binary, size=size))
+
+    def copy(
+        self, statement: Query, params: Params | None = None, *, writer: Writer | None = None
+    ) -> Copy[ConnectionT]:
+        """Copy data from the client to the server, or the other way: ``with cur.copy(...) as copy``.
+
+        :param statement: COPY ... FROM STDIN or COPY ... TO STDOUT.
+        :param params: values for the placeholders, which are put into the text: COPY takes none on the server.
+        :param writer: what takes the data that is written, instead of the server.
+        :raises ProgrammingError: it is another statement, as the block is entered.
+
+        See :class:`Copy`. Manual: "COPY Operations" (protocol-flow).
+        """
+        self._async.check_open()
+        return Copy(self, writer=writer).with_statement(statement, params)
 
     # -- fetching
 

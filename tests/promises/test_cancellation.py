@@ -261,7 +261,7 @@ async def settings(conn: AsyncConnection) -> None:
 
 async def copying(conn: AsyncConnection) -> None:
     for query in (b"COPY t FROM STDIN", b"COPY t TO STDOUT"):
-        with pytest.raises(e.NotSupportedError):
+        with pytest.raises(e.ProgrammingError):
             await conn.execute(query, prepare=True)
         await conn.rollback()
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import anyq
+
 ROOT = Path(__file__).parents[2]
 FAN_OUT = ROOT / "examples" / "fan_out.py"
 BACKENDS = ("asyncio", "trio")
@@ -49,3 +51,23 @@ def test_fan_out_is_interrupted(dsn: str, backend: str) -> None:
     assert program.returncode == 0, err
     assert out.count("heard: closing time") == 3
     assert re.search(r"^\d+ orders done", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_copy_table(dsn: str, backend: str) -> None:
+    with anyq.connect(dsn, autocommit=True) as conn:
+        conn.execute("CREATE SCHEMA copied")
+        try:
+            conn.execute("CREATE TABLE copied.t AS SELECT n, repeat('x', n) AS x FROM generate_series(1, 3000) AS n")
+            program = [sys.executable, "-W", "error", str(ROOT / "examples" / "copy_table.py"), dsn, dsn, "copied.t"]
+            done = subprocess.run(
+                [*program, "--backend", backend],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                capture_output=True,
+                text=True,
+                timeout=30,
+            )
+            assert (done.returncode, done.stdout) == (0, "3000 rows copied\n"), done.stderr
+            assert conn.execute("SELECT count(*), count(DISTINCT t) FROM copied.t").fetchone() == (6000, 3000)
+        finally:
+            conn.execute("DROP SCHEMA copied CASCADE")

@@ -48,6 +48,23 @@ async def test_big_result(proxy: Proxy, connect: Any) -> None:
         assert rows[-1] == (100000, "y" * 100)
 
 
+async def test_copy(proxy: Proxy, connect: Any) -> None:
+    async with connect(proxy(), sslmode="require", autocommit=True) as conn:
+        await conn.execute("CREATE TEMPORARY TABLE t (n int, x text)")
+        async with conn.cursor().copy("COPY t FROM STDIN") as copy:
+            for n in range(50_000):
+                await copy.write_row((n, "x" * 100))
+        async with conn.cursor().copy("COPY t TO STDOUT") as copy:
+            assert len([row async for row in copy.rows()]) == 50_000
+        async with conn.cursor().copy("COPY t TO STDOUT") as copy:
+            assert await copy.read() == b"0\t" + b"x" * 100 + b"\n"
+        with pytest.raises(ZeroDivisionError):
+            async with conn.cursor().copy("COPY t FROM STDIN") as copy:
+                raise ZeroDivisionError
+        cursor = await conn.execute("SELECT count(*) FROM t")
+        assert await cursor.fetchall() == [(50_000,)]
+
+
 async def test_large_values_both_ways_at_once(proxy: Proxy, connect: Any) -> None:
     """Both sides have more to say than fits anywhere before the other one reads."""
     size, count = MEGABYTE, 16

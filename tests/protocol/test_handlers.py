@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from anyq._accel import keep_rows, take_replies
-from anyq.errors import AdminShutdown, NotSupportedError, RemoteProtocolError
+from anyq.errors import AdminShutdown, ProgrammingError, RemoteProtocolError
 from anyq.protocol import messages as be
 from anyq.protocol.constants import PROTOCOL_3_0, PROTOCOL_3_2, Format, TransactionStatus
 from anyq.protocol.phases import Phase
@@ -228,7 +228,7 @@ def test_copy_in_is_refused() -> None:
     (answer,) = sent(proto)
     assert isinstance(answer, fm.CopyFail)
     feed(proto, wire(be.ErrorResponse({**WRONG, "C": "57014"}), IDLE))
-    assert isinstance(request.failure, NotSupportedError)
+    assert isinstance(request.failure, ProgrammingError)
     assert "FROM STDIN" in str(request.failure)
     assert (before, proto.phase) == (Phase.COPY_IN, Phase.IDLE)
 
@@ -259,7 +259,7 @@ def test_copy_in_before_other_requests_ends_the_session() -> None:
     feed(proto, wire(be.CopyInResponse(Format.TEXT, ()), be.ErrorResponse(WRONG), IDLE))
     assert proto.phase is Phase.FAILED
     assert all(request.done for request in requests)
-    assert isinstance(requests[0].failure, NotSupportedError)
+    assert isinstance(requests[0].failure, ProgrammingError)
     assert "COPY FROM STDIN" in str(requests[2].error)
     assert not proto.outgoing
 
@@ -270,7 +270,7 @@ def test_copy_out_is_drained() -> None:
     feed(proto, wire(be.CopyOutResponse(Format.TEXT, (Format.TEXT,)), be.CopyData(b"1\n")))
     assert proto.phase is Phase.COPY_OUT
     feed(proto, wire(be.CopyData(b"2\n"), be.CopyDone(), be.CommandComplete("COPY 2"), IDLE))
-    assert isinstance(request.failure, NotSupportedError)
+    assert isinstance(request.failure, ProgrammingError)
     assert not proto.outgoing
     feed(proto, wire(be.CommandComplete("SET"), IDLE))
     assert other.failure is None
@@ -283,7 +283,7 @@ def test_copy_both_is_ended() -> None:
     feed(proto, wire(be.CopyBothResponse(Format.TEXT, ()), be.CopyData(b"w")))
     assert [type(message) for message in sent(proto)] == [fm.CopyDone]
     feed(proto, wire(be.CopyData(b"w"), be.CopyDone(), be.CommandComplete("COPY 0"), IDLE))
-    assert isinstance(request.failure, NotSupportedError)
+    assert isinstance(request.failure, ProgrammingError)
     assert proto.phase is Phase.IDLE
 
 

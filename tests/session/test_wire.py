@@ -166,7 +166,7 @@ async def test_the_answer_to_a_copy_goes_between_requests() -> None:
                 await anyio.wait_all_tasks_blocked()
                 sent_in_part.set()
         assert not conn.closed
-    assert all(isinstance(error, errors.NotSupportedError) for error in replies.values())
+    assert all(isinstance(error, errors.ProgrammingError) for error in replies.values())
 
 
 async def test_a_copy_before_other_requests_closes_the_connection() -> None:
@@ -186,7 +186,7 @@ async def test_a_copy_before_other_requests_closes_the_connection() -> None:
             async with anyio.create_task_group() as group:
                 ask_in_order(group, conn, queries, replies)
         assert conn.closed
-    assert isinstance(replies[queries[0]], errors.NotSupportedError)
+    assert isinstance(replies[queries[0]], errors.ProgrammingError)
     for query in queries[1:]:
         assert isinstance(replies[query], errors.OperationalError)
         assert "COPY FROM STDIN" in str(replies[query])
@@ -209,7 +209,7 @@ async def test_a_copy_while_the_one_who_reads_is_asleep(conn: AsyncConnection, m
         await anyio.wait_all_tasks_blocked()
         with monkeypatch.context() as patch:
             patch.setattr(channel, "try_receive", receive)
-            with anyio.fail_after(PATIENCE), pytest.raises(errors.NotSupportedError, match="STDIN"):
+            with anyio.fail_after(PATIENCE), pytest.raises(errors.ProgrammingError, match="STDIN"):
                 await conn.execute("COPY copied FROM STDIN")
         group.cancel_scope.cancel()
     assert await ask(conn, "SELECT 'alive'") == "alive"
@@ -219,10 +219,10 @@ async def test_a_copy_alone_leaves_the_connection_usable(conn: AsyncConnection) 
     await conn.execute("CREATE TEMPORARY TABLE copied (a int)")
     await conn.commit()
     for prepare in (False, True):
-        with pytest.raises(errors.NotSupportedError, match="STDIN"):
+        with pytest.raises(errors.ProgrammingError, match="STDIN"):
             await conn.execute("COPY copied FROM STDIN", prepare=prepare)
         await conn.rollback()
-        with pytest.raises(errors.NotSupportedError, match="STDOUT"):
+        with pytest.raises(errors.ProgrammingError, match="STDOUT"):
             await conn.execute("COPY copied TO STDOUT", prepare=prepare)
         assert await ask(conn, "SELECT 'alive'") == "alive"
 

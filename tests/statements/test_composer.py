@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from anyq.adapt import Transformer
-from anyq.errors import NotSupportedError
+from anyq.errors import ProgrammingError
 from anyq.postgres import types
 from anyq.protocol import messages as be
 from anyq.protocol.messages import FieldDescription
@@ -269,9 +269,9 @@ def test_what_it_may_do_to_the_transaction(
 def test_a_copy_is_refused(literals: bool, prepare: bool | None, composed: Composed, tx: Transformer) -> None:
     for query, direction in (("COPY t FROM STDIN", "FROM STDIN"), ("/* */ copy t to stdout", "TO STDOUT")):
         statement = composed.statement(query, literals=literals)
-        with pytest.raises(NotSupportedError, match=f"COPY {direction} cannot be run by"):
+        with pytest.raises(ProgrammingError, match=f"COPY {direction} cannot be run by"):
             composed.compose(statement, prepare=prepare)
-        with pytest.raises(NotSupportedError, match=f"COPY {direction} cannot be run by"):
+        with pytest.raises(ProgrammingError, match=f"COPY {direction} cannot be run by"):
             composed.composer.compose_describe(statement, None)
     _, messages = composed.compose("COPY t FROM '/tmp/stdin'")
     assert messages == [fm.Query(b"COPY t FROM '/tmp/stdin'")]

@@ -24,6 +24,7 @@ PAIRS: list[tuple[type[Any], type[Any]]] = [
     (anyq.AsyncTransaction, sync.Transaction),
     (anyq.AsyncRowStream, sync.RowStream),
     (anyq.AsyncPipeline, sync.Pipeline),
+    (anyq.AsyncCopy, sync.Copy),
     (anyq.AsyncListener, sync.Listener),
     (anyq.NotificationStream, sync.NotificationStream),
     (AsyncListen, sync.Listen),

@@ -13,6 +13,7 @@ from typing_extensions import LiteralString, assert_type
 from anyq import (
     AsyncClientCursor,
     AsyncConnection,
+    AsyncCopy,
     AsyncCursor,
     AsyncRawCursor,
     AsyncRawServerCursor,
@@ -84,6 +85,22 @@ async def connections(conn: AsyncConnection, people: AsyncConnection[Person]) ->
     assert_type(conn.cursor().connection, AsyncConnection)
     assert_type(people.cursor().connection, AsyncConnection[Person])
     assert_type(people.transaction().connection, AsyncConnection[Person])
+
+
+async def copying(conn: AsyncConnection, people: AsyncConnection[Person]) -> None:
+    async with conn.cursor().copy("COPY t FROM STDIN") as copy:
+        assert_type(copy, AsyncCopy[AsyncConnection])
+        assert_type(await copy.write("x"), None)
+        assert_type(await copy.write_row((1, "x")), None)
+    async with people.cursor().copy(sql.SQL("COPY t TO STDOUT"), (1,)) as copied:
+        assert_type(copied.connection, AsyncConnection[Person])
+        copied.set_types(["int4", 25])
+        assert_type(await copied.read(), bytes)
+        assert_type(await copied.read_row(), tuple[Any, ...] | None)
+        async for data in copied:
+            assert_type(data, bytes)
+        async for row in copied.rows():
+            assert_type(row, tuple[Any, ...])
 
 
 async def fetching(conn: AsyncConnection) -> None:

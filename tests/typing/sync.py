@@ -111,3 +111,15 @@ def portals(aconn: anyq.AsyncConnection[DictRow], portal: BlockingPortal) -> Non
 def bad(conn: anyq.Connection) -> None:
     anyq.Cursor("no connection")  # type: ignore[type-var]
     conn.autocommit = "yes"  # type: ignore[assignment]
+
+
+def copying(conn: anyq.Connection) -> None:
+    with conn.cursor().copy("COPY t TO STDOUT", {"x": 1}) as copy:
+        assert_type(copy, anyq.Copy[anyq.Connection])
+        assert_type(copy.connection, anyq.Connection)
+        assert_type(copy.read(), bytes)
+        assert_type(copy.read_row(), tuple[Any, ...] | None)
+        for data in copy:
+            assert_type(data, bytes)
+        for row in copy.rows():
+            assert_type(row, tuple[Any, ...])

@@ -1,0 +1,327 @@
+"""Copying: one COPY under way, its data on the way to the server or from it.
+
+Theory of operation. A COPY is a request that is sent piece by piece: from its statement until its end nothing else is
+sent on the connection. Other tasks wait for their turn; the task that has begun the COPY would wait for itself, and is
+refused.
+
+*In*: data goes out in messages of some 64 KiB. Whoever sends them waits while more than `MOST_UNSENT` are kept that the
+socket has not taken, and looks after each for what the server says, so that its error is raised soon. The end is
+CopyDone; or, whatever else happens, CopyFail.
+
+*Out*: data is received when somebody wants it, a chunk at a time, so the server waits for whoever is slow. Left before
+its end, the COPY is cancelled and drained. If it is in a transaction, that has failed then; and where the server had
+sent everything already, which nobody can know before, it is made to fail, so that the outcome is always the same.
+
+Knows a session, statements and messages. Must not know cursors, rows or how data is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import TypeVar
+
+import anyio
+
+from ..adapt import Transformer
+from ..backends import uninterrupted
+from ..errors import DataError, Error, OperationalError, ProgrammingError, ProtocolViolation, error_from_fields
+from ..protocol import frontend
+from ..protocol.constants import TransactionStatus
+from ..protocol.request import CopyDirection, Request
+from ..statements.copy_data import CopyRequest, compose_copy, copy_failure
+from ..statements.outcome import failure_of
+from ..statements.statement import Statement, copies
+from .cancelling import was_victim
+from .execute import undo_begin
+from .session import Session
+
+T = TypeVar("T")
+
+MOST_UNSENT = 128 * 1024
+"""Bytes that are kept for a socket that does not take them before the one who sends has to wait."""
+
+_FAILING = b"anyq: a COPY TO STDOUT was left before its end"
+"""No SQL, so that the transaction fails in which it is sent."""
+
+
+@uninterrupted
+class Copying:
+    """One COPY.
+
+    :param statement: with its parameters in the text.
+    :param tx: what has bound it.
+    """
+
+    def __init__(self, session: Session, statement: Statement, tx: Transformer) -> None:
+        self._session = session
+        self._wire = session.wire
+        self._statement = statement
+        self._encoding = tx.encoding
+        self._begin: bytes | None = None
+        self._lock = anyio.Lock(fast_acquire=True)  # who waits for it to go on; several tasks may write or read
+        self.request: CopyRequest | None = None
+        """The last one that was sent."""
+        self.is_seen = False
+        """Whether somebody knows that it has come to its end."""
+        self._is_read = False
+        self.is_complete = False
+        """Whether that was a good one."""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it has begun and is not at its end."""
+        return self.request is not None and not self.is_seen and not self.request.abandoned
+
+    async def begin(self) -> CopyRequest:
+        """Send the statement; return its request when the server is ready for data, or about to send it.
+
+        :raises ProgrammingError: it is no COPY whose data goes through the connection.
+        :raises Error: what the server says.
+
+        A cancellation cancels it.
+        """
+        session, wire = self._session, self._wire
+        while True:
+            self._begin = begin = await session.transactions.turn()
+            request, data = compose_copy(session.composer.statements, self._statement, begin)
+            request.task = wire.backend.current_task()
+            request.wanted = request.has_begun
+            self.is_seen = False
+            self.request = request  # first, so that it is abandoned whatever interrupts
+            try:
+                wire.open(request)
+                wire.send(data)
+                await wire.backend.checkpoint()
+                await wire.wait(request)
+            except BaseException:
+                await self.give_up()
+                raise
+            request.wanted = None
+            # It may have come to its end by now.
+            if request.direction is not None and (request.error is None or not request.done):
+                return request
+            wire.close_request(request, b"")
+            self.is_seen = True
+            if not (was_victim(request) and copies(self._statement.sql)):
+                raise self._failure(request)
+            await undo_begin(session, request)
+
+    async def send(self, messages: Iterable[bytearray]) -> None:
+        """Send data, and wait until there is room for more.
+
+        :param messages: made one after the other, as they are sent.
+        :raises Error: what the server says meanwhile.
+
+        Several tasks may do so; the messages of one call stay together. A cancellation gives the COPY up.
+        """
+        await self._alone(partial(self._send, messages))
+
+    async def finish(self, message: bytearray) -> None:
+        """Send the last data, if there is any, and wait until the server has taken everything in.
+
+        :raises Error: what the server says.
+
+        A cancellation cancels it, if it is not complete.
+        """
+        await self._alone(partial(self._finish, message))
+
+    async def receive(self, cut: Callable[[bytes, int, int, int], tuple[T, int]]) -> T | None:
+        """Return the next piece of the data, None at its end.
+
+        :param cut: how it is cut out of messages.
+        :raises Error: what the server says.
+
+        Several tasks may do so. A cancellation gives the COPY up.
+        """
+        return await self._alone(partial(self._receive, cut))
+
+    async def _send(self, messages: Iterable[bytearray]) -> None:
+        request, wire = self._opened(CopyDirection.IN), self._wire
+        for message in messages:
+            wire.send(message)
+            await wire.backend.checkpoint()
+            wire.poll()
+            if not self._has_room():
+                request.wanted = self._has_room
+                await wire.wait(request)
+                request.wanted = None
+            if request.error is not None or request.done:
+                await self._end(request)
+
+    async def _finish(self, message: bytearray) -> None:
+        request, wire = self._opened(CopyDirection.IN), self._wire
+        request.is_sent = True
+        wire.close_request(request, message + frontend.COPY_DONE)
+        await wire.backend.checkpoint()
+        await self._end(request)
+
+    async def _receive(self, cut: Callable[[bytes, int, int, int], tuple[T, int]]) -> T | None:
+        if self.is_complete:
+            # Another task has come to its end meanwhile.
+            return None
+        wire = self._wire
+        while True:
+            request = self._opened(CopyDirection.OUT)
+            await wire.backend.checkpoint()
+            if not request.runs and not request.done:
+                request.wanted = request.has_data
+                await wire.wait(request)
+                request.wanted = None
+            if request.runs:
+                self._is_read = True
+                return request.take(cut)
+            if self._is_read or not (request.done and was_victim(request)):
+                await self._end(request)
+                return None
+            # Nobody has seen any of it.
+            wire.close_request(request, b"")
+            await undo_begin(self._session, request)
+            await self.begin()
+
+    async def _alone(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Take a step when no other task is at one; the COPY is given up by what it raises."""
+        try:
+            await self._lock.acquire()
+        except BaseException:
+            await self.give_up()
+            raise
+        try:
+            await self._wire.backend.checkpoint_if_cancelled()
+            return await step()
+        except BaseException:
+            if self.request is not None and not self.is_seen:
+                await self._give_up(self.request)
+            raise
+        finally:
+            self._lock.release()
+
+    async def give_up(self, reason: str = "") -> None:
+        """End it, if it is not at its end, so that nothing of it takes effect; shielded, within the grace time.
+
+        :param reason: what the server is told, and puts into its log.
+        """
+        request = self.request
+        if request is None or self.is_seen:
+            return
+        if reason and request.ending:
+            request.ending = copy_failure(reason, self._encoding)
+        try:
+            self._lock.acquire_nowait()
+        except anyio.WouldBlock:
+            # Another task waits for it to go on, and sees to its end instead.
+            self.drop()
+            return
+        try:
+            await self._give_up(request)
+        finally:
+            self._lock.release()
+
+    async def _give_up(self, request: CopyRequest) -> None:
+        wire = self._wire
+        in_transaction = request.status_before is not TransactionStatus.IDLE or request.after_begin
+        try:
+            if not request.done:
+                await wire.abandon(request)
+        finally:
+            self.is_seen = True
+            wire.close_request(request, b"")
+        out = request.direction is CopyDirection.OUT
+        if out and in_transaction and wire.protocol.transaction_status is TransactionStatus.INTRANS:
+            await self._fail_transaction()
+
+    def drop(self) -> None:
+        """End it without waiting, in the event loop, unless it is at its end; whoever reads next drains it."""
+        request, wire = self.request, self._wire
+        if request is not None and not self.is_seen:
+            if not request.done:
+                wire.drop(request)
+            wire.close_request(request, request.ending)
+            wire.channel.wake()
+        self.is_seen = True
+
+    def drop_from_anywhere(self) -> None:
+        """Do the same when nobody has a reference to the COPY any more; in any thread."""
+        if self.under_way:
+            self._wire.backend.call_there(self.drop)
+
+    async def _fail_transaction(self) -> None:
+        wire = self._wire
+        data = bytearray()
+        frontend.query(data, _FAILING)
+        request = Request()
+        request.extended = False
+        if not wire.closed:
+            await wire.carry_out(request, data, wait=False)
+
+    def _has_room(self) -> bool:
+        request = self.request
+        assert request is not None
+        return len(self._wire.unsent) <= MOST_UNSENT or request.error is not None
+
+    def _opened(self, direction: CopyDirection) -> CopyRequest:
+        """Return the request, if it goes on in this direction."""
+        self._wire.backend.check_here()
+        request = self.request
+        assert request is not None
+        if self.is_seen or request.abandoned:
+            self._session.check_open()
+            raise at_its_end()
+        if request.direction is not direction:
+            raise wrong_direction(request)
+        return request
+
+    async def _end(self, request: CopyRequest) -> None:
+        """Wait for the end of the request.
+
+        :raises Error: it has failed.
+        """
+        wire = self._wire
+        request.wanted = None
+        if not request.done:
+            await wire.wait(request)
+        dropped, self.is_seen = self.is_seen, True
+        wire.close_request(request, b"")
+        if dropped:
+            raise at_its_end()
+        if request.error is not None or request.failure is not None or not request.results:
+            raise self._failure(request)
+        self.is_complete = True
+        if self._session.settle is not None:
+            await self._session.settle()
+
+    def _failure(self, request: CopyRequest) -> Exception:
+        if request.error is None and request.failure is None and request.direction is None:
+            tag = request.results[-1].tag if request.results else None
+            return ProgrammingError(
+                "copy() is for COPY ... FROM STDIN and COPY ... TO STDOUT, and the data of this statement does not go "
+                f"through the connection (it was executed: {tag}); use execute() for such"
+            )
+        failure = failure_of(request, self._begin, self._session.composer.statements)
+        return self._session.explained(failure, self._statement, self._encoding)
+
+
+def at_its_end() -> OperationalError:
+    """Return the error for one who goes on with a COPY that cannot succeed any more."""
+    return OperationalError("this COPY is at its end: it has failed, or was given up by a cancellation")
+
+
+def wrong_direction(request: CopyRequest) -> ProgrammingError:
+    """Return the error for one who writes to what is to be read, or reads what is to be written."""
+    if request.direction is CopyDirection.IN:
+        return ProgrammingError("this is a COPY FROM STDIN: its data is written, by write() or write_row()")
+    return ProgrammingError("this is a COPY TO STDOUT: its data is read, by read(), rows() or read_row()")
+
+
+def with_types_hint(error: Error) -> Error:
+    """Return the error of a binary COPY whose values had no types, with a hint if that is what it may come of."""
+    # The latter is "insufficient data left in message".
+    if error.diag.message_hint or not isinstance(error, DataError | ProtocolViolation):
+        return error
+    return error_from_fields({**error.diag.fields, "H": HINT})
+
+
+HINT = (
+    "In binary format the server takes each value for one of its column's type, whatever it is: tell these types by "
+    "copy.set_types() before the first row."
+)

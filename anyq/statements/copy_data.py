@@ -1,0 +1,206 @@
+"""What the request of a COPY is made of, and what the text of one says about its data.
+
+Knows the statement, and the data as it comes from the server. Must not know who sends data or takes it, or what rows
+are like (`adapt.copy`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from ..errors import ProgrammingError, RemoteProtocolError
+from ..protocol import frontend
+from ..protocol.request import CopyDirection, Result, TransactionEffect
+from .prepared import PreparedStatements
+from .requests import StatementRequest
+from .statement import Statement, first_word
+
+T = TypeVar("T")
+
+PIECE = 64 * 1024
+"""Bytes of data that are taken at once, from one checkpoint to the next, and sent in one message."""
+
+CANCEL_AFTER = 0.05
+"""Seconds that the server has to act on a CopyFail, before a CancelRequest is sent: it may be busy with a row."""
+
+
+class CopyRequest(StatementRequest):
+    """A COPY FROM STDIN or TO STDOUT, by the simple protocol: its end is one ReadyForQuery, whatever was sent before.
+
+    :param after_begin: whether a BEGIN comes before it in the same text.
+    """
+
+    extended = False
+    copies = True
+    direction: CopyDirection | None = None
+    """Which way the data goes; None before the server has said so."""
+    binary = False
+    columns = 0
+    is_sent = False
+    """Whether all data has been sent, so that the server may end it."""
+    wanted: Callable[[], bool] | None = None
+    """What it is waited for, besides the end."""
+
+    def __init__(self, account: PreparedStatements, text: bytes, after_begin: bool) -> None:
+        super().__init__(account, extended=False, effect=TransactionEffect.UNCERTAIN)
+        self.text = text
+        self.after_begin = after_begin
+        self.runs: deque[tuple[bytes, int, int]] = deque()
+        """CopyData messages that have arrived and have not been taken: where they are, where they begin and end."""
+        self.ending = copy_failure("given up")
+
+    def has_begun(self) -> bool:
+        """Return whether the server has said which way the data goes."""
+        return self.direction is not None
+
+    def has_data(self) -> bool:
+        """Return whether data has arrived that nobody has taken."""
+        return bool(self.runs)
+
+    def ready(self) -> bool:
+        return self.done or self.wanted is not None and self.wanted()
+
+    def begin_copy(self, direction: CopyDirection, binary: bool, columns: int) -> None:
+        if self.direction is not None:
+            raise RemoteProtocolError("the server has begun a COPY twice")
+        self.direction, self.binary, self.columns = direction, binary, columns
+        if direction is CopyDirection.IN:
+            self.cancel_after = CANCEL_AFTER
+        else:
+            self.ending = b""
+
+    def take_copy_data(self, run: bytes, start: int, stop: int) -> None:
+        self.runs.append((run, start, stop))
+
+    def take(self, cut: Callable[[bytes, int, int, int], tuple[T, int]]) -> T:
+        """Return a piece of the data that has arrived.
+
+        :param cut: how it is cut out of messages.
+        """
+        run, start, stop = self.runs[0]
+        piece, after = cut(run, start, stop, PIECE)
+        if after < stop:
+            self.runs[0] = run, after, stop
+        else:
+            self.runs.popleft()
+        return piece
+
+    def add(self, result: Result) -> None:
+        if self.direction is CopyDirection.IN and not self.is_sent:
+            raise RemoteProtocolError("the server says that a COPY is complete, whose data is still being sent")
+        super().add(result)
+
+    def abandon(self) -> None:
+        super().abandon()
+        self.wanted = None
+        self.runs.clear()
+
+
+def compose_copy(account: PreparedStatements, statement: Statement, begin: bytes | None) -> tuple[CopyRequest, bytes]:
+    """Return the request of a COPY, and its bytes.
+
+    :param begin: the BEGIN to run first, if one is due.
+    """
+    data = bytearray()
+    for name in account.closing:
+        frontend.close(data, b"S", name)
+    account.closing.clear()
+    frontend.query(data, statement.sql if begin is None else begin + b";" + statement.sql)
+    return CopyRequest(account, statement.sql, begin is not None), bytes(data)
+
+
+def copy_failure(reason: str, encoding: str = "ascii") -> bytes:
+    """Return the CopyFail with which a COPY FROM STDIN is given up.
+
+    :param encoding: the Python codec of the client encoding.
+    """
+    data = bytearray()
+    # As much of it as a message has room for, and no half character.
+    text = reason.encode(encoding, "replace")[: frontend.LONGEST_REASON].decode(encoding, "ignore")
+    frontend.copy_fail(data, text.encode(encoding, "replace"))
+    return bytes(data)
+
+
+# -- what a text says
+
+_TOKEN = re.compile(
+    r"""
+      --[^\n\r]*
+    | /\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/
+    | \b[eE]'(?:[^'\\]|''|\\.)*'
+    | '(?:[^']|'')*'
+    | "(?:[^"]|"")*"
+    | \$(\w*)\$.*?\$\1\$
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""What may hold anything: comments, of which the inner ones are found first, constants, and names in quotes."""
+_OPTIONS = re.compile(r".*\b(?:stdin|stdout)\b(.*)", re.IGNORECASE | re.DOTALL).match
+_CSV = re.compile(r"\bcsv\b", re.IGNORECASE).search
+_FORMAT = re.compile(r"\bformat\s+[eE]?(['\"])(\w+)\1", re.IGNORECASE).search
+_ENCODING = re.compile(r"\bencoding\s+[eE]?'([^']*)'", re.IGNORECASE).search
+_OTHER_TEXT = re.compile(r"\b(?:delimiters?|null)\b", re.IGNORECASE).search
+
+
+class CopyOptions(NamedTuple):
+    """What the text of a COPY says about its data, as far as that can be told."""
+
+    csv: bool = False
+    other_text: bool = False
+    """Whether it has a DELIMITER or a NULL of its own."""
+    encoding: str | None = None
+    """PostgreSQL's name of the encoding of its data; None for the client encoding."""
+
+
+def check_copy(statement: Statement, encoding: str) -> CopyOptions:
+    """Look at a statement that is to be a COPY, and return what it says of its data.
+
+    :param encoding: the Python codec of the client encoding.
+    :raises ProgrammingError: it is none, or not alone.
+    """
+    sql = statement.sql
+    if first_word(sql) != b"COPY":
+        raise ProgrammingError(
+            "copy() is for COPY ... FROM STDIN and COPY ... TO STDOUT: use execute() for other statements"
+        )
+    if statement.values:
+        raise ProgrammingError(
+            "COPY takes no parameters ($1) on the server: use another cursor, which puts them into the text for "
+            "placeholders (%s)"
+        )
+    text = sql.decode(encoding, "replace")
+    full = _without_comments(text)
+    bare = _TOKEN.sub("''", full)
+    if ";" in bare.rstrip("; \t\r\n\f\v"):
+        raise ProgrammingError("copy() takes one COPY, and no other statement beside it: use execute() for the others")
+    options, written = _options(bare), _options(full)
+    format_, named = _FORMAT(written), _ENCODING(written)
+    return CopyOptions(
+        csv=_CSV(options) is not None or format_ is not None and format_[2].lower() == "csv",
+        other_text=_OTHER_TEXT(options) is not None,
+        encoding=None if named is None else named[1],
+    )
+
+
+def _options(text: str) -> str:
+    """Return what stands behind STDIN or STDOUT."""
+    found = _OPTIONS(text)
+    return "" if found is None else found[1]
+
+
+def _without_comments(text: str) -> str:
+    comments = 1
+
+    def replace(token: re.Match[str]) -> str:
+        nonlocal comments
+        comment = token[0].startswith(("--", "/*"))
+        comments += comment
+        return " " if comment else token[0]
+
+    while comments:
+        comments = 0
+        text = _TOKEN.sub(replace, text)
+    return text

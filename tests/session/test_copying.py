@@ -1,0 +1,193 @@
+"""One COPY under way: cancelled at each of its waits, and beside others. What users see is in tests/test_copy.py."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from anyq import AsyncConnection, TransactionStatus
+from anyq import errors as e
+from anyq.session.copying import with_types_hint
+from tests.support.activity import PATIENCE, held_lock
+from tests.support.queries import one
+from tests.support.state import status
+from tests.support.stepping import cancel_at_each_wait
+from tests.support.victims import as_victim
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def table(dsn: str, anyio_backend: object) -> AsyncIterator[AsyncConnection]:
+    async with AsyncConnection.connect(dsn, autocommit=True) as conn:
+        await conn.execute("CREATE TEMPORARY TABLE t (a int, b text)")
+        yield conn
+
+
+async def copy_in(conn: AsyncConnection) -> None:
+    async with conn.cursor().copy("COPY t FROM STDIN") as copy:
+        await copy.write(b"1\tx\n" * 100_000)
+        for i in range(3000):
+            await copy.write_row((i, "x" * 50))
+
+
+async def copy_out(conn: AsyncConnection) -> None:
+    async with conn.cursor().copy("COPY (SELECT i, 'x' FROM generate_series(1, 30000) AS i) TO STDOUT") as copy:
+        async for _ in copy.rows():
+            pass
+
+
+async def left_early(conn: AsyncConnection) -> None:
+    async with conn.cursor().copy("COPY (SELECT i, 'x' FROM generate_series(1, 30000) AS i) TO STDOUT") as copy:
+        await copy.read()
+
+
+async def given_up(conn: AsyncConnection) -> None:
+    try:
+        async with conn.cursor().copy("COPY t FROM STDIN") as copy:
+            await copy.write(b"1\tx\n")
+            raise ZeroDivisionError
+    except ZeroDivisionError:
+        pass
+
+
+@pytest.mark.parametrize("operation", [copy_in, copy_out, left_early, given_up])
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("autocommit", [True, False])
+async def test_cancelled_at_each_wait(
+    table: AsyncConnection,
+    operation: Callable[[AsyncConnection], Awaitable[None]],
+    native: bool,
+    autocommit: bool,
+    anyio_backend_name: str,
+) -> None:
+    if native and anyio_backend_name != "asyncio":
+        pytest.skip("trio has cancel scopes only")
+    await table.set_autocommit(autocommit)
+
+    async def run() -> None:
+        await operation(table)
+
+    async def check() -> None:
+        assert not table.closed
+        assert status(table) in ((TransactionStatus.IDLE,) if autocommit else tuple(TransactionStatus))
+        await table.rollback()
+        assert await one(table, "SELECT 42") == 42
+        if not autocommit:
+            assert await one(table, "SELECT count(*) FROM t") == 0
+        await table.rollback()
+
+    with anyio.fail_after(PATIENCE):
+        assert await cancel_at_each_wait(run, check, natively=native) >= 1
+
+
+async def test_cancelled_before_the_server_has_begun(table: AsyncConnection, dsn: str) -> None:
+    """The statement waits for a lock: no CopyFail ends that."""
+    async with held_lock(dsn) as lock:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+
+                async def run() -> None:
+                    query = lock.statement.removeprefix("SELECT")
+                    async with table.cursor().copy(f"COPY (SELECT {query}) TO STDOUT".encode()) as copy:
+                        await copy.read()
+
+                group.start_soon(run)
+                await lock.until_wanted(table.info.backend_pid)
+                group.cancel_scope.cancel()
+        assert await one(table, "SELECT 1") == 1
+
+
+async def test_a_victim_is_sent_again(table: AsyncConnection, dsn: str) -> None:
+    found: list[bytes] = []
+
+    async def neighbour(waits: str) -> None:
+        async with table.cursor().copy(f"COPY (SELECT 1, {waits}::text) TO STDOUT".encode()) as copy:
+            found.append(await copy.read())
+
+    await as_victim(table, dsn, neighbour)
+    assert found == [b"1\t\n"]
+
+
+async def test_one_of_several_writers_is_cancelled(table: AsyncConnection) -> None:
+    """The COPY is given up, whoever was at work; the connection is as it was."""
+    with anyio.fail_after(PATIENCE), pytest.raises(e.OperationalError, match="at its end"):
+        async with table.cursor().copy("COPY t FROM STDIN") as copy:
+
+            async def write() -> None:
+                while True:
+                    try:
+                        await copy.write(b"1\tx\n" * 50_000)
+                    except e.Error:
+                        break
+
+            async with anyio.create_task_group() as group:
+                for _ in range(3):
+                    group.start_soon(write)
+                with anyio.CancelScope() as scope:
+                    group.start_soon(write)
+                    await anyio.lowlevel.checkpoint()
+                    scope.cancel()
+                    await copy.write(b"1\tx\n" * 50_000)
+    assert not table.closed
+    assert await one(table, "SELECT count(*) FROM t") == 0
+
+
+async def test_a_rollback_of_another_task_waits(table: AsyncConnection) -> None:
+    await table.set_autocommit(False)
+    order: list[str] = []
+
+    async def roll_back() -> None:
+        await table.rollback()
+        order.append("rolled back")
+
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group, table.cursor().copy("COPY t FROM STDIN") as copy:
+            group.start_soon(roll_back)
+            await anyio.wait_all_tasks_blocked()
+            await copy.write_row((1, "x"))
+            order.append("written")
+    assert order == ["written", "rolled back"]
+    assert await one(table, "SELECT count(*) FROM t") == 0
+
+
+async def test_a_storm(table: AsyncConnection) -> None:
+    """COPYs and queries of many tasks, of which some are cancelled."""
+    done: Any = []
+
+    async def run(number: int) -> None:
+        with anyio.CancelScope() as scope:
+            if number % 5 == 0:
+                scope.cancel()
+            match number % 3:
+                case 0:
+                    async with table.cursor().copy("COPY t FROM STDIN") as copy:
+                        await copy.write_row((number, "x" * 100_000))
+                case 1:
+                    async with table.cursor().copy("COPY (SELECT generate_series(1, 3000)) TO STDOUT") as copy:
+                        async for _ in copy:
+                            if number % 2:
+                                break
+                case _:
+                    assert await one(table, "SELECT %s::int", number) == number
+            done.append(number)
+
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group:
+            for number in range(100):
+                group.start_soon(run, number)
+    assert sorted(done) == [number for number in range(100) if number % 5]
+    assert await one(table, "SELECT count(*) FROM t") == len([n for n in done if n % 3 == 0])
+
+
+def test_hints() -> None:
+    error = e.InvalidBinaryRepresentation("wrong", fields={"M": "wrong"})
+    assert "set_types" in (with_types_hint(error).diag.message_hint or "")
+    hinted = e.InvalidBinaryRepresentation("wrong", fields={"M": "wrong", "H": "else"})
+    assert with_types_hint(hinted) is hinted
+    other = e.UniqueViolation("wrong")
+    assert with_types_hint(other) is other

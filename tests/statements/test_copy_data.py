@@ -1,0 +1,157 @@
+"""What is told from the text of a COPY, and its request as replies come."""
+
+from __future__ import annotations
+
+import pytest
+
+from anyq import errors as e
+from anyq.protocol import messages as be
+from anyq.protocol.copy_data import join_copy_data, split_copy_data
+from anyq.protocol.request import CopyDirection, Result
+from anyq.statements.copy_data import PIECE, CopyRequest, check_copy, compose_copy, copy_failure
+from anyq.statements.prepared import PreparedStatements
+from anyq.statements.statement import Statement
+from tests.support import frontend_messages as fm
+
+
+def statement(text: str, encoding: str = "utf-8") -> Statement:
+    return Statement(text.encode(encoding), (), (), ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "COPY t FROM STDIN",
+        "copy t (a, b) to stdout ;\n; ",
+        "/* ; /* ; */ ; */ COPY t FROM STDIN -- ; SELECT 1",
+        "COPY t FROM STDIN (DELIMITER ';')",
+        "COPY t FROM STDIN (DELIMITER E'\\'', NULL ';')",
+        "COPY (SELECT $$;$$, $a$ ' ; $b$ $a$, ';''', \"a;b\", E'\\';') TO STDOUT",
+        'COPY "a;""b" TO STDOUT',
+    ],
+)
+def test_one_statement(text: str) -> None:
+    check_copy(statement(text), "utf-8")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "COPY t FROM STDIN; SELECT 1",
+        "COPY t FROM STDIN;;SELECT 1;",
+        "COPY t FROM STDIN (DELIMITER ';'); SELECT ';'",
+        "COPY t FROM STDIN /* ' */ ; SELECT ' '",
+        "COPY t FROM STDIN -- '\n; SELECT ' '",
+        "COPY (SELECT E'\\'') TO STDOUT; SELECT '",
+        "COPY (SELECT '\\') TO STDOUT; SELECT '",
+        "COPY (SELECT $$ ' $$) TO STDOUT; SELECT ' '",
+    ],
+)
+def test_several_statements(text: str) -> None:
+    with pytest.raises(e.ProgrammingError, match="no other statement"):
+        check_copy(statement(text), "utf-8")
+
+
+@pytest.mark.parametrize("text", ["", ";", "SELECT 1", "-- COPY", "COPYING", "'COPY t FROM STDIN'", "WITH x COPY"])
+def test_no_copy(text: str) -> None:
+    with pytest.raises(e.ProgrammingError, match=r"use execute\(\)"):
+        check_copy(statement(text), "utf-8")
+
+
+def test_characters_whose_second_byte_is_ascii() -> None:
+    check_copy(statement("COPY (SELECT '表') TO STDOUT", "shift_jis"), "shift_jis")
+    with pytest.raises(e.ProgrammingError, match="no other statement"):
+        check_copy(statement("COPY (SELECT E'表') TO STDOUT; SELECT ''", "shift_jis"), "shift_jis")
+
+
+@pytest.mark.parametrize(
+    ("text", "csv", "other", "encoding"),
+    [
+        ("COPY t FROM STDIN", False, False, None),
+        ("COPY csv (csv, null_) FROM STDIN (FORMAT text)", False, False, None),
+        ("COPY (SELECT 'csv', NULL AS delimiter FROM csv) TO STDOUT (FORMAT binary)", False, False, None),
+        ("COPY t FROM STDIN CSV", True, False, None),
+        ("COPY t FROM STDIN WITH (HEADER, format Csv)", True, False, None),
+        ("COPY t FROM STDIN (FORMAT 'csv')", True, False, None),
+        ('COPY t FROM STDIN (FORMAT /* x */ "csv")', True, False, None),
+        ("COPY t FROM STDIN (NULL 'csv')", False, True, None),
+        ("COPY t FROM STDIN DELIMITER '|'", False, True, None),
+        ("COPY t FROM STDIN USING DELIMITERS '|'", False, True, None),
+        ("COPY stdout TO STDOUT (ENCODING 'latin1', HEADER)", False, False, "latin1"),
+        ("COPY t TO STDOUT ENCODING E'SQL_ASCII'", False, False, "SQL_ASCII"),
+        ("COPY t FROM '/stdin.csv' (FORMAT text)", False, False, None),
+    ],
+)
+def test_options(text: str, csv: bool, other: bool, encoding: str | None) -> None:
+    assert check_copy(statement(text), "utf-8") == (csv, other, encoding)
+
+
+def request(**kwargs: object) -> CopyRequest:
+    return CopyRequest(PreparedStatements(5), b"COPY t FROM STDIN", False)
+
+
+def test_a_begin_goes_before_it() -> None:
+    account = PreparedStatements(5)
+    account.closing.append(b"old")
+    made, data = compose_copy(account, statement("COPY t TO STDOUT"), b"BEGIN")
+    stream = fm.FrontendStream()
+    stream.feed(b"\0\0\0\x09\0\3\0\0\0")  # a start-up, for what follows to be read
+    stream.next_message()
+    stream.feed(data)
+    close, query = stream.next_message(), stream.next_message()
+    assert isinstance(close, fm.Close)
+    assert query == fm.Query(b"BEGIN;COPY t TO STDOUT")
+    assert made.after_begin
+    assert not account.closing
+
+
+def test_data_is_taken_in_pieces() -> None:
+    made = request()
+    made.begin_copy(CopyDirection.OUT, False, 1)
+    made.wanted = made.has_data
+    assert not made.ready()
+    run = be.CopyData(b"x" * 100).encode() * 2000
+    made.take_copy_data(run, 0, len(run))
+    made.take_copy_data(run, 0, 105)
+    assert made.ready()
+    sizes: list[int] = []
+    while made.has_data():
+        sizes.append(len(made.take(join_copy_data)) if len(sizes) % 2 else sum(map(len, made.take(split_copy_data))))
+    assert sum(sizes) == 2001 * 100
+    assert max(sizes) <= PIECE
+
+
+def test_what_a_server_may_not_say() -> None:
+    made = request()
+    made.begin_copy(CopyDirection.IN, False, 1)
+    with pytest.raises(e.RemoteProtocolError, match="twice"):
+        made.begin_copy(CopyDirection.OUT, False, 1)
+    with pytest.raises(e.RemoteProtocolError, match="still being sent"):
+        made.add(Result())
+    made.is_sent = True
+    made.add(Result())
+
+
+def test_given_up() -> None:
+    made = request()
+    made.begin_copy(CopyDirection.OUT, False, 1)
+    made.take_copy_data(be.CopyData(b"x").encode(), 0, 6)
+    made.wanted = made.has_data
+    made.abandon()
+    assert not made.ready()
+    assert not made.has_data()
+
+
+@pytest.mark.parametrize(
+    ("reason", "encoding"), [("x" * 20_000, "ascii"), ("ä" * 20_000, "utf-8"), ("表" * 9990, "shift_jis")]
+)
+def test_a_reason_is_cut(reason: str, encoding: str) -> None:
+    """Between two characters, as the server has to read it."""
+    data = copy_failure(reason * 20_000, encoding)
+    assert 7990 <= len(data) < 10_000
+    assert set(data[5:-1].decode(encoding)) == {reason}
+
+
+@pytest.mark.parametrize("reason", ["\0", "\ud800", "表", ""])
+def test_a_reason_that_cannot_be_said(reason: str) -> None:
+    assert copy_failure(reason)[:1] == b"f"
