@@ -1,13 +1,13 @@
 """AsyncCopy: the data of one COPY, as a user writes or reads it; and writers, which take it instead of the server.
 
-Knows rows, formats and what is collected before it is sent. Must not know messages, sockets or event loops.
+Knows when data is sent and received, and how the block ends. Must not know messages, sockets or event loops; what can
+be done without waiting is in `statements.copy_holder`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import IO, Any, Generic, Protocol
 
@@ -16,18 +16,19 @@ from typing_extensions import Self, TypeVar
 from ._accel import join_copy_data, split_copy_data
 from .abc import Buffer, Params, Query
 from .adapt import Transformer
-from .adapt.copy import BINARY_HEADER, BINARY_TRAILER, RowFormatter, RowParser
-from .adapt.encodings import encode_text, encoding_to_write, python_codec
+from .adapt.encodings import python_codec
 from .backends import Finalizer, uninterrupted
-from .errors import Error, InterfaceError, NotSupportedError, ProgrammingError
-from .protocol.frontend import COPY_DATA_HEADER, end_copy_data
+from .errors import Error, InterfaceError
 from .protocol.request import CopyDirection
-from .session.copying import Copying, with_types_hint, wrong_direction
+from .session.copying import Copying
 from .session.pipeline import refuse_if_in_pipeline
 from .session.session import Adaptation, Session
 from .statements.binders import Binder
-from .statements.copy_data import PIECE, CopyOptions, CopyRequest, check_copy
+from .statements.copy_data import PIECE, check_copy
+from .statements.copy_holder import COMPLETE, FAILED, FINISHED, LEFT, NOT_BEGUN, OPEN, CopyHolder
 from .statements.requests import RowsRequest
+
+T = TypeVar("T")
 
 
 class CopyCursor(Protocol):
@@ -89,7 +90,7 @@ class FileWriter(Writer):
         self.file.write(data)
 
 
-class AsyncCopy(Generic[ConnectionT]):
+class AsyncCopy(CopyHolder, Generic[ConnectionT]):
     """The data of one COPY, made by :meth:`AsyncCursor.copy`; to be used as ``async with cur.copy(...) as copy``.
 
     Of COPY FROM STDIN it is written by :meth:`write` or :meth:`write_row`, of COPY TO STDOUT read by :meth:`read`,
@@ -108,33 +109,18 @@ class AsyncCopy(Generic[ConnectionT]):
     """
 
     _copying: Copying | None = None
-    _state = "not begun"
     _statement: tuple[Any, Params | None] | None = None
-    _options = CopyOptions()
     _session: Session
-    _adaptation: Adaptation
-    _tx: Transformer
-    _formatter: RowFormatter | None = None
-    _parser: RowParser | None = None
-    _has_data = False  # so that no header is due
     _if_dropped: Finalizer | None = None
 
     def __init__(self, cursor: CopyCursor, *, binary: bool | None = None, writer: AsyncWriter | None = None) -> None:
+        super().__init__(bool(binary))
         if writer is not None:
             check_writer(writer, AsyncWriter)
         self.cursor = cursor
         """The cursor that it was made by."""
         self.writer = writer
         """What takes the data instead of the server, or None."""
-        self._binary = bool(binary)
-        self.buffer = bytearray(COPY_DATA_HEADER)
-        """For this package: what is collected to be sent, behind the header of a message."""
-        self.format_row: Callable[[Sequence[Any], bytearray], None] | None = None
-        """For this package: what appends a row to that; None before the first one."""
-        self.payloads: deque[bytes] = deque()
-        """For this package: data that has arrived and not been read."""
-        self.loaded: deque[tuple[Any, ...]] = deque()
-        """For this package: rows that have been loaded of it."""
 
     def with_statement(self, statement: Query, params: Params | None) -> Self:
         """For this package: run a statement when the block is entered; return the object itself."""
@@ -145,11 +131,10 @@ class AsyncCopy(Generic[ConnectionT]):
         return f"<{type(self).__module__}.{type(self).__qualname__} [{self.describe()}] at 0x{id(self):x}>"
 
     def describe(self) -> str:
-        """For this package: return its state, in a few words."""
-        request = self._request
-        direction = "" if request is None or request.direction is None else f"{request.direction.value}, "
+        """For this package: return its direction and state, and the connection's status."""
+        direction = "" if self.state is NOT_BEGUN else f"{self._direction.value}, "
         session, _, _ = self.cursor.parts_for_copy()
-        return f"{direction}{self._state}, {session.transaction_status.name}"
+        return f"{direction}{self.state}, {session.transaction_status.name}"
 
     @property
     def connection(self) -> ConnectionT:
@@ -176,27 +161,26 @@ class AsyncCopy(Generic[ConnectionT]):
     @uninterrupted
     async def begin(self) -> None:
         """For this package: run the statement, and be ready for data."""
-        if self._state != "not begun":
+        if self.state is not NOT_BEGUN:
             raise InterfaceError("the block of a COPY can be entered once; make a new one with cursor.copy()")
         self.cursor.check_open()
-        self._session, self._adaptation, binder = self.cursor.parts_for_copy()
+        self._session, adaptation, binder = self.cursor.parts_for_copy()
         if self._statement is not None:
             refuse_if_in_pipeline(self._session, "copy()")
             self.cursor.forget_results()
-            query, params = self._statement
-            tx = self._adaptation.transformer()
-            statement = binder.bind(query, params, tx)
+            tx = adaptation.transformer()
+            statement = binder.bind(*self._statement, tx)
             self._options = check_copy(statement, tx.encoding)
             self._copying = copying = Copying(self._session, statement, tx)
             request = await copying.begin()
+            assert request.direction is not None
             self._if_dropped = Finalizer(self, copying.drop_from_anywhere)
-            self._binary = request.binary
-        self._state = "open"
-        self._tx = self._adaptation.transformer()
+            self._direction, self._binary, self._columns = request.direction, request.binary, request.columns
+        self.state = OPEN
+        self._tx = adaptation.transformer()
         if self._options.encoding is not None:
-            self._tx = Transformer(
-                self._adaptation, encoding=python_codec(self._options.encoding), parameters=self._tx.parameters
-            )
+            encoding = python_codec(self._options.encoding)
+            self._tx = Transformer(adaptation, encoding=encoding, parameters=self._tx.parameters)
 
     @uninterrupted
     async def finish(self, exc: BaseException | None = None) -> None:
@@ -207,25 +191,30 @@ class AsyncCopy(Generic[ConnectionT]):
 
         A cancellation gives it up, if it is not complete.
         """
-        if self._state == "complete":
-            self._state = "finished"
-        if self._state != "open":
+        if self.state is COMPLETE:
+            self.state = FINISHED
+        if self.state is not OPEN:
             return
-        self._state = "finished" if exc is None else "failed"
-        copying = self._copying
+        copying, is_out = self._copying, self._direction is CopyDirection.OUT
         try:
-            if self._is_out():
-                await self._finish_out(exc)
-            elif self.writer is not None:
-                await self._finish_writer(self.writer, exc)
-            elif copying is not None and exc is None:
-                await self._finish_in(copying)
+            if is_out and exc is None:
+                # Whoever has taken all data need not have seen that there is no more.
+                more = bool(self.payloads or self.loaded)
+                more = more or await (self.receive_rows() if self._reads_rows else self.receive())
+                self.state = LEFT if more else FINISHED
+            elif not is_out:
+                self.state = FINISHED
+                if self.writer is not None:
+                    await self._finish_writer(self.writer, exc)
+                if exc is None and copying is not None:
+                    await self._finish_in(copying)
         except BaseException as error:
-            self._state = "failed"
-            exc = exc or error
+            exc = error
             raise
         finally:
             self.format_row = None
+            if exc is not None:
+                self.state = FAILED
             if self._if_dropped is not None:
                 self._if_dropped.call_off()
             if copying is not None:
@@ -233,47 +222,23 @@ class AsyncCopy(Generic[ConnectionT]):
 
     async def _finish_in(self, copying: Copying) -> None:
         self.end_rows()
-        if len(self.buffer) > 2 * PIECE:
-            await self.flush()
-        message = self._take()
         try:
-            await copying.finish(bytearray() if message is None else message)
+            await copying.finish(self.take())
         except Error as error:
-            raise self._explained(error) from error.__cause__
+            raise self.explained(error) from error.__cause__
         self._succeeded()
-
-    async def _finish_out(self, exc: BaseException | None) -> None:
-        if exc is not None:
-            return
-        # Whoever has taken all data need not have seen that there is no more.
-        more = bool(self.payloads or self.loaded)
-        if not more:
-            self._state = "open"
-            more = await (self.receive() if self._parser is None else self.receive_rows())
-        self._state = "left before its end" if more else "finished"
-
-    def _succeeded(self) -> None:
-        assert self._request is not None
-        if self._state == "open":
-            self._state = "complete"
-        self.cursor.take_request(self._request)
 
     async def _finish_writer(self, writer: AsyncWriter, exc: BaseException | None) -> None:
         if exc is None:
             self.end_rows()
             await self.flush()
-        await writer.finish(exc)
-        if self._copying is not None and exc is None:
             self.begin_anew()
-            await self._finish_in(self._copying)
+        await writer.finish(exc)
 
-    def begin_anew(self) -> None:
-        """For this package: forget what was written: it has gone to the writer, and the server gets no row."""
-        self._has_data = False
-        self.format_row = None
-
-    def _is_out(self) -> bool:
-        return self._request is not None and self._request.direction is CopyDirection.OUT
+    def _succeeded(self) -> None:
+        assert self._copying is not None
+        assert self._copying.request is not None
+        self.cursor.take_request(self._copying.request)
 
     # -- writing
 
@@ -314,23 +279,6 @@ class AsyncCopy(Generic[ConnectionT]):
         if len(buffer) > PIECE:
             await self.flush()
 
-    def set_types(self, types: Sequence[int | str]) -> None:
-        """Tell of which type each column is: rows are written and read by these from now on.
-
-        A COPY does not tell it. In binary format, values have to be of exactly these types.
-
-        :param types: names or oids, one for each column.
-        :raises ProgrammingError: a type is not known, or there is another number of columns.
-        """
-        self._check_open()
-        if self._is_out():
-            self._get_parser().set_types(types)
-        else:
-            formatter = self._get_formatter()
-            formatter.set_types(types)
-            if self.format_row is not None:
-                self.format_row = formatter.format_row
-
     async def flush(self) -> None:
         """For this package: send what has been collected, and wait until there is room for more."""
         await self._send(b"")
@@ -340,78 +288,11 @@ class AsyncCopy(Generic[ConnectionT]):
             await self._session.wire.backend.checkpoint_if_cancelled()
             for piece in self.pieces(data):
                 await self.writer.write(piece)
-            return
-        copying = self._check_open()
-        assert copying is not None
-        try:
-            await copying.send(self._messages(data))
-        except Error as error:
-            raise self._explained(error) from error.__cause__
-
-    def as_bytes(self, buffer: Buffer | str) -> Buffer:
-        """For this package: return data as it is sent."""
-        self._check_in()
-        if isinstance(buffer, str):
-            return encode_text(buffer, encoding_to_write(self._tx.encoding))
-        if isinstance(buffer, bytes | bytearray):
-            return buffer
-        if isinstance(buffer, memoryview):  # pyright: ignore[reportUnnecessaryIsInstance]
-            return buffer.cast("B") if buffer.c_contiguous else buffer.tobytes()
-        raise TypeError(f"data of a COPY is bytes or str, not {type(buffer).__name__}; write_row() takes values")
-
-    def collect(self, data: Buffer) -> bool:
-        """For this package: take data to be sent; return whether there is enough of it."""
-        self._has_data = True
-        self.buffer += data
-        return len(self.buffer) > PIECE
-
-    def begin_rows(self) -> Callable[[Sequence[Any], bytearray], None]:
-        """For this package: return what appends a row to what has been collected."""
-        self._check_in()
-        formatter = self._get_formatter()
-        if self._binary and not self._has_data:
-            self.buffer += BINARY_HEADER
-        self._has_data = True
-        self.format_row = formatter.format_row
-        return formatter.format_row
-
-    def end_rows(self) -> None:
-        """For this package: append what is due at the end."""
-        if self._binary and not self._has_data:
-            self.buffer += BINARY_HEADER + BINARY_TRAILER
-        elif self._binary and self.format_row is not None:
-            self.buffer += BINARY_TRAILER
-
-    def _take(self) -> bytearray | None:
-        """Return what has been collected, as a message; None if there is nothing."""
-        message = self.buffer
-        if len(message) <= len(COPY_DATA_HEADER):
-            return None
-        self.buffer = bytearray(COPY_DATA_HEADER)
-        end_copy_data(message)
-        return message
-
-    def _messages(self, data: Buffer) -> Iterator[bytearray]:
-        """Return what has been collected, and data that was not, as messages of moderate size."""
-        if len(self.buffer) <= 2 * PIECE:
-            message = self._take()
-            if message is not None:
-                yield message
-        else:
-            collected, self.buffer = self.buffer, bytearray(COPY_DATA_HEADER)
-            yield from _cut(memoryview(collected)[len(COPY_DATA_HEADER) :])
-        if data:
-            self._has_data = True
-            yield from _cut(memoryview(data))
-
-    def pieces(self, data: Buffer) -> Iterator[Buffer]:
-        """For this package: return the same for a writer."""
-        collected, self.buffer = self.buffer, bytearray(COPY_DATA_HEADER)
-        if len(collected) > len(COPY_DATA_HEADER):
-            yield bytes(memoryview(collected)[len(COPY_DATA_HEADER) :])
-        if data:
-            self._has_data = True
-            yield data
+        elif self._copying is not None:
+            try:
+                await self._copying.send(self.messages(data))
+            except Error as error:
+                raise self.explained(error) from error.__cause__
 
     # -- reading
 
@@ -450,10 +331,6 @@ class AsyncCopy(Generic[ConnectionT]):
         self.check_rows()
         return AsyncCopyRows(self)
 
-    def check_rows(self) -> None:
-        """For this package: raise what :meth:`rows` raises at once."""
-        self._get_parser()
-
     async def read_row(self) -> tuple[Any, ...] | None:
         """Return the next row of a COPY TO STDOUT as :meth:`rows` does, None at the end."""
         while not self.loaded:
@@ -463,52 +340,31 @@ class AsyncCopy(Generic[ConnectionT]):
 
     async def receive(self) -> bool:
         """For this package: wait for more data; return False at the end."""
-        found = await self._receive_piece(split_copy_data)
+        found = await self._receive(split_copy_data)
         if found is not None:
             self.payloads.extend(found)
         return found is not None
 
     async def receive_rows(self) -> bool:
         """For this package: wait for more rows; return False at the end."""
-        parser = self._get_parser()
-        if self.payloads:
-            # Somebody has read before.
-            data: bytes | None = b"".join(self.payloads)
-            self.payloads.clear()
-        else:
-            data = await self._receive_piece(join_copy_data)
-        rows = parser.finish() if data is None else parser.parse(data)
-        self.loaded.extend(rows)
-        return data is not None or bool(rows)
+        self.check_rows()
+        data = self.unread()
+        return self.load(await self._receive(join_copy_data) if data is None else data)
 
-    async def _receive_piece(self, cut: Callable[[bytes, int, int, int], tuple[Any, int]]) -> Any:
-        copying = self.check_out()
-        if self._state == "complete":
+    async def _receive(self, cut: Callable[[bytes, int, int, int], tuple[T, int]]) -> T | None:
+        self.check_out()
+        copying = self._copying
+        assert copying is not None
+        if self.state is COMPLETE:
             await self._session.wire.backend.checkpoint()
             return None
-        try:
-            piece = await copying.receive(cut)
-        except Error as error:
-            raise self._explained(error) from error.__cause__
-        if piece is None:
+        piece = await copying.receive(cut)
+        if piece is None and self.state is OPEN:
+            self.state = COMPLETE
             self._succeeded()
         return piece
 
     # -- its own
-
-    @property
-    def _request(self) -> CopyRequest | None:
-        return None if self._copying is None else self._copying.request
-
-    @property
-    def is_open(self) -> bool:
-        """For this package: whether its block has been entered and not been left."""
-        return self._state in ("open", "complete")
-
-    @property
-    def takes_data(self) -> bool:
-        """For this package: whether that is so, and data is to be written."""
-        return self.is_open and not self._is_out()
 
     @property
     def under_way(self) -> bool:
@@ -519,63 +375,7 @@ class AsyncCopy(Generic[ConnectionT]):
         """For this package: give it up without waiting, in the event loop."""
         if self._copying is not None:
             self._copying.drop()
-        self._state = "failed"
-
-    def _get_formatter(self) -> RowFormatter:
-        self._check_in()
-        if self._formatter is None:
-            self._check_format("write_row()", "write()")
-            self._formatter = RowFormatter(
-                self._tx, self._binary, None if self._request is None else self._request.columns
-            )
-        return self._formatter
-
-    def _get_parser(self) -> RowParser:
-        self.check_out()
-        if self._parser is None:
-            self._check_format("rows()", "read()")
-            assert self._request is not None
-            self._parser = RowParser(self._tx, self._binary, self._request.columns)
-        return self._parser
-
-    def _check_format(self, what: str, instead: str) -> None:
-        if self._options.csv or self._options.other_text:
-            form = "CSV" if self._options.csv else "text with a DELIMITER or NULL of its own"
-            raise NotSupportedError(
-                f"{what} is for COPY in binary format, or in text format as it is without options, and this one is of "
-                f"{form}: use {instead}, with the csv module for example"
-            )
-
-    def _check_open(self) -> Copying | None:
-        if self.is_open:
-            return self._copying
-        if self._state == "not begun":
-            raise ProgrammingError("this COPY has not begun: use it as a block, 'with cursor.copy(...) as copy'")
-        raise ProgrammingError("this COPY is at its end: its data is written and read in its block")
-
-    def _check_in(self) -> None:
-        self._check_open()
-        if self._is_out():
-            assert self._request is not None
-            raise wrong_direction(self._request)
-
-    def check_out(self) -> Copying:
-        """For this package: return the COPY, if it is one to be read.
-
-        :raises ProgrammingError: it is none, or not open.
-        """
-        copying = self._check_open()
-        if copying is None:
-            raise ProgrammingError("this COPY has no statement, and nothing to read: it writes rows to its writer")
-        if not self._is_out():
-            assert self._request is not None
-            raise wrong_direction(self._request)
-        return copying
-
-    def _explained(self, error: Error) -> Error:
-        """Return an error of the server's, with a hint if it may come of values that had no types."""
-        untyped = self._binary and self._formatter is not None and self._formatter.types is None
-        return with_types_hint(error) if untyped else error
+        self.state = FAILED
 
 
 class AsyncCopyRows:
@@ -609,15 +409,6 @@ def check_writer(writer: object, wanted: type[Writer] | type[AsyncWriter]) -> No
             f"a writer of a COPY needs write(data) and finish(exc), which are {kind} here, as those of a subclass of "
             f"anyq.copy.{wanted.__name__}{file}, and {writer!r:.100} is none"
         )
-
-
-def _cut(data: memoryview) -> Iterator[bytearray]:
-    """Return data as messages."""
-    for start in range(0, len(data), PIECE):
-        message = bytearray(COPY_DATA_HEADER)
-        message += data[start : start + PIECE]
-        end_copy_data(message)
-        yield message
 
 
 def _reason(exc: BaseException | None) -> str:

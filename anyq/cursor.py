@@ -32,6 +32,7 @@ from .session.pipeline import PipelineQueue, own_pipeline, refuse_if_in_pipeline
 from .session.session import Adaptation, Session
 from .statements.binders import CLIENT_SIDE, RAW, SERVER_SIDE, Binder
 from .statements.outcome import affected_rows
+from .statements.results import ResultsIterator
 from .statements.segment import Queued
 
 
@@ -57,7 +58,6 @@ class CursorOwner(Protocol):
 
 Row = TypeVar("Row", default=TupleRow)
 ConnectionT = TypeVar("ConnectionT", bound=CursorOwner, default=Any)
-CursorT = TypeVar("CursorT", bound="AsyncCursor[Any, Any]")
 
 ROWS_PER_CHECKPOINT = 64
 """``async for`` over rows that have arrived lets other tasks run once for so many rows."""
@@ -351,7 +351,7 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
 
     def results(self) -> AsyncIterator[Self]:
         """Iterate over the results of several statements, from where the cursor is: it is yielded once for each."""
-        return _Results(self, self._checkpoint_of_results)
+        return ResultsIterator(self, self._checkpoint_of_results)
 
     def _checkpoint_of_results(self) -> Awaitable[None]:
         return self._session.wire.backend.checkpoint() if self.late is None else self.arrive()
@@ -451,23 +451,6 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
         if self._closed:
             raise InterfaceError("the cursor is closed; make a new one with connection.cursor()")
         self._session.check_open()
-
-
-class _Results(AsyncIterator[CursorT]):
-    """What :meth:`AsyncCursor.results` iterates by. An object and not a generator, so that it may be left early."""
-
-    def __init__(self, cursor: CursorT, checkpoint: Callable[[], Awaitable[None]]) -> None:
-        self._cursor = cursor
-        self._checkpoint = checkpoint
-        self._started = False
-
-    async def __anext__(self) -> CursorT:
-        await self._checkpoint()
-        more = self._cursor.nextset() if self._started else self._cursor.has_results
-        self._started = True
-        if not more:
-            raise StopAsyncIteration
-        return self._cursor
 
 
 class AsyncClientCursor(AsyncCursor[Row, ConnectionT]):

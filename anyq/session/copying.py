@@ -25,11 +25,11 @@ import anyio
 
 from ..adapt import Transformer
 from ..backends import uninterrupted
-from ..errors import DataError, Error, OperationalError, ProgrammingError, ProtocolViolation, error_from_fields
+from ..errors import OperationalError, ProgrammingError
 from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
 from ..protocol.request import CopyDirection, Request
-from ..statements.copy_data import CopyRequest, compose_copy, copy_failure
+from ..statements.copy_data import CopyRequest, compose_copy, copy_failure, wrong_direction
 from ..statements.outcome import failure_of
 from ..statements.statement import Statement, copies
 from .cancelling import was_victim
@@ -268,7 +268,7 @@ class Copying:
             self._session.check_open()
             raise at_its_end()
         if request.direction is not direction:
-            raise wrong_direction(request)
+            raise wrong_direction(request.direction)
         return request
 
     async def _end(self, request: CopyRequest) -> None:
@@ -304,24 +304,3 @@ class Copying:
 def at_its_end() -> OperationalError:
     """Return the error for one who goes on with a COPY that cannot succeed any more."""
     return OperationalError("this COPY is at its end: it has failed, or was given up by a cancellation")
-
-
-def wrong_direction(request: CopyRequest) -> ProgrammingError:
-    """Return the error for one who writes to what is to be read, or reads what is to be written."""
-    if request.direction is CopyDirection.IN:
-        return ProgrammingError("this is a COPY FROM STDIN: its data is written, by write() or write_row()")
-    return ProgrammingError("this is a COPY TO STDOUT: its data is read, by read(), rows() or read_row()")
-
-
-def with_types_hint(error: Error) -> Error:
-    """Return the error of a binary COPY whose values had no types, with a hint if that is what it may come of."""
-    # The latter is "insufficient data left in message".
-    if error.diag.message_hint or not isinstance(error, DataError | ProtocolViolation):
-        return error
-    return error_from_fields({**error.diag.fields, "H": HINT})
-
-
-HINT = (
-    "In binary format the server takes each value for one of its column's type, whatever it is: tell these types by "
-    "copy.set_types() before the first row."
-)

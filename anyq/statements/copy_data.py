@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from ..errors import ProgrammingError, RemoteProtocolError
+from ..errors import DataError, Error, ProgrammingError, ProtocolViolation, RemoteProtocolError, error_from_fields
 from ..protocol import frontend
 from ..protocol.request import CopyDirection, Result, TransactionEffect
 from .prepared import PreparedStatements
@@ -122,6 +122,30 @@ def copy_failure(reason: str, encoding: str = "ascii") -> bytes:
     text = reason.encode(encoding, "replace")[: frontend.LONGEST_REASON].decode(encoding, "ignore")
     frontend.copy_fail(data, text.encode(encoding, "replace"))
     return bytes(data)
+
+
+# -- errors
+
+
+def wrong_direction(direction: CopyDirection | None) -> ProgrammingError:
+    """Return the error for one who writes to what is to be read, or reads what is to be written."""
+    if direction is CopyDirection.IN:
+        return ProgrammingError("this is a COPY FROM STDIN: its data is written, by write() or write_row()")
+    return ProgrammingError("this is a COPY TO STDOUT: its data is read, by read(), rows() or read_row()")
+
+
+def with_types_hint(error: Error) -> Error:
+    """Return the error of a binary COPY whose values had no types, with a hint if that is what it may come of."""
+    # The latter is "insufficient data left in message".
+    if error.diag.message_hint or not isinstance(error, DataError | ProtocolViolation):
+        return error
+    return error_from_fields({**error.diag.fields, "H": HINT})
+
+
+HINT = (
+    "In binary format the server takes each value for one of its column's type, whatever it is: tell these types by "
+    "copy.set_types() before the first row."
+)
 
 
 # -- what a text says

@@ -10,7 +10,7 @@ that cannot be loaded ends the window before it, and raises when it is asked for
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from operator import length_hint
 from typing import Any, Generic
 
@@ -354,3 +354,23 @@ def _at_once(taking: Generator[None, None, list[Row]]) -> list[Row]:
         except StopIteration as end:
             rows: list[Row] = end.value
             return rows
+
+
+HolderT = TypeVar("HolderT", bound=ResultHolder[Any])
+
+
+class ResultsIterator(AsyncIterator[HolderT]):
+    """What :meth:`AsyncCursor.results` iterates by. An object and not a generator, so that it may be left early."""
+
+    def __init__(self, cursor: HolderT, checkpoint: Callable[[], Awaitable[None]]) -> None:
+        self._cursor = cursor
+        self._checkpoint = checkpoint
+        self._started = False
+
+    async def __anext__(self) -> HolderT:
+        await self._checkpoint()
+        more = self._cursor.nextset() if self._started else self._cursor.has_results
+        self._started = True
+        if not more:
+            raise StopAsyncIteration
+        return self._cursor

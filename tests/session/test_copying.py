@@ -11,7 +11,6 @@ import pytest
 
 from anyq import AsyncConnection, TransactionStatus
 from anyq import errors as e
-from anyq.session.copying import with_types_hint
 from tests.support.activity import PATIENCE, held_lock
 from tests.support.queries import one
 from tests.support.state import status
@@ -182,12 +181,3 @@ async def test_a_storm(table: AsyncConnection) -> None:
                 group.start_soon(run, number)
     assert sorted(done) == [number for number in range(100) if number % 5]
     assert await one(table, "SELECT count(*) FROM t") == len([n for n in done if n % 3 == 0])
-
-
-def test_hints() -> None:
-    error = e.InvalidBinaryRepresentation("wrong", fields={"M": "wrong"})
-    assert "set_types" in (with_types_hint(error).diag.message_hint or "")
-    hinted = e.InvalidBinaryRepresentation("wrong", fields={"M": "wrong", "H": "else"})
-    assert with_types_hint(hinted) is hinted
-    other = e.UniqueViolation("wrong")
-    assert with_types_hint(other) is other

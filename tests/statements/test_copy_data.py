@@ -8,7 +8,14 @@ from anyq import errors as e
 from anyq.protocol import messages as be
 from anyq.protocol.copy_data import join_copy_data, split_copy_data
 from anyq.protocol.request import CopyDirection, Result
-from anyq.statements.copy_data import PIECE, CopyRequest, check_copy, compose_copy, copy_failure
+from anyq.statements.copy_data import (
+    PIECE,
+    CopyRequest,
+    check_copy,
+    compose_copy,
+    copy_failure,
+    with_types_hint,
+)
 from anyq.statements.prepared import PreparedStatements
 from anyq.statements.statement import Statement
 from tests.support import frontend_messages as fm
@@ -142,9 +149,7 @@ def test_given_up() -> None:
     assert not made.has_data()
 
 
-@pytest.mark.parametrize(
-    ("reason", "encoding"), [("x" * 20_000, "ascii"), ("ä" * 20_000, "utf-8"), ("表" * 9990, "shift_jis")]
-)
+@pytest.mark.parametrize(("reason", "encoding"), [("x", "ascii"), ("ä", "utf-8"), ("表", "utf-8"), ("表", "shift_jis")])
 def test_a_reason_is_cut(reason: str, encoding: str) -> None:
     """Between two characters, as the server has to read it."""
     data = copy_failure(reason * 20_000, encoding)
@@ -155,3 +160,12 @@ def test_a_reason_is_cut(reason: str, encoding: str) -> None:
 @pytest.mark.parametrize("reason", ["\0", "\ud800", "表", ""])
 def test_a_reason_that_cannot_be_said(reason: str) -> None:
     assert copy_failure(reason)[:1] == b"f"
+
+
+def test_hints() -> None:
+    error = e.InvalidBinaryRepresentation("wrong", fields={"M": "wrong"})
+    assert "set_types" in (with_types_hint(error).diag.message_hint or "")
+    hinted = e.InvalidBinaryRepresentation("wrong", fields={"M": "wrong", "H": "else"})
+    assert with_types_hint(hinted) is hinted
+    other = e.UniqueViolation("wrong")
+    assert with_types_hint(other) is other
