@@ -27,8 +27,6 @@ FAILED, LEFT = "failed", "left before its end"
 class CopyHolder:
     """What is collected, or has arrived."""
 
-    state = NOT_BEGUN
-    """For this package: how far it has come."""
     _direction = CopyDirection.IN
     _columns: int | None = None
     _options = CopyOptions()
@@ -39,6 +37,8 @@ class CopyHolder:
 
     def __init__(self, binary: bool) -> None:
         self._binary = binary
+        self.state = NOT_BEGUN
+        """For this package: how far it has come."""
         self.buffer = bytearray(COPY_DATA_HEADER)
         """For this package: what is collected to be sent, behind the header of a message."""
         self.format_row: Callable[[Sequence[Any], bytearray], None] | None = None
