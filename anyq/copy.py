@@ -272,11 +272,9 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
         Waits as :meth:`write` does.
         """
         format_row = self.format_row
-        buffer = self.buffer
         if format_row is None:
             format_row = self.begin_rows()
-        format_row(row, buffer)
-        if len(buffer) > PIECE:
+        if format_row(row, self.buffer):
             await self.flush()
 
     async def flush(self) -> None:

@@ -41,8 +41,8 @@ class CopyHolder:
         """For this package: how far it has come."""
         self.buffer = bytearray(COPY_DATA_HEADER)
         """For this package: what is collected to be sent, behind the header of a message."""
-        self.format_row: Callable[[Sequence[Any], bytearray], None] | None = None
-        """For this package: what appends a row to that; None before the first one."""
+        self.format_row: Callable[[Sequence[Any], bytearray], bool] | None = None
+        """For this package: what appends a row to that, and returns whether there is enough; None before the first."""
         self.payloads: deque[bytes] = deque()
         """For this package: data that has arrived and not been read."""
         self.loaded: deque[tuple[Any, ...]] = deque()
@@ -116,7 +116,7 @@ class CopyHolder:
         self.buffer += data
         return len(self.buffer) > PIECE
 
-    def begin_rows(self) -> Callable[[Sequence[Any], bytearray], None]:
+    def begin_rows(self) -> Callable[[Sequence[Any], bytearray], bool]:
         """For this package: return what appends a row to what has been collected."""
         formatter = self._get_formatter()
         if self._binary and not self._has_data:
@@ -170,7 +170,7 @@ class CopyHolder:
 
     def explained(self, error: Error) -> Error:
         """For this package: return an error of the server's, with a hint if it may come of values without types."""
-        untyped = self._binary and self._formatter is not None and self._formatter.types is None
+        untyped = self._binary and self._formatter is not None and self._formatter.dumpers is None
         return with_types_hint(error) if untyped else error
 
     # -- what is read
@@ -203,7 +203,7 @@ class CopyHolder:
         self.check(CopyDirection.IN)
         if self._formatter is None:
             self._check_format("write_row()", "write()")
-            self._formatter = RowFormatter(self._tx, self._binary, self._columns)
+            self._formatter = RowFormatter(self._tx, self._binary, self._columns, PIECE)
         return self._formatter
 
     def _get_parser(self) -> RowParser:

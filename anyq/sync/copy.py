@@ -146,11 +146,9 @@ class Copy(Generic[ConnectionT]):
         """
         inner = self._async
         format_row = inner.format_row
-        buffer = inner.buffer
         if format_row is None:
             format_row = inner.begin_rows()
-        format_row(row, buffer)
-        if len(buffer) > PIECE:
+        if format_row(row, inner.buffer):
             if self.writer is None:
                 self._calls.call(inner.flush)
             else:
