@@ -20,6 +20,7 @@ from .abc import Params, Query
 from .adapt import AdaptersMap
 from .adapt.encodings import python_codec
 from .backends import Finalizer, uninterrupted
+from .copy import AsyncCopy, AsyncWriter
 from .cursor import ROWS_PER_CHECKPOINT, AsyncCursor, ConnectionT
 from .errors import Error, InterfaceError, NotSupportedError, OperationalError, ProgrammingError
 from .protocol.request import Result
@@ -190,6 +191,15 @@ class AsyncServerCursor(PieceHolder[Row], AsyncCursor[Row, ConnectionT]):
         :raises NotSupportedError: always.
         """
         raise _not_for_named("stream()", "iterate over the cursor, or use one without a name")
+
+    def copy(
+        self, statement: Query, params: Params | None = None, *, writer: AsyncWriter | None = None
+    ) -> AsyncCopy[ConnectionT]:
+        """Refuse: it is not for named cursors.
+
+        :raises NotSupportedError: always.
+        """
+        raise _not_for_named("copy()", "use a cursor without a name")
 
     # -- fetching
 

@@ -561,7 +561,7 @@ async def test_a_cursor_of_that_name_is_there(conn: AsyncConnection) -> None:
     assert await open_cursors(conn) == ["c"]
 
 
-@pytest.mark.parametrize("how", ["executemany", "stream", "prepare"])
+@pytest.mark.parametrize("how", ["executemany", "stream", "copy", "prepare"])
 async def test_what_is_not_for_named_cursors(conn: AsyncConnection, how: str) -> None:
     cur = conn.cursor("c")
     with pytest.raises(e.NotSupportedError, match="named cursor"):
@@ -569,6 +569,8 @@ async def test_what_is_not_for_named_cursors(conn: AsyncConnection, how: str) ->
             await cur.executemany("SELECT %s", [(1,)])
         elif how == "stream":
             cur.stream("SELECT 1")
+        elif how == "copy":
+            cur.copy("COPY t FROM STDIN")
         else:
             await cur.execute("SELECT 1", prepare=True)
     assert await (await cur.execute("SELECT 1", prepare=False)).fetchall() == [(1,)]

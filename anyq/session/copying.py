@@ -84,7 +84,7 @@ class Copying:
         session, wire = self._session, self._wire
         while True:
             self._begin = begin = await session.transactions.turn()
-            request, data = compose_copy(session.composer.statements, self._statement, begin)
+            request, data = compose_copy(session.composer, self._statement, begin)
             request.task = wire.backend.current_task()
             request.wanted = request.has_begun
             self.is_seen = False

@@ -242,7 +242,7 @@ class Composer:
     def compose_describe(self, statement: Statement, begin: bytes | None) -> tuple[StatementRequest, bytearray] | None:
         """Return the request that describes a statement for binary results; None if its description is known.
 
-        :raises NotSupportedError: the statement is a COPY whose data goes through the connection.
+        :raises ProgrammingError: the statement is a COPY whose data goes through the connection.
         """
         if not is_query(statement.sql):
             # It may have another result each time.

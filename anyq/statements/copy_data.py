@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 from ..errors import DataError, Error, ProgrammingError, ProtocolViolation, RemoteProtocolError, error_from_fields
 from ..protocol import frontend
 from ..protocol.request import CopyDirection, Result, TransactionEffect
+from .composer import Composer
 from .prepared import PreparedStatements
 from .requests import StatementRequest
 from .statement import Statement, first_word
@@ -99,17 +100,15 @@ class CopyRequest(StatementRequest):
         self.runs.clear()
 
 
-def compose_copy(account: PreparedStatements, statement: Statement, begin: bytes | None) -> tuple[CopyRequest, bytes]:
+def compose_copy(composer: Composer, statement: Statement, begin: bytes | None) -> tuple[CopyRequest, bytes]:
     """Return the request of a COPY, and its bytes.
 
     :param begin: the BEGIN to run first, if one is due.
     """
     data = bytearray()
-    for name in account.closing:
-        frontend.close(data, b"S", name)
-    account.closing.clear()
+    composer.close_left(data)
     frontend.query(data, statement.sql if begin is None else begin + b";" + statement.sql)
-    return CopyRequest(account, statement.sql, begin is not None), bytes(data)
+    return CopyRequest(composer.statements, statement.sql, begin is not None), bytes(data)
 
 
 def copy_failure(reason: str, encoding: str = "ascii") -> bytes:

@@ -256,7 +256,7 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
 
         See :class:`Copy`. Manual: "COPY Operations" (protocol-flow).
         """
-        self._async.check_open()
+        self._async.copy(statement, params)  # raises what there is to raise
         return Copy(self, writer=writer).with_statement(statement, params)
 
     # -- fetching

@@ -7,7 +7,9 @@ import pytest
 from anyq import errors as e
 from anyq.protocol import messages as be
 from anyq.protocol.copy_data import join_copy_data, split_copy_data
+from anyq.protocol.phases import Phase
 from anyq.protocol.request import CopyDirection, Result
+from anyq.statements.composer import Composer
 from anyq.statements.copy_data import (
     PIECE,
     CopyRequest,
@@ -19,6 +21,7 @@ from anyq.statements.copy_data import (
 from anyq.statements.prepared import PreparedStatements
 from anyq.statements.statement import Statement
 from tests.support import frontend_messages as fm
+from tests.support.phases import in_phase
 
 
 def statement(text: str, encoding: str = "utf-8") -> Statement:
@@ -98,9 +101,10 @@ def request(**kwargs: object) -> CopyRequest:
 
 
 def test_a_begin_goes_before_it() -> None:
-    account = PreparedStatements(5)
+    composer = Composer(5, in_phase(Phase.IDLE))
+    account = composer.statements
     account.closing.append(b"old")
-    made, data = compose_copy(account, statement("COPY t TO STDOUT"), b"BEGIN")
+    made, data = compose_copy(composer, statement("COPY t TO STDOUT"), b"BEGIN")
     stream = fm.FrontendStream()
     stream.feed(b"\0\0\0\x09\0\3\0\0\0")  # a start-up, for what follows to be read
     stream.next_message()

@@ -117,7 +117,7 @@ def test_every_name_is_there(member: Any, sync_class: type[Any], name: str) -> N
 
 
 #: Docstrings that begin otherwise: there is no "await"; settings can be assigned; and so on.
-OTHERWISE = {"connect", "autocommit", "listen", "transaction", "stream", "subscribe", "aclose"}
+OTHERWISE = {"connect", "autocommit", "listen", "transaction", "stream", "copy", "subscribe", "aclose"}
 
 
 @pytest.mark.parametrize(("member", "sync_class", "name"), pairs_of_names())

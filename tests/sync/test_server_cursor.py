@@ -194,6 +194,8 @@ def test_what_is_not_for_named_cursors(conn: Connection) -> None:
         cur.executemany("SELECT %s", [(1,)])
     with pytest.raises(e.NotSupportedError, match="named cursors"):
         cur.stream("SELECT 1")
+    with pytest.raises(e.NotSupportedError, match="named cursors"):
+        cur.copy("COPY t FROM STDIN")
     with pytest.raises(e.ProgrammingError, match="named cursors"):
         conn.cursor(withhold=True)  # type: ignore[call-overload]
     with pytest.raises(e.ProgrammingError, match="empty"):
