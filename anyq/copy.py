@@ -366,8 +366,9 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
 
     @property
     def under_way(self) -> bool:
-        """For this package: whether there is something to be ended."""
-        return self._copying is not None and self._copying.under_way
+        """For this package, and for one who drops it then: whether there is something to be ended."""
+        # Which happens soon, and not at once: statements may come first, and are to wait.
+        return self._copying is not None and self._copying.disown()
 
     def drop(self) -> None:
         """For this package: give it up without waiting, in the event loop."""

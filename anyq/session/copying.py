@@ -68,10 +68,16 @@ class Copying:
         self.is_complete = False
         """Whether that was a good one."""
 
-    @property
-    def under_way(self) -> bool:
-        """Whether it has begun and is not at its end."""
-        return self.request is not None and not self.is_seen and not self.request.abandoned
+    def disown(self) -> bool:
+        """Take note that its task cannot end it any more, and so may wait for its end; return whether there is need.
+
+        For any thread, and to be followed by :meth:`drop` then.
+        """
+        request = self.request
+        if request is None or self.is_seen or request.abandoned:
+            return False
+        request.task = None
+        return True
 
     async def begin(self) -> CopyRequest:
         """Send the statement; return its request when the server is ready for data, or about to send it.
@@ -242,7 +248,7 @@ class Copying:
 
     def drop_from_anywhere(self) -> None:
         """Do the same when nobody has a reference to the COPY any more; in any thread."""
-        if self.under_way:
+        if self.disown():
             self._wire.backend.call_there(self.drop)
 
     async def _fail_transaction(self) -> None:
