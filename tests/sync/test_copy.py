@@ -188,10 +188,10 @@ def test_a_copy_that_is_dropped(table: anyq.Connection) -> None:
     assert content(table) == []
 
 
-def test_the_connection_is_closed_within(table: anyq.Connection) -> None:
+def test_the_connection_is_closed_within(table: anyq.Connection, dsn: str) -> None:
     with pytest.raises(e.OperationalError, match="closed"), table.cursor().copy("COPY t FROM STDIN"):
         table.close()
-    with pytest.raises(Oops), anyq.connect(table.info.dsn, password="") as other, other.cursor().copy(THREE):
+    with pytest.raises(Oops), anyq.connect(dsn) as other, other.cursor().copy(THREE):
         other.close()
         raise Oops
 
