@@ -76,7 +76,7 @@ class Driver:
         raise NotImplementedError
 
     def cursor(self, conn: Any, query: Query) -> Asking:
-        """A function that takes rows from a cursor of the server's, in pieces of 100; gives the same as for a stream."""
+        """A function that takes rows from a cursor of the server, in pieces of 100; gives what it does for a stream."""
         raise Unsupported
 
     def listen(
