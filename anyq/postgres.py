@@ -12,15 +12,19 @@ from .types import (
     array,
     bit,
     bool,
+    composite,
     datetime,
+    enum,
     fulltext,
     geometric,
     infinity,
     interval,
     json,
+    multirange,
     net,
     none,
     numeric,
+    range,
     system,
     uuid,
     xml,
@@ -33,10 +37,12 @@ types = adapters.types
 """What is known about PostgreSQL's types: see `TypesRegistry`."""
 
 # What is found by an oid is what was registered for it last: so plain dates and intervals after infinite ones and those
-# with months; and arrays last, for each type that is known by then.
+# with months; and arrays after all others, for each type that is known by then, but for
+# composites, which arrange arrays of records.
 _FAMILIES = (
     *(none, bool, numeric, text, uuid, json, infinity, interval, datetime),
-    *(net, bit, geometric, xml, fulltext, system, array),
+    *(net, bit, geometric, xml, fulltext, system),
+    *(enum, range, multirange, array, composite),
 )
 for _family in _FAMILIES:
     _family.register_default_adapters(adapters)

@@ -30,11 +30,17 @@ cdef object load_array(LoadTwin self, Bytes data, Py_ssize_t size):
     at = data + 12 + 8 * ndim
     try:
         value = binary_items(item, &at, data + size, dims, ndim)
-    except Exception:
-        # It is for the loader in Python to say what is wrong first. It loads the items once more, and their own items
-        # as often as this happens at each level: which is why there are no levels.
+    except Exception as ex:
+        # It is for the loader in Python to say what is wrong first. It loads the items once more: not where these have
+        # items of their own, or they would be loaded twice as often for each level.
+        if delegates(item):
+            raise load_failure(item, PyBytes_FromStringAndSize(<const char *>data, size), ex)
         value = None
     return slow(self, data, size) if value is None or at != data + size else value
+
+
+cdef bint delegates(object item):
+    return type(item) is not LoadTwin and getattr(getattr(item, "__self__", None), "delegates", False)
 
 
 cdef object item_function(LoadTwin self, uint32_t oid):
@@ -89,7 +95,11 @@ cdef object load_array_text(LoadTwin self, Bytes data, Py_ssize_t size):
         return slow(self, data, size)
     try:
         value = text_items(self, &at, data + size, 1)
-    except Exception:
+    except Torn:
+        value = None
+    except Exception as ex:
+        if delegates(self.extra):
+            raise load_failure(self.extra, PyBytes_FromStringAndSize(<const char *>data, size), ex)
         value = None
     return slow(self, data, size) if value is None or at != data + size else value
 
@@ -149,6 +159,10 @@ cdef list text_items(LoadTwin self, Bytes *at, Bytes end, int depth):
     return None
 
 
+class Torn(ValueError):
+    """An array that ends within a quoted item."""
+
+
 cdef object escaped_item(LoadTwin self, Bytes start, Bytes *at, Bytes end):
     """Return a quoted item with backslashes in it, and step over its closing quote."""
     cdef bytearray item = bytearray()
@@ -157,11 +171,11 @@ cdef object escaped_item(LoadTwin self, Bytes start, Bytes *at, Bytes end):
         if data[0] == b"\\":
             data += 1
             if data == end:
-                raise ValueError
+                raise Torn
         item.append(data[0])
         data += 1
     if data == end:
-        raise ValueError
+        raise Torn
     at[0] = data + 1
     value = bytes(item)
     return load_item(self.extra, <Bytes>PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))

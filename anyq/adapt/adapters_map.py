@@ -212,12 +212,10 @@ class AdaptersMap:
         )
         if issubclass(cls, dict):
             message += "; to store a dict, wrap it in Json() or Jsonb(); for hstore, register_hstore() first"
-        elif issubclass(cls, Enum):
-            message += "; of a member of an Enum pass its .value, or its .name"
+        elif any(base in other for base in cls.__mro__ for other in self._dumpers.values()):
+            message += "; another format of placeholder works"
         elif issubclass(cls, Sequence | Set | ValuesView | Iterator):
             message += "; several values are one list: pass a list, with = ANY(%s) in place of IN %s"
-        elif any(cls in other for other in self._dumpers.values()):
-            message += "; another format of placeholder works"
         raise ProgrammingError(message)
 
     def get_dumper_by_oid(self, oid: int, format: int) -> type[DumperProtocol]:
@@ -231,6 +229,10 @@ class AdaptersMap:
             name = f"type {info.name} (oid {oid})" if info is not None else f"the unknown type of oid {oid}"
             raise ProgrammingError(f"there is no dumper for {name} in format {Format(format).name}: register one")
         return dumper
+
+    def has_dumper_for(self, oid: int, format: int) -> bool:
+        """Return whether there is a dumper that writes a PostgreSQL type."""
+        return oid in self._dumpers_by_oid[format]
 
     def get_result_format(self, oid: int) -> Format:
         """Return the format to ask for a type's values where the choice is free."""

@@ -34,11 +34,16 @@ from .adapters_map import (
 )
 from .base import Dumper, Loader
 from .encodings import connection_encoding, encode_text, encoding_to_write
+from .quoting import quote_identifier
 from .typeinfo import TEXT_OID, TypeInfo
 
 # Oids below are assigned by hand in PostgreSQL's source, so names of these types mean the same in every
 # database (src/include/access/transam.h, FirstGenbkiObjectId).
 _FIRST_GENERATED_OID = 10_000
+
+MOST_LEVELS = 32
+"""How deep a value may be nested whose parts say themselves of which type they are, records in records for example: a
+server that goes on and on costs no more than that."""
 
 
 class Transformer:
@@ -69,9 +74,21 @@ class Transformer:
         self.connection: Any | None = context.connection if context is not None else None
         """The connection, None if there is none. Not to be changed."""
         self._handed_encoding = encoding
+        self._level = 0
         self.parameters = parameters
         """The server's parameters that were handed over, or None. Not to be changed."""
         self.clear()
+
+    def nested(self) -> Transformer:
+        """Return the one for values inside of values: see `MOST_LEVELS`. It remembers on its own.
+
+        :raises DataError: there are more levels than any type has.
+        """
+        if self._level == MOST_LEVELS:
+            raise DataError(f"malformed value: values inside of values, more than {MOST_LEVELS} levels deep")
+        inner = Transformer(self, encoding=self.encoding, parameters=self.parameters)
+        inner._level = self._level + 1
+        return inner
 
     @staticmethod
     def from_context(context: AdaptContext | None) -> Transformer:
@@ -187,7 +204,11 @@ class Transformer:
             self.clear()
         dumper = self._oid_dumpers[format].get(oid)
         if dumper is None:
-            dumper = self.adapters.get_dumper_by_oid(oid, format)(type(None), self)
+            base_oid = self._base_oid(oid)
+            if base_oid and not self.adapters.has_dumper_for(oid, format):
+                dumper = self.nested().get_dumper_by_oid(base_oid, format)
+            else:
+                dumper = self.adapters.get_dumper_by_oid(oid, format)(type(None), self)
             self._oid_dumpers[format][oid] = dumper
         return dumper
 
@@ -240,11 +261,22 @@ class Transformer:
             self.clear()
         loader = self._loaders[format].get(oid)
         if loader is None:
-            loader_cls = self.adapters.get_loader(oid, format) or self.adapters.get_loader(0, format)
-            if loader_cls is None:
-                raise InterfaceError("this map has no loader for unknown types: make it from anyq.adapters")
-            loader = self._loaders[format][oid] = loader_cls(oid, self)
+            loader_cls = self.adapters.get_loader(oid, format)
+            base_oid = self._base_oid(oid) if loader_cls is None else 0
+            if base_oid:
+                loader = self.nested().get_loader(base_oid, format)
+            else:
+                loader_cls = loader_cls or self.adapters.get_loader(0, format)
+                if loader_cls is None:
+                    raise InterfaceError("this map has no loader for unknown types: make it from anyq.adapters")
+                loader = loader_cls(oid, self)
+            self._loaders[format][oid] = loader
         return loader
+
+    def _base_oid(self, oid: int) -> int:
+        """Return of which type the values of a domain are; 0 for another type."""
+        info = self.adapters.types.get(oid)
+        return info.base_oid if info is not None and info.oid == oid else 0
 
     def prefers_binary(self, oid: int) -> bool:
         """Return whether values of a type are better asked for in binary format than in text."""
@@ -258,7 +290,10 @@ class Transformer:
         if found is None:
             loader_cls = self.adapters.get_loader(oid, Format.BINARY)
             if loader_cls is None:
-                found = False
+                base_oid = self._base_oid(oid)
+                # As below: where a domain would be its own base, it has none.
+                self._has_binary_loader[oid] = False
+                found = bool(base_oid) and self.has_binary_loader(base_oid)
             elif issubclass(loader_cls, Loader):
                 # The answer for a type that contains itself is the answer for its other parts.
                 self._has_binary_loader[oid] = True
@@ -278,5 +313,5 @@ def _type_as_sql(info: TypeInfo, oid: int) -> str:
     if info.oid >= _FIRST_GENERATED_OID or name == "char":
         # Only the server knows which schema a user's type needs to be found; and `char` means bpchar unless
         # quoted.
-        name = info.regtype
+        name = quote_identifier(info.schema, info.name) if info.schema else info.regtype
     return f"{name}[]" if oid == info.array_oid else name

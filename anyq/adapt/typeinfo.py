@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
-from ..errors import ProgrammingError
 from .builtin_types import BUILTIN_TYPES
 
 __all__ = ["TEXT_OID", "TypeInfo", "TypesRegistry", "global_types", "on_register"]
@@ -80,6 +79,16 @@ class TypeInfo:
     :param delimiter: what stands between the items of an array in text format.
     """
 
+    schema = ""
+    """The schema that a fetched type is in, so that SQL names it whatever the search_path is by then; "" if unknown."""
+    base_oid = 0
+    """Of a fetched domain, the oid of the type that its values are of; 0 of any other type."""
+
+    _extra_columns = ""
+    """What else `fetch` asks about a type `t` of pg_type, for `_details`: SQL that begins with a comma."""
+    _kind = ""
+    """The only `typtype` that `fetch` finds; "" for any."""
+
     def __init__(self, name: str, oid: int, array_oid: int, *, regtype: str = "", delimiter: str = ","):
         self.name = name
         self.oid = oid
@@ -98,50 +107,65 @@ class TypeInfo:
     @classmethod
     def fetch(cls: type[_T], conn: _Blocking, name: str | _Identifier) -> _T | None: ...
 
+    @overload
     @classmethod
-    def fetch(cls: type[_T], conn: Any, name: str | _Identifier) -> Any:
+    def fetch(cls: type[_T], conn: _Asking, name: list[Any]) -> Coroutine[Any, Any, list[_T | None]]: ...
+
+    @overload
+    @classmethod
+    def fetch(cls: type[_T], conn: _Blocking, name: list[Any]) -> list[_T | None]: ...
+
+    @classmethod
+    def fetch(cls: type[_T], conn: Any, name: Any) -> Any:
         """Ask the server what a type is: ``await`` it with an asynchronous connection, and not with a synchronous one.
 
         Runs one query in a transaction of its own, or in a savepoint if a transaction is open. After a
         cancellation nothing of it is left.
 
         :param conn: an `AsyncConnection` or a `Connection`.
-        :param name: the name as written in SQL, `schema.name` or `"Quoted"`, or a `sql.Identifier`.
-        :return: the description, for `register`; None if there is no such type.
+        :param name: the name as written in SQL, `schema.name` or `"Quoted"`, or a `sql.Identifier`; or a list of
+            names, which are all asked for by one query.
+        :return: the description, for `register`; None if there is no such type, or if it is one of another kind than
+            the class is for. For a list, a list.
         :raises Error: the query failed.
 
         See "System Catalogs: pg_type" in the PostgreSQL manual.
         """
-        if not isinstance(name, str):
-            name = name.as_string(None)
+        names = [part if isinstance(part, str) else part.as_string(None) for part in _listed(name)]
         if hasattr(conn, "async_connection"):
-            return conn.calls.call(cls._fetch, conn.async_connection, name)
-        return cls._fetch(conn, name)
+            return conn.calls.call(cls._fetch, conn.async_connection, names, isinstance(name, list))
+        return cls._fetch(conn, names, isinstance(name, list))
 
     @classmethod
-    async def _fetch(cls: type[_T], conn: _Asking, name: str) -> _T | None:
+    async def _fetch(cls: type[_T], conn: _Asking, names: list[str], several: bool) -> Any:
+        infos: list[_T | None] = [None] * len(names)
         async with conn.transaction():
-            rows = await conn.ask(cls._info_query().encode(), [name])
-        return cls._from_rows(name, rows)
+            for row in await conn.ask(cls._info_query().encode(), [names]):
+                # With the client encoding SQL_ASCII text comes as bytes.
+                place, name, oid, array_oid, regtype, delimiter, schema, base_oid, *details = map(_as_text, row)
+                info = cls(name, oid, array_oid, regtype=regtype, **cls._details(*details))
+                info.delimiter, info.schema, info.base_oid = delimiter, schema, base_oid or 0
+                infos[place - 1] = info
+        return infos if several else infos[0]
 
     @classmethod
     def _info_query(cls) -> str:
-        """Return the query that describes a type; the name is its one parameter. Subclasses ask for more."""
+        """Return the query that describes types; the names are its one parameter."""
         return (
-            "SELECT t.typname, t.oid, t.typarray, t.oid::regtype::text, t.typdelim::text"
-            " FROM pg_catalog.pg_type t WHERE t.oid = to_regtype($1)"
+            "SELECT asked.place, t.typname::text, t.oid, t.typarray, t.oid::pg_catalog.regtype::text, t.typdelim::text,"
+            " n.nspname::text, CASE WHEN t.typtype = 'd' THEN ("
+            + BASE_OID.format(type="t.oid")
+            + f") END{cls._extra_columns}"
+            " FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS asked(name, place)"
+            " JOIN pg_catalog.pg_type t ON t.oid = pg_catalog.to_regtype(asked.name)"
+            " JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace"
+            + (f" WHERE t.typtype = '{cls._kind}'" if cls._kind else "")
         )
 
     @classmethod
-    def _from_rows(cls: type[_T], name: str, rows: Sequence[tuple[Any, ...]]) -> _T | None:
-        """Return what the rows of `_info_query` describe, None if there are none."""
-        if not rows:
-            return None
-        if len(rows) > 1:
-            raise ProgrammingError(f"{len(rows)} different types are named {name}: add the schema")
-        # With the client encoding SQL_ASCII text comes as bytes.
-        typname, oid, array_oid, regtype, delimiter = map(_as_text, rows[0])
-        return cls(typname, oid, array_oid, regtype=regtype, delimiter=delimiter)
+    def _details(cls, *details: Any) -> dict[str, Any]:
+        """Return arguments of the constructor: what the `_extra_columns` say."""
+        return {}
 
     def register(self, context: _Context | None = None) -> None:
         """Make the type known by name, and arrays of it loaded and dumped as lists.
@@ -157,8 +181,25 @@ class TypeInfo:
         """React to being added to a registry. For subclasses that can be found by more than name and oid."""
 
 
+BASE_OID = (
+    "WITH RECURSIVE base(oid, next) AS (SELECT d.oid, d.typbasetype FROM pg_catalog.pg_type d WHERE d.oid = {type}"
+    " UNION ALL SELECT d.oid, d.typbasetype FROM base JOIN pg_catalog.pg_type d ON d.oid = base.next)"
+    " SELECT base.oid FROM base WHERE base.next = 0"
+)
+"""SQL for the oid of the type that values of a type are of, which is another one for a domain."""
+
+
+def _listed(name: Any) -> list[Any]:
+    return name if isinstance(name, list) else [name]  # pyright: ignore[reportUnknownVariableType]
+
+
 def _as_text(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_as_text(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
     return value.decode() if isinstance(value, bytes) else value
+
+
+_Infos: TypeAlias = "dict[str | int | tuple[type, int], TypeInfo]"
 
 
 class TypesRegistry:
@@ -168,10 +209,10 @@ class TypesRegistry:
     """
 
     def __init__(self, template: TypesRegistry | None = None):
-        self._infos: dict[str | int, TypeInfo] = template.share() if template is not None else {}
+        self._infos: _Infos = template.share() if template is not None else {}
         self._own = template is None
 
-    def share(self) -> dict[str | int, TypeInfo]:
+    def share(self) -> _Infos:
         """For this class: return the table, which from now on neither registry writes to before it has copied it."""
         self._own = False
         return self._infos
@@ -187,6 +228,10 @@ class TypesRegistry:
         self._infos[info.name] = info
         self._infos[info.regtype] = info
         info.added(self)
+
+    def add_by_subtype(self, info: TypeInfo, subtype_oid: int) -> None:
+        """For `TypeInfo.added`: make a type known as the one of its class that is made of a subtype."""
+        self._infos[(type(info), subtype_oid)] = info
 
     def clear(self) -> None:
         """Forget every type."""
@@ -212,6 +257,18 @@ class TypesRegistry:
         if isinstance(key, str) and key.endswith("[]"):
             key = key[:-2]
         return self._infos.get(key)
+
+    def get_by_subtype(self, cls: type[_T], subtype: int | str) -> _T | None:
+        """Return the type of a class that is made of a subtype, such as the range of a type; None if there is none.
+
+        :param cls: what describes the type: `RangeInfo`, `MultirangeInfo`.
+        :param subtype: name or oid of the subtype.
+        """
+        if isinstance(subtype, str):
+            info = self.get(subtype)
+            subtype = 0 if info is None else info.array_oid if subtype.endswith("[]") else info.oid
+        found: Any = self._infos.get((cls, subtype))
+        return found  # type: ignore[no-any-return]  # what add_by_subtype has put there
 
     def get_oid(self, name: str) -> int:
         """Return the oid of a type by name: of the array if the name ends in `[]`.

@@ -102,7 +102,8 @@ class _BaseListDumper(RecursiveDumper):
         if sub_dumper is None:
             # The server finds out what type it is that there is nothing of.
             return ListDumper(self.cls, self._tx)
-        dumper = type(self)(self.cls, self._tx)
+        # An item whose type the server finds out is text, and then the array is too.
+        dumper = (type(self) if sub_dumper.format == self.format else ListDumper)(self.cls, self._tx)
         dumper.set_sub_dumper(sub_dumper)
         return dumper
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from decimal import Decimal
+from struct import pack
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from anyq.abc import DumperKey
 from anyq.adapt import AdaptersMap, Dumper, Format, PyFormat, Transformer
 from anyq.adapt.typeinfo import TypeInfo
 from anyq.errors import DataError, InterfaceError, ProgrammingError
-from anyq.postgres import types
+from anyq.postgres import adapters, types
 from anyq.types.numeric import Int2
 from tests.support.things import Thing, ThingBinaryLoader, ThingDumper, ThingLoader
 from tests.support.values import FakeConnection, dump, load
@@ -194,3 +195,37 @@ def test_has_binary_loader(context: AdaptersMap) -> None:
 @pytest.mark.parametrize("module", ["abc", "adapt", "adapt.typeinfo", "types.array", "types.json", "types", "postgres"])
 def test_every_module_can_be_the_first_to_be_imported(module: str) -> None:
     subprocess.run([sys.executable, "-c", f"import anyq.{module}"], check=True, timeout=30)
+
+
+@pytest.mark.parametrize("depth", [1, 20, 40, 2_000])
+@pytest.mark.parametrize("innermost", [pack(">iiIiii", 1, 0, 70_000, 1, 1, -1), b"\0"])
+def test_a_domain_of_arrays_of_itself(depth: int, innermost: bytes) -> None:
+    """No server has one, but one may say that it has, and then go on for ever."""
+    context = AdaptersMap(adapters)
+    info = TypeInfo("d", 70_000, 70_001)
+    info.base_oid = info.array_oid
+    info.register(context)
+    data = innermost
+    for _ in range(depth):
+        data = pack(">iiIiii", 1, 0, 70_000, 1, 1, len(data)) + data
+    load = Transformer(context).get_load_function(info.array_oid, Format.BINARY)
+    if depth > 32 or innermost == b"\0":
+        with pytest.raises(DataError, match="more than 32 levels" if depth > 32 else "malformed array"):
+            load(data)
+        return
+    value = load(data)
+    for _ in range(depth + 1):
+        [value] = value
+    assert value is None
+
+
+def test_a_domain_is_dumped_as_what_it_is_made_of() -> None:
+    context = AdaptersMap(adapters)
+    info = TypeInfo("d", 70_000, 70_001)
+    info.base_oid = types["int4"].oid
+    info.register(context)
+    tx = Transformer(context)
+    for format in Format:
+        assert tx.get_dumper_by_oid(70_000, format).dump(7) == tx.get_dumper_by_oid(types["int4"].oid, format).dump(7)
+    assert tx.get_dumper_by_oid(70_001, Format.BINARY).dump([7]) == pack(">iiIiiii", 1, 0, 70_000, 1, 1, 4, 7)
+    assert tx.has_binary_loader(70_000) and tx.has_binary_loader(70_001)

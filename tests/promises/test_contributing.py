@@ -93,7 +93,7 @@ def test_what_is_not_built_yet_is_not_there() -> None:
     inside = {path for path in paths(not_built()) if re.search(r"\.py$|/\w+/$", path)}
     folders = {"anyq/protocol/", "anyq/session/", "anyq/statements/"}
     assert {path for path in inside - folders if (ROOT / path).exists()} == set()
-    assert len(inside) > 3
+    assert inside
 
 
 def test_every_folder_has_its_place() -> None:

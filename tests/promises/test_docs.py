@@ -34,8 +34,9 @@ from anyq._accel.twins import name_of
 from anyq.adapt import Format, Transformer
 from anyq.conninfo import KEYWORDS
 from anyq.conninfo.options import TARGET_SESSION_ATTRS
-from anyq.types import geometric, numeric
+from anyq.types import geometric, multirange, numeric
 from anyq.types import json as json_types
+from anyq.types import range as ranges
 from tests.support.server import Server
 from tests.support.two_phase import need_two_phase
 
@@ -212,6 +213,8 @@ _NAMES = {
     **{name: getattr(datetime, name) for name in ("date", "time", "datetime", "timedelta", "timezone")},
     **{name: getattr(numeric, name) for name in numeric.__all__},
     **{name: getattr(json_types, name) for name in ("Json", "Jsonb")},
+    **{name: getattr(ranges, name) for name in ranges.__all__},
+    **{name: getattr(multirange, name) for name in multirange.__all__},
     **{name: getattr(ipaddress, name) for name in ("ip_address", "ip_interface", "ip_network")},
     **{cls: getattr(geometric, cls) for cls in geometric.__all__ if cls[0].isupper()},
     "Decimal": decimal.Decimal,

@@ -1,0 +1,442 @@
+"""Composites: composite types, and records of no type.
+
+Knows the two formats of a row inside a value (PostgreSQL manual, "Composite Types"; src/backend/utils/adt/rowtypes.c),
+and which Python object a composite type is. Must not know the types of the fields: it finds their dumpers and loaders
+in the map.
+
+Of a record of no type only the binary format says of which types its fields are. In text they are str.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import namedtuple
+from collections.abc import Callable, Sequence
+from struct import Struct
+from struct import error as StructError
+from typing import Any, TypeAlias, TypeVar
+
+from .._accel.failures import load_failure, shown
+from ..adapt.adapters_map import AdaptContext, LoadFunc, PyFormat, adapters_of
+from ..adapt.base import BinaryLoaders
+from ..adapt.encodings import encoding_of, is_ascii_safe
+from ..adapt.recursive import RecursiveDumper, RecursiveLoader
+from ..adapt.transformer import Transformer
+from ..adapt.typeinfo import BASE_OID, TEXT_OID, TypeInfo, global_types
+from ..errors import DataError, ProgrammingError
+from ..protocol.constants import Format
+from ._inside import QUOTED, by_characters, quote, refuse_loss, unquote
+from .array import ArrayBinaryLoader, ArrayLoader
+
+__all__ = ["CompositeInfo", "register_composite"]
+
+T = TypeVar("T")
+
+ObjectMaker: TypeAlias = "Callable[[Sequence[Any], CompositeInfo], T]"
+"""What makes an object of the values of the fields."""
+SequenceMaker: TypeAlias = "Callable[[T, CompositeInfo], Sequence[Any]]"
+"""What makes the values of the fields of an object."""
+
+
+class CompositeInfo(TypeInfo):
+    """Describe a composite type, or the type of the rows of a table. Fields that were dropped are not among its fields.
+
+    :param field_names: in the order of the type.
+    :param field_types: their oids.
+    :param base_types: the same, with the base types in place of domains. By default `field_types`.
+    """
+
+    python_type: type | None = None
+    """The class it was registered with last; None if that was another callable."""
+
+    _kind = "c"
+    _fields = "FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped"
+    _extra_columns = (
+        f", (SELECT pg_catalog.array_agg(a.attname::text ORDER BY a.attnum) {_fields})"
+        f", (SELECT pg_catalog.array_agg(a.atttypid ORDER BY a.attnum) {_fields})"
+        f", (SELECT pg_catalog.array_agg(({BASE_OID.format(type='a.atttypid')}) ORDER BY a.attnum) {_fields})"
+    )
+
+    def __init__(
+        self,
+        name: str,
+        oid: int,
+        array_oid: int,
+        *,
+        regtype: str = "",
+        field_names: Sequence[str],
+        field_types: Sequence[int],
+        base_types: Sequence[int] | None = None,
+    ):
+        super().__init__(name, oid, array_oid, regtype=regtype)
+        self.field_names = tuple(field_names)
+        self.field_types = tuple(field_types)
+        self.base_types = self.field_types if base_types is None else tuple(base_types)
+
+    @classmethod
+    def _details(cls, *details: Any) -> dict[str, Any]:
+        names, types, base_types = (column or () for column in details)
+        return {"field_names": names, "field_types": types, "base_types": base_types}
+
+
+def register_composite(
+    info: CompositeInfo,
+    context: AdaptContext | None = None,
+    factory: Callable[..., T] | None = None,
+    *,
+    make_object: ObjectMaker[T] | None = None,
+    make_sequence: SequenceMaker[T] | None = None,
+) -> None:
+    """Load a composite type as objects, and dump these as that type.
+
+    :param info: from `CompositeInfo.fetch`.
+    :param context: a connection, a cursor or a map; None for all connections that are opened from now on.
+    :param factory: is called with the values of the fields, as positional arguments. If it is a class, its objects are
+        dumped. By default a new class of named tuples, which is `info.python_type` afterwards.
+    :param make_object: makes the object in place of the factory: is called with a sequence of values and `info`.
+    :param make_sequence: returns the values of the fields of an object; needed for a class that is no sequence. It is
+        called with the object and `info`.
+    :raises TypeError: `info` is None: there is no such composite type.
+    """
+    if not info:
+        raise TypeError("no info passed: CompositeInfo.fetch() returns None where there is no composite of that name")
+    made: Any = factory if factory is not None else _make_class(info)
+    adapters = adapters_of(context)
+    info.python_type = made if isinstance(made, type) else None
+    attributes: dict[str, Any] = {"info": info}
+    if make_sequence is not None:
+        attributes["make_sequence"] = staticmethod(make_sequence)
+    cls: Any
+    for dumper in (_CompositeBinaryDumper, _CompositeDumper):
+        cls = type(dumper.__name__[1:], (dumper,), {**attributes, "oid": info.oid})
+        adapters.register_dumper(info.python_type, cls)
+    attributes = {"info": info, "make_object": staticmethod(make_object or (lambda values, _: made(*values)))}
+    for loader in (_CompositeLoader, _CompositeBinaryLoader):
+        cls = type(loader.__name__[1:], (loader,), attributes)
+        adapters.register_loader(info.oid, cls)
+    info.register(context)
+
+
+def _make_class(info: CompositeInfo) -> type:
+    make: Any = namedtuple
+    made: type = make(_identifier(info.name), [_identifier(name) for name in info.field_names], rename=True)
+    made.__module__ = __name__
+    return made
+
+
+def _identifier(name: str) -> str:
+    # Python takes names that look alike for one (NFKC).
+    name = re.sub(r"\W", "_", unicodedata.normalize("NFKC", name))
+    return name if name.isidentifier() and not name.startswith("_") else f"f{name}"
+
+
+# Dumping
+
+
+class TupleDumper(RecursiveDumper):
+    """Dump a tuple as a record of no type, which the server takes for that of the place where it stands."""
+
+    def __init__(self, cls: type, context: AdaptContext | None = None):
+        super().__init__(cls, context)
+        self._encoding = encoding_of(self._tx)
+
+    def dump(self, obj: tuple[Any, ...]) -> bytes:
+        try:
+            return self._write(obj)
+        except RecursionError:
+            raise DataError("cannot dump a tuple that is nested too deeply") from None
+
+    def _write(self, values: Sequence[Any], types: Sequence[int] = ()) -> bytes:
+        parts: list[bytes] = []
+        get_dumper = self._tx.get_dumper
+        for value in values:
+            data = None
+            if value is not None:
+                dumper = get_dumper(value, PyFormat.TEXT)
+                if types:
+                    refuse_loss(value, dumper.oid, types[len(parts)])
+                data = dumper.dump(value)
+            parts.append(b"" if data is None else quote(bytes(data), self._encoding))
+        return b"(%b)" % b",".join(parts)
+
+
+class _CompositeBase(TupleDumper):
+    info: CompositeInfo
+    make_sequence: SequenceMaker[Any] | None = None
+
+    def _values(self, obj: Any) -> Sequence[Any]:
+        """Return the values of the fields.
+
+        :raises DataError: there are more of them than fields, or less.
+        :raises ProgrammingError: nobody has said how to find them.
+        """
+        # What is found by the oid may be given a tuple as well.
+        cls: Any = type(obj)  # pyright: ignore[reportUnknownVariableType]
+        if self.make_sequence is not None and cls is not tuple:
+            obj = self.make_sequence(obj, self.info)
+        if not _is_sequence(obj):
+            raise ProgrammingError(
+                f"cannot dump {type(obj).__name__} as the composite type {self.info.name}: it is no sequence of its"
+                " fields; pass make_sequence to register_composite()"
+            )
+        values: Sequence[Any] = obj
+        if len(values) != len(self.info.field_names):
+            raise DataError(
+                f"the composite type {self.info.name} has {len(self.info.field_names)} fields"
+                f" ({', '.join(self.info.field_names)}), and {type(obj).__name__} has {len(values)}"
+            )
+        return values
+
+
+def _is_sequence(obj: object) -> bool:
+    return isinstance(obj, Sequence) and not isinstance(obj, str | bytes)
+
+
+class _CompositeDumper(_CompositeBase):
+    def dump(self, obj: Any) -> bytes:
+        return self._write(self._values(obj), self.info.base_types)
+
+
+_pack_count = Struct(">i").pack
+_pack_field = Struct(">Ii").pack
+_unpack_count = Struct(">i").unpack_from
+_unpack_field = Struct(">Ii").unpack_from
+_FIELD_SIZE = 8
+
+
+class _CompositeBinaryDumper(_CompositeBase):
+    format = Format.BINARY
+
+    def dump(self, obj: Any) -> bytes:
+        info = self.info
+        values = self._values(obj)
+        out = [_pack_count(len(values))]
+        for i, value in enumerate(values):
+            data = None if value is None else self._dump_field(i, value)
+            out.append(_pack_field(info.field_types[i], -1 if data is None else len(data)))
+            if data is not None:
+                out.append(data)
+        return b"".join(out)
+
+    def _dump_field(self, i: int, value: Any) -> bytes | None:
+        info = self.info
+        oid = info.base_types[i]
+        dumper: Any = None
+        try:
+            dumper = self._tx.get_dumper(value, PyFormat.BINARY)
+            refuse_loss(value, dumper.oid, oid)
+        except ProgrammingError:
+            pass  # such as a tuple, whose types only the field says
+        if dumper is not None and dumper.format == Format.BINARY and dumper.oid in (oid, info.field_types[i]):
+            data = dumper.dump(value)
+        else:
+            dumper = self._tx.get_dumper_by_oid(oid, Format.BINARY)
+            try:
+                data = dumper.dump(value)
+            except (TypeError, ValueError, AttributeError, ArithmeticError, StructError) as ex:
+                raise DataError(
+                    f"cannot dump {type(value).__name__} as the field {info.field_names[i]} of {info.name} in binary"
+                    f" format: {ex}; convert it to the field's type, or use %t"
+                ) from ex
+        return None if data is None else bytes(data)
+
+
+# Loading
+
+_field = re.compile(rb'(?:%b|([^"\\(),]*))(,|\Z)' % QUOTED, re.DOTALL)
+
+
+def parse_record(data: bytes, recode: Callable[[bytes], bytes] | None = None) -> list[bytes | None]:
+    """Return the fields of a record in text format, None for NULL.
+
+    :param recode: what is done to a field.
+    :raises DataError: it is malformed.
+    """
+    if data[:1] + data[-1:] != b"()" or len(data) < 2:
+        raise _malformed(data)
+    body = data[1:-1]
+    parts: list[bytes | None]
+    if b'"' not in body and b"\\" not in body:
+        if b"(" in body or b")" in body:
+            raise _malformed(data)
+        parts = [part or None for part in body.split(b",")]
+    else:
+        parts = _parse_quoted(data, body)
+    return parts if recode is None else [part and recode(part) for part in parts]
+
+
+def _parse_quoted(data: bytes, body: bytes) -> list[bytes | None]:
+    parts: list[bytes | None] = []
+    position = 0
+    while True:
+        match = _field.match(body, position)
+        if match is None:
+            raise _malformed(data)
+        quoted, plain, separator = match.groups()
+        parts.append(unquote(quoted) if quoted is not None else plain or None)
+        if not separator:
+            return parts
+        position = match.end()
+
+
+def parse_record_binary(data: bytes) -> tuple[tuple[int, ...], list[bytes | None]]:
+    """Return the oids and the fields of a record in binary format, None for NULL.
+
+    :raises DataError: it is malformed.
+    """
+    oids: list[int] = []
+    parts: list[bytes | None] = []
+    try:
+        count = _unpack_count(data)[0]
+        position = 4
+        if not 0 <= count <= len(data) // _FIELD_SIZE:
+            raise _malformed(data)
+        for _ in range(count):
+            oid, length = _unpack_field(data, position)
+            position += _FIELD_SIZE
+            oids.append(oid)
+            if length < 0:
+                parts.append(None)
+            else:
+                start = position
+                position += length
+                parts.append(data[start:position])
+    except StructError as ex:
+        raise _malformed(data) from ex
+    if position != len(data):
+        raise _malformed(data)
+    return tuple(oids), parts
+
+
+def _malformed(data: bytes) -> DataError:
+    return DataError(f"malformed composite: {shown(data)}")
+
+
+def _load_fields(functions: Sequence[LoadFunc], parts: Sequence[bytes | None]) -> list[Any]:
+    values: list[Any] = []
+    try:
+        for function, part in zip(functions, parts, strict=True):
+            values.append(None if part is None else function(part))
+    except Exception as ex:
+        place = len(values)
+        raise load_failure(functions[place], parts[place] or b"", ex)  # noqa: B904 (it has its cause, if another one)
+    return values
+
+
+class _TextLoader(RecursiveLoader):
+    def __init__(self, oid: int, context: AdaptContext | None = None):
+        super().__init__(oid, context)
+        self._encoding = encoding_of(self._tx)
+        self._ascii_safe = is_ascii_safe(self._encoding)
+
+    def _parse(self, data: bytes) -> list[bytes | None]:
+        if self._ascii_safe:
+            return parse_record(data)
+        parts: list[bytes | None] = by_characters(data, self._encoding, parse_record)
+        return parts
+
+
+class RecordLoader(_TextLoader):
+    """Load a record of no type from text format: a tuple of str, and None for NULL.
+
+    A record without fields cannot be told from one of a single NULL, and is taken for that.
+    """
+
+    def load(self, data: bytes) -> tuple[Any, ...]:
+        parts = self._parse(data)
+        return tuple(_load_fields([self._tx.get_load_function(TEXT_OID, Format.TEXT)] * len(parts), parts))
+
+
+class _BinaryLoader(RecursiveLoader):
+    format = Format.BINARY
+
+    def __init__(self, oid: int, context: AdaptContext | None = None):
+        super().__init__(oid, context)
+        self._inner: Transformer | None = None
+        self._plans: dict[tuple[int, ...], list[LoadFunc]] = {}
+
+    def _functions(self, oids: tuple[int, ...]) -> list[LoadFunc]:
+        """Return what loads fields of these types, which the value has told of itself."""
+        plan = self._plans.get(oids)
+        if plan is None:
+            if self._inner is None:
+                self._inner = self._tx.nested()
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
+            plan = self._plans[oids] = [self._inner.get_load_function(oid, Format.BINARY) for oid in oids]
+        return plan
+
+
+_MOST_PLANS = 100
+"""Records of so many shapes are remembered by one loader."""
+
+
+class RecordBinaryLoader(_BinaryLoader):
+    """Load a record of no type from binary format: a tuple of the values that its fields say they are."""
+
+    def load(self, data: bytes) -> tuple[Any, ...]:
+        oids, parts = parse_record_binary(data)
+        return tuple(_load_fields(self._functions(oids), parts))
+
+
+class _CompositeLoader(_TextLoader):
+    info: CompositeInfo
+    make_object: ObjectMaker[Any]
+
+    def __init__(self, oid: int, context: AdaptContext | None = None):
+        super().__init__(oid, context)
+        self._functions: list[LoadFunc] | None = None
+
+    def load(self, data: bytes) -> Any:
+        parts = self._parse(data)
+        functions = self._functions
+        if functions is None:
+            inner = self._tx.nested()
+            functions = [inner.get_load_function(oid, Format.TEXT) for oid in self.info.base_types]
+            self._functions = functions
+        if len(parts) != len(functions):
+            if functions or parts != [None]:
+                raise _other_fields(self.info, len(parts))
+            parts = []
+        return self.make_object(_load_fields(functions, parts), self.info)
+
+
+class _CompositeBinaryLoader(_BinaryLoader):
+    info: CompositeInfo
+    make_object: ObjectMaker[Any]
+
+    def load(self, data: bytes) -> Any:
+        oids, parts = parse_record_binary(data)
+        info = self.info
+        if oids == info.field_types:
+            # Domains are loaded as what they are made of.
+            oids = info.base_types
+        elif len(parts) != len(info.field_types):
+            raise _other_fields(info, len(parts))
+        return self.make_object(_load_fields(self._functions(oids), parts), info)
+
+    @classmethod
+    def is_usable(cls, oid: int, tx: BinaryLoaders) -> bool:
+        return all([tx.has_binary_loader(oid) for oid in cls.info.base_types])
+
+
+def _other_fields(info: CompositeInfo, count: int) -> DataError:
+    return DataError(
+        f"the composite type {info.name} has {count} fields, and had {len(info.field_names)} when it was registered"
+        f" ({', '.join(info.field_names)}): fetch the CompositeInfo again and register it"
+    )
+
+
+def register_default_adapters(context: AdaptContext) -> None:
+    """Register tuples and records, after arrays of every type: arrays of records are arranged here."""
+    adapters = context.adapters
+    adapters.register_dumper(tuple, TupleDumper)
+    record = global_types["record"]
+    # Text is preferred: which format is asked for depends on whether a statement is prepared, and these differ.
+    for oid, loaders in (
+        (record.oid, (RecordBinaryLoader, RecordLoader)),
+        (record.array_oid, (ArrayBinaryLoader, ArrayLoader)),
+    ):
+        for loader in loaders:
+            adapters.register_loader(oid, loader)

@@ -1,0 +1,196 @@
+"""Enums.
+
+Knows PostgreSQL's enums, and that Python has `Enum` for them (PostgreSQL manual, "Enumerated Types"): how labels and
+members are matched, and that a member of an `Enum` that is not registered is sent by its name. Must not know other
+types.
+
+Both formats of an enum are its label in the client encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, TypeAlias, TypeVar
+
+from .._accel.failures import shown
+from ..adapt.adapters_map import AdaptContext, adapters_of
+from ..adapt.base import Dumper, Loader
+from ..adapt.encodings import encode_text, text_encoding
+from ..adapt.typeinfo import TypeInfo
+from ..errors import DataError
+from ..protocol.constants import Format
+
+__all__ = ["EnumInfo", "register_enum"]
+
+E = TypeVar("E", bound=Enum)
+
+EnumMapping: TypeAlias = "Mapping[E, str] | Sequence[tuple[E, str]] | None"
+"""The label of each member."""
+
+
+class EnumInfo(TypeInfo):
+    """Describe a PostgreSQL enum.
+
+    :param labels: in the order of the type.
+    """
+
+    enum: type[Enum] | None = None
+    """The Python enum it was registered with last."""
+
+    _kind = "e"
+    _extra_columns = (
+        ", ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder)"
+    )
+
+    def __init__(self, name: str, oid: int, array_oid: int, labels: Sequence[str], *, regtype: str = ""):
+        super().__init__(name, oid, array_oid, regtype=regtype)
+        self.labels = labels
+
+    @classmethod
+    def _details(cls, *details: Any) -> dict[str, Any]:
+        return {"labels": details[0]}
+
+
+def register_enum(
+    info: EnumInfo,
+    context: AdaptContext | None = None,
+    enum: type[E] | None = None,
+    *,
+    mapping: EnumMapping[E] = None,
+) -> None:
+    """Load an enum as members of a Python `Enum`, and dump these as that type.
+
+    A label that has no member raises `DataError` when it is loaded, and so does a member without a label when it is
+    dumped.
+
+    :param info: from `EnumInfo.fetch`.
+    :param context: a connection, a cursor or a map; None for all connections that are opened from now on.
+    :param enum: the class; by default a new one, which is `info.enum` afterwards, with a member for each label.
+    :param mapping: the label of each member: by default its name. Where several members have one label, as pairs, the
+        last one is loaded.
+    :raises TypeError: `info` is None: there is no such enum.
+    :raises ValueError: no `enum` was passed, and Python cannot name members as the labels.
+    """
+    if not info:
+        raise TypeError("no info passed: EnumInfo.fetch() returns None where there is no enum of that name")
+    cls: type[Enum] = enum if enum is not None else _make_enum(info)
+    members, labels = _match(cls, info.labels, mapping)
+    info.enum = cls
+    adapters = adapters_of(context)
+    made: Any
+    for dumper in (_EnumBinaryDumper, _EnumDumper):
+        attributes = {"oid": info.oid, "enum": cls, "labels": labels}
+        made = type(f"{cls.__name__}{dumper.__name__[1:]}", (dumper,), attributes)
+        adapters.register_dumper(cls, made)
+    for loader in (_EnumLoader, _EnumBinaryLoader):
+        made = type(f"{cls.__name__}{loader.__name__[1:]}", (loader,), {"enum": cls, "members": members})
+        adapters.register_loader(info.oid, made)
+    info.register(context)
+
+
+def _make_enum(info: EnumInfo) -> type[Enum]:
+    make: Any = Enum
+    try:
+        made: type[Enum] = make(info.name.title(), list(info.labels), module=__name__)
+        if list(made.__members__) == list(info.labels):
+            return made
+    except (ValueError, TypeError):
+        pass
+    raise ValueError(
+        f"the labels of the enum {info.name} are not all of them names that members of an Enum can have: pass an enum,"
+        " and the labels of its members as mapping"
+    )
+
+
+def _match(
+    enum: type[Enum], labels: Sequence[str], mapping: EnumMapping[Any]
+) -> tuple[dict[str, Enum], dict[str, str]]:
+    """Return the member of each label, and the label of each member, by its name."""
+    if mapping is not None:
+        pairs = list(mapping.items() if isinstance(mapping, Mapping) else mapping)
+    else:
+        # With aliases, so that two labels can be one member. The name that is its own counts when it is dumped.
+        aliases = [(member, name) for name, member in enum.__members__.items() if name in labels]
+        pairs = [*aliases, *[(member, name) for member, name in aliases if name == member.name]]
+    known = frozenset(labels)
+    return {label: member for member, label in pairs if label in known}, {member.name: label for member, label in pairs}
+
+
+class EnumDumper(Dumper):
+    """Dump a member of an `Enum` that is not registered: its name, whose type the server finds out."""
+
+    def __init__(self, cls: type, context: AdaptContext | None = None):
+        super().__init__(cls, context)
+        self._encoding = text_encoding(context)
+
+    def dump(self, obj: Enum) -> bytes:
+        name: Any = obj.name
+        if name is None:
+            raise DataError(f"{obj!r} is no member of {type(obj).__name__}, but several flags: pass its .value")
+        return encode_text(name, self._encoding)
+
+
+class EnumBinaryDumper(EnumDumper):
+    """Dump a member of an `Enum` that is not registered in binary format, which is the same."""
+
+    format = Format.BINARY
+
+
+class _EnumDumper(EnumDumper):
+    """Dump a member of the registered `enum`. What is found by the oid may be given labels too."""
+
+    enum: type[Enum]
+    labels: Mapping[str, str]
+
+    def dump(self, obj: Enum | str) -> bytes:
+        label = self.labels.get(obj.name) if isinstance(obj, self.enum) else None
+        if label is None:
+            if type(obj) is not str:
+                raise DataError(f"the enum type has no label for {obj!r}: see the mapping of register_enum()")
+            label = obj
+        return encode_text(label, self._encoding)
+
+
+class _EnumBinaryDumper(_EnumDumper):
+    format = Format.BINARY
+
+
+class _Members(dict[bytes, Enum]):
+    """The members by labels as the server writes them, as they come."""
+
+    def __init__(self, enum: type[Enum], members: Mapping[str, Enum], encoding: str):
+        super().__init__()
+        self._enum = enum
+        self._members = members
+        self._encoding = encoding
+
+    def __missing__(self, data: bytes) -> Enum:
+        try:
+            member = self[data] = self._members[data.decode(self._encoding)]
+        except (UnicodeDecodeError, KeyError) as ex:
+            raise DataError(
+                f"{self._enum.__qualname__} has no member for the label {shown(data)}: add it, or name it in the"
+                " mapping of register_enum(); after ALTER TYPE fetch the EnumInfo again"
+            ) from (ex if isinstance(ex, UnicodeDecodeError) else None)
+        return member
+
+
+class _EnumLoader(Loader):
+    enum: type[Enum]
+    members: Mapping[str, Enum]
+
+    def __init__(self, oid: int, context: AdaptContext | None = None):
+        super().__init__(oid, context)
+        # One C function for all that was there before.
+        self.load = _Members(self.enum, self.members, text_encoding(context)).__getitem__  # type: ignore[assignment, method-assign]
+
+
+class _EnumBinaryLoader(_EnumLoader):
+    format = Format.BINARY
+
+
+def register_default_adapters(context: AdaptContext) -> None:
+    """Register enums that nobody has registered."""
+    context.adapters.register_dumper(Enum, EnumBinaryDumper)
+    context.adapters.register_dumper(Enum, EnumDumper)
