@@ -146,8 +146,12 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
 
     @uninterrupted
     async def __aenter__(self) -> Self:
-        await self.begin()
-        return self
+        try:
+            await self.begin()
+            return self
+        except BaseException:
+            await self._make_sure()
+            raise
 
     @uninterrupted
     async def __aexit__(
@@ -156,7 +160,17 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        await self.finish(exc_val)
+        try:
+            await self.finish(exc_val)
+        except BaseException:
+            await self._make_sure()
+            raise
+
+    @uninterrupted
+    async def _make_sure(self) -> None:
+        """See to it that the COPY is at its end, after an interrupt at whatever moment."""
+        if self._copying is not None:
+            await self._copying.give_up()
 
     @uninterrupted
     async def begin(self) -> None:

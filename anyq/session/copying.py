@@ -21,10 +21,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
-import anyio
-
 from ..adapt import Transformer
-from ..backends import uninterrupted
+from ..backends import Waiter, uninterrupted
 from ..errors import OperationalError, ProgrammingError
 from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
@@ -59,7 +57,8 @@ class Copying:
         self._statement = statement
         self._encoding = tx.encoding
         self._begin: bytes | None = None
-        self._lock = anyio.Lock(fast_acquire=True)  # who waits for it to go on; several tasks may write or read
+        self._at_work: object = None  # the task that is at a step, or was interrupted when it was over
+        self._waiting: list[Waiter] = []
         self.request: CopyRequest | None = None
         """The last one that was sent."""
         self.is_seen = False
@@ -187,20 +186,31 @@ class Copying:
 
     async def _alone(self, step: Callable[[], Awaitable[T]]) -> T:
         """Take a step when no other task is at one; the COPY is given up by what it raises."""
+        backend = self._wire.backend
+        task = backend.current_task()
         try:
-            await self._lock.acquire()
+            while self._at_work not in (None, task):
+                waiter = backend.create_waiter()
+                self._waiting.append(waiter)
+                try:
+                    await waiter.wait()
+                finally:
+                    if waiter in self._waiting:
+                        self._waiting.remove(waiter)
+            self._at_work = task
+            await backend.checkpoint_if_cancelled()
+            return await step()
         except BaseException:
             await self.give_up()
             raise
-        try:
-            await self._wire.backend.checkpoint_if_cancelled()
-            return await step()
-        except BaseException:
-            if self.request is not None and not self.is_seen:
-                await self._give_up(self.request)
-            raise
         finally:
-            self._lock.release()
+            if self._at_work is task:
+                self._let_others()
+
+    def _let_others(self) -> None:
+        self._at_work = None
+        for waiter in self._waiting:
+            waiter.set()
 
     async def give_up(self, reason: str = "") -> None:
         """End it, if it is not at its end, so that nothing of it takes effect; shielded, within the grace time.
@@ -212,16 +222,14 @@ class Copying:
             return
         if reason and request.ending:
             request.ending = copy_failure(reason, self._encoding)
-        try:
-            self._lock.acquire_nowait()
-        except anyio.WouldBlock:
+        if self._at_work not in (None, self._wire.backend.current_task()):
             # Another task waits for it to go on, and sees to its end instead.
             self.drop()
             return
         try:
             await self._give_up(request)
         finally:
-            self._lock.release()
+            self._let_others()
 
     async def _give_up(self, request: CopyRequest) -> None:
         wire = self._wire
@@ -230,8 +238,8 @@ class Copying:
             if not request.done:
                 await wire.abandon(request)
         finally:
-            self.is_seen = True
             wire.close_request(request, b"")
+            self.is_seen = True
         out = request.direction is CopyDirection.OUT
         if out and in_transaction and wire.protocol.transaction_status is TransactionStatus.INTRANS:
             await self._fail_transaction()
@@ -286,8 +294,9 @@ class Copying:
         request.wanted = None
         if not request.done:
             await wire.wait(request)
-        dropped, self.is_seen = self.is_seen, True
+        dropped = self.is_seen
         wire.close_request(request, b"")
+        self.is_seen = True
         if dropped:
             raise at_its_end()
         if request.error is not None or request.failure is not None or not request.results:

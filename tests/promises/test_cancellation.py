@@ -266,6 +266,24 @@ async def copying(conn: AsyncConnection) -> None:
         await conn.rollback()
 
 
+async def copying_in(conn: AsyncConnection) -> None:
+    async with conn.cursor().copy("COPY t FROM STDIN") as copy:
+        await copy.write(b"1\n" * 100_000)
+        for i in range(ROWS):
+            await copy.write_row((i,))
+
+
+async def copying_out(conn: AsyncConnection) -> None:
+    async with conn.cursor().copy("COPY (SELECT generate_series(1, 30000)) TO STDOUT") as copy:
+        async for _ in copy.rows():
+            pass
+
+
+async def copying_in_part(conn: AsyncConnection) -> None:
+    async with conn.cursor().copy("COPY (SELECT generate_series(1, 300000)) TO STDOUT") as copy:
+        await copy.read()
+
+
 async def notifying(conn: AsyncConnection) -> None:
     await conn.notify("anyq_test_cancellation", "x")
     await conn.commit()
@@ -320,6 +338,9 @@ OPERATIONS: list[Operation] = [
     rolling_back,
     settings,
     copying,
+    copying_in,
+    copying_out,
+    copying_in_part,
     notifying,
     looking_up_a_type,
     changing_a_password,

@@ -61,6 +61,20 @@ async def _named_cursor(conn: AsyncConnection) -> None:
         assert [row async for row in cur] == [(number,) for number in range(2, 31)]
 
 
+async def _copy_in(conn: AsyncConnection) -> None:
+    await conn.execute("CREATE TEMPORARY TABLE IF NOT EXISTS copied (n int)")
+    async with conn.cursor().copy("COPY copied FROM STDIN") as copy:
+        for number in range(3):
+            await copy.write_row((number,))
+
+
+async def _copy_out(conn: AsyncConnection) -> None:
+    async with conn.cursor().copy("COPY (SELECT generate_series(1, 1000)) TO STDOUT") as copy:
+        async for row in copy.rows():
+            if row == ("30",):
+                break
+
+
 async def _transaction(conn: AsyncConnection) -> None:
     async with conn.transaction():
         await _nothing()
@@ -127,6 +141,8 @@ ASYNC_CALLS: dict[str, AsyncCall | None] = {
     "executemany": _executemany,
     "stream": _stream,
     "named cursor": _named_cursor,
+    "copy in": _copy_in,
+    "copy out": _copy_out,
     "transaction": _transaction,
     "savepoint": _savepoint,
     "rolled back": _rolled_back,
@@ -349,6 +365,20 @@ def _sync_stream_dropped(conn: anyq.Connection[Any]) -> None:
         break
 
 
+def _sync_copy_in(conn: anyq.Connection[Any]) -> None:
+    conn.execute("CREATE TEMPORARY TABLE IF NOT EXISTS copied (n int)")
+    with conn.cursor().copy("COPY copied FROM STDIN") as copy:
+        for number in range(3):
+            copy.write_row((number,))
+
+
+def _sync_copy_out(conn: anyq.Connection[Any]) -> None:
+    with conn.cursor().copy("COPY (SELECT generate_series(1, 1000)) TO STDOUT") as copy:
+        for row in copy.rows():
+            if row == ("30",):
+                break
+
+
 def _sync_transaction(conn: anyq.Connection[Any]) -> None:
     with conn.transaction():
         pass
@@ -413,6 +443,8 @@ SYNC_CALLS: dict[str, SyncCall | None] = {
     "stream": _sync_stream,
     "named cursor": _sync_named_cursor,
     "stream that is dropped": _sync_stream_dropped,
+    "copy in": _sync_copy_in,
+    "copy out": _sync_copy_out,
     "transaction": _sync_transaction,
     "savepoint": _sync_savepoint,
     "rolled back": _sync_rolled_back,
