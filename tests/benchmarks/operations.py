@@ -16,6 +16,8 @@ import anyio
 
 from .drivers.base import Asking, Driver, SyncAsking, SyncDriver, Unsupported
 from .workloads import (
+    COPY_COUNT,
+    COPY_TABLE,
     INSERT_RESET,
     INSERT_SUMS,
     INSERT_TABLE,
@@ -230,6 +232,30 @@ async def cursor(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[
         yield Operation(driver.cursor(conn, workload.query(workload.size)), check)
 
 
+def copying(way: str) -> Callable[[Driver, Workload, str], AbstractAsyncContextManager[Operation]]:
+    @contextlib.asynccontextmanager
+    async def copy(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+        async with connected(driver, dsn) as (conn,):
+            await driver.execute(conn, COPY_TABLE)
+            run = driver.copy(conn, way, workload.size, "false")
+            keep, count = driver.copy(conn, way, workload.size, "true"), driver.many(conn, COPY_COUNT)
+
+            async def check(rows: Any) -> None:
+                if way.startswith("out"):
+                    assert rows == workload.size
+                else:
+                    await keep()
+                    assert [tuple(row) for row in await count()] == [(workload.size,)]
+                    await driver.execute(conn, "TRUNCATE bench_copied")
+
+            yield Operation(run, check)
+
+    return copy
+
+
+COPIES = ("in_rows", "in_bytes", "out_rows", "out_bytes")
+"""The ways to copy."""
+
 KINDS: dict[str, Callable[[Driver, Workload, str], AbstractAsyncContextManager[Operation]]] = {
     "one": one,
     "fetch": fetch,
@@ -241,6 +267,7 @@ KINDS: dict[str, Callable[[Driver, Workload, str], AbstractAsyncContextManager[O
     "notify": notifications,
     "stream": stream,
     "cursor": cursor,
+    **{f"copy_{way}": copying(way) for way in COPIES},
 }
 
 
@@ -372,6 +399,27 @@ def sync_cursor(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[Sy
         )
 
 
+def sync_copying(way: str) -> Callable[[SyncDriver, Workload, str], AbstractContextManager[SyncOperation]]:
+    @contextlib.contextmanager
+    def copy(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+        with sync_connected(driver, dsn) as (conn,):
+            driver.execute(conn, COPY_TABLE)
+            run = driver.copy(conn, way, workload.size, "false")
+            keep, count = driver.copy(conn, way, workload.size, "true"), driver.many(conn, COPY_COUNT)
+
+            def check(rows: Any) -> None:
+                if way.startswith("out"):
+                    assert rows == workload.size
+                else:
+                    keep()
+                    assert [tuple(row) for row in count()] == [(workload.size,)]
+                    driver.execute(conn, "TRUNCATE bench_copied")
+
+            yield SyncOperation(run, driver.checks(check))
+
+    return copy
+
+
 SYNC_KINDS: dict[str, Callable[[SyncDriver, Workload, str], AbstractContextManager[SyncOperation]]] = {
     "one": sync_one,
     "fetch": sync_fetch,
@@ -383,4 +431,5 @@ SYNC_KINDS: dict[str, Callable[[SyncDriver, Workload, str], AbstractContextManag
     "notify": sync_notifications,
     "stream": sync_stream,
     "cursor": sync_cursor,
+    **{f"copy_{way}": sync_copying(way) for way in COPIES},
 }

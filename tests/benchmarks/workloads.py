@@ -47,6 +47,30 @@ def insert_rows(size: int) -> list[tuple[int, str]]:
     return [(number, f"name {number}") for number in range(size)]
 
 
+COPY_TABLE = "CREATE TEMPORARY TABLE bench_copied (i int4, t text, f float8, at timestamptz)"
+COPY_TYPES = ("int4", "text", "float8", "timestamptz")
+COPY_COUNT = Query("SELECT count(*) + {0} FROM bench_copied", 0)
+COPY_OUT = (
+    "SELECT CAST(i AS int4), 'row ' || i, i / 8.0::float8, '2024-01-02 03:04:05+00'::timestamptz + i * '1 s'::interval"
+    " FROM generate_series(1, {}) AS s(i)"
+)
+"""What is copied to the client, with the number of rows."""
+COPY_IN = "COPY bench_copied FROM STDIN{} WHERE {}"
+"""With the format and a condition: where that is false rows are parsed and not stored, so the table does not grow."""
+COPY_CHUNK = 8192
+
+
+def copy_rows(size: int) -> list[tuple[Any, ...]]:
+    at = datetime.datetime(2024, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
+    return [(i, f"row {i}", i / 8, at + datetime.timedelta(seconds=i)) for i in range(size)]
+
+
+def copy_chunks(size: int) -> list[bytes]:
+    """The same as the server's text, in pieces that are cut anywhere."""
+    data = "".join(["\t".join(map(str, row)) + "\n" for row in copy_rows(size)]).encode()
+    return [data[start : start + COPY_CHUNK] for start in range(0, len(data), COPY_CHUNK)]
+
+
 def notify(size: int) -> str:
     """A statement that sends so many notifications in one transaction."""
     return f"SELECT count(pg_notify('{CHANNEL}', i::text)) FROM generate_series(1, {size}) AS t(i)"
@@ -223,6 +247,15 @@ WORKLOADS = {
         warm=3,
     ),
     "notify_latency": Workload("one notification, sent and received", "notify", 1),
+    "copy_in_rows": Workload(
+        "COPY of 10,000 rows of int4, text, float8, timestamptz, made of Python's values",
+        "copy_in_rows",
+        10_000,
+        warm=2,
+    ),
+    "copy_in_bytes": Workload("COPY of the same rows, in pieces of 8 kB of text", "copy_in_bytes", 10_000, warm=2),
+    "copy_out_rows": Workload("COPY of such rows to the client, to Python's values", "copy_out_rows", 10_000, warm=2),
+    "copy_out_bytes": Workload("COPY of such rows to the client, as text", "copy_out_bytes", 10_000, warm=2),
     "cursor_100k": Workload(
         "100,000 rows of int4 and text, from a cursor of the server's in pieces of 100",
         *("cursor", 100_000, no_table, stream_query, check_stream),

@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 
-from ..workloads import Query
+from ..workloads import COPY_IN, COPY_OUT, COPY_TYPES, Query, copy_chunks, copy_rows
 
 Asking = Callable[[], Awaitable[Any]]
 SyncAsking = Callable[[], Any]
@@ -79,6 +79,14 @@ class Driver:
         """A function that takes rows from a cursor of the server, in pieces of 100; gives what it does for a stream."""
         raise Unsupported
 
+    def copy(self, conn: Any, way: str, size: int, where: str) -> Asking:
+        """A function that copies so many rows; gives how many rows there were, where a driver tells.
+
+        :param way: in_rows, in_bytes, out_rows or out_bytes.
+        :param where: the condition for rows on their way in.
+        """
+        raise Unsupported
+
     def listen(
         self, conn: Any, dsn: str, subscribers: int, take: Callable[[], None]
     ) -> AbstractAsyncContextManager[None]:
@@ -123,6 +131,9 @@ class SyncDriver:
     def cursor(self, conn: Any, query: Query) -> SyncAsking:
         raise Unsupported
 
+    def copy(self, conn: Any, way: str, size: int, where: str) -> SyncAsking:
+        raise Unsupported
+
     def listen(self, conn: Any) -> AbstractContextManager[Callable[[int], None]]:
         """A block that gives a function, which waits for so many notifications."""
         raise Unsupported
@@ -143,3 +154,57 @@ async def queues(subscribers: int, take: Callable[[], None]) -> AsyncIterator[li
             tasks.start_soon(taking, queue)
         yield made
         tasks.cancel_scope.cancel()
+
+
+def async_copy(conn: Any, way: str, size: int, where: str) -> Asking:
+    """Return what :meth:`Driver.copy` does, for psycopg and those that have its objects; rows in binary format."""
+    rows, chunks = copy_rows(size), copy_chunks(size)
+    binary = " (FORMAT binary)" if way.endswith("rows") else ""
+
+    async def copy_in() -> int:
+        async with conn.cursor() as cursor:
+            async with cursor.copy(COPY_IN.format(binary, where)) as copy:
+                if binary:
+                    copy.set_types(COPY_TYPES)
+                    for row in rows:
+                        await copy.write_row(row)
+                else:
+                    for chunk in chunks:
+                        await copy.write(chunk)
+            return int(cursor.rowcount)
+
+    async def copy_out() -> int:
+        async with conn.cursor() as cursor, cursor.copy(f"COPY ({COPY_OUT.format(size)}) TO STDOUT{binary}") as copy:
+            if binary:
+                copy.set_types(COPY_TYPES)
+                return len([row async for row in copy.rows()])
+            return b"".join([data async for data in copy]).count(b"\n")
+
+    return copy_in if way.startswith("in") else copy_out
+
+
+def sync_copy(conn: Any, way: str, size: int, where: str) -> SyncAsking:
+    """Return the same without an event loop."""
+    rows, chunks = copy_rows(size), copy_chunks(size)
+    binary = " (FORMAT binary)" if way.endswith("rows") else ""
+
+    def copy_in() -> int:
+        with conn.cursor() as cursor:
+            with cursor.copy(COPY_IN.format(binary, where)) as copy:
+                if binary:
+                    copy.set_types(COPY_TYPES)
+                    for row in rows:
+                        copy.write_row(row)
+                else:
+                    for chunk in chunks:
+                        copy.write(chunk)
+            return int(cursor.rowcount)
+
+    def copy_out() -> int:
+        with conn.cursor() as cursor, cursor.copy(f"COPY ({COPY_OUT.format(size)}) TO STDOUT{binary}") as copy:
+            if binary:
+                copy.set_types(COPY_TYPES)
+                return len(list(copy.rows()))
+            return b"".join(list(copy)).count(b"\n")
+
+    return copy_in if way.startswith("in") else copy_out

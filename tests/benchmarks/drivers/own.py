@@ -12,7 +12,7 @@ import anyio.abc
 import anyq
 
 from ..workloads import CHANNEL, INSERT, ONE, Query
-from .base import Asking, Driver, SyncAsking, SyncDriver
+from .base import Asking, Driver, SyncAsking, SyncDriver, async_copy, sync_copy
 
 
 class Anyq(Driver):
@@ -106,6 +106,9 @@ class Anyq(Driver):
 
         return cursor
 
+    def copy(self, conn: Any, way: str, size: int, where: str) -> Asking:
+        return async_copy(conn, way, size, where)
+
     @contextlib.asynccontextmanager
     async def listen(self, conn: Any, dsn: str, subscribers: int, take: Callable[[], None]) -> AsyncIterator[None]:
         async def taking(*, task_status: anyio.abc.TaskStatus[None]) -> None:
@@ -185,6 +188,9 @@ class AnyqSync(SyncDriver):
             return count, total
 
         return cursor
+
+    def copy(self, conn: Any, way: str, size: int, where: str) -> SyncAsking:
+        return sync_copy(conn, way, size, where)
 
     @contextlib.contextmanager
     def listen(self, conn: Any) -> Iterator[Callable[[int], None]]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import asyncpg
 
-from ..workloads import CHANNEL, INSERT, ONE, Query
+from ..workloads import CHANNEL, COPY_OUT, INSERT, ONE, Query, copy_chunks, copy_rows
 from .addresses import address
-from .base import Asking, Driver, queues
+from .base import Asking, Driver, Unsupported, queues
 
 PIECE = 100
 """Rows that others fetch at once from a cursor of the server's, by default."""
@@ -85,6 +85,32 @@ class Asyncpg(Driver):
             return count, total
 
         return cursor
+
+    def copy(self, conn: Any, way: str, size: int, where: str) -> Asking:
+        rows, chunks = copy_rows(size), copy_chunks(size)
+        if way == "out_rows":
+            raise Unsupported
+
+        async def source() -> AsyncIterator[bytes]:
+            for chunk in chunks:
+                yield chunk
+
+        async def in_rows() -> None:
+            await conn.copy_records_to_table("bench_copied", records=rows, where=where)
+
+        async def in_bytes() -> None:
+            await conn.copy_to_table("bench_copied", source=source(), where=where)
+
+        async def out_bytes() -> int:
+            pieces: list[bytes] = []
+
+            async def take(data: bytes) -> None:
+                pieces.append(data)
+
+            await conn.copy_from_query(COPY_OUT.format(size), output=take)
+            return b"".join(pieces).count(b"\n")
+
+        return {"in_rows": in_rows, "in_bytes": in_bytes, "out_bytes": out_bytes}[way]
 
     @contextlib.asynccontextmanager
     async def listen(self, conn: Any, dsn: str, subscribers: int, take: Callable[[], None]) -> AsyncIterator[None]:

@@ -10,7 +10,7 @@ import anyio
 import psycopg
 
 from ..workloads import CHANNEL, INSERT, ONE, Query
-from .base import Asking, Driver, SyncAsking, SyncDriver, queues
+from .base import Asking, Driver, SyncAsking, SyncDriver, async_copy, queues, sync_copy
 
 STREAM_SIZE = 1000
 """Rows that libpq gives at once, where it has that mode; with psycopg's default of 1 it is slower."""
@@ -92,6 +92,9 @@ class PsycopgAsync(Driver):
             return count, total
 
         return cursor
+
+    def copy(self, conn: Any, way: str, size: int, where: str) -> Asking:
+        return async_copy(conn, way, size, where)
 
     @contextlib.asynccontextmanager
     async def listen(self, conn: Any, dsn: str, subscribers: int, take: Callable[[], None]) -> AsyncIterator[None]:
@@ -175,6 +178,9 @@ class PsycopgSync(SyncDriver):
             return count, total
 
         return cursor
+
+    def copy(self, conn: Any, way: str, size: int, where: str) -> SyncAsking:
+        return sync_copy(conn, way, size, where)
 
     @contextlib.contextmanager
     def listen(self, conn: Any) -> Iterator[Callable[[int], None]]:
