@@ -29,7 +29,7 @@ from .session.executemany import ManyExecutions, ManyResults
 from .session.info import ConnectionInfo, described
 from .session.late import LateHolder
 from .session.pipeline import PipelineQueue, own_pipeline, refuse_if_in_pipeline
-from .session.session import Adaptation, Session
+from .session.session import Adaptation, Held, Session
 from .statements.binders import CLIENT_SIDE, RAW, SERVER_SIDE, Binder
 from .statements.outcome import affected_rows
 from .statements.results import ResultsIterator
@@ -79,6 +79,8 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
 
     _binder: Binder = SERVER_SIDE
     _format = Format.TEXT
+    _rested = False
+    """Whether `execute()` has let others run, and nothing was fetched since."""
     _stream: weakref.ref[AsyncRowStream[Any]] | None = None
     """The last one."""
 
@@ -90,23 +92,22 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
         self._row_factory = row_factory
         self._conn = connection
         # What is read for each query is found sooner here than with the class.
-        self._own: Adaptation | None = None
         self._closed = False
         self._result = self._make_row = self.late = None
         self._position = self._window_start = 0
         self._window = ()
-        self._rested = False
         try:
-            self._session = connection.session
+            self._session = session = connection.session
         except AttributeError:
             raise _other_api(self, connection) from None
+        self._held = session.held
 
     @classmethod
     def of_driver(cls, connection: ConnectionT) -> AsyncCursor[TupleRow, ConnectionT]:
         """For this package: return one for queries of the driver's own, which knows nothing of what a user has set."""
         make: Any = cls
         cursor: AsyncCursor[TupleRow, ConnectionT] = make(connection, row_factory=tuple_row)
-        cursor._own = cursor._session.adaptation.with_adapters(pristine_adapters)
+        cursor._held = Held(cursor._session.adaptation.with_adapters(pristine_adapters), private=True)
         return cursor
 
     def __repr__(self) -> str:
@@ -122,16 +123,19 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
 
     @property
     def adapters(self) -> AdaptersMap:
-        """The adapters of this cursor: what is registered here changes neither the connection's nor the global ones."""
-        if self._own is None:
-            self._own = self._session.adaptation.copy()
+        """The adapters of this cursor, which are the connection's as they were when it was made.
+
+        What is registered here changes neither the connection's nor the global ones.
+        """
+        if not self._held.private:
+            self._held = Held(self._adaptation().copy(), private=True)
             for result in self._results:
                 result.loads = None  # it is by the session's adapters
             if self.late is not None:
                 self.late.reloads = True
         # What is registered now counts for rows that are not fetched yet.
         self.forget_loaded()
-        return self._own.adapters
+        return self._adaptation().adapters
 
     @property
     def format(self) -> Format:
@@ -187,7 +191,9 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
             self.forget_results()
         if binary is None and self._format:
             binary = True
-        self._request = request = await execute(session, query, params, self._binder, self._own, prepare, binary)
+        self._request = request = await execute(
+            session, query, params, self._binder, self._held.adaptation, prepare, binary
+        )
         # As take_request() does; this is so for each query.
         self._results = results = request.results
         self._result = result = results[0]
@@ -439,7 +445,7 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
         self._with_rows()
 
     def _adaptation(self) -> Adaptation:
-        return self._own or self._session.adaptation
+        return self._held.adaptation or self._session.adaptation
 
     def _types(self) -> TypesRegistry:
         return self._adaptation().adapters.types

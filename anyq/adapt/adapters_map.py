@@ -131,6 +131,8 @@ class AdaptersMap:
         self.types: TypesRegistry = types
         self.version = 0
         """Changes with every registration: what was looked up in the map before may be out of date."""
+        self.before_change: Callable[[], None] | None = None
+        """For this package: what is called before each registration."""
         self._own_dumpers = self._own_loaders = template is None
         if template is None:
             self._dumpers: _Dumpers = {f: {} for f in PyFormat}
@@ -165,6 +167,8 @@ class AdaptersMap:
         """
         if cls is not None and not isinstance(cls, (type, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"a dumper serves a class or the name of one, not {cls!r}")
+        if self.before_change is not None:
+            self.before_change()
         if not self._own_dumpers:
             self._dumpers = {format: table.copy() for format, table in self._dumpers.items()}
             self._dumpers_by_oid = [table.copy() for table in self._dumpers_by_oid]
@@ -188,6 +192,8 @@ class AdaptersMap:
             oid = self.types.get_oid(oid)
         if not isinstance(oid, int):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"a loader serves an oid or the name of a type, not {oid!r}")
+        if self.before_change is not None:
+            self.before_change()
         if not self._own_loaders:
             self._loaders = [table.copy() for table in self._loaders]
             self._result_formats = self._result_formats.copy()

@@ -63,6 +63,21 @@ class Adaptation:
         return tx
 
 
+class Held:
+    """What cursors hold of the adapters of a session, so that they keep those that they were made with.
+
+    It is one object for all cursors that are made until the session's adapters change.
+    """
+
+    __slots__ = ("adaptation", "private")
+
+    def __init__(self, adaptation: Adaptation | None = None, *, private: bool = False) -> None:
+        self.adaptation = adaptation
+        """The adapters, as they were before they changed; None as long as they are the session's."""
+        self.private = private
+        """Whether it is of one cursor, which may register what it likes."""
+
+
 @uninterrupted
 class Session:
     """One server session, shared by any number of tasks.
@@ -85,6 +100,9 @@ class Session:
         """Which named cursors have been declared, and by what."""
         self.adaptation = Adaptation(adapters, wire.protocol, connection)
         """How values are converted, unless a cursor has adapters of its own."""
+        self.held = Held()
+        """What a cursor that is made now holds of it."""
+        adapters.before_change = self._keep_for_cursors
         self.settle: Callable[[], Awaitable[None]] | None = None
         """What to await when a statement is at its end, as something waits for there to be no transaction; or None."""
 
@@ -92,6 +110,11 @@ class Session:
     def closed(self) -> bool:
         """Whether the session is at its end, by either side."""
         return self.wire.closed
+
+    def _keep_for_cursors(self) -> None:
+        """Keep the adapters as they are, for the cursors that there are: they are about to change."""
+        self.held.adaptation = self.adaptation.copy()
+        self.held = Held()
 
     def row_takers(self) -> list[RowTaker]:
         """Return who takes the rows of queries under way as they arrive."""

@@ -91,10 +91,9 @@ async def test_on_a_connection(conn: AsyncConnection, dsn: str) -> None:
     with pytest.raises(e.ProgrammingError, match="cannot adapt type 'Point'"):
         await conn.execute("SELECT %s", [Point(1, 2)])
     assert await fetch_value(conn, "SELECT '(1,2)'::point") == geometric.Point(1, 2)
-    before = conn.cursor()
     conn.adapters.register_dumper(Point, PointDumper)
     conn.adapters.register_loader("point", PointLoader)
-    for context in (conn, before):
+    for context in (conn, conn.cursor()):
         assert await fetch_value(context, "SELECT %s", [Point(1, 2.5)]) == Point(1, 2.5)
         assert await fetch_value(context, "SELECT %(a)s", {"a": Point(1, 2.5)}) == Point(1, 2.5)
         assert await fetch_value(context, "SELECT %s::text", [Point(1, 2.5)]) == "(1,2.5)"
@@ -153,8 +152,8 @@ async def test_instead_of_a_built_in_one(conn: AsyncConnection) -> None:
 
 
 async def test_registered_between_two_executions(conn: AsyncConnection) -> None:
-    cur = conn.cursor()
     conn.prepare_threshold = 0
+    cur = conn.cursor()
     for binary in (None, False, True):
         assert await fetch_value(cur, "SELECT 1", binary=binary) == 1
 
@@ -166,10 +165,55 @@ async def test_registered_between_two_executions(conn: AsyncConnection) -> None:
         format = Format.BINARY
 
     conn.adapters.register_loader("int4", Negative)
-    assert await fetch_value(cur, "SELECT 1", binary=False) == -1
+    assert await fetch_value(conn.cursor(), "SELECT 1", binary=False) == -1
     conn.adapters.register_loader("int4", NegativeBinary)
     for binary in (None, False, True):
+        assert await fetch_value(conn.cursor(), "SELECT 1", binary=binary) == -1
+        assert await fetch_value(conn, "SELECT 1", binary=binary) == -1
+        # A cursor keeps what it was made with.
+        assert await fetch_value(cur, "SELECT 1", binary=binary) == 1
+    cur.adapters.register_loader("int4", NegativeBinary)
+    for binary in (None, True):
         assert await fetch_value(cur, "SELECT 1", binary=binary) == -1
+    assert await fetch_value(cur, "SELECT 1", binary=False) == 1
+
+
+async def test_a_cursor_keeps_what_it_was_made_with(conn: AsyncConnection) -> None:
+    first = conn.cursor()
+    await first.execute("SELECT generate_series(1, 3)::text")
+    assert await first.fetchone() == ("1",)
+    with pytest.raises(e.ProgrammingError):
+        await first.execute("SELECT %s", [Point(1, 2)])
+    await conn.rollback()
+    await first.execute("SELECT generate_series(1, 3)::text")
+
+    class Loud(Loader):
+        def load(self, data: bytes) -> str:
+            return f"{data.decode()}!"
+
+    conn.adapters.register_loader("text", Loud)
+    second = conn.cursor()
+    conn.adapters.register_dumper(Point, PointDumper)
+    third = conn.cursor()
+    # Rows that are not fetched yet are the cursor's as well.
+    assert await first.fetchall() == [("1",), ("2",), ("3",)]
+    many: list[Any] = []
+    for cur in (first, second, third):
+        await cur.execute("SELECT 'a'::text")
+        many.append((await cur.fetchone(), [row async for row in cur.stream("SELECT 'a'::text")]))
+    assert many == [(("a",), [("a",)]), (("a!",), [("a!",)]), (("a!",), [("a!",)])]
+    for cur in (first, second):
+        with pytest.raises(e.ProgrammingError, match="cannot adapt type 'Point'"):
+            await cur.execute("SELECT %s", [Point(1, 2)])
+        with pytest.raises(e.ProgrammingError, match="cannot adapt type 'Point'"):
+            await cur.executemany("SELECT %s", [[Point(1, 2)]])
+    await third.execute("SELECT %s::text", [Point(1, 2)])
+    # What is registered on one is of that one alone.
+    first.adapters.register_dumper(Point, PointDumper)
+    await first.execute("SELECT %s::text", [Point(1, 2)])
+    assert await first.fetchone() == ("(1,2)",)
+    with pytest.raises(e.ProgrammingError):
+        await second.execute("SELECT %s", [Point(1, 2)])
 
 
 async def test_a_dumper_by_the_name_of_the_class(conn: AsyncConnection) -> None:
