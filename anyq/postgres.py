@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from .adapt import AdaptersMap
 from .adapt import global_adapters as adapters
+from .adapt.adapters_map import AdaptContext
+from .adapt.typeinfo import TypesRegistry
 from .types import (
     array,
     bit,
@@ -31,7 +33,7 @@ from .types import (
 )
 from .types import string as text
 
-__all__ = ["adapters", "types"]
+__all__ = ["adapters", "register_default_adapters", "register_default_types", "types"]
 
 types = adapters.types
 """What is known about PostgreSQL's types: see `TypesRegistry`."""
@@ -44,8 +46,20 @@ _FAMILIES = (
     *(net, bit, geometric, xml, fulltext, system),
     *(enum, range, multirange, array, composite),
 )
-for _family in _FAMILIES:
-    _family.register_default_adapters(adapters)
+
+
+def register_default_adapters(context: AdaptContext) -> None:
+    """Register what every connection starts from: in a map that was changed, or made of nothing."""
+    for family in _FAMILIES:
+        family.register_default_adapters(context)
+
+
+def register_default_types(registry: TypesRegistry) -> None:
+    """Add the types of every server: to a registry that was changed, or made of nothing."""
+    registry.add_builtin()
+
+
+register_default_adapters(adapters)
 
 pristine_adapters = AdaptersMap(adapters)
 """The same as they were at first, whatever a program registers: for queries of the driver's own."""

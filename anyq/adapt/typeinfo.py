@@ -233,6 +233,11 @@ class TypesRegistry:
         """For `TypeInfo.added`: make a type known as the one of its class that is made of a subtype."""
         self._infos[(type(info), subtype_oid)] = info
 
+    def add_builtin(self) -> None:
+        """Add the types of every server."""
+        for name, oid, array_oid, regtype, delimiter in BUILTIN_TYPES:
+            self.add(TypeInfo(name, oid, array_oid, regtype=regtype, delimiter=delimiter))
+
     def clear(self) -> None:
         """Forget every type."""
         self._infos = {}
@@ -282,7 +287,6 @@ class TypesRegistry:
 global_types = TypesRegistry()
 """The types of every server, and whatever is registered without a context."""
 
-for _name, _oid, _array_oid, _regtype, _delimiter in BUILTIN_TYPES:
-    global_types.add(TypeInfo(_name, _oid, _array_oid, regtype=_regtype, delimiter=_delimiter))
+global_types.add_builtin()
 
 TEXT_OID = global_types["text"].oid

@@ -74,7 +74,7 @@ def _flatten(obj: list[Any]) -> tuple[list[int], list[Any]]:
 _RAGGED = "the lists of one dimension of an array must have the same length: fill them up with None"
 
 
-class _BaseListDumper(RecursiveDumper):
+class BaseListDumper(RecursiveDumper):
     """Dump a list as an array of the type that its items have in common.
 
     Registered for `list` it has no oid and makes an upgraded dumper for each type of item; found by the oid
@@ -85,7 +85,8 @@ class _BaseListDumper(RecursiveDumper):
 
     def __init__(self, cls: type, context: AdaptContext | None = None):
         super().__init__(cls, context)
-        self._sub_dumper: DumperProtocol | None = None
+        self.sub_dumper: DumperProtocol | None = None
+        """What dumps the items; None if that is not known, or nothing."""
         self._delimiter = b","
         self._item_format = PyFormat.from_pq(self.format)
         self._ascii_safe = is_ascii_safe(self._encoding)
@@ -113,7 +114,7 @@ class _BaseListDumper(RecursiveDumper):
 
     def set_sub_dumper(self, dumper: DumperProtocol) -> None:
         """For this module: say what dumps the items."""
-        self._sub_dumper = dumper
+        self.sub_dumper = dumper
         self.element_oid = self.element_oid or dumper.oid
         self._never_quoted = self.element_oid in _NEVER_QUOTED
         info = self._tx.adapters.types.get(self.element_oid)
@@ -125,7 +126,7 @@ class _BaseListDumper(RecursiveDumper):
         """Return what the compiled twin needs to know, None where it is no good."""
         if not self._ascii_safe:
             return None
-        dump_item = self._sub_dumper.dump if self._sub_dumper is not None else None
+        dump_item = self.sub_dumper.dump if self.sub_dumper is not None else None
         return DumpListArguments(dump_item, self.element_oid or TEXT_OID, self._delimiter, self._never_quoted)
 
     def key_arguments(self) -> KeyListArguments:
@@ -133,14 +134,14 @@ class _BaseListDumper(RecursiveDumper):
         return KeyListArguments(self.cls, self._tx, self._item_format)
 
     def _dump_items(self, items: list[Any]) -> list[bytes | None]:
-        if self._sub_dumper is None:
+        if self.sub_dumper is None:
             return [None] * len(items)
-        dump = self._sub_dumper.dump
+        dump = self.sub_dumper.dump
         values = [None if item is None else dump(item) for item in items]
         return [None if value is None else bytes(value) for value in values]
 
 
-class ListDumper(_BaseListDumper):
+class ListDumper(BaseListDumper):
     """Dump a list as an array in text format."""
 
     @twin("dump_list_text")
@@ -173,7 +174,7 @@ class ListDumper(_BaseListDumper):
         return b"{%b}" % self._delimiter.join(tokens)
 
 
-class ListBinaryDumper(_BaseListDumper):
+class ListBinaryDumper(BaseListDumper):
     """Dump a list as an array in binary format."""
 
     format = Format.BINARY
@@ -412,9 +413,14 @@ def register_default_adapters(context: AdaptContext) -> None:
     adapters = context.adapters
     adapters.register_dumper(list, ListBinaryDumper)
     adapters.register_dumper(list, ListDumper)
-    for info in adapters.types:
-        _register_array_if_any(info, context)
+    register_all_arrays(context)
     on_register(_register_array_if_any)
+
+
+def register_all_arrays(context: AdaptContext) -> None:
+    """Register the arrays of all types of the registry: see `register_array`."""
+    for info in context.adapters.types:
+        _register_array_if_any(info, context)
 
 
 def _register_array_if_any(info: TypeInfo, context: AdaptContext | None) -> None:

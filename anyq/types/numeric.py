@@ -129,8 +129,11 @@ class _IntTextDumper(Dumper):
         except ValueError as ex:
             raise DataError(f"an int of {obj.bit_length()} bits does not fit its PostgreSQL type") from ex
 
+    _write = dump
+    """What a literal is made of where `dump` is for the binary format."""
+
     def quote(self, obj: int) -> bytes:
-        value = self.dump(obj)
+        value = self._write(obj) if self.format else self.dump(obj)
         return quote_bytes(value) if value in _LEAST else _bare(value)
 
 
@@ -166,6 +169,8 @@ class IntNumericDumper(_IntTextDumper):
     def dump(self, obj: int) -> bytes:
         # Python refuses to write an int of thousands of digits, but not a Decimal.
         return str(decimal_of_int(obj)).encode()
+
+    _write = dump
 
 
 class Int2BinaryDumper(Int2Dumper):
@@ -319,8 +324,10 @@ class FloatDumper(Dumper):
     def dump(self, obj: float) -> bytes:
         return repr(float(obj)).encode()
 
+    _write = dump
+
     def quote(self, obj: float) -> bytes:
-        value = self.dump(obj)
+        value = self._write(obj) if self.format else self.dump(obj)
         # Without quotes it is a numeric, of which zero has no sign, and 1e+300 is written in 300 digits.
         return _bare(value) if isfinite(obj) and value != b"-0.0" and b"e" not in value else quote_bytes(value)
 
@@ -399,8 +406,10 @@ class DecimalDumper(Dumper):
             return b"NaN"
         return b"Infinity" if number > 0 else b"-Infinity"
 
+    _write = dump
+
     def quote(self, obj: Decimal | int | float) -> bytes:
-        value = self.dump(obj)
+        value = self._write(obj) if self.format else self.dump(obj)
         return quote_bytes(value) if value[-1:].isalpha() else _bare(value)
 
 
@@ -412,6 +421,11 @@ class DecimalBinaryDumper(DecimalDumper):
     @twin("dump_decimal")
     def dump(self, obj: Decimal | int | float) -> bytes:
         return pack_numeric(obj if isinstance(obj, Decimal) else _as_decimal(obj))
+
+
+NumericDumper = DecimalDumper
+NumericBinaryDumper = DecimalBinaryDumper
+"""By the names that they are found by in psycopg, for any number as numeric."""
 
 
 class NumericLoader(Loader):

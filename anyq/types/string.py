@@ -44,6 +44,8 @@ class _BaseStrDumper(Dumper):
         return NoArguments() if self._encoding == UTF8 else None
 
     def quote(self, obj: str) -> bytes:
+        if type(self).dump is not _BaseStrDumper.dump:
+            return super().quote(obj)
         # As the server will read it: Python writes some characters as a backslash (a yen sign in EUC_JP).
         return quote_literal(encode_text(str.__str__(obj), self._encoding), self._encoding)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from anyq.adapt import Format, PyFormat
 from anyq.errors import DataError
 from anyq.postgres import types
+from anyq.types import numeric
 from anyq.types.numeric import Float4, Float8, Int2, Int4, Int8, IntNumeric, Oid
 from tests.support.values import FORMATS, PYFORMATS, dump, load, there_and_back, transformer
 
@@ -289,3 +290,27 @@ def test_malformed_binary_numeric(data: bytes) -> None:
     except DataError:
         return
     assert isinstance(got, Decimal)
+
+
+def test_binary_dumpers_write_text_for_a_literal() -> None:
+    """What they dump are bytes of any kind, and no SQL."""
+    cases: tuple[tuple[type[Any], Any, bytes], ...] = (
+        (numeric.Int2BinaryDumper, -2, b"(-2)"),
+        (numeric.Int4BinaryDumper, 0x27272727, b"656877351"),
+        (numeric.Int8BinaryDumper, 5, b"5"),
+        (numeric.OidBinaryDumper, 5, b"5"),
+        (numeric.IntNumericBinaryDumper, 5, b"5"),
+        (numeric.FloatBinaryDumper, -1.5, b"(-1.5)"),
+        (numeric.Float4BinaryDumper, float("nan"), b"'nan'"),
+        (numeric.DecimalBinaryDumper, Decimal("1.50"), b"1.50"),
+    )
+    for dumper, value, literal in cases:
+        assert dumper(type(value)).quote(value) == literal
+
+
+def test_a_literal_is_what_a_subclass_dumps() -> None:
+    class Doubled(numeric.Int4Dumper):
+        def dump(self, obj: int) -> bytes:
+            return super().dump(2 * obj)
+
+    assert Doubled(int).quote(-2) == b"(-4)"

@@ -205,3 +205,12 @@ def test_a_yen_sign_does_not_end_a_literal(encoding: str) -> None:
     assert "¥".encode(encoding) == b"\\"
     assert transformer(encoding).as_literal("\\¥'; DROP TABLE t --") == rb" E'\\\\''; DROP TABLE t --'"
     assert transformer(encoding).as_literal("¥") == rb" E'\\'"
+
+
+def test_a_literal_is_what_a_subclass_dumps() -> None:
+    class Null(StrDumper):
+        def dump(self, obj: str) -> bytes:
+            return super().dump(obj.upper()) if obj else None  # type: ignore[return-value]
+
+    assert Null(str).quote("") == b"NULL"
+    assert Null(str).quote("it's \\") == b" E'IT''S \\\\'"
