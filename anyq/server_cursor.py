@@ -101,7 +101,7 @@ class AsyncServerCursor(PieceHolder[Row], AsyncCursor[Row, ConnectionT]):
 
     @property
     def adapters(self) -> AdaptersMap:
-        """The adapters of this cursor: what is registered here changes neither the connection's nor the global ones."""
+        """The adapters of this cursor, which are the connection's as they were when it was made."""
         for _, result in self._behind:
             result.loads = None
         return super().adapters

@@ -98,7 +98,7 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
 
     @property
     def adapters(self) -> AdaptersMap:
-        """The adapters of this cursor: what is registered here changes neither the connection's nor the global ones."""
+        """The adapters of this cursor, which are the connection's as they were when it was made."""
         return self._async.adapters
 
     @property
