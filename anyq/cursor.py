@@ -79,6 +79,8 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
 
     _binder: Binder = SERVER_SIDE
     _format = Format.TEXT
+    _label = ""
+    """What it is shown by, besides its state."""
     _rested = False
     """Whether `execute()` has let others run, and nothing was fetched since."""
     _stream: weakref.ref[AsyncRowStream[Any]] | None = None
@@ -112,7 +114,7 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else ("no result" if self._result is None else self.statusmessage or "ready")
-        return described(self, f"[{state}] {self._conn.info.summary()}")
+        return described(self, f"{self._label}[{state}] {self._conn.info.summary()}")
 
     # -- what it is
 

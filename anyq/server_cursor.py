@@ -72,6 +72,7 @@ class AsyncServerCursor(PieceHolder[Row], AsyncCursor[Row, ConnectionT]):
         session = self._session
         server = session.wire.protocol.parameters.get("server_encoding", "UTF8")
         check_name(name, session.encoding, python_codec(server))
+        self._label = f"{name!r} "
         self._options = Options(name, None if scrollable is None else bool(scrollable), bool(withhold))
         self._declared: DeclareRequest | None = None  # by this object
         self._fetching: Fetching | None = None  # since it is known which columns there are

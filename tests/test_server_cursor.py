@@ -66,7 +66,7 @@ async def test_a_cursor_that_has_a_name(conn: AsyncConnection) -> None:
     other = conn.cursor(name="two", scrollable=False, withhold=True)
     assert (other.name, other.scrollable, other.withhold) == ("two", False, True)
     assert conn.cursor("three", scrollable=True).scrollable is True
-    assert "AsyncServerCursor [no result]" in repr(cur)
+    assert "AsyncServerCursor 'one' [no result]" in repr(cur)
     assert conn.info.transaction_status is TransactionStatus.IDLE
 
 
@@ -434,6 +434,18 @@ async def test_settings_that_change_between_two_fetches(conn: AsyncConnection) -
     await conn.execute("SET client_encoding TO 'LATIN1'")
     rows += [row async for row in cur]
     assert rows == await (await conn.execute(query)).fetchall()
+
+
+@pytest.mark.parametrize("threshold", [0, 1, None])
+async def test_nothing_is_prepared(conn: AsyncConnection, threshold: int | None) -> None:
+    conn.prepare_threshold = threshold
+    for _ in range(3):
+        async with conn.cursor("c", binary=True) as cur:
+            cur.itersize = 1
+            await cur.execute("SELECT generate_series(1, %s)", [3])
+            assert [row async for row in cur] == [(1,), (2,), (3,)]
+    conn.prepare_threshold = None
+    assert await (await conn.execute("SELECT statement FROM pg_prepared_statements")).fetchall() == []
 
 
 # -- names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -180,13 +181,15 @@ def test_closing_what_is_another_ones_by_now() -> None:
 
 def test_requests_are_not_kept() -> None:
     server = Server()
+    requests: list[weakref.ref[DeclareRequest]] = []
     for _ in range(3):
         one, _ = server.declare()
         succeed(one)
+        requests.append(weakref.ref(one))
     server.cursors.closed("c", one)
     del one
     gc.collect()
-    assert not [found for found in gc.get_objects() if type(found) is DeclareRequest]
+    assert [request() for request in requests] == [None, None, None]
 
 
 def test_nothing_is_noted_where_nothing_can_be_sent() -> None:

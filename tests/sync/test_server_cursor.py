@@ -37,7 +37,7 @@ def test_what_it_is(conn: Connection) -> None:
     assert (cur.rowcount, cur.rownumber, cur.statusmessage) == (-1, 0, "DECLARE CURSOR")
     assert list(cur.results()) == [cur]
     assert cur.set_result(0).fetchone() == (1,)
-    assert "ServerCursor [FETCH 1]" in repr(cur)
+    assert "ServerCursor 'c' [FETCH 1]" in repr(cur)
 
 
 @pytest.mark.parametrize("itersize", [1, 64, 100, 1000])
