@@ -109,7 +109,11 @@ class MultirangeBinaryDumper(BaseMultirangeDumper):
 BaseMultirangeDumper.untyped = MultirangeDumper
 
 
-class MultirangeLoader(BaseRangeLoader):
+class BaseMultirangeLoader(BaseRangeLoader):
+    """Load a multirange. Subclasses know the type of the bounds of its ranges."""
+
+
+class MultirangeLoader(BaseMultirangeLoader):
     """Load a `Multirange` from text format."""
 
     def load(self, data: bytes) -> Multirange[Any]:
@@ -136,7 +140,7 @@ class MultirangeLoader(BaseRangeLoader):
         return Multirange(ranges)
 
 
-class MultirangeBinaryLoader(BaseRangeLoader):
+class MultirangeBinaryLoader(BaseMultirangeLoader):
     """Load a `Multirange` from binary format."""
 
     format = Format.BINARY
@@ -351,7 +355,8 @@ def register_multirange(info: MultirangeInfo, context: AdaptContext | None = Non
 
 
 _BUILTIN: tuple[
-    tuple[type[Multirange[Any]], str, tuple[type[BaseMultirangeDumper], ...], tuple[type[BaseRangeLoader], ...]], ...
+    tuple[type[Multirange[Any]], str, tuple[type[BaseMultirangeDumper], ...], tuple[type[BaseMultirangeLoader], ...]],
+    ...,
 ] = (
     (
         Int4Multirange,
