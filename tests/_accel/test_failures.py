@@ -105,7 +105,14 @@ MALFORMED: dict[tuple[str, int], list[bytes]] = {
     ("int4[]", 1): [b"", b"\0\0\0\1" + b"\0" * 7, b"\0\0\0\1\0\0\0\0\0\0\0\x17\x7f\xff\xff\xff\0\0\0\1"],
     ("text[]", 0): [b"{\xff}", b'{"a'],
     ("jsonb[]", 0): [b'{"{"}', b'{"' + b"[" * 10_000 + b'"}'],
+    ("record", 0): [b"", b"(", b"(1", b'("', b"(1)x", b'("a"b")', b"(" + b'"' * 9999],
+    ("record", 1): [b"", b"\0\0\0\1", b"\xff" * 4, b"\0\0\0\1\0\0\0\x17\0\0\0\4\0", b"\0\0\0\0\0"],
 }
+for _name in ("int4", "int8", "num", "date", "ts", "tstz"):
+    MALFORMED[f"{_name}range", 0] = [b"", b"[", b"[x,)", b"[,", b'["', b"empt", b"[,))", b"[,,)", b"[" + b'"' * 9999]
+    MALFORMED[f"{_name}range", 1] = [b"", b"\2", b"\2\0\0\0\1", b"\2\x7f\xff\xff\xff\0", b"\1\0", b"\x18\0"]
+    MALFORMED[f"{_name}multirange", 0] = [b"", b"{", b"{x}", b"{[,)", b"{[,),}", b"{}}", b"{,}", b"{" + b"[" * 9999]
+    MALFORMED[f"{_name}multirange", 1] = [b"", b"\0\0\0\1", b"\xff" * 4, b"\0\0\0\1\0\0\0\1\2", b"\0\0\0\0\0"]
 
 
 def load_row(load: Callable[[bytes], Any], *values: bytes | None) -> Any:
