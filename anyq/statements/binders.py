@@ -11,9 +11,9 @@ from ..abc import Params, Query
 from ..adapt import Transformer
 from ..adapt.placing import uses_standard_strings
 from ..adapt.templates import is_template
-from .placeholders import ParsedQuery, convert_raw, parse_query, query_text
+from .placeholders import ParsedQuery, convert_raw, parse_query, query_text, refuse_parameters
 from .statement import Statement
-from .templates import bind_template, bind_template_as_text, refuse_parameters
+from .templates import bind_template, bind_template_as_text
 
 
 class Binder(Protocol):

@@ -23,6 +23,7 @@ from ..abc import AdaptContext, Params, Query
 from ..adapt import PyFormat
 from ..adapt.encodings import UTF8, encode_text, encoding_to_write
 from ..adapt.placing import interleaved, place_values
+from ..adapt.templates import is_template
 from ..errors import ProgrammingError
 from ..sql import Composable
 from .hints import hint_for_no_placeholders
@@ -230,10 +231,24 @@ def query_text(query: Query, context: AdaptContext | None, encoding: str) -> byt
         return query
     if isinstance(query, Composable):  # pyright: ignore[reportUnnecessaryIsInstance]
         return query.as_bytes(context)
+    if is_template(query):
+        refuse_parameters(())
     raise TypeError(
         "the query should be a string, a template string, bytes, or an object of the anyq.sql module such as SQL,"
         f" got {type(query).__name__}"
     )
+
+
+def refuse_parameters(params: Params | None) -> None:
+    """Refuse parameters beside a template string.
+
+    :raises TypeError: there are some, or could be some.
+    """
+    if params is not None:
+        raise TypeError(
+            "a template string has its parameters in it, and takes none beside it: pass only the template;"
+            " for many sets of parameters, use a string with placeholders"
+        )
 
 
 def convert(query: bytes, encoding: str = "utf-8") -> ParsedQuery:

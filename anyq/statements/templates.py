@@ -10,20 +10,8 @@ from typing import Any
 from ..abc import Params, Template
 from ..adapt import PyFormat, Transformer
 from ..sql import render
-from .placeholders import ParsedQuery
+from .placeholders import ParsedQuery, refuse_parameters
 from .statement import Statement
-
-
-def refuse_parameters(params: Params | None) -> None:
-    """Refuse parameters beside a template string.
-
-    :raises TypeError: there are some, or could be some.
-    """
-    if params is not None:
-        raise TypeError(
-            "a template string has its parameters in it, and takes none beside it: pass only the template;"
-            " for many sets of parameters, use a string with placeholders"
-        )
 
 
 def bind_template(template: Template, params: Params | None, tx: Transformer) -> Statement:

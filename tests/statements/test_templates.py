@@ -179,3 +179,33 @@ def test_synchronously(dsn: str) -> None:
         assert list(conn.cursor().stream(t("SELECT {x}", x="a"))) == [("a",)]
         with pytest.raises(TypeError):
             conn.cursor().executemany(t("SELECT {x}", x="a"), [])
+
+
+async def test_with_a_named_cursor(conn: AsyncConnection[Any]) -> None:
+    async with conn.transaction():
+        for name in ("some", "other"):
+            cursor = conn.cursor(name)
+            await cursor.execute(t("SELECT n, {x:l} FROM generate_series(1, {n}) n WHERE n > {m}", x=BAD, n=4, m=2))
+            assert await cursor.fetchall() == [(3, BAD), (4, BAD)]
+            await cursor.close()
+
+
+async def test_with_copy(conn: AsyncConnection[Any]) -> None:
+    cursor = conn.cursor()
+    async with cursor.copy(t("COPY (SELECT {x}::text, {n:l}) TO STDOUT", x=BAD, n=-1)) as copy:
+        assert [row async for row in copy.rows()] == [(BAD, "-1")]
+    await conn.execute('CREATE TEMPORARY TABLE "some%s" (t text)')
+    async with cursor.copy(t("COPY {table:i} FROM STDIN", table="some%s")) as copy:
+        await copy.write_row((BAD,))
+    await cursor.execute('SELECT t FROM "some%s"')
+    assert await cursor.fetchall() == [(BAD,)]
+    with pytest.raises(ProgrammingError, match="inside of a quoted string"):
+        async with cursor.copy(t("COPY (SELECT '{x}') TO STDOUT", x=BAD)):
+            pytest.fail("it has begun")
+
+
+async def test_in_a_pipeline(conn: AsyncConnection[Any]) -> None:
+    async with conn.pipeline():
+        cursors = [await conn.execute(t("SELECT {n}, {x}::text", n=n, x=BAD)) for n in range(3)]
+        found = [await cursor.fetchone() for cursor in cursors]
+    assert found == [(n, BAD) for n in range(3)]
