@@ -364,6 +364,7 @@ async def test_a_failed_transaction_is_not_committed(conn: AsyncConnection) -> N
         ("INSERT INTO t VALUES (1)", e.UniqueViolation),
         ("CREATE TEMPORARY TABLE mine ()", e.FeatureNotSupported),
         ("LISTEN anyq_two_phase", e.FeatureNotSupported),
+        ("DECLARE held CURSOR WITH HOLD FOR SELECT 1", e.FeatureNotSupported),
     ],
 )
 async def test_what_the_server_does_not_prepare(statement: str, error: type[Exception], conn: AsyncConnection) -> None:
