@@ -311,7 +311,7 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
     async def read(self) -> bytes:
         """Return the next row of a COPY TO STDOUT, as the server has sent it; empty at the end.
 
-        :raises ProgrammingError: the COPY is none TO STDOUT.
+        :raises ProgrammingError: the COPY is none TO STDOUT, or rows have been read of it and are not at their end.
         :raises Error: what the server says.
 
         Waits, and is a checkpoint, when what has arrived has been read: at the latest after 64 KiB. A cancellation
@@ -352,6 +352,7 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
 
     async def receive(self) -> bool:
         """For this package: wait for more data; return False at the end."""
+        self.check_data()
         found = await self._receive(split_copy_data)
         if found is not None:
             self.payloads.extend(found)

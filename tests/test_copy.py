@@ -184,8 +184,9 @@ async def test_csv_as_bytes(table: AsyncConnection) -> None:
         assert b"".join([line async for line in copy]).replace(b'"\\."', b"\\.") == data.replace(b'"\\."', b"\\.")
 
 
-async def test_an_encoding_of_its_own(table: AsyncConnection) -> None:
-    async with table.cursor().copy("COPY t FROM STDIN (ENCODING 'latin1')") as copy:
+@pytest.mark.parametrize("written", ["'latin1'", "latin1", '"latin1"', "$$latin1$$"])
+async def test_an_encoding_of_its_own(table: AsyncConnection, written: str) -> None:
+    async with table.cursor().copy(f"COPY t FROM STDIN (ENCODING {written}) WHERE a IS NOT NULL".encode()) as copy:
         await copy.write("1\tä\n")
         await copy.write_row((2, "ö"))
     assert await content(table) == [(1, "ä"), (2, "ö")]
@@ -235,6 +236,20 @@ async def test_reading_some_and_then_rows(table: AsyncConnection) -> None:
         rows = [row async for row in copy.rows()]
     assert data == [b"%d\n" % i for i in range(1, 101)]
     assert rows == [(str(i),) for i in range(101, 20001)]
+
+
+@pytest.mark.parametrize("options", ["", " (FORMAT binary)"])
+@pytest.mark.parametrize("count", [2, 20000])
+async def test_data_behind_rows_is_not_at_its_end(table: AsyncConnection, count: int, options: str) -> None:
+    async with table.cursor().copy(f"COPY (SELECT generate_series(1, {count})) TO STDOUT{options}".encode()) as copy:
+        copy.set_types(["int4"])
+        assert await copy.read_row() == (1,)
+        with pytest.raises(e.ProgrammingError, match=r"go on by rows\(\)"):
+            await copy.read()
+        with pytest.raises(e.ProgrammingError, match=r"go on by rows\(\)"):
+            await anext(copy)
+        assert [row async for row in copy.rows()] == [(i,) for i in range(2, count + 1)]
+        assert await copy.read() == b""
 
 
 @pytest.mark.parametrize("columns", ["", "1, 'x'"])

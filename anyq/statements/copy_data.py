@@ -161,11 +161,12 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 """What may hold anything: comments, of which the inner ones are found first, constants, and names in quotes."""
-_OPTIONS = re.compile(r".*\b(?:stdin|stdout)\b(.*)", re.IGNORECASE | re.DOTALL).match
-_CSV = re.compile(r"\bcsv\b", re.IGNORECASE).search
-_FORMAT = re.compile(r"\bformat\s+[eE]?(['\"])(\w+)\1", re.IGNORECASE).search
-_ENCODING = re.compile(r"\bencoding\s+[eE]?'([^']*)'", re.IGNORECASE).search
-_OTHER_TEXT = re.compile(r"\b(?:delimiters?|null)\b", re.IGNORECASE).search
+_OUT = re.compile(r".*\bto\s+stdout\b(.*)", re.IGNORECASE | re.DOTALL).match
+_IN = re.compile(r"\bfrom\s+stdin\b(.*?)(?:(?<!['\"])\bwhere\b|\Z)", re.IGNORECASE | re.DOTALL).search
+# Names of options may be in quotes, and values in any kind of them, or none.
+_CSV = re.compile(r"(?<!['\"])\bcsv\b|\bformat\b\"?\s*(?:u&)?['\"]csv\b", re.IGNORECASE).search
+_ENCODING = re.compile(r"(?<!')\bencoding\b\"?\s*(?:u&)?['\"]?(\w*)", re.IGNORECASE).search
+_OTHER_TEXT = re.compile(r"(?<!')\b(?:delimiters?|null)\b", re.IGNORECASE).search
 
 
 class CopyOptions(NamedTuple):
@@ -195,23 +196,28 @@ def check_copy(statement: Statement, encoding: str) -> CopyOptions:
             "placeholders (%s)"
         )
     text = sql.decode(encoding, "replace")
-    full = _without_comments(text)
-    bare = _TOKEN.sub("''", full)
-    if ";" in bare.rstrip("; \t\r\n\f\v"):
+    plain = _TOKEN.sub(_plain, _without_comments(text))
+    if ";" in plain.rstrip("; \t\r\n\f\v"):
         raise ProgrammingError("copy() takes one COPY, and no other statement beside it: use execute() for the others")
-    options, written = _options(bare), _options(full)
-    format_, named = _FORMAT(written), _ENCODING(written)
+    found = _OUT(plain) or _IN(plain)
+    options = "" if found is None else found[1]
+    named = _ENCODING(options)
     return CopyOptions(
-        csv=_CSV(options) is not None or format_ is not None and format_[2].lower() == "csv",
+        csv=_CSV(options) is not None,
         other_text=_OTHER_TEXT(options) is not None,
         encoding=None if named is None else named[1],
     )
 
 
-def _options(text: str) -> str:
-    """Return what stands behind STDIN or STDOUT."""
-    found = _OPTIONS(text)
-    return "" if found is None else found[1]
+def _plain(token: re.Match[str]) -> str:
+    """Return a constant or name in quotes as one of letters and digits only, which are all that options need."""
+    text = token[0]
+    if text.startswith("$"):
+        text = text[len(token[1]) + 2 : -len(token[1]) - 2]
+    elif text.startswith(("e", "E")):
+        text = text[1:]
+    quote = '"' if text.startswith('"') and not token[0].startswith("$") else "'"
+    return quote + re.sub(r"\W", "", text) + quote
 
 
 def _without_comments(text: str) -> str:

@@ -34,6 +34,7 @@ class CopyHolder:
     _formatter: RowFormatter | None = None
     _parser: RowParser | None = None
     _has_data = False  # so that no header is due
+    _has_loaded = False  # some of what has arrived, as rows
 
     def __init__(self, binary: bool) -> None:
         self._binary = binary
@@ -75,6 +76,14 @@ class CopyHolder:
     def check_out(self) -> None:
         """For this package: do the same for one who wants to read."""
         self.check(CopyDirection.OUT)
+
+    def check_data(self) -> None:
+        """For this package: do the same for one who wants to read data as it is sent."""
+        self.check_out()
+        if self._has_loaded and (self.loaded or self.state is OPEN):
+            raise ProgrammingError(
+                "rows of this COPY have been read, and what has arrived is loaded: go on by rows() or read_row()"
+            )
 
     def check_rows(self) -> None:
         """For this package: do the same for one who wants to read rows."""
@@ -193,6 +202,7 @@ class CopyHolder:
         :raises DataError: a value cannot be loaded, or the data is malformed.
         """
         parser = self._get_parser()
+        self._has_loaded = True
         rows = parser.finish() if data is None else parser.parse(data)
         self.loaded.extend(rows)
         return data is not None or bool(rows)

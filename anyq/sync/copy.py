@@ -173,7 +173,7 @@ class Copy(Generic[ConnectionT]):
     def read(self) -> bytes:
         """Return the next row of a COPY TO STDOUT, as the server has sent it; empty at the end.
 
-        :raises ProgrammingError: the COPY is none TO STDOUT.
+        :raises ProgrammingError: the COPY is none TO STDOUT, or rows have been read of it and are not at their end.
         :raises Error: what the server says.
 
         Waits when what has arrived has been read.
