@@ -19,6 +19,7 @@ from ..adapt import Transformer
 from ..backends import interruptible, uninterrupted
 from ..protocol import frontend
 from ..protocol.request import Result, TransactionEffect
+from ..sql import Composable
 from ..statements.binders import Binder
 from ..statements.composer import refuse_copy
 from ..statements.outcome import affected_rows, failure_of
@@ -123,7 +124,9 @@ class ManyExecutions:
         self._new_request = partial(_ManyRequest, session.composer.statements, returning)
         self._request = self._new_request()
         self._sent: list[bytearray] | None = []  # all batches, as long as one could be hit; then None
-        refuse_copy(query_text(query, tx, tx.encoding))
+        if isinstance(query, str | bytes | Composable):
+            # Also where there is no set, by which it would be bound.
+            refuse_copy(query_text(query, tx, tx.encoding))
         self._sets = Sets(query, binder, tx, returning)
         self._opened = False
         self.outcome = ManyResults(self._request, 0, None)
