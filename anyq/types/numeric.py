@@ -315,6 +315,10 @@ class Xid8BinaryLoader(Loader):
 # Floats
 
 
+# As PostgreSQL writes them.
+_NOT_FINITE = {b"nan": b"NaN", b"inf": b"Infinity", b"-inf": b"-Infinity"}
+
+
 class FloatDumper(Dumper):
     """Dump float as float8, as text."""
 
@@ -329,7 +333,8 @@ class FloatDumper(Dumper):
     def quote(self, obj: float) -> bytes:
         value = self._write(obj) if self.format else self.dump(obj)
         # Without quotes it is a numeric, of which zero has no sign, and 1e+300 is written in 300 digits.
-        return _bare(value) if isfinite(obj) and value != b"-0.0" and b"e" not in value else quote_bytes(value)
+        bare = isfinite(obj) and value != b"-0.0" and b"e" not in value
+        return _bare(value) if bare else quote_bytes(_NOT_FINITE.get(value, value))
 
 
 class Float4Dumper(FloatDumper):

@@ -135,9 +135,9 @@ def test_load_int(name: str, format: str, size: int, signed: bool, data: st.Data
         (Oid(5), b"5"),
         (1.5, b"1.5"),
         (-1.5, b"(-1.5)"),
-        (math.nan, b"'nan'::float8"),
-        (-math.inf, b"'-inf'::float8"),
-        (Float4(math.inf), b"'inf'::float4"),
+        (math.nan, b"'NaN'::float8"),
+        (-math.inf, b"'-Infinity'::float8"),
+        (Float4(math.inf), b"'Infinity'::float4"),
         (Decimal("-1.50"), b"(-1.50)"),
         (Decimal("NaN"), b"'NaN'::numeric"),
         (Decimal("-Infinity"), b"'-Infinity'::numeric"),
@@ -301,7 +301,7 @@ def test_binary_dumpers_write_text_for_a_literal() -> None:
         (numeric.OidBinaryDumper, 5, b"5"),
         (numeric.IntNumericBinaryDumper, 5, b"5"),
         (numeric.FloatBinaryDumper, -1.5, b"(-1.5)"),
-        (numeric.Float4BinaryDumper, float("nan"), b"'nan'"),
+        (numeric.Float4BinaryDumper, float("nan"), b"'NaN'"),
         (numeric.DecimalBinaryDumper, Decimal("1.50"), b"1.50"),
     )
     for dumper, value, literal in cases:
