@@ -67,7 +67,10 @@ class CopyHolder:
         :raises ProgrammingError: it cannot.
         """
         if self.state is NOT_BEGUN:
-            raise ProgrammingError("this COPY has not begun: use it as a block, 'with cursor.copy(...) as copy'")
+            raise ProgrammingError(
+                "this COPY has not begun: use it as a block, 'async with cursor.copy(...) as copy', in "
+                "synchronous code 'with cursor.copy(...) as copy'"
+            )
         if not self.is_open:
             raise ProgrammingError("this COPY is at its end: its data is written and read in its block")
         if direction is not None and direction is not self._direction:

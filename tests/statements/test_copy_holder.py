@@ -12,7 +12,7 @@ from anyq.adapt.copy import BINARY_HEADER, BINARY_TRAILER
 from anyq.protocol.copy_data import HEADER, end_of_copy_data, join_copy_data
 from anyq.protocol.request import CopyDirection
 from anyq.statements.copy_data import PIECE, CopyOptions
-from anyq.statements.copy_holder import COMPLETE, FINISHED, OPEN, CopyHolder
+from anyq.statements.copy_holder import COMPLETE, FINISHED, NOT_BEGUN, OPEN, CopyHolder
 
 
 class Holder(CopyHolder):
@@ -128,3 +128,8 @@ def test_errors_are_explained() -> None:
     assert "set_types" in (holder.explained(error).diag.message_hint or "")
     holder.set_types(["int4"])
     assert holder.explained(error) is error
+
+
+def test_without_a_block_both_ways_to_open_one_are_told() -> None:
+    with pytest.raises(e.ProgrammingError, match="has not begun: .*'async with cursor.copy.* synchronous code 'with"):
+        Holder(state=NOT_BEGUN).check(CopyDirection.IN)
