@@ -193,7 +193,11 @@ cdef class RowFormat:
                 writer = <ValueWriter>last[i]
                 if writer.cls != Py_TYPE(<object>obj):
                     found = PyDict_GetItemWithError(table, type(<object>obj))
-                    writer = <ValueWriter>found if found != NULL else self.find_writer(<object>obj)
+                    if found != NULL:
+                        writer = <ValueWriter>found
+                    else:
+                        writer = self.find_writer(<object>obj)
+                        look_again(out)
                     last[i] = writer
             if writer.write == NULL or not writer.write(<object>obj, out):
                 self.write_dumped(writer, <object>obj, out)

@@ -179,6 +179,25 @@ def test_a_dumper_that_writes_to_the_rows_itself(harm: str) -> None:
     assert out.endswith(b"1\n")
 
 
+@pytest.mark.parametrize("harm", ["append", "clear"])
+def test_a_dumper_that_writes_to_the_rows_when_it_is_made(harm: str) -> None:
+    """Nor then, though its values are written without it. So may another thread that writes to the same COPY."""
+    tx = Transformer(Context())
+    out = bytearray(b"before")
+
+    class Meddling(IntDumper):
+        def __init__(self, cls: type, context: Any = None) -> None:
+            super().__init__(cls, context)
+            out.extend(b"x" * 10_000) if harm == "append" else out.clear()
+
+    tx.adapters.register_dumper(int, Meddling)
+    format_row = copy_rows.compile_format(RowFormatter(tx, False))
+    with pytest.raises(RuntimeError, match="were changed while a value was dumped"):
+        format_row(("a" * 100, 1, "c" * 100), out)
+    format_row((1,), out)
+    assert out.endswith(b"1\n")
+
+
 def test_a_dumper_that_writes_a_row_of_its_own() -> None:
     tx = Transformer(Context())
     formatter = RowFormatter(tx, False)
