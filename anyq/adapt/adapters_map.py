@@ -167,6 +167,8 @@ class AdaptersMap:
         """
         if cls is not None and not isinstance(cls, (type, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"a dumper serves a class or the name of one, not {cls!r}")
+        if not hasattr(dumper, "format"):
+            raise TypeError(f"a dumper is a class, as a subclass of anyq.adapt.Dumper is, not {dumper!r}")
         if self.before_change is not None:
             self.before_change()
         if not self._own_dumpers:
@@ -192,6 +194,8 @@ class AdaptersMap:
             oid = self.types.get_oid(oid)
         if not isinstance(oid, int):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"a loader serves an oid or the name of a type, not {oid!r}")
+        if not hasattr(loader, "format"):
+            raise TypeError(f"a loader is a class, as a subclass of anyq.adapt.Loader is, not {loader!r}")
         if self.before_change is not None:
             self.before_change()
         if not self._own_loaders:

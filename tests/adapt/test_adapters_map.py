@@ -127,3 +127,13 @@ def test_version_changes_with_each_registration(context: AdaptersMap) -> None:
 def test_a_map_is_a_context(context: AdaptersMap) -> None:
     assert context.adapters is context
     assert context.connection is None
+
+
+def test_functions_are_no_dumpers_and_no_loaders() -> None:
+    own = AdaptersMap(adapters)
+    version = own.version
+    with pytest.raises(TypeError, match="a dumper is a class, as a subclass of anyq.adapt.Dumper is, not <"):
+        own.register_dumper(Thing, lambda obj: b"")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a loader is a class, as a subclass of anyq.adapt.Loader is, not <"):
+        own.register_loader("int4", lambda data: 1)  # type: ignore[arg-type]
+    assert own.version == version
