@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from anyq import errors as e
@@ -108,6 +110,17 @@ def test_characters_whose_second_byte_is_ascii() -> None:
 )
 def test_options(text: str, csv: bool, other: bool, encoding: str | None) -> None:
     assert check_copy(statement(text), "utf-8") == (csv, other, encoding)
+
+
+@pytest.mark.parametrize("before", ["'", "E'", '"', "/*"])
+def test_a_large_constant_takes_little_memory(before: str) -> None:
+    made = statement(f"COPY (SELECT {before}{'a' * 1_000_000}{before[::-1].rstrip('E')}) TO STDOUT")
+    tracemalloc.start()
+    try:
+        check_copy(made, "utf-8")
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def request(**kwargs: object) -> CopyRequest:
