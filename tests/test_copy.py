@@ -128,10 +128,19 @@ async def test_binary_data_with_its_own_header_gets_no_second_one(table: AsyncCo
     async with table.cursor().copy("COPY t FROM STDIN (FORMAT binary)") as copy:
         await copy.write(BINARY_HEADER + b"\0\2\0\0\0\4\0\0\0\7\0\0\0\1x" + BINARY_TRAILER)
     async with table.cursor().copy("COPY t FROM STDIN (FORMAT binary)") as copy:
-        await copy.write(BINARY_HEADER)
+        for byte in BINARY_HEADER:
+            await copy.write(bytes([byte]))
         copy.set_types(["int4", "text"])
         await copy.write_row((8, "y"))
     assert await content(table) == [(7, "x"), (8, "y")]
+
+
+async def test_binary_data_that_is_cut_off(table: AsyncConnection) -> None:
+    with pytest.raises(e.DataError, match="unexpected EOF"):
+        async with table.cursor().copy("COPY t FROM STDIN (FORMAT binary)") as copy:
+            await copy.write(BINARY_HEADER + b"\0\2\0\0\0\4\0\0")
+    await check_usable(table)
+    assert await content(table) == []
 
 
 async def test_a_row_that_is_refused_is_not_written_and_others_are(table: AsyncConnection) -> None:
@@ -182,6 +191,9 @@ async def test_csv_as_bytes(table: AsyncConnection) -> None:
     assert await content(table) == [(1, "\\."), (2, None), (3, ""), (4, "a,\nb")]
     async with table.cursor().copy("COPY (SELECT * FROM t ORDER BY a) TO STDOUT (FORMAT csv)") as copy:
         assert b"".join([line async for line in copy]).replace(b'"\\."', b"\\.") == data.replace(b'"\\."', b"\\.")
+    async with table.cursor().copy("COPY t (b) FROM STDIN (FORMAT csv)") as copy:
+        await copy.write(b'\n"\\."\n')  # an empty line is NULL
+    assert (await content(table))[-2:] == [(None, None), (None, "\\.")]
 
 
 @pytest.mark.parametrize("written", ["'latin1'", "latin1", '"latin1"', "$$latin1$$"])

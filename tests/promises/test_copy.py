@@ -86,7 +86,15 @@ async def test_every_way(table: AsyncConnection, query: str, direction: str, way
 
 
 @pytest.mark.parametrize("way", ["execute", "client", "bytes"])
-@pytest.mark.parametrize("query", ["SELECT 1; COPY t FROM STDIN", "COPY t FROM E'\\'' ; COPY t FROM STDIN; SELECT 1"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT 1; COPY t FROM STDIN",
+        "COPY t FROM E'\\'' ; COPY t FROM STDIN; SELECT 1",
+        "SELECT 1; COPY (SELECT generate_series(1, 10000)) TO STDOUT",
+        "INSERT INTO t VALUES (1); COPY t TO STDOUT; SELECT 1 / 0",
+    ],
+)
 @pytest.mark.parametrize("autocommit", [True, False])
 async def test_hidden_among_others(table: AsyncConnection, query: str, way: str, autocommit: bool) -> None:
     await table.set_autocommit(autocommit)
