@@ -145,6 +145,7 @@ __all__ = [
     "apilevel",
     "connect",
     "conninfo",
+    "copy",
     "encrypt_password",
     "errors",
     "listen",

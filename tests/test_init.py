@@ -16,19 +16,13 @@ import anyq
 #: The modules that psycopg's documentation names, without the package's name.
 MODULES = [
     *("abc", "adapt", "conninfo", "copy", "errors", "postgres", "pq", "rows", "sql", "types"),
-    *("types.array", "types.bool", "types.datetime", "types.json", "types.none", "types.numeric", "types.string"),
-    "types.uuid",
+    *("types.array", "types.bool", "types.composite", "types.datetime", "types.enum", "types.hstore", "types.json"),
+    *("types.multirange", "types.net", "types.none", "types.numeric", "types.range", "types.string", "types.uuid"),
 ]
 
 #: Those that are not here, and why.
 MISSING = {
-    "types.composite": "no composite types yet",
-    "types.enum": "no enumerated types yet",
-    "types.hstore": "no hstore yet",
-    "types.multirange": "no multiranges yet",
-    "types.net": "no network addresses yet",
     "types.numpy": "no scalars of numpy yet",
-    "types.range": "no ranges yet",
     "types.shapely": "no geometries of shapely yet",
     "crdb": "no adapters of CockroachDB",
 }
