@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from collections import deque
 from contextlib import suppress
 from typing import Any
 
@@ -77,7 +78,7 @@ class SharedPortal(Portal):
         self._account.leave(user, wait=True)
 
     def forget(self, user: object) -> None:
-        self._account.leave(user, wait=False)
+        self._account.drop(user)
 
     def stop(self, *, cancel: bool) -> None:
         """Have the thread end, with what is under way cancelled or not; does not wait for it."""
@@ -110,6 +111,7 @@ class _Account:
         # are all that has to be right.
         self._lock = threading.RLock()
         self._users: set[object] = set()
+        self._dropped: deque[object] = deque()  # those that have still to leave: see drop()
 
     def join(self, user: object) -> SharedPortal:
         """Return the portal for a new user, started if it is the first."""
@@ -119,13 +121,41 @@ class _Account:
                 if self.portal is None:
                     SharedPortal(self, self._backend, self._options)
                 assert self.portal is not None
-                return self.portal
+                portal = self.portal
+            self._drop_all()
+            return portal
         except BaseException:
             self.leave(user, wait=False)
             raise
 
     def leave(self, user: object, *, wait: bool) -> None:
         """Stop the portal if this was its last user."""
+        try:
+            self._leave(user, wait=wait)
+        finally:
+            self._drop_all()
+
+    def drop(self, user: object) -> None:
+        """Leave on behalf of a user that is gone; for finalizers, which must not wait for the lock.
+
+        They run in whatever thread, and that may be the one of a portal that is starting, for which another thread
+        waits with the lock in its hands. Then it is for that one to do when it gives the lock back.
+        """
+        self._dropped.append(user)
+        self._drop_all()
+
+    def _drop_all(self) -> None:
+        while self._dropped and self._lock.acquire(blocking=False):
+            try:
+                user = self._dropped.popleft()
+            except IndexError:
+                return  # by a finalizer that has come between
+            else:
+                self._leave(user, wait=False)
+            finally:
+                self._lock.release()
+
+    def _leave(self, user: object, *, wait: bool) -> None:
         with self._lock:
             self._users.discard(user)
             portal = self.portal

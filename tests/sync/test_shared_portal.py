@@ -10,9 +10,11 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 import sniffio
+from anyio.from_thread import BlockingPortal
 
 import anyq
-from anyq.sync.shared_portal import open_portal
+from anyq.sync import shared_portal
+from anyq.sync.shared_portal import SharedPortal, open_portal
 from tests.support.activity import PATIENCE
 
 
@@ -138,4 +140,58 @@ def test_many_threads_start_and_stop_it(portal_backend: object) -> None:
     for worker in workers:
         worker.join(PATIENCE)
     assert errors == []
+    assert threads() == []
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["another", "the-last"])
+def test_a_user_is_dropped_while_it_starts(portal_backend: object, monkeypatch: pytest.MonkeyPatch, last: bool) -> None:
+    """Garbage is collected in whatever thread: in its own, too, while the one that starts it waits for it."""
+    user = object()
+    portals: list[SharedPortal] = []
+    attach = SharedPortal.attach
+
+    def attach_and_collect(portal: SharedPortal, blocking: BlockingPortal) -> None:
+        attach(portal, blocking)
+        portal.forget(user if last else object())
+
+    def start() -> None:
+        portal = open_portal(None, user)
+        assert isinstance(portal, SharedPortal)
+        portals.append(portal)
+
+    monkeypatch.setattr(SharedPortal, "attach", attach_and_collect)
+    starter = threading.Thread(target=start, daemon=True)
+    starter.start()
+    starter.join(PATIENCE)
+    (portal,) = portals
+    if not last:
+        assert portal.call(1.0, library)
+        portal.release(user)
+    portal.join(PATIENCE)
+    assert threads() == []
+
+
+def test_many_are_dropped_at_once(portal_backend: object) -> None:
+    """More than calls may be nested, while another thread has the lock."""
+    users = [object() for _ in range(5000)]
+    for user in users:
+        portal = open_portal(None, user)
+    assert isinstance(portal, SharedPortal)
+    taken, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with shared_portal._shared._lock:
+            taken.set()
+            go_on.wait(PATIENCE)
+        open_portal(None, hold)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert taken.wait(PATIENCE)
+    for user in users:
+        portal.forget(user)
+    assert threads() == ["anyq portal"]
+    go_on.set()
+    holder.join(PATIENCE)
+    portal.release(hold)
     assert threads() == []
