@@ -192,10 +192,10 @@ async def a_named_cursor(conn: AsyncConnection) -> None:
         assert [number async for (number,) in cursor] == list(range(1, 51))
         await cursor.scroll(-10)
         assert len(await cursor.fetchmany(3) + await cursor.fetchall()) == 10
-    cursor = conn.cursor("c", withhold=True)
-    await cursor.execute("SELECT 1")
-    await cursor.execute("SELECT 2")
-    assert await cursor.fetchone() == (2,)
+    async with conn.cursor("c", withhold=True) as cursor:
+        await cursor.execute("SELECT 1")
+        await cursor.execute("SELECT 2")
+        assert await cursor.fetchone() == (2,)
 
 
 async def many(conn: AsyncConnection) -> None:

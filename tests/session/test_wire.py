@@ -787,6 +787,8 @@ async def test_closing_fails_what_is_under_way_in_other_tasks(dsn: str) -> None:
         async with held_lock(dsn) as lock, anyio.create_task_group() as group:
             ask_in_order(group, conn, [lock.statement, "SELECT 2"], replies)
             await lock.until_wanted(conn.info.backend_pid)
+            while len(conn.session.wire.protocol.pending) < 2:
+                await anyio.lowlevel.checkpoint()
             await conn.close()
     assert len(replies) == 2
     for error in replies.values():

@@ -80,8 +80,11 @@ def _defined(node: ast.stmt) -> Iterator[str]:
 
 def names_of_class(cls: type[Any]) -> set[str]:
     """Return the public attributes of a class and of its instances."""
-    names = set(dir(cls))
+    names = set(getattr(cls, "__members__", ()))
     for base in cls.__mro__:
+        if base.__module__ in ("builtins", "enum"):
+            continue  # what those have depends on the version of Python
+        names |= set(vars(base))
         names |= set(base.__dict__.get("__annotations__", {}))
         try:
             tree = ast.parse(textwrap.dedent(inspect.getsource(base)))

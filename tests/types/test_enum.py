@@ -299,6 +299,7 @@ async def test_after_it_was_dropped_and_made_again(conn: AsyncConnection[Any]) -
     assert await cursor.fetchone() == (Mood.happy, [Mood.happy])
     # A label that came later is an error of its row alone.
     await conn.execute("ALTER TYPE pg_temp.mood ADD VALUE 'new'")
+    await conn.commit()
     cursor = await conn.execute("SELECT unnest('{new,happy}'::pg_temp.mood[])")
     with pytest.raises(DataError, match=r"no member for the label b'new'.*\(column 'unnest'\)"):
         await cursor.fetchone()
