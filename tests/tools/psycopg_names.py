@@ -12,7 +12,6 @@ import importlib
 import inspect
 import json
 import pkgutil
-import textwrap
 from collections.abc import Iterator
 from contextlib import suppress
 from enum import EnumMeta
@@ -82,21 +81,27 @@ def names_of_class(cls: type[Any]) -> set[str]:
     """Return the public attributes of a class and of its instances."""
     names = set(getattr(cls, "__members__", ()))
     for base in cls.__mro__:
-        if base.__module__ in ("builtins", "enum"):
+        if base.__module__ in ("builtins", "enum", "typing", "abc"):
             continue  # what those have depends on the version of Python
         names |= set(vars(base))
         names |= set(base.__dict__.get("__annotations__", {}))
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
-        except (OSError, TypeError):
-            continue  # one of Python's own, or compiled
-        names |= {
-            node.attr
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and _is_self(node.value)
-        }
+        for member in vars(base).values():
+            names |= _attributes_set_by(inspect.unwrap(getattr(member, "__func__", getattr(member, "fget", member))))
     # What a descriptor only says is not there.
     return {name for name in names if not name.startswith("_") and not _is_refused(cls, name)}
+
+
+def _attributes_set_by(function: object) -> set[str]:
+    """Return what a method sets of its object. The source of a class may be another's, where its module was changed."""
+    if not inspect.isfunction(function):
+        return set()
+    try:
+        source = inspect.getsource(function)
+    except OSError:
+        return set()  # made by namedtuple()
+    tree = ast.parse(f"if True:\n{source}" if source[0].isspace() else source)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)]
+    return {node.attr for node in nodes if _is_self(node.value)}
 
 
 def _is_self(node: ast.expr) -> bool:
