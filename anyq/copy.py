@@ -17,6 +17,7 @@ from ._accel import join_copy_data, split_copy_data
 from .abc import Buffer, Params, Query
 from .adapt import Transformer
 from .adapt.encodings import python_codec
+from .adapt.placing import uses_standard_strings
 from .backends import Finalizer, uninterrupted
 from .errors import Error, InterfaceError
 from .protocol.request import CopyDirection
@@ -184,7 +185,7 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
             self.cursor.forget_results()
             tx = adaptation.transformer()
             statement = binder.bind(*self._statement, tx)
-            self._options = check_copy(statement, tx.encoding)
+            self._options = check_copy(statement, tx.encoding, standard_strings=uses_standard_strings(tx))
             self._copying = copying = Copying(self._session, statement, tx)
             request = await copying.begin()
             assert request.direction is not None

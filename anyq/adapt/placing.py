@@ -46,6 +46,20 @@ class Place(NamedTuple):
     """Whether a string that follows would be a part of the one before it, which is in another line."""
 
 
+class Part(NamedTuple):
+    """A string, a quoted name or a comment in a text."""
+
+    inside: Inside
+    begin: int
+    """Where it begins, with an E before it or the tag of a dollar-quoted string."""
+    start: int
+    """Where its content begins."""
+    stop: int
+    """Where that ends, behind the quote or the end of the comment; but before the tag of a dollar-quoted string."""
+    end: int
+    """Where it ends itself."""
+
+
 _OUTSIDE = Place()
 _AFTER_STRING = Place(continues=True)
 _STRINGS = (Inside.STRING, Inside.ESCAPES)
@@ -53,11 +67,13 @@ _STRINGS = (Inside.STRING, Inside.ESCAPES)
 _begins = re.compile(rb"[A-Za-z_\x80-\xff][\w$\x80-\xff]*|'|\"|--|/\*|\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$").search
 _BEGINNINGS = {b'"': Inside.NAME, b"--": Inside.LINE, b"/*": Inside.COMMENT}
 _PREFIXES = {b"E": Inside.ESCAPES, b"e": Inside.ESCAPES, **dict.fromkeys((b"B", b"b", b"X", b"x"), Inside.STRING)}
-_END = {
-    Inside.STRING: re.compile(rb"[^']*(?:''[^']*)*'(?!')").match,
-    Inside.ESCAPES: re.compile(rb"[^'\\]*(?:(?:\\.|'')[^'\\]*)*'(?!')", re.DOTALL).match,
-    Inside.NAME: re.compile(rb'[^"]*(?:""[^"]*)*"(?!")').match,
-    Inside.LINE: re.compile(rb"[^\n\r]*[\n\r]").match,
+# What is looked at on the way to an end, which is the first of a single byte; one by one, as a repeated group of a
+# regular expression takes memory for each time.
+_MARKS = {
+    Inside.STRING: re.compile(rb"''|'").finditer,
+    Inside.ESCAPES: re.compile(rb"\\.|''|'", re.DOTALL).finditer,
+    Inside.NAME: re.compile(rb'""|"').finditer,
+    Inside.LINE: re.compile(rb"[\n\r]").finditer,
 }
 # A string goes on in the next line, with the escapes that it began with.
 _LINE_BREAK = rb"(?:[ \t\f\v]|--[^\n\r]*(?=[\n\r]))*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*[\n\r])*"
@@ -94,6 +110,22 @@ def _walk(text: bytes, place: Place, standard_strings: bool, in_code: bool = Fal
             return place
 
 
+def quoted_parts(text: bytes, encoding: str, *, standard_strings: bool) -> tuple[bytes, list[Part]]:
+    """Return a text, in UTF-8 where its encoding has ASCII in other characters, and its strings, names and comments."""
+    if not is_ascii_safe(encoding):
+        text = _as_utf8(text, encoding)
+    parts: list[Part] = []
+    position = 0
+    while (begin := _begins(text, position)) is not None:
+        position, place = _entered(text, begin, standard_strings)
+        if place.inside is not Inside.NOTHING:
+            start, position = position, _left(text, position, place)
+            if position < 0:
+                position = len(text)
+            parts.append(Part(place.inside, begin.start(), start, position - len(place.tag), position))
+    return text, parts
+
+
 def _entered(text: bytes, begin: re.Match[bytes], standard_strings: bool) -> tuple[int, Place]:
     """Return where a text goes on behind a token, and at which place."""
     position, token = begin.end(), begin[0]
@@ -120,10 +152,9 @@ def _left(text: bytes, position: int, place: Place) -> int:
                 return mark.end()
         return -1
     while True:
-        found = _END[inside](text, position)
-        if found is None:
+        position = next((mark.end() for mark in _MARKS[inside](text, position) if len(mark[0]) == 1), -1)
+        if position < 0:
             return -1
-        position = found.end()
         more = _goes_on(text, position) if inside in _STRINGS else None
         if more is None:
             return position

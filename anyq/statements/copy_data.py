@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
+from ..adapt.placing import Inside, quoted_parts
 from ..errors import DataError, Error, ProgrammingError, ProtocolViolation, RemoteProtocolError, error_from_fields
 from ..protocol import frontend
 from ..protocol.request import CopyDirection, Result, TransactionEffect
@@ -149,23 +150,12 @@ HINT = (
 
 # -- what a text says
 
-_TOKEN = re.compile(
-    r"""
-      --[^\n\r]*
-    | /\*[^*/]*(?:(?:\*(?!/)|/(?!\*))[^*/]*)*\*/
-    | \b[eE]'[^'\\]*(?:(?:''|\\.)[^'\\]*)*'
-    | '[^']*(?:''[^']*)*'
-    | "[^"]*(?:""[^"]*)*"
-    | \$(\w*)\$.*?\$\1\$
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-"""What may hold anything: comments, of which the inner ones are found first, constants, and names in quotes."""
 _OUT = re.compile(r".*\bto\s+stdout\b(.*)", re.IGNORECASE | re.DOTALL).match
 _IN = re.compile(r"\bfrom\s+stdin\b(.*?)(?:(?<!['\"])\bwhere\b|\Z)", re.IGNORECASE | re.DOTALL).search
 # Names of options may be in quotes, and values in any kind of them, or none.
 _CSV = re.compile(r"(?<!['\"])\bcsv\b|\bformat\b\"?\s*(?:u&)?['\"]csv\b", re.IGNORECASE).search
 _ENCODING = re.compile(r"(?<!')\bencoding\b\"?\s*(?:u&)?['\"]?(\w*)", re.IGNORECASE).search
+_OTHERS = re.compile(rb"[^\w\x80-\xff]+")
 _OTHER_TEXT = re.compile(r"(?<!')\b(?:delimiters?|null)\b", re.IGNORECASE).search
 
 
@@ -179,10 +169,11 @@ class CopyOptions(NamedTuple):
     """PostgreSQL's name of the encoding of its data; None for the client encoding."""
 
 
-def check_copy(statement: Statement, encoding: str) -> CopyOptions:
+def check_copy(statement: Statement, encoding: str, *, standard_strings: bool = True) -> CopyOptions:
     """Look at a statement that is to be a COPY, and return what it says of its data.
 
     :param encoding: the Python codec of the client encoding.
+    :param standard_strings: whether a backslash in a string is a character like any other.
     :raises ProgrammingError: it is none, or not alone.
     """
     sql = statement.sql
@@ -195,8 +186,7 @@ def check_copy(statement: Statement, encoding: str) -> CopyOptions:
             "COPY takes no parameters ($1) on the server: use another cursor, which puts them into the text for "
             "placeholders (%s)"
         )
-    text = sql.decode(encoding, "replace")
-    plain = _TOKEN.sub(_plain, _without_comments(text))
+    plain = _plain(sql, encoding, standard_strings)
     if ";" in plain.rstrip("; \t\r\n\f\v"):
         raise ProgrammingError("copy() takes one COPY, and no other statement beside it: use execute() for the others")
     found = _OUT(plain) or _IN(plain)
@@ -209,27 +199,21 @@ def check_copy(statement: Statement, encoding: str) -> CopyOptions:
     )
 
 
-def _plain(token: re.Match[str]) -> str:
-    """Return a constant or name in quotes as one of letters and digits only, which are all that options need."""
-    text = token[0]
-    if text.startswith("$"):
-        text = text[len(token[1]) + 2 : -len(token[1]) - 2]
-    elif text.startswith(("e", "E")):
-        text = text[1:]
-    quote = '"' if text.startswith('"') and not token[0].startswith("$") else "'"
-    return quote + re.sub(r"\W", "", text) + quote
+def _plain(sql: bytes, encoding: str, standard_strings: bool) -> str:
+    """Return a text without comments, of whose constants and quoted names only letters and digits are left.
 
-
-def _without_comments(text: str) -> str:
-    comments = 1
-
-    def replace(token: re.Match[str]) -> str:
-        nonlocal comments
-        comment = token[0].startswith(("--", "/*"))
-        comments += comment
-        return " " if comment else token[0]
-
-    while comments:
-        comments = 0
-        text = _TOKEN.sub(replace, text)
-    return text
+    Options need no more than those.
+    """
+    text, parts = quoted_parts(sql, encoding, standard_strings=standard_strings)
+    plain: list[bytes] = []
+    position = 0
+    for part in parts:
+        plain.append(text[position : part.begin])
+        if part.inside in (Inside.LINE, Inside.COMMENT):
+            plain.append(b" ")
+        else:
+            quote = b'"' if part.inside is Inside.NAME else b"'"
+            plain.append(quote + _OTHERS.sub(b"", text[part.start : part.stop]) + quote)
+        position = part.end
+    plain.append(text[position:])
+    return b"".join(plain).decode("utf-8", "replace")

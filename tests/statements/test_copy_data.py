@@ -112,9 +112,24 @@ def test_options(text: str, csv: bool, other: bool, encoding: str | None) -> Non
     assert check_copy(statement(text), "utf-8") == (csv, other, encoding)
 
 
-@pytest.mark.parametrize("before", ["'", "E'", '"', "/*"])
-def test_a_large_constant_takes_little_memory(before: str) -> None:
-    made = statement(f"COPY (SELECT {before}{'a' * 1_000_000}{before[::-1].rstrip('E')}) TO STDOUT")
+def test_backslashes_in_strings_are_as_the_server_is_set() -> None:
+    text = statement(r"COPY (SELECT '\'; SELECT 1 --') TO STDOUT")
+    check_copy(text, "utf-8", standard_strings=False)
+    with pytest.raises(e.ProgrammingError, match="no other statement"):
+        check_copy(text, "utf-8")
+
+
+def test_what_does_not_end_is_for_the_server_to_refuse() -> None:
+    for begin in ("'", "E'", '"', "/* /* */", "$a$ $b$", "--"):
+        assert check_copy(statement(f"COPY t FROM STDIN {begin} ; SELECT"), "utf-8") == (False, False, None)
+
+
+@pytest.mark.parametrize("content", ["a", "''", '""', r"\\", "$", "/*-"])
+@pytest.mark.parametrize("before", ["'", "E'", '"', "/*", "$b$"])
+def test_a_large_constant_takes_little_memory(before: str, content: str) -> None:
+    made = statement(
+        f"COPY (SELECT {before}{content * (1_000_000 // len(content))}{before[::-1].rstrip('E')}) TO STDOUT"
+    )
     tracemalloc.start()
     try:
         check_copy(made, "utf-8")
