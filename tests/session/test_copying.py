@@ -1,4 +1,7 @@
-"""One COPY under way: cancelled at each of its waits, and beside others. What users see is in tests/test_copy.py."""
+"""One COPY under way: cancelled at each of its waits, beside others, and with a server that breaks the protocol.
+
+What users see is in tests/test_copy.py.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,11 @@ import pytest
 
 from anyq import AsyncConnection, TransactionStatus
 from anyq import errors as e
+from anyq.protocol import messages as be
+from anyq.protocol.constants import Format
+from tests.support import frontend_messages as fm
 from tests.support.activity import PATIENCE, held_lock
+from tests.support.fakeserver import READY, FakeClient, fake_server
 from tests.support.queries import one
 from tests.support.state import status
 from tests.support.stepping import cancel_at_each_wait
@@ -181,3 +188,86 @@ async def test_a_storm(table: AsyncConnection) -> None:
                 group.start_soon(run, number)
     assert sorted(done) == [number for number in range(100) if number % 5]
     assert await one(table, "SELECT count(*) FROM t") == len([n for n in done if n % 3 == 0])
+
+
+# -- a server that breaks the protocol
+
+TEXT = be.CopyInResponse(Format.TEXT, (Format.TEXT,))
+OUT = be.CopyOutResponse(Format.TEXT, (Format.TEXT,))
+DONE = be.CommandComplete("COPY 1")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [TEXT, READY],
+        [TEXT, TEXT],
+        [TEXT, OUT],
+        [TEXT, DONE],
+        [TEXT, DONE, READY],
+        [TEXT, be.CopyData(b"x")],
+        [TEXT, be.CopyDone()],
+        [be.CopyBothResponse(Format.TEXT, ())],
+        [be.CopyInResponse(Format.TEXT, (Format.BINARY,))],
+        [be.CopyInResponse(Format.BINARY, (Format.TEXT, Format.BINARY))],
+        [OUT, OUT],
+        [OUT, TEXT],
+        [OUT, READY],
+        [OUT, DONE, READY],
+        [OUT, be.CopyData(b"x"), be.CopyDone(), be.CopyData(b"x"), DONE, READY],
+        [OUT, be.CopyData(b"x"), be.CopyDone(), OUT],
+        [OUT, be.DataRow((b"x",))],
+    ],
+    ids=lambda answer: "-".join(type(message).__name__ for message in answer),
+)
+async def test_what_breaks_the_protocol(answer: list[Any]) -> None:
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query)
+        await client.send(*answer)
+        await client.ignore_the_rest()
+
+    async with fake_server(script) as server:
+        with anyio.fail_after(PATIENCE):
+            async with AsyncConnection.connect(server.conninfo, autocommit=True) as conn:
+                with pytest.raises(e.RemoteProtocolError):
+                    async with conn.cursor().copy("COPY t FROM STDIN") as copy:
+                        if "in," in repr(copy):
+                            for _ in range(1000):
+                                await copy.write(b"x" * 100_000)
+                        async for _ in copy:
+                            pass
+                assert conn.closed
+
+
+async def test_no_copy_at_all() -> None:
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query)
+        await client.send(be.EmptyQueryResponse(), READY)
+        await client.expect(fm.Query)
+        await client.send(DONE, READY)
+        await client.expect(fm.Terminate)
+
+    async with fake_server(script) as server, AsyncConnection.connect(server.conninfo, autocommit=True) as conn:
+        for _ in range(2):
+            with pytest.raises(e.ProgrammingError, match="does not go through"):
+                async with conn.cursor().copy("COPY t FROM STDIN"):
+                    raise AssertionError("the block was entered")
+
+
+async def test_empty_messages_are_no_end() -> None:
+    async def script(client: FakeClient) -> None:
+        await client.accept_startup()
+        for _ in range(2):
+            await client.expect(fm.Query)
+            await client.send(OUT, be.CopyData(b""), be.CopyData(b"1\n"))
+            await client.send(be.CopyData(b""))
+            await client.send(be.CopyData(b"2\n"), be.CopyData(b""), be.CopyDone(), DONE, READY)
+        await client.expect(fm.Terminate)
+
+    async with fake_server(script) as server, AsyncConnection.connect(server.conninfo, autocommit=True) as conn:
+        async with conn.cursor().copy("COPY t TO STDOUT") as copy:
+            assert [data async for data in copy] == [b"1\n", b"2\n"]
+        async with conn.cursor().copy("COPY t TO STDOUT") as copy:
+            assert [row async for row in copy.rows()] == [("1",), ("2",)]
