@@ -564,7 +564,7 @@ async def test_a_cursor_of_that_name_is_there(conn: AsyncConnection) -> None:
     await conn.execute("DECLARE c CURSOR FOR SELECT 1")
     await conn.execute("SAVEPOINT s")
     cur = conn.cursor("c")
-    with pytest.raises(e.DuplicateCursor):
+    with pytest.raises(e.DuplicateCursor, match="its own name"):
         await cur.execute("SELECT 2")
     await conn.execute("ROLLBACK TO s")
     with pytest.raises(e.ProgrammingError, match="no result"):  # that of another is not taken for it

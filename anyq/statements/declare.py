@@ -19,6 +19,7 @@ from .._accel import bind
 from ..adapt.encodings import encode_text, encoding_to_write
 from ..adapt.quoting import identifier_bytes
 from ..errors import (
+    DuplicateCursor,
     Error,
     InvalidCursorName,
     NoActiveSqlTransaction,
@@ -48,6 +49,7 @@ _NO_TRANSACTION = (
     "a named cursor lives in a transaction: execute it inside of a transaction() block, or without autocommit; or make "
     "it with withhold=True, to be used until it is closed"
 )
+_TAKEN = "another cursor of this name is open on the connection: close it before, or give each its own name"
 _GONE = (
     "execute() declares a cursor, which lasts until the end of its transaction; one that is made with withhold=True "
     "lasts until it is closed, if the transaction is committed"
@@ -247,6 +249,8 @@ def failure_of_declare(
         hint = _NO_QUERY
     elif isinstance(failure, NoActiveSqlTransaction):
         hint = _NO_TRANSACTION
+    elif isinstance(failure, DuplicateCursor):
+        hint = _TAKEN
     return _with(failure, fields, hint)
 
 

@@ -243,7 +243,8 @@ def test_advice() -> None:
     assert "is for a query" not in str(failure_of_declare(failed(SyntaxError), head, QUERY, "utf-8", False))
     assert "execute() declares" in str(failure_of_fetch(failed(InvalidCursorName)))
     assert "HINT:  the server's" in str(failure_of_fetch(failed(InvalidCursorName, H="the server's")))
-    for other in (ZeroDivisionError(), failed(DuplicateCursor)):
+    assert "its own name" in str(failure_of_declare(failed(DuplicateCursor), head, QUERY, "utf-8", False))
+    for other in (ZeroDivisionError(), failed(DataError)):
         assert failure_of_fetch(other) is other
         assert failure_of_declare(other, head, QUERY, "utf-8", False) is other
 
