@@ -12,7 +12,7 @@ from struct import error as StructError
 from typing import Any
 
 from .._accel.failures import load_failure
-from ..adapt.adapters_map import AdaptContext, adapters_of
+from ..adapt.adapters_map import AdaptContext
 from ..adapt.typeinfo import BASE_OID, TypeInfo, TypesRegistry, global_types
 from ..protocol.constants import Format
 from ._inside import by_characters
@@ -28,7 +28,7 @@ from ._range_values import (
     TimestampMultirange,
     TimestamptzMultirange,
 )
-from .range import BaseRangeLoader
+from .range import BaseRangeLoader, register_own
 
 __all__ = [
     "DateMultirange",
@@ -343,15 +343,8 @@ def register_multirange(info: MultirangeInfo, context: AdaptContext | None = Non
         raise TypeError(
             "no info passed: MultirangeInfo.fetch() returns None where there is no multirange type of that name"
         )
-    adapters = adapters_of(context)
-    made: Any
-    for dumper in (MultirangeDumper, MultirangeBinaryDumper):
-        made = type(dumper.__name__, (dumper,), {"oid": info.oid, "subtype_oid": info.subtype_oid})
-        adapters.register_dumper(None, made)
-    for loader in (MultirangeLoader, MultirangeBinaryLoader):
-        made = type(loader.__name__, (loader,), {"subtype_oid": info.subtype_oid})
-        adapters.register_loader(info.oid, made)
-    info.register(context)
+    dumpers = (MultirangeDumper, MultirangeBinaryDumper)
+    register_own(info, info.subtype_oid, dumpers, (MultirangeLoader, MultirangeBinaryLoader), context)
 
 
 _BUILTIN: tuple[

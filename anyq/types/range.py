@@ -9,7 +9,7 @@ or has not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._accel.failures import load_failure
@@ -320,13 +320,24 @@ def register_range(info: RangeInfo, context: AdaptContext | None = None) -> None
     """
     if not info:
         raise TypeError("no info passed: RangeInfo.fetch() returns None where there is no range type of that name")
+    register_own(info, info.subtype_oid, (RangeDumper, RangeBinaryDumper), (RangeLoader, RangeBinaryLoader), context)
+
+
+def register_own(
+    info: TypeInfo,
+    subtype_oid: int,
+    dumpers: Sequence[type[BoundsDumper]],
+    loaders: Sequence[type[BaseRangeLoader]],
+    context: AdaptContext | None,
+) -> None:
+    """For this module and that of multiranges: register classes made of those for any type, for one of these."""
     adapters = adapters_of(context)
     made: Any
-    for dumper in (RangeDumper, RangeBinaryDumper):
-        made = type(dumper.__name__, (dumper,), {"oid": info.oid, "subtype_oid": info.subtype_oid})
+    for dumper in dumpers:
+        made = type(dumper.__name__, (dumper,), {"oid": info.oid, "subtype_oid": subtype_oid})
         adapters.register_dumper(None, made)
-    for loader in (RangeLoader, RangeBinaryLoader):
-        made = type(loader.__name__, (loader,), {"subtype_oid": info.subtype_oid})
+    for loader in loaders:
+        made = type(loader.__name__, (loader,), {"subtype_oid": subtype_oid})
         adapters.register_loader(info.oid, made)
     info.register(context)
 
