@@ -95,6 +95,11 @@ class CopyRequest(StatementRequest):
             raise RemoteProtocolError("the server says that a COPY is complete, whose data is still being sent")
         super().add(result)
 
+    def cancelled(self) -> bool:
+        # The answer to a CopyFail is the same error, and no sign of a signal: that is left to hit another one.
+        answers_copy_fail = self.direction is CopyDirection.IN and self.abandoned and not self.is_sent
+        return not answers_copy_fail and super().cancelled()
+
     def abandon(self) -> None:
         super().abandon()
         self.wanted = None

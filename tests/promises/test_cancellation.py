@@ -629,7 +629,45 @@ async def by_name(conn: AsyncConnection, chance: random.Random) -> None:
         assert rows == [(start + i,) for i in range(count)]
 
 
-MIXTURE = [echo, echo, echo, series, series, work, wrong, large, streamed, by_name, pipelined, pipelined]
+async def copied(conn: AsyncConnection, chance: random.Random) -> None:
+    start, count = chance.randrange(1000), chance.choice([0, 1, 30, 3000])
+    cursor = conn.cursor()
+    rows = []
+    try:
+        if chance.random() < 0.5:
+            text = f"COPY (SELECT generate_series({start}, {start + count - 1})) TO STDOUT"
+            async with cursor.copy(text.encode()) as copy:
+                async for row in copy.rows():
+                    rows.append(row)
+        else:
+            async with cursor.copy("COPY t FROM STDIN") as copy:
+                for i in range(count):
+                    row = (str(start + i),)
+                    await copy.write_row(row)
+                    rows.append(row)
+        assert cursor.rowcount == count
+    except e.QueryCanceled:
+        # It was hit by the CancelRequest for another one, and its data is not there to be sent again.
+        count = len(rows)
+    assert rows == [(str(start + i),) for i in range(count)]
+
+
+MIXTURE = [
+    echo,
+    echo,
+    echo,
+    series,
+    series,
+    work,
+    wrong,
+    large,
+    streamed,
+    by_name,
+    pipelined,
+    pipelined,
+    copied,
+    copied,
+]
 
 
 class Storm:

@@ -18,6 +18,7 @@ from anyq.protocol import messages as be
 from anyq.protocol.constants import Format
 from tests.support import frontend_messages as fm
 from tests.support.activity import PATIENCE, held_lock
+from tests.support.asking import CANCELED, ask, cancel_script, connect, row
 from tests.support.fakeserver import READY, FakeClient, fake_server
 from tests.support.queries import one
 from tests.support.state import status
@@ -271,3 +272,42 @@ async def test_empty_messages_are_no_end() -> None:
             assert [data async for data in copy] == [b"1\n", b"2\n"]
         async with conn.cursor().copy("COPY t TO STDOUT") as copy:
             assert [row async for row in copy.rows()] == [("1",), ("2",)]
+
+
+# -- beside a CancelRequest
+
+
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_the_answer_to_a_copy_fail_is_no_sign_of_a_cancel_request() -> None:
+    """It has the same SQLSTATE; the signal of the CancelRequest that was sent as well hits the next statement."""
+    opened, given_up, cancelled = anyio.Event(), anyio.Event(), anyio.Event()
+    failed = be.ErrorResponse({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "COPY from stdin failed"})
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup(parameters={"server_version": "18.0"})
+        await client.expect(fm.Query, sql=b"COPY t FROM STDIN")
+        await client.send(TEXT)
+        await client.expect(fm.CopyFail)
+        await client.expect(fm.Query, sql=b"SELECT 'neighbour'")
+        given_up.set()
+        await cancelled.wait()
+        await client.send(failed, READY, CANCELED, READY)
+        await client.expect(fm.Query, sql=b"SELECT 'neighbour'")
+        await client.send(*row("unhurt"))
+        await client.expect(fm.Terminate)
+
+    async def copy_in(conn: AsyncConnection) -> None:
+        async with conn.cursor().copy("COPY t FROM STDIN"):
+            opened.set()
+            await anyio.sleep_forever()
+
+    replies: dict[str, Any] = {}
+    async with fake_server(session, cancel_script(cancelled)) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
+                doomed.start_soon(copy_in, conn)
+                await opened.wait()
+                group.start_soon(ask, conn, "SELECT 'neighbour'", replies)
+                doomed.cancel_scope.cancel()
+    assert given_up.is_set()
+    assert replies == {"SELECT 'neighbour'": "unhurt"}
