@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import anyio
 
 from .drivers.base import Asking, Driver, SyncAsking, SyncDriver, Unsupported
+from .typed import SENT, TYPES, are_loaded, are_sent, load_query
 from .workloads import (
     COPY_COUNT,
     COPY_TABLE,
@@ -253,6 +254,42 @@ def copying(way: str) -> Callable[[Driver, Workload, str], AbstractAsyncContextM
     return copy
 
 
+@contextlib.asynccontextmanager
+async def load(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+    kind, size = TYPES[workload.type], workload.size
+    async with connected(driver, dsn) as (conn,):
+        if kind.create:
+            await driver.execute(conn, kind.create)
+        await driver.register(conn, kind)
+        await driver.execute(conn, kind.stored(size))
+
+        async def check(rows: Any) -> None:
+            are_loaded(kind, size, rows)
+
+        yield Operation(driver.many(conn, load_query(size)), check)
+
+
+@contextlib.asynccontextmanager
+async def dump(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+    kind, size = TYPES[workload.type], workload.size
+    rows = kind.rows(size)
+    async with connected(driver, dsn) as (conn,):
+        if kind.create:
+            await driver.execute(conn, kind.create)
+        await driver.register(conn, kind)
+        await driver.execute(conn, kind.sent_table(len(rows[0])))
+        run = driver.send(conn, kind.sent(driver.style, len(rows[0]), "false"), rows)
+        keep = driver.send(conn, kind.sent(driver.style, len(rows[0]), "true"), rows)
+        sent = driver.many(conn, SENT)
+
+        async def check(nothing: Any) -> None:
+            await driver.execute(conn, "TRUNCATE bench_sent")
+            await keep()
+            are_sent(kind, size, await sent())
+
+        yield Operation(run, check)
+
+
 COPIES = ("in_rows", "in_bytes", "out_rows", "out_bytes")
 """The ways to copy."""
 
@@ -267,6 +304,8 @@ KINDS: dict[str, Callable[[Driver, Workload, str], AbstractAsyncContextManager[O
     "notify": notifications,
     "stream": stream,
     "cursor": cursor,
+    "load": load,
+    "dump": dump,
     **{f"copy_{way}": copying(way) for way in COPIES},
 }
 
@@ -420,6 +459,40 @@ def sync_copying(way: str) -> Callable[[SyncDriver, Workload, str], AbstractCont
     return copy
 
 
+@contextlib.contextmanager
+def sync_load(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+    kind, size = TYPES[workload.type], workload.size
+    with sync_connected(driver, dsn) as (conn,):
+        if kind.create:
+            driver.execute(conn, kind.create)
+        driver.register(conn, kind)
+        driver.execute(conn, kind.stored(size))
+        yield SyncOperation(
+            driver.many(conn, load_query(size)), driver.checks(lambda rows: are_loaded(kind, size, rows))
+        )
+
+
+@contextlib.contextmanager
+def sync_dump(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+    kind, size = TYPES[workload.type], workload.size
+    rows = kind.rows(size)
+    with sync_connected(driver, dsn) as (conn,):
+        if kind.create:
+            driver.execute(conn, kind.create)
+        driver.register(conn, kind)
+        driver.execute(conn, kind.sent_table(len(rows[0])))
+        run = driver.send(conn, kind.sent(driver.style, len(rows[0]), "false"), rows)
+        keep = driver.send(conn, kind.sent(driver.style, len(rows[0]), "true"), rows)
+        sent = driver.many(conn, SENT)
+
+        def check(nothing: Any) -> None:
+            driver.execute(conn, "TRUNCATE bench_sent")
+            keep()
+            are_sent(kind, size, sent())
+
+        yield SyncOperation(run, driver.checks(check))
+
+
 SYNC_KINDS: dict[str, Callable[[SyncDriver, Workload, str], AbstractContextManager[SyncOperation]]] = {
     "one": sync_one,
     "fetch": sync_fetch,
@@ -431,5 +504,7 @@ SYNC_KINDS: dict[str, Callable[[SyncDriver, Workload, str], AbstractContextManag
     "notify": sync_notifications,
     "stream": sync_stream,
     "cursor": sync_cursor,
+    "load": sync_load,
+    "dump": sync_dump,
     **{f"copy_{way}": sync_copying(way) for way in COPIES},
 }

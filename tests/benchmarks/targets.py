@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .results import OTHER, Results, rate
-from .workloads import FETCHES, WORKLOADS
+from .workloads import DUMPS, FETCHES, LOADS, WORKLOADS
 
 MEMORY = 20 * 1024 * 1024
 """Bytes that streaming may add to an idle process."""
@@ -20,13 +20,14 @@ AT_ONCE = ("one_row", "connections_10", "connections_50")
 EVERY = tuple(WORKLOADS)
 NOTIFICATIONS = tuple(name for name in EVERY if name.startswith("notify"))
 ASYNCPG = "asyncpg-asyncio", "asyncpg-uvloop"
+PSYCOPG_ASYNCIO = "psycopg-asyncio", "psycopg-asyncio-binary"
 PSYCOPG = "psycopg-sync", "psycopg-sync-binary"
 
 
 class Target(NamedTuple):
     driver: str
     references: tuple[str, ...]
-    """The best of these counts: they are configurations of one driver."""
+    """The best of these counts."""
     ratio: float
     workloads: tuple[str, ...]
 
@@ -35,10 +36,11 @@ TARGETS = [
     Target("anyq-asyncio", ASYNCPG[:1], 2.0, AT_ONCE),
     Target("anyq-asyncio", ASYNCPG[:1], 1.3, FETCHES),
     *(Target(f"anyq-{loop}", ASYNCPG[1:], 1.0, EVERY) for loop in ("asyncio", "uvloop", "trio")),
+    Target("anyq-asyncio", (ASYNCPG[0], *PSYCOPG_ASYNCIO), 1.3, (*LOADS, *DUMPS)),
     Target("anyq-asyncio", ASYNCPG[:1], 4.0, ("group_100",)),
     Target("anyq-uvloop", ASYNCPG[1:], 4.0, ("group_100",)),
     Target("anyq-trio", ASYNCPG[1:], 4.0, ("group_100",)),
-    Target("anyq-asyncio", ("psycopg-asyncio", "psycopg-asyncio-binary"), 1.0, (*NOTIFICATIONS, "connect_tls")),
+    Target("anyq-asyncio", PSYCOPG_ASYNCIO, 1.0, (*NOTIFICATIONS, "connect_tls")),
     Target("anyq-sync", PSYCOPG, 1.0, (*FETCHES, "connect_tls")),
     Target("anyq-sync", ("anyq-asyncio",), 0.9, ("int4_1000", "mixed_1000")),
     Target("anyq-sync", PSYCOPG, 0.6, ("one_row",)),

@@ -199,6 +199,8 @@ class Workload:
     subscribers: int = 1
     beside: int = 0
     """Selects on the connection that listens, meanwhile."""
+    type: str = ""
+    """Of those that load or dump values of one type, the type: see `typed`."""
     server: str = "main"
     """Which of the connection strings: "main", "tcp" or "tls"."""
     warm: int = 10
@@ -213,6 +215,14 @@ class Workload:
         """What the time of an operation is divided by, to give that of one select."""
         return self.size * SELECTS if self.kind == "connections" else 1
 
+
+_TYPED = {
+    "enum": "an enum, as members of a class",
+    "enum_str": "an enum, as str",
+    "inet": "an inet: half of them IPv4 addresses, a quarter IPv6, a quarter with a mask",
+    "int4_array": "an array of 10 int4",
+    "text_array": "an array of 10 texts that need quotes",
+}
 
 WORKLOADS = {
     "one_row": Workload("SELECT 1 + $1, prepared, one after another on one connection", "one"),
@@ -256,6 +266,11 @@ WORKLOADS = {
     "copy_in_bytes": Workload("COPY of the same rows, in pieces of 8 kB of text", "copy_in_bytes", 10_000, warm=2),
     "copy_out_rows": Workload("COPY of such rows to the client, to Python's values", "copy_out_rows", 10_000, warm=2),
     "copy_out_bytes": Workload("COPY of such rows to the client, as text", "copy_out_bytes", 10_000, warm=2),
+    **{f"load_{type}": Workload(f"1,000 rows of {title}", "load", 1000, type=type) for type, title in _TYPED.items()},
+    **{
+        f"dump_{type}": Workload(f"1,000 values, {title} each, in rows of 10", "dump", 1000, type=type)
+        for type, title in _TYPED.items()
+    },
     "cursor_100k": Workload(
         "100,000 rows of int4 and text, from a cursor of the server's in pieces of 100",
         *("cursor", 100_000, no_table, stream_query, check_stream),
@@ -272,3 +287,5 @@ WORKLOADS = {
 }
 
 FETCHES = tuple(name for name, workload in WORKLOADS.items() if workload.kind == "fetch")
+LOADS = tuple(name for name, workload in WORKLOADS.items() if workload.kind == "load")
+DUMPS = tuple(name for name, workload in WORKLOADS.items() if workload.kind == "dump")

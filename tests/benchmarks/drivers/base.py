@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
 import anyio
 
-from ..workloads import COPY_IN, COPY_OUT, COPY_TYPES, Query, copy_chunks, copy_rows
+from ..typed import Values
+from ..workloads import COPY_IN, COPY_OUT, COPY_TYPES, INSERT, Query, copy_chunks, copy_rows
 
 Asking = Callable[[], Awaitable[Any]]
 SyncAsking = Callable[[], Any]
@@ -69,7 +70,15 @@ class Driver:
 
     def insert(self, conn: Any, rows: list[tuple[int, str]]) -> Asking:
         """A function that inserts rows one by one in a transaction."""
-        raise NotImplementedError
+        return self.send(conn, INSERT.format(*self.style), rows)
+
+    async def register(self, conn: Any, kind: Values) -> None:
+        """Have values of a type loaded and dumped as what they are to be in Python."""
+        raise Unsupported
+
+    def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> Asking:
+        """A function that runs a statement with each of the rows, in a transaction."""
+        raise Unsupported
 
     def stream(self, conn: Any, query: Query) -> Asking:
         """A function that takes rows as they arrive; gives their number and the sum of the first column."""
@@ -123,7 +132,13 @@ class SyncDriver:
         raise Unsupported
 
     def insert(self, conn: Any, rows: list[tuple[int, str]]) -> SyncAsking:
-        raise NotImplementedError
+        return self.send(conn, INSERT.format(*self.style), rows)
+
+    def register(self, conn: Any, kind: Values) -> None:
+        raise Unsupported
+
+    def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> SyncAsking:
+        raise Unsupported
 
     def stream(self, conn: Any, query: Query) -> SyncAsking:
         raise Unsupported

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import anyio
 import anyio.abc
 
 import anyq
+from anyq.types.enum import EnumInfo, register_enum
 
-from ..workloads import CHANNEL, INSERT, ONE, Query
+from ..typed import Values
+from ..workloads import CHANNEL, ONE, Query
 from .base import Asking, Driver, SyncAsking, SyncDriver, async_copy, sync_copy
 
 
@@ -71,14 +73,16 @@ class Anyq(Driver):
 
         return pipeline
 
-    def insert(self, conn: Any, rows: list[tuple[int, str]]) -> Asking:
-        text = INSERT.format(*self.style)
+    async def register(self, conn: Any, kind: Values) -> None:
+        if kind.enum is not None:
+            register_enum(await EnumInfo.fetch(conn, kind.name), conn, kind.enum)
 
-        async def insert() -> None:
+    def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> Asking:
+        async def send() -> None:
             async with conn.transaction():
                 await conn.cursor().executemany(text, rows)
 
-        return insert
+        return send
 
     def stream(self, conn: Any, query: Query) -> Asking:
         text, parameters = query.text(self.style), (query.argument,)
@@ -154,14 +158,16 @@ class AnyqSync(SyncDriver):
 
         return pipeline
 
-    def insert(self, conn: Any, rows: list[tuple[int, str]]) -> SyncAsking:
-        text = INSERT.format(*self.style)
+    def register(self, conn: Any, kind: Values) -> None:
+        if kind.enum is not None:
+            register_enum(EnumInfo.fetch(conn, kind.name), conn, kind.enum)
 
-        def insert() -> None:
+    def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> SyncAsking:
+        def send() -> None:
             with conn.transaction():
                 conn.cursor().executemany(text, rows)
 
-        return insert
+        return send
 
     def stream(self, conn: Any, query: Query) -> SyncAsking:
         text, parameters = query.text(self.style), (query.argument,)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+import operator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import asyncpg
 
-from ..workloads import CHANNEL, COPY_OUT, INSERT, ONE, Query, copy_chunks, copy_rows
+from ..typed import Values
+from ..workloads import CHANNEL, COPY_OUT, ONE, Query, copy_chunks, copy_rows
 from .addresses import address
 from .base import Asking, Driver, Unsupported, queues
 
@@ -51,14 +53,20 @@ class Asyncpg(Driver):
     async def prepare(self, conn: Any) -> None:
         await conn.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
 
-    def insert(self, conn: Any, rows: list[tuple[int, str]]) -> Asking:
-        text = INSERT.format(*self.style)
+    async def register(self, conn: Any, kind: Values) -> None:
+        """Enums are str by themselves; members of a class are had by a codec for them, as its manual shows."""
+        if kind.enum is not None:
+            schema = await conn.fetchval("SELECT CAST(pg_my_temp_schema() AS regnamespace)::text")
+            await conn.set_type_codec(
+                kind.name, schema=schema, encoder=operator.attrgetter("name"), decoder=kind.enum.__getitem__
+            )
 
-        async def insert() -> None:
+    def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> Asking:
+        async def send() -> None:
             async with conn.transaction():
                 await conn.executemany(text, rows)
 
-        return insert
+        return send
 
     def stream(self, conn: Any, query: Query) -> Asking:
         text, argument = query.text(self.style), query.argument

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import anyio
 import psycopg
+from psycopg.types.enum import EnumInfo, register_enum
 
-from ..workloads import CHANNEL, INSERT, ONE, Query
-from .base import Asking, Driver, SyncAsking, SyncDriver, async_copy, queues, sync_copy
+from ..typed import Values
+from ..workloads import CHANNEL, ONE, Query
+from .base import Asking, Driver, SyncAsking, SyncDriver, Unsupported, async_copy, queues, sync_copy
 
 STREAM_SIZE = 1000
 """Rows that libpq gives at once, where it has that mode; with psycopg's default of 1 it is slower."""
@@ -57,14 +59,18 @@ class PsycopgAsync(Driver):
 
         return pipeline
 
-    def insert(self, conn: Any, rows: list[tuple[int, str]]) -> Asking:
-        text = INSERT.format(*self.style)
+    async def register(self, conn: Any, kind: Values) -> None:
+        if kind.enum is not None:
+            register_enum(await EnumInfo.fetch(conn, kind.name), conn, kind.enum)
+        elif kind.create and self.binary:
+            raise Unsupported  # What is not registered is bytes in binary.
 
-        async def insert() -> None:
+    def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> Asking:
+        async def send() -> None:
             async with conn.transaction(), conn.cursor() as cursor:
                 await cursor.executemany(text, rows)
 
-        return insert
+        return send
 
     def stream(self, conn: Any, query: Query) -> Asking:
         text, parameters, binary, size = query.text(self.style), (query.argument,), self.binary, stream_size()
@@ -143,14 +149,18 @@ class PsycopgSync(SyncDriver):
 
         return pipeline
 
-    def insert(self, conn: Any, rows: list[tuple[int, str]]) -> SyncAsking:
-        text = INSERT.format(*self.style)
+    def register(self, conn: Any, kind: Values) -> None:
+        if kind.enum is not None:
+            register_enum(EnumInfo.fetch(conn, kind.name), conn, kind.enum)
+        elif kind.create and self.binary:
+            raise Unsupported  # What is not registered is bytes in binary.
 
-        def insert() -> None:
+    def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> SyncAsking:
+        def send() -> None:
             with conn.transaction(), conn.cursor() as cursor:
                 cursor.executemany(text, rows)
 
-        return insert
+        return send
 
     def stream(self, conn: Any, query: Query) -> SyncAsking:
         text, parameters, binary, size = query.text(self.style), (query.argument,), self.binary, stream_size()
