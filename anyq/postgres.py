@@ -26,6 +26,7 @@ from .types import (
     net,
     none,
     numeric,
+    numpy,
     range,
     system,
     uuid,
@@ -38,11 +39,11 @@ __all__ = ["adapters", "register_default_adapters", "register_default_types", "t
 types = adapters.types
 """What is known about PostgreSQL's types: see `TypesRegistry`."""
 
-# What is found by an oid is what was registered for it last: so plain dates and intervals after infinite ones and those
-# with months; and arrays after all others, for each type that is known by then, but for
-# composites, which arrange arrays of records.
+# What is found by an oid is what was registered for it last: so Python's numbers after numpy's, plain dates and
+# intervals after infinite ones and those with months; and arrays after all others, for each type that is known by then,
+# but for composites, which arrange arrays of records.
 _FAMILIES = (
-    *(none, bool, numeric, text, uuid, json, infinity, interval, datetime),
+    *(numpy, none, bool, numeric, text, uuid, json, infinity, interval, datetime),
     *(net, bit, geometric, xml, fulltext, system),
     *(enum, range, multirange, array, composite),
 )

@@ -17,21 +17,22 @@ import anyq
 MODULES = [
     *("abc", "adapt", "conninfo", "copy", "errors", "postgres", "pq", "rows", "sql", "types"),
     *("types.array", "types.bool", "types.composite", "types.datetime", "types.enum", "types.hstore", "types.json"),
-    *("types.multirange", "types.net", "types.none", "types.numeric", "types.range", "types.string", "types.uuid"),
+    *("types.multirange", "types.net", "types.none", "types.numeric", "types.numpy", "types.range", "types.shapely"),
+    *("types.string", "types.uuid"),
 ]
 
 #: Those that are not here, and why.
 MISSING = {
-    "types.numpy": "no scalars of numpy yet",
-    "types.shapely": "no geometries of shapely yet",
     "crdb": "no adapters of CockroachDB",
 }
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_public_modules_of_psycopg(name: str, psycopg: Any) -> None:
-    importlib.import_module(f"psycopg.{name}")
     importlib.import_module(f"anyq.{name}")
+    if name == "types.shapely":
+        pytest.importorskip("shapely")
+    importlib.import_module(f"psycopg.{name}")
 
 
 @pytest.mark.parametrize("name", MISSING)

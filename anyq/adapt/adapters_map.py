@@ -224,6 +224,10 @@ class AdaptersMap:
             message += "; to store a dict, wrap it in Json() or Jsonb(); for hstore, register_hstore() first"
         elif any(base in other for base in cls.__mro__ for other in self._dumpers.values()):
             message += "; another format of placeholder works"
+        elif cls.__module__ == "numpy" and cls.__name__ == "ndarray":
+            message += "; register_numpy_arrays() of anyq.types.numpy makes it an array, and its tolist() is a list"
+        elif cls.__module__ == "numpy":
+            message += "; what its item() returns may have one"
         elif issubclass(cls, Sequence | Set | ValuesView | Iterator):
             message += "; several values are one list: pass a list, with = ANY(%s) in place of IN %s"
         raise ProgrammingError(message)

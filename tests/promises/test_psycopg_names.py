@@ -58,7 +58,9 @@ def test_a_name_that_is_listed_is_not_here() -> None:
 def test_the_names_that_are_written_down_are_psycopgs(psycopg: Any) -> None:
     if psycopg.__version__ != STORED["version"][0]:
         pytest.skip(f"they are those of psycopg {STORED['version'][0]}")
-    assert psycopg_names.read() == STORED
+    here = psycopg_names.read()
+    # Its module for shapely cannot be read where that is not installed.
+    assert here == {owner: names for owner, names in STORED.items() if owner in here or owner != "types.shapely"}
 
 
 def test_the_names_of_a_class() -> None:

@@ -28,7 +28,7 @@ MODULES = ("", "abc", "adapt", "conninfo", "crdb", "errors", "postgres", "pq", "
 INTERNAL = {
     *("T", "E", "RV", "NoneType", "logger", "re_escape", "re_space", "utc", "ip_address"),
     *("fail_dump", "make_bound_dump", "dump_range_binary", "dump_range_text", "load_range_binary", "load_range_text"),
-    *("dump_decimal_to_numeric_binary", "dump_decimal_to_text", "dump_int_to_numeric_binary"),
+    *("dump_decimal_to_numeric_binary", "dump_decimal_to_text", "dump_int_to_numeric_binary", "shapely_version"),
 }
 
 #: Classes that psycopg documents whose attributes are names as well.

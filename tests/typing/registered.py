@@ -17,7 +17,9 @@ from anyq.types import TypeInfo
 from anyq.types.composite import CompositeInfo, register_composite
 from anyq.types.enum import EnumInfo, register_enum
 from anyq.types.multirange import Int4Multirange, Multirange, MultirangeInfo, register_multirange
+from anyq.types.numpy import register_numpy_arrays
 from anyq.types.range import DateRange, Range, RangeInfo, register_range
+from anyq.types.shapely import register_shapely
 
 
 class Mood(Enum):
@@ -37,6 +39,10 @@ async def fetched(conn: AsyncConnection, blocking: anyq.Connection, adapters: Ad
     assert_type(CompositeInfo.fetch(blocking, "a"), CompositeInfo | None)
     assert_type(MultirangeInfo.fetch(blocking, ["a"]), list[MultirangeInfo | None])
     assert_type(adapters.types.get_by_subtype(RangeInfo, "date"), RangeInfo | None)
+    assert_type(register_numpy_arrays(conn, masked=True), None)
+    info = await TypeInfo.fetch(conn, "geometry")
+    assert info is not None
+    assert_type(register_shapely(info, conn), None)
     await TypeInfo.fetch(conn, 7)  # type: ignore[call-overload]
 
 
