@@ -35,14 +35,14 @@ class PyFormat(str, Enum):
     __hash__ = str.__hash__
 
     @classmethod
-    def from_pq(cls, format: int) -> PyFormat:
+    def from_pq(cls, fmt: int) -> PyFormat:
         """Return the placeholder format that asks for the wire format."""
-        return cls.BINARY if format == Format.BINARY else cls.TEXT
+        return cls.BINARY if fmt == Format.BINARY else cls.TEXT
 
     @classmethod
-    def as_pq(cls, format: PyFormat) -> Format:
+    def as_pq(cls, fmt: PyFormat) -> Format:
         """Return the wire format that the placeholder format asks for, text for AUTO."""
-        return Format.BINARY if format is cls.BINARY else Format.TEXT
+        return Format.BINARY if fmt is cls.BINARY else Format.TEXT
 
 
 class ConnectionInfo(Protocol):
