@@ -40,7 +40,9 @@ cdef object load_array(LoadTwin self, Bytes data, Py_ssize_t size):
 
 
 cdef bint delegates(object item):
-    return type(item) is not LoadTwin and getattr(getattr(item, "__self__", None), "delegates", False)
+    if type(item) is LoadTwin:
+        return isinstance((<LoadTwin>item).extra, (Fields, Bounds))
+    return getattr(getattr(item, "__self__", None), "delegates", False)
 
 
 cdef object item_function(LoadTwin self, uint32_t oid):

@@ -1,7 +1,7 @@
 """The compiled twin of the loops that load: rows, and the values of the built-in types.
 
 Doubles `anyq/_accel/python.py` (load_rows, dict_maker) and the loaders that are marked: by `load_values.pxi`,
-`load_times.pxi` and `load_arrays.pxi`, which say where.
+`load_times.pxi`, `load_arrays.pxi`, `load_composites.pxi` and `load_ranges.pxi`, which say where.
 
 Knows how a DataRow is laid out, and what a value of each type usually looks like. Whatever does not look like that (a
 length that cannot be, a year that Python has not, another DateStyle) is given to the loader that is written in Python:
@@ -19,6 +19,7 @@ from cpython.datetime cimport (
 from cpython.object cimport PyObject
 from libc.math cimport isinf
 from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
 from .calendar cimport civil_from_days, days_from_civil, days_in_month, floor_div
@@ -31,7 +32,7 @@ from uuid import UUID, SafeUUID
 
 from ..protocol.handlers import torn_row
 from .failures import is_own, load_failure
-from .twins import name_of
+from .twins import LoadRangeArguments, name_of
 
 cdef extern from *:
     """
@@ -48,6 +49,14 @@ cdef extern from *:
     }
     static PyObject *anyq_new(PyObject *type) {
         return ((PyTypeObject *)type)->tp_alloc((PyTypeObject *)type, 0);
+    }
+    /* A tuple of a subclass, to be filled. */
+    static PyObject *anyq_new_tuple(PyObject *type, Py_ssize_t size) {
+        PyObject *made = ((PyTypeObject *)type)->tp_alloc((PyTypeObject *)type, size);
+    #if PY_VERSION_HEX >= 0x030E0000
+        if (made) ((PyTupleObject *)made)->ob_hash = -1;
+    #endif
+        return made;
     }
     static int anyq_to_double(const char *text, char **stop, double *number) {
         *number = PyOS_string_to_double(text, stop, NULL);
@@ -73,6 +82,7 @@ cdef extern from *:
     object anyq_uint128(const unsigned char *data)
     int anyq_set_slot(PyObject *descriptor, object instance, PyObject *value) except -1
     object anyq_new(PyObject *type)
+    tuple anyq_new_tuple(PyObject *type, Py_ssize_t size)
     bint anyq_to_double(const char *text, char **stop, double *number)
     object anyq_ascii(const char *data, Py_ssize_t size)
 
@@ -81,7 +91,9 @@ cdef extern from "Python.h":
     int PyList_Append(list, object) except -1
     list PyList_New(Py_ssize_t)
     void PyList_SET_ITEM(list, Py_ssize_t, object)
+    object PyObject_CallObject(object callable, tuple args)
     tuple PyTuple_New(Py_ssize_t)
+    PyObject *PyTuple_GET_ITEM(tuple, Py_ssize_t)
     void PyTuple_SET_ITEM(tuple, Py_ssize_t, object)
     void Py_INCREF(object)
     object PyLong_FromLong(long)
@@ -210,6 +222,8 @@ cdef load_values(list values, Py_ssize_t start, Py_ssize_t stop, tuple functions
 include "load_values.pxi"
 include "load_times.pxi"
 include "load_arrays.pxi"
+include "load_composites.pxi"
+include "load_ranges.pxi"
 
 
 # -- rows that are dictionaries
@@ -291,11 +305,19 @@ cdef dict MAKERS = {
     "load_jsonb": Maker.of(load_jsonb),
     "load_array_text": Maker.of(load_array_text),
     "load_array": Maker.of(load_array),
+    "load_composite_text": Maker.of(load_composite_text),
+    "load_composite": Maker.of(load_composite),
+    "load_range_text": Maker.of(load_range_text),
+    "load_range": Maker.of(load_range),
+    "load_multirange_text": Maker.of(load_multirange_text),
+    "load_multirange": Maker.of(load_multirange),
 }
 
 
 cdef frozenset WITH_ARGUMENTS = frozenset(
     ("load_timestamptz", "load_timestamptz_text", "load_json", "load_jsonb", "load_array", "load_array_text")
+    + ("load_composite", "load_composite_text")
+    + ("load_range", "load_range_text", "load_multirange", "load_multirange_text")
 )
 
 
@@ -323,6 +345,10 @@ def compile_load(load):
             twin.owner = owner
         elif name == "load_array":
             twin.extra = arguments.tx
+        elif name == "load_composite" or name == "load_composite_text":
+            twin.extra = fields_of(arguments)
+        elif type(arguments) is LoadRangeArguments:
+            twin.extra = bounds_of(arguments)
         else:
             if len(arguments.delimiter) != 1:
                 return load

@@ -10,7 +10,7 @@ A twin that needs to know more than the value asks the dumper or loader, once: `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from typing import Any, NamedTuple, TypeVar
 
@@ -80,3 +80,34 @@ class LoadArrayTextArguments(NamedTuple):
 
     load_item: Callable[[bytes], Any]
     delimiter: bytes
+
+
+class LoadCompositeArguments(NamedTuple):
+    """Those of `load_composite` and `load_composite_text`: also for records of no type, whose fields may be any."""
+
+    find_functions: Callable[..., Sequence[Callable[[bytes], Any]]]
+    """Returns the load functions of the fields. Of records in binary format it is given the oids, as they are there; of
+    those in text format there is one function for all fields."""
+    oids: tuple[int, ...] | None
+    """Those that the fields have to have; None for a record."""
+    cls: type | None
+    """A class of named tuples whose objects are made, with as many fields."""
+    factory: Callable[..., Any] | None
+    """What is called with the values, if that is None."""
+    make_object: Callable[[Sequence[Any], Any], Any] | None
+    """What is called with a list of the values and `info` instead. If all of these are None a tuple is made."""
+    info: Any
+
+
+class LoadRangeArguments(NamedTuple):
+    """Those of `load_range`, `load_range_text`, `load_multirange` and `load_multirange_text`."""
+
+    load_bound: Callable[[bytes], Any]
+    cls: type
+    """That of ranges, and the descriptors of its slots."""
+    lower: Any
+    upper: Any
+    bounds: Any
+    multirange: type
+    """That of multiranges, and the descriptor of its slot."""
+    ranges: Any

@@ -12,7 +12,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import Any
 
-from .._accel.failures import shown
+from .._accel.failures import load_failure, shown
 from ..adapt.adapters_map import LoadFunc
 from ..errors import DataError
 from ._inside import QUOTED, quote, unquote
@@ -83,10 +83,15 @@ def load_range_text(
     if recode is not None:
         lower, upper = lower and recode(lower), upper and recode(upper)
     bounds = _BOUNDS[(lower_bracket if lower is not None else b"(") + (upper_bracket if upper is not None else b")")]
-    return (
-        loaded_range(None if lower is None else load(lower), None if upper is None else load(upper), bounds),
-        match.end(),
-    )
+    return loaded_range(load_bound(load, lower), load_bound(load, upper), bounds), match.end()
+
+
+def load_bound(load: LoadFunc, data: bytes | None) -> Any:
+    """Return a bound, None for none."""
+    try:
+        return None if data is None else load(data)
+    except Exception as ex:
+        raise load_failure(load, data or b"", ex)  # noqa: B904 (it has its cause, if it is another one)
 
 
 _BOUNDS = {bounds.encode(): bounds for bounds in ("[]", "[)", "(]", "()")}
@@ -133,7 +138,7 @@ def load_range_binary(data: bytes, load: LoadFunc) -> Range[Any]:
     size = 1 + (0 if lower is None else 4 + len(lower)) + (0 if upper is None else 4 + len(upper))
     if size != len(data) or end != size:
         raise malformed(data)
-    return loaded_range(None if lower is None else load(lower), None if upper is None else load(upper), bounds)
+    return loaded_range(load_bound(load, lower), load_bound(load, upper), bounds)
 
 
 def malformed(data: bytes) -> DataError:

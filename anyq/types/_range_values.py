@@ -279,6 +279,13 @@ def _checked(item: Any) -> Any:
     return item  # pyright: ignore[reportUnknownVariableType]
 
 
+SLOTS: tuple[Any, ...] = (
+    *(Range, *[vars(Range)[name] for name in ("_lower", "_upper", "_bounds")]),
+    *(Multirange, vars(Multirange)["_ranges"]),
+)
+"""For the compiled path: the classes, each with the descriptors of its slots."""
+
+
 class Int4Multirange(Multirange[int]):
     """A `Multirange` that is sent as int4multirange."""
 

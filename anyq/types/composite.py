@@ -13,11 +13,14 @@ import re
 import unicodedata
 from collections import namedtuple
 from collections.abc import Callable, Sequence
+from functools import partial
 from struct import Struct
 from struct import error as StructError
 from typing import Any, TypeAlias, TypeVar
 
+from .._accel import twin
 from .._accel.failures import load_failure, shown
+from .._accel.twins import LoadCompositeArguments
 from ..adapt.adapters_map import AdaptContext, LoadFunc, PyFormat, adapters_of
 from ..adapt.base import BinaryLoaders
 from ..adapt.encodings import encoding_of, is_ascii_safe
@@ -111,7 +114,9 @@ def register_composite(
     for dumper in (_CompositeBinaryDumper, _CompositeDumper):
         cls = type(dumper.__name__[1:], (dumper,), {**attributes, "oid": info.oid})
         adapters.register_dumper(info.python_type, cls)
-    attributes = {"info": info, "make_object": staticmethod(make_object or (lambda values, _: made(*values)))}
+    attributes = {"info": info, "factory": staticmethod(made)}
+    if make_object is not None:
+        attributes["make_object"] = staticmethod(make_object)
     for loader in (_CompositeLoader, _CompositeBinaryLoader):
         cls = type(loader.__name__[1:], (loader,), attributes)
         adapters.register_loader(info.oid, cls)
@@ -336,6 +341,13 @@ class _TextLoader(RecursiveLoader):
         parts: list[bytes | None] = by_characters(data, self._encoding, parse_record)
         return parts
 
+    def _field_functions(self) -> list[LoadFunc]:
+        raise NotImplementedError
+
+    def load_arguments(self) -> LoadCompositeArguments | None:
+        """Return what the compiled twin needs to know, None where it is no good."""
+        return _load_arguments(self, self._field_functions) if self._ascii_safe else None
+
 
 class RecordLoader(_TextLoader):
     """Load a record of no type from text format: a tuple of str, and None for NULL.
@@ -343,9 +355,13 @@ class RecordLoader(_TextLoader):
     A record without fields cannot be told from one of a single NULL, and is taken for that.
     """
 
+    @twin("load_composite_text")
     def load(self, data: bytes) -> tuple[Any, ...]:
         parts = self._parse(data)
-        return tuple(_load_fields([self._tx.get_load_function(TEXT_OID, Format.TEXT)] * len(parts), parts))
+        return tuple(_load_fields(self._field_functions() * len(parts), parts))
+
+    def _field_functions(self) -> list[LoadFunc]:
+        return [self._tx.get_load_function(TEXT_OID, Format.TEXT)]
 
 
 class _BinaryLoader(RecursiveLoader):
@@ -357,7 +373,7 @@ class _BinaryLoader(RecursiveLoader):
         self._plans: dict[tuple[int, ...], list[LoadFunc]] = {}
 
     def _functions(self, oids: tuple[int, ...]) -> list[LoadFunc]:
-        """Return what loads fields of these types, which the value has told of itself."""
+        """Return what loads fields of these types."""
         plan = self._plans.get(oids)
         if plan is None:
             if self._inner is None:
@@ -367,6 +383,10 @@ class _BinaryLoader(RecursiveLoader):
             plan = self._plans[oids] = [self._inner.get_load_function(oid, Format.BINARY) for oid in oids]
         return plan
 
+    def load_arguments(self) -> LoadCompositeArguments:
+        """Return what the compiled twin needs to know."""
+        return _load_arguments(self, self._functions)
+
 
 _MOST_PLANS = 100
 """Records of so many shapes are remembered by one loader."""
@@ -375,37 +395,47 @@ _MOST_PLANS = 100
 class RecordBinaryLoader(_BinaryLoader):
     """Load a record of no type from binary format: a tuple of the values that its fields say they are."""
 
+    @twin("load_composite")
     def load(self, data: bytes) -> tuple[Any, ...]:
         oids, parts = parse_record_binary(data)
         return tuple(_load_fields(self._functions(oids), parts))
 
 
-class _CompositeLoader(_TextLoader):
-    info: CompositeInfo
-    make_object: ObjectMaker[Any]
+class _Made:
+    """What is made of the values of the fields of a composite that is registered."""
 
+    info: CompositeInfo
+    factory: Callable[..., Any]
+    make_object: ObjectMaker[Any] | None = None
+
+    def _make(self, values: list[Any]) -> Any:
+        return self.factory(*values) if self.make_object is None else self.make_object(values, self.info)
+
+
+class _CompositeLoader(_Made, _TextLoader):
     def __init__(self, oid: int, context: AdaptContext | None = None):
         super().__init__(oid, context)
         self._functions: list[LoadFunc] | None = None
 
+    @twin("load_composite_text")
     def load(self, data: bytes) -> Any:
         parts = self._parse(data)
-        functions = self._functions
-        if functions is None:
-            inner = self._tx.nested()
-            functions = [inner.get_load_function(oid, Format.TEXT) for oid in self.info.base_types]
-            self._functions = functions
-        if len(parts) != len(functions):
-            if functions or parts != [None]:
+        count = len(self.info.field_types)
+        if len(parts) != count:
+            if count or parts != [None]:
                 raise _other_fields(self.info, len(parts))
             parts = []
-        return self.make_object(_load_fields(functions, parts), self.info)
+        return self._make(_load_fields(self._field_functions(), parts))
+
+    def _field_functions(self) -> list[LoadFunc]:
+        if self._functions is None:
+            inner = self._tx.nested()
+            self._functions = [inner.get_load_function(oid, Format.TEXT) for oid in self.info.base_types]
+        return self._functions
 
 
-class _CompositeBinaryLoader(_BinaryLoader):
-    info: CompositeInfo
-    make_object: ObjectMaker[Any]
-
+class _CompositeBinaryLoader(_Made, _BinaryLoader):
+    @twin("load_composite")
     def load(self, data: bytes) -> Any:
         oids, parts = parse_record_binary(data)
         info = self.info
@@ -414,11 +444,31 @@ class _CompositeBinaryLoader(_BinaryLoader):
             oids = info.base_types
         elif len(parts) != len(info.field_types):
             raise _other_fields(info, len(parts))
-        return self.make_object(_load_fields(self._functions(oids), parts), info)
+        return self._make(_load_fields(self._functions(oids), parts))
 
     @classmethod
     def is_usable(cls, oid: int, tx: BinaryLoaders) -> bool:
         return all([tx.has_binary_loader(oid) for oid in cls.info.base_types])
+
+
+def _load_arguments(loader: Any, find_functions: Callable[..., list[LoadFunc]]) -> LoadCompositeArguments:
+    if not isinstance(loader, _Made):
+        return LoadCompositeArguments(find_functions, None, None, None, None, None)
+    info = loader.info
+    if isinstance(loader, _BinaryLoader):
+        find_functions = partial(find_functions, info.base_types)
+    cls = None if loader.make_object is not None else _plain_tuple(loader.factory, len(info.field_types))
+    return LoadCompositeArguments(find_functions, info.field_types, cls, loader.factory, loader.make_object, info)
+
+
+def _plain_tuple(factory: Any, count: int) -> type | None:
+    """Return it if it is a class of named tuples, which puts so many values together and does nothing else."""
+    if type(factory) is not type or not issubclass(factory, tuple):
+        return None
+    cls: Any = factory
+    new = cls.__new__
+    plain = cls.__init__ is object.__init__ and getattr(new, "__globals__", {}).get("_tuple_new") is tuple.__new__
+    return cls if plain and new.__code__.co_argcount == 1 + count else None
 
 
 def _other_fields(info: CompositeInfo, count: int) -> DataError:

@@ -11,7 +11,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import Any
 
-from .._accel.failures import load_failure
+from .._accel import twin
 from ..adapt.adapters_map import AdaptContext
 from ..adapt.typeinfo import BASE_OID, TypeInfo, TypesRegistry, global_types
 from ..protocol.constants import Format
@@ -116,13 +116,11 @@ class BaseMultirangeLoader(BaseRangeLoader):
 class MultirangeLoader(BaseMultirangeLoader):
     """Load a `Multirange` from text format."""
 
+    @twin("load_multirange_text")
     def load(self, data: bytes) -> Multirange[Any]:
-        try:
-            if self._ascii_safe:
-                return self._parse(data)
-            loaded: Multirange[Any] = by_characters(data, self._encoding, self._parse)
-        except Exception as ex:
-            raise load_failure(self._load_bound, data, ex)  # noqa: B904 (it has its cause, if it is another one)
+        if self._ascii_safe:
+            return self._parse(data)
+        loaded: Multirange[Any] = by_characters(data, self._encoding, self._parse)
         return loaded
 
     def _parse(self, data: bytes, recode: Callable[[bytes], bytes] | None = None) -> Multirange[Any]:
@@ -145,13 +143,8 @@ class MultirangeBinaryLoader(BaseMultirangeLoader):
 
     format = Format.BINARY
 
+    @twin("load_multirange")
     def load(self, data: bytes) -> Multirange[Any]:
-        try:
-            return self._parse(data)
-        except Exception as ex:
-            raise load_failure(self._load_bound, data, ex)  # noqa: B904 (it has its cause, if it is another one)
-
-    def _parse(self, data: bytes) -> Multirange[Any]:
         ranges: list[Range[Any]] = []
         try:
             count = _unpack_length(data)[0]

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .._accel.failures import load_failure
+from .._accel import twin
+from .._accel.twins import LoadRangeArguments
 from ..adapt.adapters_map import AdaptContext, adapters_of
 from ..adapt.base import BinaryLoaders
 from ..adapt.encodings import encoding_of, is_ascii_safe
@@ -23,6 +24,7 @@ from ._inside import by_characters
 from ._range_bounds import BoundsDumper
 from ._range_formats import dump_range_binary, dump_range_text, load_range_binary, load_range_text, malformed
 from ._range_values import (
+    SLOTS,
     DateRange,
     Int4Range,
     Int8Range,
@@ -120,17 +122,20 @@ class BaseRangeLoader(RecursiveLoader):
     def is_usable(cls, oid: int, tx: BinaryLoaders) -> bool:
         return tx.has_binary_loader(cls.subtype_oid)
 
+    def load_arguments(self) -> LoadRangeArguments | None:
+        """Return what the compiled twin needs to know, None where it is no good."""
+        usable = self._ascii_safe or self.format == Format.BINARY
+        return LoadRangeArguments(self._load_bound, *SLOTS) if usable else None
+
 
 class RangeLoader(BaseRangeLoader):
     """Load a `Range` from text format."""
 
+    @twin("load_range_text")
     def load(self, data: bytes) -> Range[Any]:
-        try:
-            if self._ascii_safe:
-                return self._parse(data)
-            loaded: Range[Any] = by_characters(data, self._encoding, self._parse)
-        except Exception as ex:
-            raise load_failure(self._load_bound, data, ex)  # noqa: B904 (it has its cause, if it is another one)
+        if self._ascii_safe:
+            return self._parse(data)
+        loaded: Range[Any] = by_characters(data, self._encoding, self._parse)
         return loaded
 
     def _parse(self, data: bytes, recode: Callable[[bytes], bytes] | None = None) -> Range[Any]:
@@ -145,11 +150,9 @@ class RangeBinaryLoader(BaseRangeLoader):
 
     format = Format.BINARY
 
+    @twin("load_range")
     def load(self, data: bytes) -> Range[Any]:
-        try:
-            return load_range_binary(data, self._load_bound)
-        except Exception as ex:
-            raise load_failure(self._load_bound, data, ex)  # noqa: B904 (it has its cause, if it is another one)
+        return load_range_binary(data, self._load_bound)
 
 
 # Those that every server has
