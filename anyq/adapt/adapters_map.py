@@ -7,7 +7,9 @@ and which the map names: so they are here). Must not know how a dumper or a load
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Set, ValuesView
+from dataclasses import is_dataclass
 from enum import Enum
+from os import PathLike
 from typing import Any, Protocol, TypeAlias
 
 from ..errors import ProgrammingError
@@ -216,21 +218,30 @@ class AdaptersMap:
             dumper = table.get(base) or table.get(f"{base.__module__}.{base.__qualname__}")
             if dumper is not None:
                 return dumper
-        message = (
+        raise ProgrammingError(
             f"cannot adapt type '{cls.__name__}' using placeholder '%{format.value}' (format: {format.name}):"
-            " convert the value or register a dumper"
+            f" convert the value or register a dumper{self._what_to_do(cls)}"
         )
+
+    def _what_to_do(self, cls: type) -> str:
+        """Return what else helps who has passed an object of a class that has no dumper."""
         if issubclass(cls, dict):
-            message += "; to store a dict, wrap it in Json() or Jsonb(); for hstore, register_hstore() first"
-        elif any(base in other for base in cls.__mro__ for other in self._dumpers.values()):
-            message += "; another format of placeholder works"
-        elif cls.__module__ == "numpy" and cls.__name__ == "ndarray":
-            message += "; register_numpy_arrays() of anyq.types.numpy makes it an array, and its tolist() is a list"
-        elif cls.__module__ == "numpy":
-            message += "; what its item() returns may have one"
-        elif issubclass(cls, Sequence | Set | ValuesView | Iterator):
-            message += "; several values are one list: pass a list, with = ANY(%s) in place of IN %s"
-        raise ProgrammingError(message)
+            return "; to store a dict, wrap it in Json() or Jsonb(); for hstore, register_hstore() first"
+        if any(base in other for base in cls.__mro__ for other in self._dumpers.values()):
+            return "; another format of placeholder works"
+        if cls.__module__ == "numpy":
+            if cls.__name__ == "ndarray":
+                return "; register_numpy_arrays() of anyq.types.numpy makes it an array, and its tolist() is a list"
+            return "; what its item() returns may have one"
+        if issubclass(cls, PathLike):
+            return "; a path is stored as text: str(path)"
+        if is_dataclass(cls):
+            return (
+                "; to store it as a composite, register_composite(info, conn, factory=...), as JSON Jsonb(asdict(...))"
+            )
+        if issubclass(cls, Sequence | Set | ValuesView | Iterator):
+            return "; several values are one list: pass a list, with = ANY(%s) in place of IN %s"
+        return ""
 
     def get_dumper_by_oid(self, oid: int, format: int) -> type[DumperProtocol]:
         """Return the dumper that writes a PostgreSQL type.
