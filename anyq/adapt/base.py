@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from .._accel.failures import dumped_bytes
 from ..errors import DataError
 from ..protocol.constants import Format
 from .adapters_map import AdaptContext, AdaptersMap, Buffer, DumperKey, DumperProtocol, PyFormat
@@ -39,17 +40,16 @@ class Dumper:
         raise NotImplementedError(f"{type(self).__name__} has no dump()")
 
     def quote(self, obj: Any) -> bytes:
-        """Return the object as a literal of SQL, without a cast.
+        """Return the object as a literal of SQL. Only a number that has to be in quotes has a cast.
 
         The literal reads the same whatever `standard_conforming_strings` is (PostgreSQL manual, "String
         Constants with C-Style Escapes").
 
         :raises DataError: PostgreSQL has no such value.
         """
-        value = self.dump(obj)
+        value = dumped_bytes(self.dump(obj), self.dump)
         if value is None:
             return b"NULL"
-        value = bytes(value)
         if b"\0" in value:
             raise DataError(f"a literal cannot contain NUL bytes: cannot write {self.cls.__name__} as SQL")
         return quote_literal(value, self._encoding)

@@ -113,6 +113,11 @@ def _bare(number: bytes) -> bytes:
     return b"(" + number + b")" if number.startswith(b"-") else number
 
 
+def _quoted(number: bytes, oid: int) -> bytes:
+    info = global_types.get(oid)
+    return quote_bytes(number) + (b"::" + info.name.encode() if info is not None else b"")
+
+
 # The least of an integer type: without their sign these are numbers of the next type, or numeric.
 _LEAST = frozenset((b"-2147483648", b"-9223372036854775808"))
 
@@ -134,7 +139,7 @@ class _IntTextDumper(Dumper):
 
     def quote(self, obj: int) -> bytes:
         value = self._write(obj) if self.format else self.dump(obj)
-        return quote_bytes(value) if value in _LEAST else _bare(value)
+        return _quoted(value, self.oid) if value in _LEAST else _bare(value)
 
 
 class Int2Dumper(_IntTextDumper):
@@ -232,6 +237,9 @@ class IntDumper(_IntTextDumper):
 
     def upgrade(self, obj: int, format: PyFormat) -> Dumper:
         return self._dumpers[self.get_key(obj, format)](self.cls)
+
+    def quote(self, obj: int) -> bytes:
+        return self.upgrade(obj, PyFormat.TEXT).quote(obj)
 
     def common_item(self, items: Sequence[int], format: PyFormat) -> int:
         low, high = min(items), max(items)
@@ -334,7 +342,7 @@ class FloatDumper(Dumper):
         value = self._write(obj) if self.format else self.dump(obj)
         # Without quotes it is a numeric, of which zero has no sign, and 1e+300 is written in 300 digits.
         bare = isfinite(obj) and value != b"-0.0" and b"e" not in value
-        return _bare(value) if bare else quote_bytes(_NOT_FINITE.get(value, value))
+        return _bare(value) if bare else _quoted(_NOT_FINITE.get(value, value), self.oid)
 
 
 class Float4Dumper(FloatDumper):
@@ -415,7 +423,7 @@ class DecimalDumper(Dumper):
 
     def quote(self, obj: Decimal | int | float) -> bytes:
         value = self._write(obj) if self.format else self.dump(obj)
-        return quote_bytes(value) if value[-1:].isalpha() else _bare(value)
+        return _quoted(value, self.oid) if value[-1:].isalpha() else _bare(value)
 
 
 class DecimalBinaryDumper(DecimalDumper):
@@ -460,8 +468,8 @@ def register_default_adapters(context: AdaptContext) -> None:
     """Register the numbers."""
     adapters = context.adapters
 
-    # The last one of a class serves AUTO.
-    for cls, text, binary in (
+    # The last one of a class serves AUTO; also numeric by oid, and a Decimal is faster to write and to read as text.
+    for cls, *dumpers in (
         (Int2, Int2Dumper, Int2BinaryDumper),
         (Int4, Int4Dumper, Int4BinaryDumper),
         (Int8, Int8Dumper, Int8BinaryDumper),
@@ -471,28 +479,22 @@ def register_default_adapters(context: AdaptContext) -> None:
         (float, FloatDumper, FloatBinaryDumper),
         (Float4, Float4Dumper, Float4BinaryDumper),
         (Float8, FloatDumper, FloatBinaryDumper),
+        (Decimal, DecimalBinaryDumper, DecimalDumper),
     ):
-        adapters.register_dumper(cls, text)
-        adapters.register_dumper(cls, binary)
-    # Decimal is the faster one of the two to write as text. It also serves numeric by oid.
-    adapters.register_dumper(Decimal, DecimalBinaryDumper)
-    adapters.register_dumper(Decimal, DecimalDumper)
+        for dumper in dumpers:
+            adapters.register_dumper(cls, dumper)
 
-    for name, binary_loader in (
-        ("int2", Int2BinaryLoader),
-        ("int4", Int4BinaryLoader),
-        ("int8", Int8BinaryLoader),
-        ("oid", OidBinaryLoader),
-        ("xid", OidBinaryLoader),
-        ("cid", OidBinaryLoader),
-        ("xid8", Xid8BinaryLoader),
+    for name, *loaders in (
+        ("int2", IntLoader, Int2BinaryLoader),
+        ("int4", IntLoader, Int4BinaryLoader),
+        ("int8", IntLoader, Int8BinaryLoader),
+        ("oid", IntLoader, OidBinaryLoader),
+        ("xid", IntLoader, OidBinaryLoader),
+        ("cid", IntLoader, OidBinaryLoader),
+        ("xid8", IntLoader, Xid8BinaryLoader),
+        ("float4", Float4Loader, Float4BinaryLoader),
+        ("float8", FloatLoader, Float8BinaryLoader),
+        ("numeric", NumericBinaryLoader, NumericLoader),
     ):
-        adapters.register_loader(name, IntLoader)
-        adapters.register_loader(name, binary_loader)
-    adapters.register_loader("float4", Float4Loader)
-    adapters.register_loader("float4", Float4BinaryLoader)
-    adapters.register_loader("float8", FloatLoader)
-    adapters.register_loader("float8", Float8BinaryLoader)
-    # The last one is preferred, and Decimal reads text faster.
-    adapters.register_loader("numeric", NumericBinaryLoader)
-    adapters.register_loader("numeric", NumericLoader)
+        for loader in loaders:
+            adapters.register_loader(name, loader)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from anyq.adapt import Format, PyFormat
 from anyq.errors import DataError
 from anyq.postgres import types
-from anyq.types import numeric
+from anyq.types import TypeInfo, numeric
 from anyq.types.numeric import Float4, Float8, Int2, Int4, Int8, IntNumeric, Oid
 from tests.support.values import FORMATS, PYFORMATS, dump, load, there_and_back, transformer
 
@@ -301,11 +301,68 @@ def test_binary_dumpers_write_text_for_a_literal() -> None:
         (numeric.OidBinaryDumper, 5, b"5"),
         (numeric.IntNumericBinaryDumper, 5, b"5"),
         (numeric.FloatBinaryDumper, -1.5, b"(-1.5)"),
-        (numeric.Float4BinaryDumper, float("nan"), b"'NaN'"),
+        (numeric.Float4BinaryDumper, float("nan"), b"'NaN'::float4"),
         (numeric.DecimalBinaryDumper, Decimal("1.50"), b"1.50"),
     )
     for dumper, value, literal in cases:
         assert dumper(type(value)).quote(value) == literal
+
+
+_FLOATS = [1.5, -1.5, -0.0, 1e300, -1e-7, math.nan, math.inf, -math.inf]
+_DECIMALS = [Decimal(text) for text in ("1.50", "-1.5", "-0.00", "1E+10", "NaN", "sNaN", "Infinity", "-Infinity")]
+_QUOTED: list[tuple[type[Any], type[Any], Any, list[Any]]] = [
+    (numeric.IntDumper, numeric.IntBinaryDumper, int, [0, -1, 2**31, -(2**31), -(2**63), 2**70, -(2**70)]),
+    (numeric.Int2Dumper, numeric.Int2BinaryDumper, numeric.Int2, [5, -(2**15)]),
+    (numeric.Int4Dumper, numeric.Int4BinaryDumper, numeric.Int4, [5, -5, -(2**31)]),
+    (numeric.Int8Dumper, numeric.Int8BinaryDumper, numeric.Int8, [5, -5, -(2**63)]),
+    (numeric.IntNumericDumper, numeric.IntNumericBinaryDumper, numeric.IntNumeric, [5, -5, 10**5000, -(10**30)]),
+    (numeric.OidDumper, numeric.OidBinaryDumper, Oid, [0, 2**32 - 1]),
+    (numeric.FloatDumper, numeric.FloatBinaryDumper, float, _FLOATS),
+    (numeric.FloatDumper, numeric.FloatBinaryDumper, numeric.Float8, _FLOATS),
+    (numeric.Float4Dumper, numeric.Float4BinaryDumper, Float4, _FLOATS),
+    (numeric.DecimalDumper, numeric.DecimalBinaryDumper, Decimal, _DECIMALS),
+]
+
+
+@pytest.mark.parametrize(("text", "binary", "cls", "values"), _QUOTED)
+def test_quote_and_literal_agree(text: type[Any], binary: type[Any], cls: type[Any], values: list[Any]) -> None:
+    """Whichever way a number becomes SQL: a dumper by itself, one for the binary format, an object in a query."""
+    for value in map(cls, values):
+        quoted = text(cls).quote(value)
+        assert quoted == binary(cls).quote(value) == transformer().as_literal(value)
+
+
+@pytest.mark.parametrize(
+    ("quoted", "literal"),
+    [
+        (numeric.FloatDumper(float).quote(math.nan), b"'NaN'::float8"),
+        (numeric.FloatDumper(float).quote(-math.inf), b"'-Infinity'::float8"),
+        (numeric.Float4Dumper(Float4).quote(math.inf), b"'Infinity'::float4"),
+        (numeric.FloatDumper(float).quote(-0.0), b"'-0.0'::float8"),
+        (numeric.FloatDumper(float).quote(1e300), b"'1e+300'::float8"),
+        (numeric.DecimalDumper(Decimal).quote(Decimal("sNaN")), b"'NaN'::numeric"),
+        (numeric.DecimalDumper(Decimal).quote(Decimal("-Infinity")), b"'-Infinity'::numeric"),
+        (numeric.NumericDumper(float).quote(math.nan), b"'NaN'::numeric"),
+        (numeric.Int4Dumper(int).quote(-(2**31)), b"'-2147483648'::int4"),
+        (numeric.IntDumper(int).quote(-(2**63)), b"'-9223372036854775808'::int8"),
+    ],
+)
+def test_what_is_quoted_has_a_cast(quoted: bytes, literal: bytes) -> None:
+    assert quoted == literal
+
+
+def test_a_number_of_a_type_of_ones_own_is_cast_by_who_knows_it() -> None:
+    class Celsius(float):
+        pass
+
+    class CelsiusDumper(numeric.FloatDumper):
+        oid = 99_999
+
+    assert CelsiusDumper(Celsius).quote(Celsius("nan")) == b"'NaN'"
+    tx = transformer()
+    tx.adapters.register_dumper(Celsius, CelsiusDumper)
+    TypeInfo("celsius", 99_999, 0).register(tx)
+    assert tx.as_literal(Celsius("nan")) == b"'NaN'::celsius"
 
 
 def test_a_literal_is_what_a_subclass_dumps() -> None:
