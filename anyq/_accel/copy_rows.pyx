@@ -30,6 +30,7 @@ from uuid import UUID
 
 from ..errors import DataError
 from .dumping import compile_dump
+from .failures import dumped_bytes
 from .twins import name_of
 
 cdef extern from *:

@@ -221,12 +221,10 @@ cdef class RowFormat:
         """Write what a dumper makes of an object."""
         cdef Py_ssize_t size
         cdef char *to
-        if writer.dump is not None:
-            value = PyObject_CallOneArg(writer.dump, obj)
-        else:
-            value = PyObject_CallOneArg(self.plan_of(writer.plan, obj).dump, obj)
+        dump = writer.dump if writer.dump is not None else self.plan_of(writer.plan, obj).dump
+        value = PyObject_CallOneArg(dump, obj)
         if value is not None and not PyBytes_CheckExact(value):
-            value = bytes(value)
+            value = dumped_bytes(value, dump)
         look_again(out)
         if value is None:
             self.write_null(out)

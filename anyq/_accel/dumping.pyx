@@ -36,6 +36,7 @@ from decimal import Decimal
 from ipaddress import IPv4Address
 from uuid import UUID
 
+from .failures import dumped_buffer
 from .twins import name_of
 
 cdef extern from *:
@@ -212,6 +213,8 @@ def dump_values(params, formats, dict plans, make_plan, make_key_plan, list valu
                 plan = make_key_plan(plan, obj, format)
         found = <PyObject *>plan.dump
         value = dump_item(<object>found, obj)
+        if not PyBytes_CheckExact(value):
+            value = dumped_buffer(value, plan.dump)
         PyList_Append(values, value)
         PyList_Append(oids, plan.oid)
         PyList_Append(wire, plan.format)
@@ -323,7 +326,10 @@ def compile_key(get_key):
     elif name == "key_aware":
         twin.keys = (get_key(time(), None), get_key(time(tzinfo=timezone.utc), None))
     else:
-        twin.cls, twin.tx, twin.item_format = get_key.__self__.key_arguments()
+        arguments = get_key.__self__.key_arguments()
+        if arguments is None:
+            return get_key
+        twin.cls, twin.tx, twin.item_format = arguments
     return twin
 
 

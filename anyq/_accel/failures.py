@@ -1,4 +1,5 @@
 """Failures of loading: which exceptions of a load function mean that the value is malformed, and what is raised then.
+And what a dump function returns that is no value.
 
 Knows the driver's own load functions from those of a user. Must not know what a value looks like.
 
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from struct import error as StructError
 from typing import Any
 
-from ..errors import DataError, Error
+from ..errors import DataError, Error, ProgrammingError
 from .twins import name_of
 
 _SHOWN = 40  # bytes of a value in a message
@@ -38,6 +39,34 @@ def load_failure(load: Callable[[bytes], Any], data: bytes, ex: Exception) -> Ex
     failure = DataError(f"cannot load the value {shown(data)}{why}")
     failure.__cause__ = ex
     return failure
+
+
+def dumped_buffer(value: Any, dump: Callable[[Any], Any]) -> bytes | bytearray | memoryview | None:
+    """Return what a dump function has returned, None for NULL.
+
+    :param dump: what has returned it.
+    :raises ProgrammingError: it is neither bytes nor like bytes. A dumper of a user's returns str, usually.
+    """
+    try:
+        # Other buffers too, if there is one that is not among these.
+        return value if value is None or isinstance(value, bytes | bytearray) else memoryview(value)
+    except TypeError:
+        name = getattr(dump, "__qualname__", repr(dump))
+        owner = getattr(dump, "__self__", None)
+        if owner is not None:
+            # Its class is the one that is registered, and may have inherited the method.
+            name = f"{type(owner).__name__}.{name.rpartition('.')[2]}"
+        advice = "return text.encode()" if isinstance(value, str) else "return the value as the server reads it"
+        raise ProgrammingError(f"{name}() returned {type(value).__name__}, and has to return bytes: {advice}") from None
+
+
+def dumped_bytes(value: Any, dump: Callable[[Any], Any]) -> bytes | None:
+    """Return what a dump function has returned as bytes, None for NULL.
+
+    :raises ProgrammingError: as `dumped_buffer`.
+    """
+    buffer = dumped_buffer(value, dump)
+    return buffer if buffer is None or type(buffer) is bytes else bytes(buffer)
 
 
 def shown(data: bytes) -> str:

@@ -16,6 +16,7 @@ from ..protocol.frontend import bind
 from ..protocol.handlers import torn_row, wrong_number
 from ..protocol.request import Result
 from ..protocol.session import ReplyTaker
+from .failures import dumped_buffer
 
 _HEADER = Struct("!BIH").unpack_from  # code, length, number of columns
 _SINGLE = Struct("!BIHi").unpack_from  # the same and the first column's length
@@ -195,7 +196,10 @@ def dump_values(
         get_key = plan.get_key
         if get_key is not None:
             plan = plan.by_key.get(get_key(obj, format)) or make_key_plan(plan, obj, format)
-        values.append(plan.dump(obj))
+        value = plan.dump(obj)
+        if type(value) is not bytes:
+            value = dumped_buffer(value, plan.dump)
+        values.append(value)
         oids.append(plan.oid)
         wire.append(plan.format)
 

@@ -18,7 +18,7 @@ from struct import error as StructError
 from typing import Any
 
 from .._accel import compile_format, compile_parse, dump_values
-from .._accel.failures import load_failure
+from .._accel.failures import dumped_bytes, load_failure
 from ..errors import DataError, Error, ProgrammingError
 from ..protocol.constants import Format
 from .adapters_map import Buffer, DumperProtocol, LoadFunc, PyFormat
@@ -135,7 +135,7 @@ class RowFormatter:
                 dump_values(row, formats, tx.dump_plans, tx.plan_class, tx.plan_key, values, [], [])
             else:
                 for obj, dumper in zip(row, self.dumpers, strict=True):
-                    values.append(None if obj is None else dumper.dump(obj))
+                    values.append(None if obj is None else dumped_bytes(dumper.dump(obj), dumper.dump))
         except Exception as ex:
             failure = self.failure(len(values), row[len(values)], ex)
             if failure is ex:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .._accel import DumpPlan, compile_dump, compile_key, compile_load, dump_values
+from .._accel.failures import dumped_bytes
 from ..errors import DataError, InterfaceError, ProgrammingError
 from ..protocol.constants import Format
 from .adapters_map import (
@@ -147,9 +148,11 @@ class Transformer:
         """
         dumper = self.get_dumper(obj, PyFormat.TEXT)
         try:
-            literal = bytes(dumper.quote(obj))
+            literal = dumped_bytes(dumper.quote(obj), dumper.quote)
         except (struct.error, OverflowError) as ex:
             raise _out_of_range(obj, "literal", ex) from ex
+        if literal is None:
+            return b"NULL"
         # Bare numbers and keywords need no cast. The last character tells, as the first may be an E.
         if dumper.oid and dumper.oid != TEXT_OID and literal.endswith(b"'"):
             info = self.adapters.types.get(dumper.oid)

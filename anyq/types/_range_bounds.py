@@ -11,6 +11,7 @@ from decimal import Decimal
 from struct import error as StructError
 from typing import Any, ClassVar
 
+from .._accel.failures import dumped_bytes
 from ..adapt.adapters_map import AdaptContext, Buffer, DumperKey, DumperProtocol, PyFormat
 from ..adapt.encodings import encoding_of
 from ..adapt.recursive import RecursiveDumper
@@ -105,9 +106,10 @@ class BoundsDumper(RecursiveDumper):
                 data = dumper.dump(Decimal(value) if self.subtype_oid == _NUMERIC else value)
             except (TypeError, ValueError, AttributeError, ArithmeticError, StructError) as ex:
                 raise DataError(f"cannot dump {value!r} as a bound of {self._type_name()}: {ex}") from ex
-        if data is None:
+        bound = dumped_bytes(data, dumper.dump)
+        if bound is None:
             raise DataError(f"cannot dump {value!r} as a bound of a range: a bound cannot be NULL")
-        return bytes(data)
+        return bound
 
     def check(self, bounds: Sequence[Any]) -> None:
         """Refuse bounds of which some are aware and some are naive.

@@ -18,7 +18,7 @@ from struct import error as StructError
 from typing import Any
 
 from .._accel import implementation, twin
-from .._accel.failures import load_failure, shown
+from .._accel.failures import dumped_bytes, load_failure, shown
 from .._accel.twins import DumpListArguments, KeyListArguments, LoadArrayArguments, LoadArrayTextArguments
 from ..adapt.adapters_map import AdaptContext, DumperKey, DumperProtocol, LoadFunc, PyFormat, adapters_of
 from ..adapt.base import BinaryLoaders
@@ -85,18 +85,35 @@ class BaseListDumper(RecursiveDumper):
 
     def __init__(self, cls: type, context: AdaptContext | None = None):
         super().__init__(cls, context)
-        self.sub_dumper: DumperProtocol | None = None
-        """What dumps the items; None if that is not known, or nothing."""
+        self._sub_dumper: DumperProtocol | None = None
         self._delimiter = b","
         self._item_format = PyFormat.from_pq(self.format)
         self._ascii_safe = is_ascii_safe(self._encoding)
         self._never_quoted = False
         if self.element_oid:
-            self.set_sub_dumper(self._tx.get_dumper_by_oid(self.element_oid, self.format))
+            self.sub_dumper = self._tx.get_dumper_by_oid(self.element_oid, self.format)
+
+    @property
+    def sub_dumper(self) -> DumperProtocol | None:
+        """What dumps the items; None if that is not known yet: then the items of a list say it. May be set."""
+        return self._sub_dumper
+
+    @sub_dumper.setter
+    def sub_dumper(self, dumper: DumperProtocol | None) -> None:
+        self._sub_dumper = dumper
+        if dumper is None:
+            return
+        self.element_oid = self.element_oid or dumper.oid
+        self._never_quoted = {self.element_oid, dumper.oid} <= _NEVER_QUOTED
+        info = self._tx.adapters.types.get(self.element_oid)
+        if info is not None:
+            self.oid = self.oid or info.array_oid
+            self._delimiter = info.delimiter.encode()
 
     @twin("key_list")
     def get_key(self, obj: list[Any], format: PyFormat) -> DumperKey:
-        return (self.cls, self._find_sub_dumper(obj))
+        # A subclass that says of which type its arrays are writes each list.
+        return self.cls if self.oid else (self.cls, self._find_sub_dumper(obj))
 
     def upgrade(self, obj: list[Any], format: PyFormat) -> DumperProtocol:
         sub_dumper = self._find_sub_dumper(obj)
@@ -105,22 +122,15 @@ class BaseListDumper(RecursiveDumper):
             return ListDumper(self.cls, self._tx)
         # An item whose type the server finds out is text, and then the array is too.
         dumper = (type(self) if sub_dumper.format == self.format else ListDumper)(self.cls, self._tx)
-        dumper.set_sub_dumper(sub_dumper)
+        dumper.sub_dumper = sub_dumper
         return dumper
 
     def _find_sub_dumper(self, obj: list[Any]) -> DumperProtocol | None:
-        items = [item for item in _flatten(obj)[1] if item is not None]
-        return self._tx.get_common_dumper(items, self._item_format) if items else None
+        return self._common_dumper(_flatten(obj)[1])
 
-    def set_sub_dumper(self, dumper: DumperProtocol) -> None:
-        """For this module: say what dumps the items."""
-        self.sub_dumper = dumper
-        self.element_oid = self.element_oid or dumper.oid
-        self._never_quoted = self.element_oid in _NEVER_QUOTED
-        info = self._tx.adapters.types.get(self.element_oid)
-        if info is not None:
-            self.oid = self.oid or info.array_oid
-            self._delimiter = info.delimiter.encode()
+    def _common_dumper(self, items: list[Any]) -> DumperProtocol | None:
+        items = [item for item in items if item is not None]
+        return self._tx.get_common_dumper(items, self._item_format) if items else None
 
     def dump_arguments(self) -> DumpListArguments | None:
         """Return what the compiled twin needs to know, None where it is no good."""
@@ -129,16 +139,22 @@ class BaseListDumper(RecursiveDumper):
         dump_item = self.sub_dumper.dump if self.sub_dumper is not None else None
         return DumpListArguments(dump_item, self.element_oid or TEXT_OID, self._delimiter, self._never_quoted)
 
-    def key_arguments(self) -> KeyListArguments:
-        """Return what the compiled twin needs to know."""
-        return KeyListArguments(self.cls, self._tx, self._item_format)
+    def key_arguments(self) -> KeyListArguments | None:
+        """Return what the compiled twin needs to know, None where it is no good."""
+        return None if self.oid else KeyListArguments(self.cls, self._tx, self._item_format)
 
-    def _dump_items(self, items: list[Any]) -> list[bytes | None]:
-        if self.sub_dumper is None:
-            return [None] * len(items)
-        dump = self.sub_dumper.dump
-        values = [None if item is None else dump(item) for item in items]
-        return [None if value is None else bytes(value) for value in values]
+    def _dump_items(self, items: list[Any]) -> tuple[int, list[bytes | None]]:
+        """Return the oid of the items, 0 if that is not known, and what they are dumped as."""
+        dumper = self.sub_dumper or self._common_dumper(items)
+        if dumper is None:
+            return self.element_oid, [None] * len(items)
+        if dumper.format != self.format:
+            raise DataError(
+                f"{type(self).__name__} cannot take what {type(dumper).__name__} writes: the formats differ"
+            )
+        dump = dumper.dump
+        values = [None if item is None else dumped_bytes(dump(item), dump) for item in items]
+        return self.element_oid or dumper.oid, values
 
 
 class ListDumper(BaseListDumper):
@@ -149,7 +165,7 @@ class ListDumper(BaseListDumper):
         dims, items = _flatten(obj)
         if not items:
             return b"{}"
-        values = self._dump_items(items)
+        _, values = self._dump_items(items)
         transcode = not self._ascii_safe
         if transcode:
             values = [value and value.decode(self._encoding).encode() for value in values]
@@ -182,11 +198,10 @@ class ListBinaryDumper(BaseListDumper):
     @twin("dump_list")
     def dump(self, obj: list[Any]) -> bytes:
         dims, items = _flatten(obj)
-        element_oid = self.element_oid or TEXT_OID
         if not items:
-            return _pack_header(0, 0, element_oid)
-        values = self._dump_items(items)
-        out = [_pack_header(len(dims), None in values, element_oid)]
+            return _pack_header(0, 0, self.element_oid or TEXT_OID)
+        element_oid, values = self._dump_items(items)
+        out = [_pack_header(len(dims), None in values, element_oid or TEXT_OID)]
         out += [_pack_dimension(length, 1) for length in dims]
         for value in values:
             if value is None:

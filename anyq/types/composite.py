@@ -19,7 +19,7 @@ from struct import error as StructError
 from typing import Any, TypeAlias, TypeVar
 
 from .._accel import twin
-from .._accel.failures import load_failure, shown
+from .._accel.failures import dumped_bytes, load_failure, shown
 from .._accel.twins import LoadCompositeArguments
 from ..adapt.adapters_map import AdaptContext, LoadFunc, PyFormat, adapters_of
 from ..adapt.base import BinaryLoaders
@@ -161,8 +161,8 @@ class TupleDumper(RecursiveDumper):
                 dumper = get_dumper(value, PyFormat.TEXT)
                 if types:
                     refuse_loss(value, dumper.oid, types[len(parts)])
-                data = dumper.dump(value)
-            parts.append(b"" if data is None else quote(bytes(data), self._encoding))
+                data = dumped_bytes(dumper.dump(value), dumper.dump)
+            parts.append(b"" if data is None else quote(data, self._encoding))
         return b"(%b)" % b",".join(parts)
 
 
@@ -244,7 +244,7 @@ class _CompositeBinaryDumper(_CompositeBase):
                     f"cannot dump {type(value).__name__} as the field {info.field_names[i]} of {info.name} in binary"
                     f" format: {ex}; convert it to the field's type, or use %t"
                 ) from ex
-        return None if data is None else bytes(data)
+        return dumped_bytes(data, dumper.dump)
 
 
 # Loading

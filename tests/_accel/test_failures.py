@@ -1,18 +1,23 @@
-"""What a load function raises, and what is raised for it."""
+"""What a load function raises and a dump function returns, and what is raised for it."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from anyq._accel import compile_load, load_rows
-from anyq._accel.failures import load_failure, shown
-from anyq.adapt import Format, Loader, Transformer
-from anyq.errors import DataError, NotSupportedError
+from anyq._accel.failures import dumped_bytes, load_failure, shown
+from anyq.adapt import Dumper, Format, Loader, PyFormat, Transformer
+from anyq.adapt.copy import RowFormatter
+from anyq.errors import DataError, NotSupportedError, ProgrammingError
 from anyq.postgres import types
+from anyq.types import TypeInfo
+from anyq.types.composite import CompositeInfo, register_composite
 from anyq.types.json import set_json_loads
+from anyq.types.range import Range, RangeInfo, register_range
 from tests.support.twins import Context
 
 #: Values that are malformed, of each type that has a loader.
@@ -242,3 +247,113 @@ def test_what_is_left_as_it_is() -> None:
 def test_a_value_is_not_shown_whole() -> None:
     assert shown(b"ab") == "b'ab'"
     assert shown(b"a" * 1000) == f"b'{'a' * 40}' ... (1000 bytes)"
+
+
+class Thing:
+    pass
+
+
+THING, RANGE, PAIR = 70_010, 70_020, 70_030
+
+
+class ThingDumper(Dumper):
+    oid = THING
+    result: Any = None
+
+    def dump(self, obj: Thing) -> Any:
+        return self.result
+
+
+class ThingBinaryDumper(ThingDumper):
+    format = Format.BINARY
+
+
+def with_things(result: Any) -> Transformer:
+    """For objects whose dumpers return that."""
+    context = Context()
+    for dumper in (ThingDumper, ThingBinaryDumper):
+        for cls in (Thing, None):
+            context.adapters.register_dumper(cls, type(dumper.__name__, (dumper,), {"result": result}))
+    TypeInfo("thing", THING, THING + 1).register(context)
+    register_range(RangeInfo("things", RANGE, RANGE + 1, subtype_oid=THING), context)
+    register_composite(CompositeInfo("pair", PAIR, PAIR + 1, field_names=["a"], field_types=[THING]), context, Pair)
+    return Transformer(context)
+
+
+class Pair(NamedTuple):
+    a: Any
+
+
+WAYS: dict[str, Callable[[Transformer], Any]] = {
+    "parameter": lambda tx: tx.dump_sequence([Thing()], [PyFormat.TEXT]),
+    "binary parameter": lambda tx: tx.dump_sequence([Thing()], [PyFormat.BINARY]),
+    "array": lambda tx: tx.dump_sequence([[Thing()]], [PyFormat.TEXT]),
+    "binary array": lambda tx: tx.dump_sequence([[Thing()]], [PyFormat.BINARY]),
+    "nested array": lambda tx: tx.dump_sequence([[[Thing()], [Thing()]]], [PyFormat.TEXT]),
+    "tuple": lambda tx: tx.dump_sequence([(Thing(),)], [PyFormat.TEXT]),
+    "composite": lambda tx: tx.dump_sequence([Pair(Thing())], [PyFormat.TEXT]),
+    "binary composite": lambda tx: tx.dump_sequence([Pair(Thing())], [PyFormat.BINARY]),
+    "range": lambda tx: tx.dump_sequence([Range(Thing(), None)], [PyFormat.TEXT]),
+    "binary range": lambda tx: tx.dump_sequence([Range(Thing(), None)], [PyFormat.BINARY]),
+    "literal": lambda tx: tx.as_literal(Thing()),
+    "literal of an array": lambda tx: tx.as_literal([Thing()]),
+    "copy": lambda tx: RowFormatter(tx, binary=False).format_row([Thing()], bytearray()),
+    "binary copy": lambda tx: RowFormatter(tx, binary=True).format_row([Thing()], bytearray()),
+    "copy by type": lambda tx: copy_by_type(tx, binary=False),
+    "binary copy by type": lambda tx: copy_by_type(tx, binary=True),
+}
+"""Each place where a dumper is asked for bytes."""
+
+
+def copy_by_type(tx: Transformer, binary: bool) -> None:
+    formatter = RowFormatter(tx, binary)
+    formatter.set_types([THING])
+    formatter.format_row([Thing()], bytearray())
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("result", "advice"), [("text", "text.encode"), (5, "as the server reads"), ([1], "as the ")])
+def test_a_dumper_that_returns_no_bytes_is_named(way: str, result: Any, advice: str) -> None:
+    """And an int is not taken for a number of bytes, nor a list for their values."""
+    tx = with_things(result)
+    message = rf"Thing(Binary)?Dumper\.dump\(\) returned {type(result).__name__}, and has to return bytes: .*{advice}"
+    with pytest.raises(ProgrammingError, match=message):
+        WAYS[way](tx)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("result", [b"value", bytearray(b"value"), memoryview(b"value"), array("h", [0x3132, 0x3334])])
+def test_a_dumper_may_return_whatever_is_like_bytes(way: str, result: Any) -> None:
+    WAYS[way](with_things(result))
+
+
+def test_binary_values_from_a_view_of_wide_items() -> None:
+    """Which are not as many as its bytes."""
+    view = memoryview(array("h", [0x3132, 0x3334]))
+    for value in ([Thing()], Pair(Thing()), Range(Thing(), None)):
+        assert with_things(view).dump_sequence([value], [PyFormat.BINARY]) == with_things(bytes(view)).dump_sequence(
+            [value], [PyFormat.BINARY]
+        )
+
+
+def test_a_quote_that_returns_no_bytes_is_named() -> None:
+    class Quoting(ThingDumper):
+        result = b"value"
+
+        def quote(self, obj: Thing) -> Any:
+            return "'value'"
+
+    context = Context()
+    context.adapters.register_dumper(Thing, Quoting)
+    with pytest.raises(ProgrammingError, match=r"Quoting\.quote\(\) returned str, and has to return bytes"):
+        Transformer(context).as_literal(Thing())
+
+
+def test_a_dump_function_without_an_object_is_named() -> None:
+    class Plain(ThingDumper):
+        @staticmethod
+        def dump(obj: Thing) -> Any:
+            return "text"
+
+    with pytest.raises(ProgrammingError, match=r"Plain\.dump\(\) returned str"):
+        dumped_bytes(Plain(Thing).dump(Thing()), Plain(Thing).dump)

@@ -221,6 +221,48 @@ async def test_a_dumper_by_the_name_of_the_class(conn: AsyncConnection) -> None:
     assert await fetch_value(conn, "SELECT %s::text", [Point(1, 2)]) == "(1,2)"
 
 
+class Unencoded(Dumper):
+    oid = 25
+
+    def dump(self, obj: Point) -> Any:
+        return f"({obj.x},{obj.y})"
+
+
+async def test_a_dumper_that_gives_str(conn: AsyncConnection[Any]) -> None:
+    """It is told of wherever a value goes to, and nothing has been sent."""
+    conn.adapters.register_dumper(Point, Unencoded)
+    point = Point(1, 2)
+    await conn.execute("create temp table words (word text)")
+
+    async def copy() -> None:
+        async with conn.cursor().copy("copy words from stdin") as copy:
+            await copy.write_row([point])
+
+    async def queue() -> None:
+        async with conn.pipeline():
+            await conn.execute("select %s", [point])
+
+    async def prepared() -> None:
+        for word in ("a", "b", point):
+            await conn.execute("select %s", [word], prepare=True)
+
+    message = r"Unencoded\.dump\(\) returned str, and has to return bytes: return text\.encode\(\)"
+    for refused in (
+        lambda: conn.execute("select %s", [point]),
+        lambda: conn.cursor().executemany("insert into words values (%s)", [["a"], [point]]),
+        lambda: anyq.AsyncClientCursor(conn).execute("select %s", [point]),
+        lambda: anyq.AsyncRawCursor(conn).execute("select $1", [point]),
+        prepared,
+        copy,
+        queue,
+    ):
+        with pytest.raises(e.ProgrammingError, match=message):
+            async with conn.transaction():
+                await refused()
+        assert status(conn) == TransactionStatus.INTRANS
+    await conn.rollback()
+
+
 async def test_a_dumper_that_gives_null(conn: AsyncConnection) -> None:
     class EmptyIsNull(Dumper):
         def dump(self, obj: str) -> bytes | None:

@@ -11,15 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anyq import AsyncConnection
+from anyq.abc import AdaptContext
 from anyq.adapt import AdaptersMap, Dumper, Format, Loader, PyFormat, Transformer
 from anyq.adapt.typeinfo import TypeInfo
 from anyq.errors import DataError, ProgrammingError
 from anyq.postgres import adapters, types
 from anyq.types import geometric
-from anyq.types.array import parse_array, register_array
+from anyq.types.array import ListBinaryDumper, ListDumper, parse_array, register_array
 from anyq.types.json import Jsonb
-from anyq.types.numeric import Int4, Int8
-from tests.support.values import FORMATS, PYFORMATS, dump, load, transformer
+from anyq.types.numeric import Int2Dumper, Int4, Int4Dumper, Int8
+from anyq.types.string import StrDumper
+from tests.support.values import FORMATS, PYFORMATS, FakeConnection, dump, load, transformer
 
 
 class Colour(enum.IntEnum):
@@ -363,3 +366,124 @@ def test_binary_only_if_the_items_have_a_loader() -> None:
     assert tx.has_binary_loader(types["int4"].array_oid)
     assert not tx.has_binary_loader(types["regclass"].array_oid)
     assert not tx.has_binary_loader(types["money"].array_oid)
+
+
+# Dumpers of lists of one's own
+
+
+class Tags(list[Any]):
+    pass
+
+
+class Upper(StrDumper):
+    def dump(self, obj: str) -> bytes:
+        return super().dump(obj.upper())
+
+
+class TagsDumper(ListDumper):
+    """Says of which type the arrays are, and not what their items are."""
+
+    oid = types["text"].array_oid
+
+
+class UpperTagsDumper(TagsDumper):
+    def __init__(self, cls: type, context: AdaptContext | None = None):
+        super().__init__(cls, context)
+        self.sub_dumper = Upper(str, context)
+
+
+class LongsDumper(ListDumper):
+    oid, element_oid = types["int8"].array_oid, types["int8"].oid
+
+
+class LongsBinaryDumper(ListBinaryDumper):
+    oid, element_oid = types["int8"].array_oid, types["int8"].oid
+
+
+@pytest.mark.parametrize(
+    ("dumper", "value", "text"),
+    [
+        (TagsDumper, Tags(["a", 'b "c"']), b'{a,"b \\"c\\""}'),
+        (TagsDumper, Tags([1, 70_000]), b"{1,70000}"),
+        (TagsDumper, Tags(), b"{}"),
+        (TagsDumper, Tags([None]), b"{NULL}"),
+        (UpperTagsDumper, Tags([["a", None], ["b c", "null"]]), b'{{A,NULL},{"B C","NULL"}}'),
+        (UpperTagsDumper, Tags(), b"{}"),
+        (LongsDumper, Tags([1, None]), b"{1,NULL}"),
+        (LongsDumper, [1], b"{1}"),
+        (LongsDumper, [], b"{}"),
+    ],
+)
+def test_a_subclass_says_the_type_of_its_arrays(dumper: type[ListDumper], value: list[Any], text: bytes) -> None:
+    """Whatever is in the list, and if nothing is."""
+    tx = transformer()
+    tx.adapters.register_dumper(type(value), dumper)
+    for format in (PyFormat.AUTO, PyFormat.TEXT):
+        assert dump(value, format, tx) == (text, dumper.oid, Format.TEXT)
+    name = b"::int8[]" if dumper is LongsDumper else b"::text[]"
+    assert tx.as_literal(value).endswith(name)
+
+
+def test_a_binary_subclass_writes_items_of_its_type() -> None:
+    tx = transformer()
+    tx.adapters.register_dumper(Tags, LongsBinaryDumper)
+    for value in (Tags([1, None, 2**40]), Tags(), Tags([None])):
+        data, oid, format = dump(value, PyFormat.AUTO, tx)
+        assert (oid, format) == (types["int8"].array_oid, Format.BINARY)
+        assert load(bytes(data or b""), "int8[]", Format.BINARY) == value
+    data, _, _ = dump(Tags([1]), PyFormat.AUTO, tx)
+    assert data == pack(">iiIiiiq", 1, 0, types["int8"].oid, 1, 1, 8, 1)
+
+
+def test_sub_dumper() -> None:
+    context = FakeConnection()
+    dumper = ListDumper(list, context)
+    assert dumper.sub_dumper is None
+    # Not known yet: the items say it, of each list.
+    assert dumper.dump([1, None]) == b"{1,NULL}"
+    assert dumper.dump(["a b"]) == b'{"a b"}'
+    assert dumper.dump([None]) == b"{NULL}"
+    assert ListBinaryDumper(list, context).dump([1]) == pack(">iiIiiih", 1, 0, types["int2"].oid, 1, 1, 2, 1)
+    upper = Upper(str, context)
+    dumper.sub_dumper = upper
+    assert dumper.sub_dumper is upper
+    assert dumper.dump(["a", 'b "c']) == b'{A,"B \\"C"}'
+    assert dumper.quote(["a"]) == b"'{A}'"
+    # What is upgraded has the one of its items.
+    upgraded = ListDumper(list, context).upgrade([1], PyFormat.TEXT)
+    assert isinstance(upgraded, ListDumper)
+    assert isinstance(upgraded.sub_dumper, Int2Dumper)
+    assert upgraded.oid == types["int2"].array_oid
+
+
+def test_another_sub_dumper_quotes_what_it_writes() -> None:
+    class Ints(ListDumper):
+        oid, element_oid = types["int4"].array_oid, types["int4"].oid
+
+    dumper = Ints(list)
+    assert isinstance(dumper.sub_dumper, Int4Dumper)
+    dumper.sub_dumper = Upper(str)
+    assert dumper.dump(["a,b"]) == b'{"A,B"}'
+    dumper.sub_dumper = None
+    assert dumper.dump([5]) == b"{5}"
+
+
+def test_a_sub_dumper_of_the_other_format_is_refused() -> None:
+    dumper = ListBinaryDumper(list)
+    dumper.sub_dumper = Int4Dumper(int)
+    with pytest.raises(DataError, match="ListBinaryDumper cannot take what Int4Dumper writes: the formats differ"):
+        dumper.dump([1])
+
+
+@pytest.mark.anyio
+async def test_arrays_of_subclasses_on_the_server(conn: AsyncConnection[Any]) -> None:
+    for dumper, value, expected in (
+        (TagsDumper, Tags(["a", 'b "c']), ["a", 'b "c']),
+        (TagsDumper, Tags(), []),
+        (UpperTagsDumper, Tags(["a"]), ["A"]),
+        (LongsBinaryDumper, Tags([1, None]), [1, None]),
+    ):
+        conn.adapters.register_dumper(Tags, dumper)
+        cur = await conn.execute("select pg_typeof(%s)::text, %s", (value, value))
+        name = "bigint[]" if dumper is LongsBinaryDumper else "text[]"
+        assert await cur.fetchone() == (name, expected)
