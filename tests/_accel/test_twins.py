@@ -12,6 +12,7 @@ import pytest
 from anyq._accel.twins import name_of
 from anyq.adapt import Format, PyFormat, Transformer
 from anyq.postgres import types
+from anyq.types.array import ListDumper
 from anyq.types.string import StrDumper
 from tests.support.twins import Context, outcome
 
@@ -68,7 +69,8 @@ def test_what_is_handed_over() -> None:
     tx = Transformer(Context("Europe/Berlin"))
     numbers: Any = tx.get_dumper([1, None], PyFormat.TEXT)
     assert numbers.dump_arguments() == (tx.get_dumper(1, PyFormat.TEXT).dump, types["int2"].oid, b",", True)
-    assert numbers.key_arguments() == (list, tx, PyFormat.TEXT)
+    assert numbers.key_arguments() is None
+    assert ListDumper(list, tx).key_arguments() == (list, tx, PyFormat.TEXT)
     nothing: Any = tx.get_dumper([None], PyFormat.BINARY)
     assert nothing.dump_arguments() == (None, types["text"].oid, b",", False)
     boxes: Any = tx.get_loader(types.get_oid("box[]"), Format.TEXT)
