@@ -151,7 +151,7 @@ class NdarrayDumper(RecursiveDumper):
         dumper = type(self)(self.cls, self._tx)
         dumper.oid = info.array_oid
         dumper.as_list = self._list_dumper(list, self._tx)
-        dumper.as_list.set_sub_dumper(self._tx.get_dumper_by_oid(info.oid, self.format))
+        dumper.as_list.sub_dumper = self._tx.get_dumper_by_oid(info.oid, self.format)
         return dumper
 
     def common_item(self, items: Any, format: PyFormat) -> Any:
