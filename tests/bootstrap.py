@@ -232,6 +232,8 @@ def main():
     # A Python that runs inside another environment must not leak that one's settings into ours.
     for name in ("PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__", "PIP_TARGET", "PIP_PREFIX", "PIP_USER"):
         os.environ.pop(name, None)
+    # Else every worker, and every program that a test starts, compiles the sources once more.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         return commands[sys.argv[1]](sys.argv[2:])
     except PermissionError as error:

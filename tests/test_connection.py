@@ -489,6 +489,8 @@ async def test_the_descriptor_becomes_readable(conn: AsyncConnection, server: Se
 
 async def test_the_descriptor_is_waited_for_while_queries_run(conn: AsyncConnection, dsn: str) -> None:
     """It is a duplicate, so the event loop does not mind that it is registered twice."""
+    # Otherwise the reply to BEGIN makes it readable too, unless it is read before the event loop looks.
+    await conn.set_autocommit(True)
     heard = anyio.Event()
 
     class Waitable:

@@ -326,6 +326,9 @@ async def test_the_crash_of_another_process(running_server: EmbeddedServer) -> N
                 tasks.start_soon(sleep)
                 await until_sleeping(running_server.dsn, busy.info.backend_pid)
                 os.kill(victim.info.backend_pid, signal.SIGKILL)
+            # The postmaster tells one after the other; who has not been told yet would serve once more.
+            for connection in (conn, victim):
+                await anyio.wait_readable(connection)
             # The one that was killed could not say anything.
             with pytest.raises(e.OperationalError, match="it may have crashed|connection was lost") as caught:
                 await victim.execute("SELECT 1")
