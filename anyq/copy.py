@@ -7,13 +7,13 @@ be done without waiting is in `statements.copy_holder`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import IO, Any, Generic, Protocol
 
 from typing_extensions import Self, TypeVar
 
-from ._accel import join_copy_data, split_copy_data
+from ._accel import DONE, join_copy_data, split_copy_data
 from .abc import Buffer, Params, Query
 from .adapt import Transformer
 from .adapt.encodings import python_codec
@@ -257,7 +257,8 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
 
     # -- writing
 
-    async def write(self, buffer: Buffer | str) -> None:
+    # These two are no coroutine functions, since mostly there is nothing to wait for.
+    def write(self, buffer: Buffer | str) -> Coroutine[Any, Any, None]:
         """Write data of a COPY FROM STDIN, in its format; it may be cut anywhere.
 
         :param buffer: bytes, or text that is to be encoded as the server expects it.
@@ -269,13 +270,12 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
         """
         data = self.as_bytes(buffer)
         if len(data) > PIECE:
-            await self._send(data)
-        elif not data:
-            await self._session.wire.backend.checkpoint()
-        elif self.collect(data):
-            await self.flush()
+            return self._send(data)
+        if not data:
+            return self._pause()
+        return self.flush() if self.collect(data) else DONE
 
-    async def write_row(self, row: Sequence[Any]) -> None:
+    def write_row(self, row: Sequence[Any]) -> Coroutine[Any, Any, None]:
         """Write a row of a COPY FROM STDIN, in text or binary format.
 
         :param row: its values, one for each column; None is NULL.
@@ -289,8 +289,10 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
         format_row = self.format_row
         if format_row is None:
             format_row = self.begin_rows()
-        if format_row(row, self.buffer):
-            await self.flush()
+        return self.flush() if format_row(row, self.buffer) else DONE
+
+    async def _pause(self) -> None:
+        await self._session.wire.backend.checkpoint()
 
     async def flush(self) -> None:
         """For this package: send what has been collected, and wait until there is room for more."""
@@ -333,6 +335,18 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
                 raise StopAsyncIteration
         return self.payloads.popleft()
 
+    def blocks(self) -> AsyncIterator[bytes]:
+        """Iterate over the data of a COPY TO STDOUT in blocks, each of as many rows as have arrived.
+
+        None is cut: a block is some 64 KiB, or less by far, and at most a row more. To hand the data on, or to store it
+        in a file, this is the fastest way.
+
+        :raises ProgrammingError: as :meth:`read`.
+        :raises Error: what the server says.
+        """
+        self.check_data()
+        return AsyncCopyBlocks(self)
+
     def rows(self) -> AsyncCopyRows:
         """Iterate over the rows of a COPY TO STDOUT in text or binary format, as tuples of values.
 
@@ -359,11 +373,18 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
             self.payloads.extend(found)
         return found is not None
 
+    async def receive_block(self) -> bytes | None:
+        """For this package: return what has arrived and not been read, or else wait for more; None at the end."""
+        self.check_data()
+        block: bytes | None = self.unread()
+        while block == b"":
+            block = await self._receive(join_copy_data)
+        return block
+
     async def receive_rows(self) -> bool:
         """For this package: wait for more rows; return False at the end."""
         self.check_rows()
-        data = self.unread()
-        return self.load(await self._receive(join_copy_data) if data is None else data)
+        return self.load(self.unread() or await self._receive(join_copy_data))
 
     async def _receive(self, cut: Callable[[bytes, int, int, int], tuple[T, int]]) -> T | None:
         self.check_out()
@@ -391,6 +412,22 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
         if self._copying is not None:
             self._copying.drop()
         self.state = FAILED
+
+
+class AsyncCopyBlocks:
+    """Asynchronous iterator over the data of a COPY; an object, so that it may be left early."""
+
+    def __init__(self, copy: AsyncCopy[Any]) -> None:
+        self._copy = copy
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        block = await self._copy.receive_block()
+        if block is None:
+            raise StopAsyncIteration
+        return block
 
 
 class AsyncCopyRows:

@@ -26,8 +26,8 @@ async def copy_table(source: str, target: str, table: str) -> int:
             out.copy(sql.SQL("COPY {} TO STDOUT (FORMAT binary)").format(name)) as reading,
             into.copy(sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(name)) as writing,
         ):
-            async for data in reading:
-                await writing.write(data)
+            async for block in reading.blocks():
+                await writing.write(block)
     return into.rowcount
 
 

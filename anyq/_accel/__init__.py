@@ -13,6 +13,7 @@ import os
 from ..protocol.copy_data import end_of_copy_data, join_copy_data, split_copy_data
 from ..protocol.frontend import bind
 from .python import (
+    DONE,
     Alike,
     DumpPlan,
     bind_sets,
@@ -31,6 +32,7 @@ from .python import (
 from .twins import twin
 
 __all__ = [
+    "DONE",
     "Alike",
     "DumpPlan",
     "bind",
@@ -63,6 +65,7 @@ if _wanted not in ("", "python", "cython"):
 if _wanted != "python":
     try:
         # Built or not, there are stubs.
+        from .awaiting import DONE  # pyright: ignore[reportMissingModuleSource]
         from .copy_rows import compile_format, compile_parse  # pyright: ignore[reportMissingModuleSource]
         from .dumping import (  # type: ignore[assignment]  # pyright: ignore[reportMissingModuleSource]
             Alike,

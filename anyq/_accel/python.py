@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from struct import Struct
 from typing import Any, Protocol, cast
 
@@ -333,3 +333,26 @@ def readable_within(fd: int, seconds: float) -> bool:
 
 take_replies: ReplyTaker | None = None
 """What takes the commonest replies. In pure Python the session's own handlers do, and there is nothing faster."""
+
+
+class Done(Coroutine[Any, Any, None]):
+    """A coroutine that is over when it is awaited, and may be awaited by anyone, and again."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return cast("Generator[Any, Any, None]", iter(()))
+
+    def send(self, value: Any) -> Any:
+        raise StopIteration
+
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
+        raise kind if value is None else value
+
+    def close(self) -> None:
+        pass
+
+
+DONE: Coroutine[Any, Any, None] = Done()
+"""What a function returns that is to be awaited, where there is nothing to wait for: a coroutine function would make
+a coroutine each time, which takes as long as all that some of them do."""

@@ -91,18 +91,15 @@ class Copying:
             self._begin = begin = await session.transactions.turn()
             request, data = compose_copy(session.composer, self._statement, begin)
             request.task = wire.backend.current_task()
-            request.wanted = request.has_begun
             self.is_seen = False
             self.request = request  # first, so that it is abandoned whatever interrupts
             try:
                 wire.open(request)
                 wire.send(data)
-                await wire.backend.checkpoint()
-                await wire.wait(request)
+                await self._sleep(request, request.has_begun)
             except BaseException:
                 await self.give_up()
                 raise
-            request.wanted = None
             # It may have come to its end by now.
             if request.direction is not None and (request.error is None or not request.done):
                 return request
@@ -145,12 +142,11 @@ class Copying:
         request, wire = self._opened(CopyDirection.IN), self._wire
         for message in messages:
             wire.send(message)
-            await wire.backend.checkpoint()
-            wire.poll()
-            if not self._has_room():
-                request.wanted = self._has_room
-                await wire.wait(request)
-                request.wanted = None
+            if self._has_room():
+                await wire.backend.checkpoint()
+                wire.poll()
+            else:
+                await self._sleep(request, self._has_room)
             if request.error is not None or request.done:
                 await self._end(request)
 
@@ -158,7 +154,6 @@ class Copying:
         request, wire = self._opened(CopyDirection.IN), self._wire
         request.is_sent = True
         wire.close_request(request, message + frontend.COPY_DONE)
-        await wire.backend.checkpoint()
         await self._end(request)
 
     async def _receive(self, cut: Callable[[bytes, int, int, int], tuple[T, int]]) -> T | None:
@@ -168,11 +163,10 @@ class Copying:
         wire = self._wire
         while True:
             request = self._opened(CopyDirection.OUT)
-            await wire.backend.checkpoint()
-            if not request.runs and not request.done:
-                request.wanted = request.has_data
-                await wire.wait(request)
-                request.wanted = None
+            if request.runs or request.done:
+                await wire.backend.checkpoint()
+            else:
+                await self._sleep(request, request.has_data)
             if request.runs:
                 self._is_read = True
                 return request.take(cut)
@@ -183,6 +177,12 @@ class Copying:
             wire.close_request(request, b"")
             await undo_begin(self._session, request)
             await self.begin()
+
+    async def _sleep(self, request: CopyRequest, wanted: Callable[[], bool]) -> None:
+        """Wait for what is not so yet, or the end; always a checkpoint."""
+        request.wanted = wanted
+        await self._wire.wait(request, dry=True)
+        request.wanted = None
 
     async def _alone(self, step: Callable[[], Awaitable[T]]) -> T:
         """Take a step when no other task is at one; the COPY is given up by what it raises."""
@@ -291,9 +291,10 @@ class Copying:
         :raises Error: it has failed.
         """
         wire = self._wire
-        request.wanted = None
-        if not request.done:
-            await wire.wait(request)
+        if request.done:
+            await wire.backend.checkpoint()
+        else:
+            await wire.wait(request, dry=True)
         dropped = self.is_seen
         wire.close_request(request, b"")
         self.is_seen = True

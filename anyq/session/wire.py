@@ -180,13 +180,20 @@ class Wire(Sending):
         """Return when everything is done that was sent before."""
         await self.run(Request(), frontend.SYNC)
 
-    async def wait(self, request: Request) -> None:
-        """Return when `request` is ready (see :meth:`Request.ready`), reading for everyone if nobody does."""
+    async def wait(self, request: Request, *, dry: bool = False) -> None:
+        """Return when `request` is ready (see :meth:`Request.ready`), reading for everyone if nobody does.
+
+        :param dry: whether to sleep before looking for what has arrived, so that this is a checkpoint if it is not
+            ready yet.
+        """
         try:
-            if self._reader is not None:
+            if self._reader is not None or dry and self.protocol.behind:
+                if dry:
+                    dry = False
+                    await self.backend.checkpoint()
                 self._look(request)
             if not request.ready():
-                await self._wait(request)
+                await self._wait(request, dry=dry)
             if self._abandoned and request.done:
                 await self._drain_abandoned()
         except BaseException:

@@ -191,10 +191,8 @@ class CopyHolder:
     def _reads_rows(self) -> bool:
         return self._parser is not None
 
-    def unread(self) -> bytes | None:
-        """For this package: return what has been received as data and not been read, for rows; None for nothing."""
-        if not self.payloads:
-            return None
+    def unread(self) -> bytes:
+        """For this package: return what has been received row by row and not been read."""
         data = b"".join(self.payloads)
         self.payloads.clear()
         return data

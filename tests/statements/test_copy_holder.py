@@ -86,7 +86,7 @@ def test_reading() -> None:
     holder.payloads.extend([b"1\n", b"2\n3"])
     data = holder.unread()
     assert data == b"1\n2\n3"
-    assert holder.unread() is None
+    assert holder.unread() == b""
     assert holder.load(data)
     assert list(holder.loaded) == [("1",), ("2",)]
     holder.set_types(["int4"])

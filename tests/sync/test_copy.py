@@ -64,6 +64,17 @@ def test_data(table: anyq.Connection) -> None:
         assert copy.read() == b""
 
 
+def test_blocks(table: anyq.Connection) -> None:
+    with table.cursor().copy("COPY (SELECT generate_series(1, 50000)) TO STDOUT") as copy:
+        first = copy.read()
+        blocks = [first, *copy.blocks()]
+        assert list(copy.blocks()) == []
+    assert b"".join(blocks) == b"".join(b"%d\n" % i for i in range(1, 50001))
+    assert all(block.endswith(b"\n") for block in blocks)
+    with table.cursor().copy("COPY t FROM STDIN") as copy, pytest.raises(e.ProgrammingError, match="FROM STDIN"):
+        copy.blocks()
+
+
 def test_most_calls_cross_no_thread(table: anyq.Connection, hops: list[str]) -> None:
     with table.cursor().copy("COPY t FROM STDIN") as copy:
         for i in range(5000):

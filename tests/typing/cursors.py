@@ -99,6 +99,8 @@ async def copying(conn: AsyncConnection, people: AsyncConnection[Person]) -> Non
         assert_type(await copied.read_row(), tuple[Any, ...] | None)
         async for data in copied:
             assert_type(data, bytes)
+        async for block in copied.blocks():
+            assert_type(block, bytes)
         async for row in copied.rows():
             assert_type(row, tuple[Any, ...])
 

@@ -121,5 +121,7 @@ def copying(conn: anyq.Connection) -> None:
         assert_type(copy.read_row(), tuple[Any, ...] | None)
         for data in copy:
             assert_type(data, bytes)
+        for block in copy.blocks():
+            assert_type(block, bytes)
         for row in copy.rows():
             assert_type(row, tuple[Any, ...])

@@ -193,7 +193,8 @@ def async_copy(conn: Any, way: str, size: int, where: str) -> Asking:
             if binary:
                 copy.set_types(COPY_TYPES)
                 return len([row async for row in copy.rows()])
-            return b"".join([data async for data in copy]).count(b"\n")
+            blocks = copy.blocks() if hasattr(copy, "blocks") else copy
+            return b"".join([data async for data in blocks]).count(b"\n")
 
     return copy_in if way.startswith("in") else copy_out
 
@@ -220,6 +221,6 @@ def sync_copy(conn: Any, way: str, size: int, where: str) -> SyncAsking:
             if binary:
                 copy.set_types(COPY_TYPES)
                 return len(list(copy.rows()))
-            return b"".join(list(copy)).count(b"\n")
+            return b"".join(copy.blocks() if hasattr(copy, "blocks") else copy).count(b"\n")
 
     return copy_in if way.startswith("in") else copy_out

@@ -1,0 +1,4 @@
+from collections.abc import Coroutine
+from typing import Any
+
+DONE: Coroutine[Any, Any, None]
