@@ -128,10 +128,13 @@ class TypeInfo:
         :return: the description, for `register`; None if there is no such type, or if it is one of another kind than
             the class is for. For a list, a list.
         :raises Error: the query failed.
+        :raises TypeError: `conn` is no connection, or `name` is nothing of these.
 
         See "System Catalogs: pg_type" in the PostgreSQL manual.
         """
-        names = [part if isinstance(part, str) else part.as_string(None) for part in _listed(name)]
+        names = [_name_in_sql(part) for part in (name if isinstance(name, list) else [name])]  # pyright: ignore[reportUnknownVariableType]
+        if not hasattr(conn, "async_connection") and not hasattr(conn, "ask"):
+            raise TypeError(f"fetch() asks a connection, not {conn!r}")
         if hasattr(conn, "async_connection"):
             return conn.calls.call(cls._fetch, conn.async_connection, names, isinstance(name, list))
         return cls._fetch(conn, names, isinstance(name, list))
@@ -189,8 +192,15 @@ BASE_OID = (
 """SQL for the oid of the type that values of a type are of, which is another one for a domain."""
 
 
-def _listed(name: Any) -> list[Any]:
-    return name if isinstance(name, list) else [name]  # pyright: ignore[reportUnknownVariableType]
+def _name_in_sql(name: Any) -> str:
+    if isinstance(name, str):
+        return name
+    if not hasattr(name, "as_string"):
+        raise TypeError(
+            f"fetch() takes the name of a type, a str or an sql.Identifier, or a list of names, not {name!r}"
+        )
+    text: str = name.as_string(None)
+    return text
 
 
 def _as_text(value: Any) -> Any:

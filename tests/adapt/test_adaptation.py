@@ -14,6 +14,7 @@ from anyq.adapt import AdaptersMap, Dumper, Loader
 from anyq.adapt.typeinfo import TypeInfo
 from anyq.protocol.constants import Format
 from anyq.types import geometric
+from tests.support.adapters import global_map_restored
 from tests.support.memory import needs_proc, peak_growth
 from tests.support.state import status
 
@@ -70,18 +71,8 @@ async def fetch_value(context: AsyncConnection | AsyncCursor, query: Any, params
 @pytest.fixture
 def global_map() -> Iterator[AdaptersMap]:
     """The global map; what a test registers there is undone."""
-    adapters = anyq.adapters
-    # A map that is made from it shares its tables, so that they are copied before they are written to.
-    AdaptersMap(adapters)
-    names = [name for name in vars(adapters) if name != "version"]
-    before = {name: getattr(adapters, name) for name in names}
-    types = dict(vars(adapters.types))
-    AdaptersMap(adapters)
-    yield adapters
-    vars(adapters).update(before)
-    vars(adapters.types).update(types)
-    AdaptersMap(adapters)
-    adapters.version += 1
+    with global_map_restored() as adapters:
+        yield adapters
 
 
 # -- dumpers and loaders of one's own

@@ -217,3 +217,15 @@ async def test_what_was_registered_for_all_connections(dsn: str) -> None:
     _spoil(spoilt)
     async with AsyncConnection.connect(dsn, context=spoilt) as conn:
         assert await TypeInfo.fetch(conn, "int8") is not None
+
+
+@pytest.mark.parametrize("name", [7, None, ("int4", "text"), b"int4", ["int4", 7]])
+def test_fetch_takes_names(name: Any) -> None:
+    conn: Any = None
+    with pytest.raises(TypeError, match="or a list of names, not"):
+        TypeInfo.fetch(conn, name)
+
+
+def test_fetch_asks_a_connection() -> None:
+    with pytest.raises(TypeError, match="asks a connection, not None"):
+        TypeInfo.fetch(None, "int4")  # type: ignore[call-overload]
