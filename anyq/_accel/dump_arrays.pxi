@@ -1,161 +1,169 @@
-# Part of dumping.pyx: lists of one dimension. Doubles the marked dumpers of `anyq/types/array.py`.
+# Part of dumping.pyx: lists. Doubles the marked dumpers of `anyq/types/array.py`.
 
-cdef struct Writer:
-    char *data
-    size_t size
-    size_t room
+cdef enum:
+    MOST_DIMENSIONS = 6
 
 
-cdef int reserve(Writer *out, size_t more) except -1:
-    """Make sure that there is room for so many bytes more."""
-    cdef char *data
-    if out.room - out.size < more:
-        out.room = (out.size + more) * 2
-        data = <char *>realloc(out.data, out.room)
-        if data == NULL:
-            raise MemoryError
-        out.data = data
+cdef Py_ssize_t MOST_ITEMS = 0x7FFF_FFFF
+
+
+cdef Py_ssize_t measure(list items, Py_ssize_t *dims):
+    """Find the length of each dimension, by the first item of each; return how many there are, 0 for an unusual list."""
+    cdef Py_ssize_t ndim = 0
+    while ndim < MOST_DIMENSIONS:
+        dims[ndim] = len(items)
+        if not 0 < dims[ndim] <= MOST_ITEMS:
+            return 0
+        ndim += 1
+        if type(items[0]) is not list:
+            return ndim
+        items = <list>items[0]
     return 0
 
 
-cdef object dump_list_text(DumpTwin self, object obj):
-    """Write a list of one dimension; anything else, and anything that fails, is for the dumper in Python."""
-    cdef Writer out
-    if type(obj) is not list or len(<list>obj) == 0:
-        return slow(self, obj)
-    out.data = NULL
-    out.size = out.room = 0
-    try:
-        if write_items(self, <list>obj, &out):
-            return PyBytes_FromStringAndSize(out.data, out.size)
-    except Exception:
-        pass
-    finally:
-        free(out.data)
-    return slow(self, obj)
-
-
-cdef bint write_items(DumpTwin self, list items, Writer *out) except -1:
-    cdef Py_ssize_t i = 0
-    cdef long long number = 0
-    cdef char text[24]
-    cdef char *start
-    cdef bint ints = type(self.item) is DumpTwin and (<DumpTwin>self.item).run == dump_int_text
-    while i < len(items):
-        obj = items[i]
-        reserve(out, 32)
-        out.data[out.size] = self.delimiter if i else b"{"
-        out.size += 1
-        i += 1
-        if obj is None:
-            value = None
-        elif isinstance(obj, list) or self.item is None:
-            return False
-        elif ints and PyLong_CheckExact(obj) and anyq_fits(obj, &number):
-            start = write_int(text + 24, number)
-            memcpy(out.data + out.size, start, text + 24 - start)
-            out.size += text + 24 - start
-            continue
-        else:
-            value = dump_item(self.item, obj)
-        if value is None:
-            memcpy(out.data + out.size, b"NULL", 4)
-            out.size += 4
-        elif not PyBytes_CheckExact(value):
-            return False
-        else:
-            write_token(self, <const unsigned char *>PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), out)
-    reserve(out, 1)
-    out.data[out.size] = b"}"
-    out.size += 1
-    return True
-
-
-cdef int write_token(DumpTwin self, const unsigned char *value, Py_ssize_t size, Writer *out) except -1:
-    cdef Py_ssize_t i
-    cdef unsigned char code
-    cdef bint quotes = not self.never_quoted and (
-        size == 0 or (size == 4 and value[0] | 32 == b"n" and value[1] | 32 == b"u" and value[2] | 32 == b"l"
-                      and value[3] | 32 == b"l")
-    )
-    if not self.never_quoted:
-        for i in range(size):
-            code = value[i]
-            # Blanks are 9 to 13 and 32.
-            if (
-                code <= 32 and (code == 32 or 9 <= code <= 13) or code == b"{" or code == b"}" or code == b'"'
-                or code == b"\\" or code == self.delimiter
-            ):
-                quotes = True
-                break
-    reserve(out, 2 * size + 2 if quotes else size)
-    if not quotes:
-        memcpy(out.data + out.size, value, size)
-        out.size += size
+cdef int write_list_text(DumpTwin self, object obj, Writer *out) except -1:
+    cdef Py_ssize_t dims[MOST_DIMENSIONS]
+    cdef Py_ssize_t start = out.size, ndim
+    if type(obj) is not list:
         return 0
-    out.data[out.size] = b'"'
-    out.size += 1
-    for i in range(size):
-        if value[i] == b'"' or value[i] == b"\\":
-            out.data[out.size] = b"\\"
-            out.size += 1
-        out.data[out.size] = <char>value[i]
-        out.size += 1
-    out.data[out.size] = b'"'
-    out.size += 1
+    ndim = measure(<list>obj, dims)
+    if ndim and write_items(self, <list>obj, dims, ndim, out):
+        return 1
+    out.size = start
     return 0
 
 
-cdef object dump_list(DumpTwin self, object obj):
-    cdef Writer out
-    if type(obj) is not list or len(<list>obj) == 0:
-        return slow(self, obj)
-    out.data = NULL
-    out.size = out.room = 0
-    try:
-        if write_binary_items(self, <list>obj, &out):
-            return PyBytes_FromStringAndSize(out.data, out.size)
-    except Exception:
-        pass
-    finally:
-        free(out.data)
-    return slow(self, obj)
+cdef int write_items(DumpTwin self, list items, Py_ssize_t *dims, Py_ssize_t ndim, Writer *out) except -1:
+    """Write the items of one dimension in braces; return 0 where one is not as usual."""
+    cdef Py_ssize_t i = 0, start
+    cdef int written
+    if len(items) != dims[0]:
+        return 0
+    reserve(out, 1)[0] = b"{"
+    out.size += 1
+    # A dumper may change the list, if it is mad enough.
+    while i < len(items):
+        if i:
+            reserve(out, 1)[0] = <char>self.delimiter
+            out.size += 1
+        obj = items[i]
+        i += 1
+        if ndim > 1:
+            if type(obj) is not list or not write_items(self, <list>obj, dims + 1, ndim - 1, out):
+                return 0
+            continue
+        start = out.size
+        if obj is None:
+            written = NULL_VALUE
+        elif self.item is None or isinstance(obj, list):
+            return 0
+        else:
+            written = write_item(self.item, obj, out)
+        if written == NULL_VALUE:
+            put_bytes(out, b"NULL", 4)
+        elif written == NO_BYTES:
+            return 0
+        elif not self.never_quoted:
+            quote_token(self, start, out)
+    reserve(out, 1)[0] = b"}"
+    out.size += 1
+    return i == dims[0]
 
 
-cdef bint write_binary_items(DumpTwin self, list items, Writer *out) except -1:
-    cdef Py_ssize_t i = 0, size
+cdef inline bint is_null(const unsigned char *value) noexcept nogil:
+    return value[0] | 32 == b"n" and value[1] | 32 == b"u" and value[2] | 32 == b"l" and value[3] | 32 == b"l"
+
+
+cdef unsigned char SPECIAL[256]
+"""1 for what is quoted: blanks (9 to 13 and 32) and braces, 2 for what is escaped besides."""
+for _code in range(256):
+    SPECIAL[_code] = 2 if chr(_code) in '"\\' else 1 if chr(_code) in "\t\n\v\f\r {}" else 0
+
+
+cdef int quote_token(DumpTwin self, Py_ssize_t start, Writer *out) except -1:
+    """Quote what has been written from there on, if it needs that."""
+    cdef Py_ssize_t i, size = out.size - start, escapes = 0
+    cdef unsigned char found = 0, delimiter = self.delimiter
+    cdef unsigned char *text = <unsigned char *>out.data + start
+    cdef unsigned char *to
+    for i in range(size):
+        found |= SPECIAL[text[i]] | (text[i] == delimiter)
+    if not found and size and not (size == 4 and is_null(text)):
+        return 0
+    if found & 2:
+        for i in range(size):
+            escapes += SPECIAL[text[i]] == 2
+    reserve(out, escapes + 2)
+    text = <unsigned char *>out.data + start
+    to = text + size + escapes + 1
+    to[0] = b'"'
+    if escapes:
+        for i in range(size - 1, -1, -1):
+            to -= 1
+            to[0] = text[i]
+            if SPECIAL[text[i]] == 2:
+                to -= 1
+                to[0] = b"\\"
+    else:
+        memmove(text + 1, text, size)
+    text[0] = b'"'
+    out.size += escapes + 2
+    return 0
+
+
+cdef int write_list(DumpTwin self, object obj, Writer *out) except -1:
+    cdef Py_ssize_t dims[MOST_DIMENSIONS]
+    cdef Py_ssize_t start = out.size, ndim, i
+    cdef unsigned char *head
     cdef bint nulls = False
-    reserve(out, 20 + 12 * len(items))
-    put_uint32(<unsigned char *>out.data, 1)
-    put_uint32(<unsigned char *>out.data + 8, self.item_oid)
-    put_uint32(<unsigned char *>out.data + 16, 1)
-    out.size = 20
+    if type(obj) is not list:
+        return 0
+    ndim = measure(<list>obj, dims)
+    if not ndim:
+        return 0
+    reserve(out, 12 + 8 * ndim)
+    out.size += 12 + 8 * ndim
+    if not write_binary_items(self, <list>obj, dims, ndim, out, &nulls):
+        out.size = start
+        return 0
+    head = <unsigned char *>out.data + start
+    put_uint32(head, <uint32_t>ndim)
+    put_uint32(head + 4, nulls)
+    put_uint32(head + 8, self.item_oid)
+    for i in range(ndim):
+        put_uint32(head + 12 + 8 * i, <uint32_t>dims[i])
+        put_uint32(head + 16 + 8 * i, 1)
+    return 1
+
+
+cdef int write_binary_items(
+    DumpTwin self, list items, Py_ssize_t *dims, Py_ssize_t ndim, Writer *out, bint *nulls
+) except -1:
+    cdef Py_ssize_t i = 0, start
+    cdef int written
+    if len(items) != dims[0]:
+        return 0
     while i < len(items):
         obj = items[i]
         i += 1
+        if ndim > 1:
+            if type(obj) is not list or not write_binary_items(self, <list>obj, dims + 1, ndim - 1, out, nulls):
+                return 0
+            continue
+        start = out.size
+        reserve(out, 12)
+        out.size += 4
         if obj is None:
-            value = None
-        elif isinstance(obj, list) or self.item is None:
-            return False
+            written = NULL_VALUE
+        elif self.item is None or isinstance(obj, list):
+            return 0
         else:
-            value = dump_item(self.item, obj)
-        if value is None:
-            nulls = True
-            reserve(out, 4)
-            put_uint32(<unsigned char *>out.data + out.size, 0xFFFFFFFF)
-            out.size += 4
-        elif not PyBytes_CheckExact(value):
-            return False
-        else:
-            size = PyBytes_GET_SIZE(value)
-            if size > 0x7FFFFFFF:
-                return False
-            reserve(out, 4 + size)
-            put_uint32(<unsigned char *>out.data + out.size, <uint32_t>size)
-            memcpy(out.data + out.size + 4, PyBytes_AS_STRING(value), size)
-            out.size += 4 + size
-    if i > 0x7FFFFFFF:
-        return False
-    put_uint32(<unsigned char *>out.data + 4, nulls)
-    put_uint32(<unsigned char *>out.data + 12, <uint32_t>i)
-    return True
+            written = write_item(self.item, obj, out)
+        if written == NO_BYTES or out.size - start - 4 > MOST_ITEMS:
+            return 0
+        if written == NULL_VALUE:
+            nulls[0] = True
+        put_uint32(
+            <unsigned char *>out.data + start, 0xFFFF_FFFF if written == NULL_VALUE else <uint32_t>(out.size - start - 4)
+        )
+    return i == dims[0]

@@ -4,20 +4,12 @@
 
 # -- bool, text, bytes
 
-cdef object dump_bool(DumpTwin self, object obj):
-    if obj is True:
-        return b"\x01"
-    if obj is False:
-        return b"\x00"
-    return slow(self, obj)
+cdef int write_bool(DumpTwin self, object obj, Writer *out) except -1:
+    return put(out, obj is True, 1) if obj is True or obj is False else 0
 
 
-cdef object dump_bool_text(DumpTwin self, object obj):
-    if obj is True:
-        return b"t"
-    if obj is False:
-        return b"f"
-    return slow(self, obj)
+cdef int write_bool_text(DumpTwin self, object obj, Writer *out) except -1:
+    return put(out, b"t" if obj is True else b"f", 1) if obj is True or obj is False else 0
 
 
 cdef object dump_text(DumpTwin self, object obj):
@@ -40,31 +32,49 @@ cdef object dump_text(DumpTwin self, object obj):
     return value
 
 
+cdef int write_text(DumpTwin self, object obj, Writer *out) except -1:
+    cdef const char *data
+    cdef Py_ssize_t size
+    if not PyUnicode_CheckExact(obj):
+        return 0
+    if not anyq_is_ascii(obj):
+        value = dump_text(self, obj)
+        look_again(out)
+        return put_bytes(out, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)) if PyBytes_CheckExact(value) else 0
+    data = anyq_ascii_data(obj)
+    size = PyUnicode_GET_LENGTH(obj)
+    return put_bytes(out, data, size) if memchr(data, 0, size) == NULL else 0
+
+
+cdef int write_bytes(DumpTwin self, object obj, Writer *out) except -1:
+    return put_bytes(out, PyBytes_AS_STRING(obj), PyBytes_GET_SIZE(obj)) if PyBytes_CheckExact(obj) else 0
+
+
 cdef object dump_bytes(DumpTwin self, object obj):
     return obj if PyBytes_CheckExact(obj) else slow(self, obj)
 
 
 # -- numbers
 
-cdef object dump_int2(DumpTwin self, object obj):
+cdef int write_int2(DumpTwin self, object obj, Writer *out) except -1:
     cdef long long value = 0
     if PyLong_CheckExact(obj) and anyq_fits(obj, &value) and -0x8000 <= value <= 0x7FFF:
-        return pack(<uint64_t>value, 2)
-    return slow(self, obj)
+        return put(out, <uint64_t>value, 2)
+    return 0
 
 
-cdef object dump_int4(DumpTwin self, object obj):
+cdef int write_int4(DumpTwin self, object obj, Writer *out) except -1:
     cdef long long value = 0
     if PyLong_CheckExact(obj) and anyq_fits(obj, &value) and -0x8000_0000LL <= value <= 0x7FFF_FFFFLL:
-        return pack(<uint64_t>value, 4)
-    return slow(self, obj)
+        return put(out, <uint64_t>value, 4)
+    return 0
 
 
-cdef object dump_int8(DumpTwin self, object obj):
+cdef int write_int8(DumpTwin self, object obj, Writer *out) except -1:
     cdef long long value = 0
     if PyLong_CheckExact(obj) and anyq_fits(obj, &value):
-        return pack(<uint64_t>value, 8)
-    return slow(self, obj)
+        return put(out, <uint64_t>value, 8)
+    return 0
 
 
 cdef char *write_int(char *end, long long value) noexcept nogil:
@@ -82,51 +92,51 @@ cdef char *write_int(char *end, long long value) noexcept nogil:
     return end
 
 
-cdef object dump_int_text(DumpTwin self, object obj):
+cdef int write_int_text(DumpTwin self, object obj, Writer *out) except -1:
     cdef long long value = 0
     cdef char text[24]
     cdef char *start
     if PyLong_CheckExact(obj) and anyq_fits(obj, &value):
         start = write_int(text + 24, value)
-        return PyBytes_FromStringAndSize(start, text + 24 - start)
-    return slow(self, obj)
+        return put_bytes(out, start, text + 24 - start)
+    return 0
 
 
-cdef object dump_float8(DumpTwin self, object obj):
+cdef int write_float8(DumpTwin self, object obj, Writer *out) except -1:
     cdef double number
     cdef uint64_t bits
     if not PyFloat_CheckExact(obj):
-        return slow(self, obj)
+        return 0
     number = PyFloat_AS_DOUBLE(obj)
     memcpy(&bits, &number, 8)
-    return pack(bits, 8)
+    return put(out, bits, 8)
 
 
-cdef object dump_float_text(DumpTwin self, object obj):
+cdef int write_float_text(DumpTwin self, object obj, Writer *out) except -1:
     cdef char *text
     if not PyFloat_CheckExact(obj):
-        return slow(self, obj)
+        return 0
     text = PyOS_double_to_string(PyFloat_AS_DOUBLE(obj), b"r", 0, Py_DTSF_ADD_DOT_0, NULL)
     try:
-        return <bytes>text
+        return put_bytes(out, text, strlen(text))
     finally:
         PyMem_Free(text)
 
 
-cdef object dump_decimal_text(DumpTwin self, object obj):
+cdef int write_decimal_text(DumpTwin self, object obj, Writer *out) except -1:
     cdef const char *data
     cdef Py_ssize_t size
     if type(obj) is not DECIMAL:
-        return slow(self, obj)
+        return 0
     text = str(obj)
     if not anyq_is_ascii(text):
-        return slow(self, obj)
+        return 0
     data = anyq_ascii_data(text)
     size = PyUnicode_GET_LENGTH(text)
     # NaN, sNaN and Infinity are letters.
     if size == 0 or data[size - 1] > 57 or (size > 3 and data[1] > 57 and data[1] != b"E"):
-        return slow(self, obj)
-    return PyBytes_FromStringAndSize(data, size)
+        return 0
+    return put_bytes(out, data, size)
 
 
 # -- dates and times
@@ -138,30 +148,30 @@ cdef inline int64_t datetime_usecs(object obj):
     return seconds * USECS_PER_SECOND + datetime_microsecond(obj)
 
 
-cdef object dump_date(DumpTwin self, object obj):
+cdef int write_date(DumpTwin self, object obj, Writer *out) except -1:
     if type(obj) is not DATE:
-        return slow(self, obj)
-    return pack(<uint64_t>days_from_civil(date_year(obj), date_month(obj), date_day(obj)), 4)
+        return 0
+    return put(out, <uint64_t>days_from_civil(date_year(obj), date_month(obj), date_day(obj)), 4)
 
 
-cdef object dump_time(DumpTwin self, object obj):
+cdef int write_time(DumpTwin self, object obj, Writer *out) except -1:
     cdef int64_t seconds
     if type(obj) is not TIME or obj.tzinfo is not None:
-        return slow(self, obj)
+        return 0
     seconds = time_hour(obj) * 3600 + time_minute(obj) * 60 + time_second(obj)
-    return pack(<uint64_t>(seconds * USECS_PER_SECOND + time_microsecond(obj)), 8)
+    return put(out, <uint64_t>(seconds * USECS_PER_SECOND + time_microsecond(obj)), 8)
 
 
-cdef object dump_timestamp(DumpTwin self, object obj):
+cdef int write_timestamp(DumpTwin self, object obj, Writer *out) except -1:
     if type(obj) is not DATETIME or obj.tzinfo is not None:
-        return slow(self, obj)
-    return pack(<uint64_t>datetime_usecs(obj), 8)
+        return 0
+    return put(out, <uint64_t>datetime_usecs(obj), 8)
 
 
-cdef object dump_timestamptz(DumpTwin self, object obj):
+cdef int write_timestamptz(DumpTwin self, object obj, Writer *out) except -1:
     cdef int64_t usecs
     if type(obj) is not DATETIME:
-        return slow(self, obj)
+        return 0
     usecs = datetime_usecs(obj)
     if obj.tzinfo is not UTC:
         try:
@@ -169,45 +179,33 @@ cdef object dump_timestamptz(DumpTwin self, object obj):
         except Exception:
             offset = None
         if type(offset) is not TIMEDELTA:
-            return slow(self, obj)
+            return 0
         usecs -= (
             (timedelta_days(offset) * SECONDS_PER_DAY + timedelta_seconds(offset)) * USECS_PER_SECOND
             + timedelta_microseconds(offset)
         )
-    return pack(<uint64_t>usecs, 8)
+    return put(out, <uint64_t>usecs, 8)
 
 
-cdef object dump_interval(DumpTwin self, object obj):
+cdef int write_interval(DumpTwin self, object obj, Writer *out) except -1:
     cdef unsigned char data[16]
     cdef uint64_t usecs
     if type(obj) is not TIMEDELTA:
-        return slow(self, obj)
+        return 0
     usecs = <uint64_t>(timedelta_seconds(obj) * USECS_PER_SECOND + timedelta_microseconds(obj))
     put_uint32(data, <uint32_t>(usecs >> 32))
     put_uint32(data + 4, <uint32_t>usecs)
     put_uint32(data + 8, <uint32_t>timedelta_days(obj))
     put_uint32(data + 12, 0)
-    return PyBytes_FromStringAndSize(<char *>data, 16)
-
-
-# -- inet
-
-cdef object dump_inet(DumpTwin self, object obj):
-    cdef unsigned char data[8]
-    if type(obj) is not IPv4Address:
-        return slow(self, obj)
-    # The family, the bits of the mask, no cidr, the number of bytes.
-    data[0], data[1], data[2], data[3] = 2, 32, 0, 4
-    put_uint32(data + 4, <uint32_t>int(obj))
-    return PyBytes_FromStringAndSize(<char *>data, 8)
+    return put_bytes(out, <char *>data, 16)
 
 
 # -- uuid
 
-cdef object dump_uuid(DumpTwin self, object obj):
+cdef int write_uuid(DumpTwin self, object obj, Writer *out) except -1:
     cdef unsigned char data[16]
     if type(obj) is UUID_TYPE:
         number = obj.int
         if PyLong_CheckExact(number) and anyq_put_uint128(number, data):
-            return PyBytes_FromStringAndSize(<char *>data, 16)
-    return slow(self, obj)
+            return put_bytes(out, <char *>data, 16)
+    return 0

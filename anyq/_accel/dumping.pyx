@@ -21,11 +21,11 @@ from cpython.datetime cimport (
     import_datetime, time_hour, time_microsecond, time_minute, time_second, timedelta_days, timedelta_microseconds,
     timedelta_seconds,
 )
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, PyTypeObject, Py_TYPE
 from cpython.unicode cimport PyUnicode_AsUTF8String
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcpy, memmove, strlen
 
 from .calendar cimport days_from_civil
 
@@ -33,7 +33,7 @@ from ..protocol.constants import MAX_MESSAGE_LENGTH
 
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from uuid import UUID
 
 from .failures import dumped_buffer
@@ -73,6 +73,7 @@ cdef extern from *:
 cdef extern from "Python.h":
     object PyObject_CallOneArg(object callable, object arg)
     int PyList_Append(list, object) except -1
+    PyObject *PyList_GET_ITEM(list, Py_ssize_t)
     object PySequence_Fast(object, const char *)
     Py_ssize_t PySequence_Fast_GET_SIZE(object)
     PyObject *PySequence_Fast_GET_ITEM(object, Py_ssize_t)
@@ -89,6 +90,7 @@ cdef extern from "Python.h":
 import_datetime()
 
 ctypedef object (*DumpC)(DumpTwin self, object obj)
+ctypedef int (*WriteC)(DumpTwin self, object obj, Writer *out) except -1
 ctypedef object (*KeyC)(KeyTwin self, object obj, object format)
 
 cdef type DATE = date, DATETIME = datetime, TIME = time, TIMEDELTA = timedelta, DECIMAL = Decimal, UUID_TYPE = UUID
@@ -103,10 +105,12 @@ cdef class DumpTwin:
     """A dump function, and the C function that does the same for what is usual."""
 
     cdef DumpC run
+    cdef WriteC write
+    """The same, where values are written one behind another."""
     cdef object pure
     """The function itself, for what is not usual."""
     cdef object item
-    """Of lists: what to call for each item, None if there is no item that is not None."""
+    """Of lists: what to call for each item, None if there is no item that is not None. Of enums: their labels."""
     cdef uint32_t item_oid
     cdef unsigned char delimiter
     cdef bint never_quoted
@@ -127,6 +131,8 @@ cdef class KeyTwin:
     cdef object pure
     cdef tuple keys
     """The keys that there are, in an order that the C function knows."""
+    cdef bint is_common
+    """Whether the dumper of a list's items is found by their keys as usual."""
     cdef object cls
     """Of lists: their class, the transformer of their items and the format of these."""
     cdef object tx
@@ -220,26 +226,12 @@ def dump_values(params, formats, dict plans, make_plan, make_key_plan, list valu
         PyList_Append(wire, plan.format)
 
 
-# -- numbers of the wire
-
-cdef inline void put_uint32(unsigned char *data, uint32_t value) noexcept nogil:
-    data[0] = <unsigned char>(value >> 24)
-    data[1] = <unsigned char>(value >> 16)
-    data[2] = <unsigned char>(value >> 8)
-    data[3] = <unsigned char>value
-
-
-cdef inline object pack(uint64_t value, Py_ssize_t size):
-    """Return the lowest `size` bytes of a number."""
-    cdef unsigned char data[8]
-    put_uint32(data, <uint32_t>(value >> 32))
-    put_uint32(data + 4, <uint32_t>value)
-    return PyBytes_FromStringAndSize(<char *>data + 8 - size, size)
-
-
 # -- values, a C function for each type and format
 
+include "dump_writer.pxi"
 include "dump_values.pxi"
+include "dump_net.pxi"
+include "dump_enum.pxi"
 include "dump_arrays.pxi"
 include "dump_keys.pxi"
 
@@ -250,41 +242,57 @@ cdef class Maker:
     """A C function, to be found by name."""
 
     cdef DumpC dump
+    cdef WriteC write
     cdef KeyC key
 
     @staticmethod
-    cdef Maker of(DumpC dump, KeyC key=NULL):
+    cdef Maker of(WriteC write, DumpC dump=dump_written):
         cdef Maker maker = Maker.__new__(Maker)
+        maker.write = write
         maker.dump = dump
+        return maker
+
+    @staticmethod
+    cdef Maker of_key(KeyC key):
+        cdef Maker maker = Maker.__new__(Maker)
         maker.key = key
         return maker
 
 
 cdef dict MAKERS = {
-    "dump_bool": Maker.of(dump_bool),
-    "dump_bool_text": Maker.of(dump_bool_text),
-    "dump_text": Maker.of(dump_text),
-    "dump_bytes": Maker.of(dump_bytes),
-    "dump_int2": Maker.of(dump_int2),
-    "dump_int4": Maker.of(dump_int4),
-    "dump_int8": Maker.of(dump_int8),
-    "dump_int_text": Maker.of(dump_int_text),
-    "dump_float8": Maker.of(dump_float8),
-    "dump_float_text": Maker.of(dump_float_text),
-    "dump_decimal_text": Maker.of(dump_decimal_text),
-    "dump_inet": Maker.of(dump_inet),
-    "dump_date": Maker.of(dump_date),
-    "dump_time": Maker.of(dump_time),
-    "dump_timestamp": Maker.of(dump_timestamp),
-    "dump_timestamptz": Maker.of(dump_timestamptz),
-    "dump_interval": Maker.of(dump_interval),
-    "dump_uuid": Maker.of(dump_uuid),
-    "dump_list": Maker.of(dump_list),
-    "dump_list_text": Maker.of(dump_list_text),
-    "key_int": Maker.of(NULL, key_int),
-    "key_aware": Maker.of(NULL, key_aware),
-    "key_list": Maker.of(NULL, key_list),
+    "dump_bool": Maker.of(write_bool),
+    "dump_bool_text": Maker.of(write_bool_text),
+    "dump_text": Maker.of(write_text, dump_text),
+    "dump_bytes": Maker.of(write_bytes, dump_bytes),
+    "dump_int2": Maker.of(write_int2),
+    "dump_int4": Maker.of(write_int4),
+    "dump_int8": Maker.of(write_int8),
+    "dump_int_text": Maker.of(write_int_text),
+    "dump_float8": Maker.of(write_float8),
+    "dump_float_text": Maker.of(write_float_text),
+    "dump_decimal_text": Maker.of(write_decimal_text),
+    "dump_inet": Maker.of(write_inet),
+    "dump_cidr": Maker.of(write_cidr),
+    "dump_date": Maker.of(write_date),
+    "dump_time": Maker.of(write_time),
+    "dump_timestamp": Maker.of(write_timestamp),
+    "dump_timestamptz": Maker.of(write_timestamptz),
+    "dump_interval": Maker.of(write_interval),
+    "dump_uuid": Maker.of(write_uuid),
+    "dump_enum": Maker.of(write_enum),
+    "dump_list": Maker.of(write_list),
+    "dump_list_text": Maker.of(write_list_text),
+    "key_int": Maker.of_key(key_int),
+    "key_aware": Maker.of_key(key_aware),
+    "key_list": Maker.of_key(key_list),
 }
+
+
+cdef dict COMMON = {
+    "common_int": "key_int",
+    "common_alike": "key_aware",
+}
+"""By how the common dumper of items is found: the keys for which `key_list` knows that."""
 
 
 def compile_dump(dump):
@@ -295,10 +303,16 @@ def compile_dump(dump):
         return dump
     cdef DumpTwin twin = DumpTwin.__new__(DumpTwin)
     twin.run = (<Maker>maker).dump
+    twin.write = (<Maker>maker).write
     twin.pure = dump
     if name == "dump_text":
         if dump.__self__.dump_arguments() is None:
             return dump
+    elif name == "dump_enum":
+        arguments = dump.__self__.dump_arguments()
+        if arguments is None:
+            return dump
+        twin.item = Labels(arguments.cls)
     elif name == "dump_list" or name == "dump_list_text":
         arguments = dump.__self__.dump_arguments()
         if arguments is None or len(arguments.delimiter) != 1:
@@ -320,6 +334,8 @@ def compile_key(get_key):
     cdef KeyTwin twin = KeyTwin.__new__(KeyTwin)
     twin.run = (<Maker>maker).key
     twin.pure = get_key
+    common = name_of(getattr(getattr(get_key, "__self__", None), "common_item", None))
+    twin.is_common = COMMON.get(common) == name
     if name == "key_int":
         # One number of each size, and not made by C, where some would not fit.
         twin.keys = tuple([get_key(int(number), None) for number in ("1", "40000", "3000000000", "10000000000000000000")])
@@ -389,19 +405,21 @@ cdef class Alike:
             PyByteArray_Resize(out, old)
         return taken
 
-    cdef bint append(self, bytearray out, object params, Py_ssize_t old) except -1:
-        cdef Py_ssize_t i, count = len(self.formats), used = old + 5 + len(self.head)
-        cdef Py_ssize_t size
-        cdef object obj, get_key, key, value
+    cdef bint append(self, bytearray array, object params, Py_ssize_t old) except -1:
+        cdef Py_ssize_t i, count = len(self.formats), size, start
+        cdef object obj, get_key, key
         cdef DumpPlan plan
         cdef PyObject *found
-        cdef char *to
+        cdef Writer out
+        cdef int written
         if PySequence_Fast_GET_SIZE(params) != count:
             return False
-        PyByteArray_Resize(out, used)
-        to = PyByteArray_AS_STRING(out) + old
-        to[0] = b"B"
-        memcpy(to + 5, PyBytes_AS_STRING(self.head), PyBytes_GET_SIZE(self.head))
+        out.array = <PyObject *>array
+        out.data = PyByteArray_AS_STRING(array)
+        out.size = out.room = old
+        reserve(&out, 5)[0] = b"B"
+        out.size += 5
+        put_bytes(&out, PyBytes_AS_STRING(self.head), PyBytes_GET_SIZE(self.head))
         for i in range(count):
             # A dumper may change the sequence, if it is mad enough.
             if i >= PySequence_Fast_GET_SIZE(params):
@@ -410,9 +428,7 @@ cdef class Alike:
             if obj is None:
                 if self.oids[i] != 0 or self.wire[i] != 0:
                     return False
-                PyByteArray_Resize(out, used + 4)
-                put_uint32(<unsigned char *>PyByteArray_AS_STRING(out) + used, <uint32_t>-1)
-                used += 4
+                put(&out, <uint32_t>-1, 4)
                 continue
             found = PyDict_GetItemWithError(self.tables[i], type(obj))
             if found == NULL:
@@ -430,25 +446,21 @@ cdef class Alike:
                 plan = <DumpPlan>found
             if plan.oid != self.oids[i] or plan.format != self.wire[i]:
                 return False
+            start = out.size
+            reserve(&out, 4)
+            out.size += 4
             found = <PyObject *>plan.dump
-            value = dump_item(<object>found, obj)
-            if not PyBytes_CheckExact(value):
+            written = write_item(<object>found, obj, &out)
+            size = out.size - start - 4
+            if written != 1 or size > LIMIT:
                 return False
-            size = PyBytes_GET_SIZE(value)
-            if size > LIMIT - (used - old) - 4 - self.rest:
-                return False
-            PyByteArray_Resize(out, used + 4 + size)
-            to = PyByteArray_AS_STRING(out) + used
-            put_uint32(<unsigned char *>to, <uint32_t>size)
-            memcpy(to + 4, PyBytes_AS_STRING(value), size)
-            used += 4 + size
-        size = used + self.rest - old - 1
+            put_uint32(<unsigned char *>out.data + start, <uint32_t>size)
+        size = out.size + self.rest - old - 1
         if size > LIMIT:
             return False
-        PyByteArray_Resize(out, used + PyBytes_GET_SIZE(self.tail))
-        to = PyByteArray_AS_STRING(out)
-        put_uint32(<unsigned char *>to + old + 1, <uint32_t>size)
-        memcpy(to + used, PyBytes_AS_STRING(self.tail), PyBytes_GET_SIZE(self.tail))
+        put_uint32(<unsigned char *>out.data + old + 1, <uint32_t>size)
+        put_bytes(&out, PyBytes_AS_STRING(self.tail), PyBytes_GET_SIZE(self.tail))
+        PyByteArray_Resize(array, out.size)
         return True
 
 

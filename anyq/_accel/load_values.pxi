@@ -1,6 +1,6 @@
-# Part of loading.pyx: bool, text, bytea, numbers, uuid, inet and json. Doubles the marked loaders of `anyq/types/bool.py`,
-# `anyq/types/string.py`, `anyq/types/numeric.py` (and `anyq/types/_numeric_binary.py`), `anyq/types/uuid.py`,
-# `anyq/types/net.py` and `anyq/types/json.py`.
+# Part of loading.pyx: bool, text, bytea, numbers, uuid and json. Doubles the marked loaders of `anyq/types/bool.py`,
+# `anyq/types/string.py`, `anyq/types/numeric.py` (and `anyq/types/_numeric_binary.py`), `anyq/types/uuid.py`
+# and `anyq/types/json.py`.
 
 # -- bool, text, bytes
 
@@ -250,43 +250,6 @@ cdef object load_uuid_text(LoadTwin self, Bytes data, Py_ssize_t size):
         binary[i] = <unsigned char>(high << 4) | low
         at += 2
     return load_uuid(self, binary, 16) if bad < 16 else slow(self, data, size)
-
-
-# -- inet
-
-cdef object load_inet(LoadTwin self, Bytes data, Py_ssize_t size):
-    # An address: of IPv4 or IPv6, with a full mask, and that many bytes.
-    if size == 8 and data[0] == 2 and data[1] == 32 and data[3] == 4:
-        return IPv4Address(PyLong_FromUnsignedLong(get_uint32(data + 4)))
-    if size == 20 and data[0] == 3 and data[1] == 128 and data[3] == 16:
-        return IPv6Address(anyq_uint128(data + 4))
-    return slow(self, data, size)
-
-
-cdef object load_inet_text(LoadTwin self, Bytes data, Py_ssize_t size):
-    """Of addresses of IPv4 only: four numbers without zeros in front, and no mask."""
-    cdef Py_ssize_t at = 0
-    cdef uint32_t address = 0, number
-    cdef unsigned char digit
-    cdef int digits, part
-    for part in range(4):
-        number = 0
-        digits = 0
-        while at < size:
-            digit = <unsigned char>(data[at] - 48)
-            if digit > 9 or digits == 3 or (digits == 1 and number == 0):
-                break
-            number = number * 10 + digit
-            digits += 1
-            at += 1
-        if digits == 0 or number > 255:
-            return slow(self, data, size)
-        address = address << 8 | number
-        if part < 3:
-            if at == size or data[at] != b".":
-                return slow(self, data, size)
-            at += 1
-    return IPv4Address(PyLong_FromUnsignedLong(address)) if at == size else slow(self, data, size)
 
 
 # -- json

@@ -27,7 +27,7 @@ from .calendar cimport civil_from_days, days_from_civil, days_in_month, floor_di
 import json
 from datetime import timezone
 from decimal import Decimal
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from uuid import UUID, SafeUUID
 
 from ..protocol.handlers import torn_row
@@ -220,6 +220,8 @@ cdef load_values(list values, Py_ssize_t start, Py_ssize_t stop, tuple functions
 # -- values, a C function for each type and format
 
 include "load_values.pxi"
+include "load_net.pxi"
+include "load_enum.pxi"
 include "load_times.pxi"
 include "load_arrays.pxi"
 include "load_composites.pxi"
@@ -281,6 +283,10 @@ cdef dict MAKERS = {
     "load_xid8": Maker.of(load_xid8),
     "load_inet": Maker.of(load_inet),
     "load_inet_text": Maker.of(load_inet_text),
+    "load_cidr": Maker.of(load_cidr),
+    "load_cidr_text": Maker.of(load_cidr_text),
+    "load_macaddr": Maker.of(load_macaddr),
+    "load_enum": Maker.of(load_enum),
     "load_float4_text": Maker.of(load_float4_text),
     "load_float8_text": Maker.of(load_float8_text),
     "load_float4": Maker.of(load_float4),
@@ -315,7 +321,7 @@ cdef dict MAKERS = {
 
 
 cdef frozenset WITH_ARGUMENTS = frozenset(
-    ("load_timestamptz", "load_timestamptz_text", "load_json", "load_jsonb", "load_array", "load_array_text")
+    ("load_timestamptz", "load_timestamptz_text", "load_json", "load_jsonb", "load_enum", "load_array", "load_array_text")
     + ("load_composite", "load_composite_text")
     + ("load_range", "load_range_text", "load_multirange", "load_multirange_text")
 )
@@ -324,7 +330,7 @@ cdef frozenset WITH_ARGUMENTS = frozenset(
 def compile_load(load):
     """Return the twin of a load function, the function itself if it has none."""
     name = name_of(load)
-    maker = MAKERS.get(name)
+    maker = MAKERS.get(name) if name not in UNUSABLE else None
     if maker is None and not is_own(load):
         return load
     cdef LoadTwin twin = LoadTwin.__new__(LoadTwin)
@@ -343,6 +349,8 @@ def compile_load(load):
             twin.extra = arguments.zone
         elif name == "load_json" or name == "load_jsonb":
             twin.owner = owner
+        elif name == "load_enum":
+            twin.extra = Members(arguments.labels)
         elif name == "load_array":
             twin.extra = arguments.tx
         elif name == "load_composite" or name == "load_composite_text":

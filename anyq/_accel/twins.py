@@ -43,6 +43,13 @@ class NoArguments(NamedTuple):
     """Those of a twin that only has to know whether it is any good: `dump_text`, `load_json` and `load_jsonb`."""
 
 
+class DumpEnumArguments(NamedTuple):
+    """Those of `dump_enum`."""
+
+    cls: type
+    """The class whose members are dumped alike each time."""
+
+
 class DumpListArguments(NamedTuple):
     """Those of `dump_list` and `dump_list_text`."""
 
@@ -66,6 +73,13 @@ class LoadTimestamptzArguments(NamedTuple):
     """Those of `load_timestamptz` and `load_timestamptz_text`."""
 
     zone: tzinfo
+
+
+class LoadEnumArguments(NamedTuple):
+    """Those of `load_enum`."""
+
+    labels: int
+    """How many labels have a member."""
 
 
 class LoadArrayArguments(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from .._accel import twin
 from .._accel.failures import dumped_bytes
 from ..errors import DataError
 from ..protocol.constants import Format
@@ -65,6 +66,7 @@ class Dumper:
         """Return the dumper for `obj` and every object with the same key; called once for a key."""
         return self
 
+    @twin("common_alike")
     def common_item(self, items: Sequence[Any], format: PyFormat) -> Any:
         """Return the item whose dumper can dump all the others: how the items of one array find their type.
 

@@ -134,9 +134,10 @@ class BaseListDumper(RecursiveDumper):
 
     def dump_arguments(self) -> DumpListArguments | None:
         """Return what the compiled twin needs to know, None where it is no good."""
-        if not self._ascii_safe:
+        dumper = self.sub_dumper
+        if not self._ascii_safe or dumper is not None and dumper.format != self.format:
             return None
-        dump_item = self.sub_dumper.dump if self.sub_dumper is not None else None
+        dump_item = dumper.dump if dumper is not None else None
         return DumpListArguments(dump_item, self.element_oid or TEXT_OID, self._delimiter, self._never_quoted)
 
     def key_arguments(self) -> KeyListArguments | None:

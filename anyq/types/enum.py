@@ -9,11 +9,14 @@ Both formats of an enum are its label in the client encoding.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, TypeAlias, TypeVar
 
+from .._accel import implementation, twin
 from .._accel.failures import shown
+from .._accel.twins import DumpEnumArguments, LoadEnumArguments
 from ..adapt.adapters_map import AdaptContext, adapters_of
 from ..adapt.base import Dumper, Loader
 from ..adapt.encodings import encode_text, text_encoding
@@ -123,7 +126,15 @@ class EnumDumper(Dumper):
     def __init__(self, cls: type, context: AdaptContext | None = None):
         super().__init__(cls, context)
         self._encoding = text_encoding(context)
+        self._enum = cls
 
+    def dump_arguments(self) -> DumpEnumArguments | None:
+        """Return what the compiled twin needs to know, None where a name may change from one time to the next."""
+        cls = self._enum
+        usual = issubclass(cls, Enum) and inspect.getattr_static(cls, "name") is inspect.getattr_static(Enum, "name")
+        return DumpEnumArguments(cls) if usual else None
+
+    @twin("dump_enum")
     def dump(self, obj: Enum) -> bytes:
         name: Any = obj.name
         if name is None:
@@ -143,6 +154,11 @@ class _EnumDumper(EnumDumper):
     enum: type[Enum]
     labels: Mapping[str, str]
 
+    def __init__(self, cls: type, context: AdaptContext | None = None):
+        super().__init__(cls, context)
+        self._enum = self.enum
+
+    @twin("dump_enum")
     def dump(self, obj: Enum | str) -> bytes:
         label = self.labels.get(obj.name) if isinstance(obj, self.enum) else None
         if label is None:
@@ -182,8 +198,18 @@ class _EnumLoader(Loader):
 
     def __init__(self, oid: int, context: AdaptContext | None = None):
         super().__init__(oid, context)
-        # One C function for all that was there before.
-        self.load = _Members(self.enum, self.members, text_encoding(context)).__getitem__  # type: ignore[assignment, method-assign]
+        self._found = _Members(self.enum, self.members, text_encoding(context))
+        if implementation == "python":
+            # One C function for all that was there before.
+            self.load = self._found.__getitem__  # type: ignore[assignment, method-assign]
+
+    @twin("load_enum")
+    def load(self, data: bytes) -> Enum:
+        return self._found[data]
+
+    def load_arguments(self) -> LoadEnumArguments:
+        """Return what the compiled twin needs to know."""
+        return LoadEnumArguments(len(self.members))
 
 
 class _EnumBinaryLoader(_EnumLoader):

@@ -124,6 +124,7 @@ class NetworkBinaryDumper(Dumper):
     format = Format.BINARY
     oid = _CIDR
 
+    @twin("dump_cidr")
     def dump(self, obj: Network) -> bytes:
         return _packed(obj.network_address, obj.prefixlen, True)
 
@@ -171,6 +172,7 @@ class InetBinaryLoader(Loader):
 class CidrLoader(Loader):
     """Load cidr from text: always a network."""
 
+    @twin("load_cidr_text")
     def load(self, data: bytes) -> Network:
         return ip_network(_text(data))
 
@@ -180,6 +182,7 @@ class CidrBinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_cidr")
     def load(self, data: bytes) -> Network:
         address, bits = _unpack(data)
         return ip_network((address.packed, bits))
@@ -233,6 +236,7 @@ class MacaddrBinaryLoader(Loader):
 
     format = Format.BINARY
 
+    @twin("load_macaddr")
     def load(self, data: bytes) -> str:
         if len(data) not in (6, 8):
             raise ValueError("a MAC address has 6 or 8 bytes")

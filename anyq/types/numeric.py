@@ -1,11 +1,11 @@
 """Numbers.
 
-Knows the integer types, oid and its like, float4, float8 and numeric in both formats, and how a Python int
-finds its type (PostgreSQL manual, "Numeric Types", "Object Identifier Types"). Must not know other types.
+Knows the integer types, oid and its like, float4, float8 and numeric in both formats, and how a Python int finds its
+type (PostgreSQL manual, "Numeric Types", "Object Identifier Types"). Must not know other types.
 
-Text and binary format give equal objects. So a float4 is loaded from text as the number that it is, not as
-the shortest decimal that is rounded to it: `0.1::float4` is 0.10000000149011612, as it is when the server
-casts it to float8. And a Decimal has as many digits after the point as the server shows.
+Text and binary format give equal objects. So a float4 is loaded from text as the number that it is, not as the shortest
+decimal that is rounded to it: `0.1::float4` is 0.10000000149011612, as it is when the server casts it to float8. And a
+Decimal has as many digits after the point as the server shows.
 """
 
 from __future__ import annotations
@@ -241,9 +241,9 @@ class IntDumper(_IntTextDumper):
     def quote(self, obj: int) -> bytes:
         return self.upgrade(obj, PyFormat.TEXT).quote(obj)
 
+    @twin("common_int")
     def common_item(self, items: Sequence[int], format: PyFormat) -> int:
-        low, high = min(items), max(items)
-        # The range of each type has one negative number more.
+        low, high = min(items), max(items)  # the range of each type has one negative number more
         return high if high >= ~low else low
 
 

@@ -35,6 +35,25 @@ class Colour(enum.IntEnum):
     RED = 1
 
 
+class Mood(enum.Enum):
+    sad = 1
+    ok = 2
+    fine = 2
+
+
+class Loud(enum.Enum):
+    sad = 1
+
+    @property
+    def name(self) -> str:
+        return "SAD"
+
+
+class Can(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
 class Text(str):
     pass
 
@@ -60,7 +79,14 @@ OBJECTS = st.one_of(
     st.sampled_from([Decimal(text) for text in ("NaN", "-NaN12", "sNaN3", "-Infinity", "1E+5", "0E-7", "-0", "1E-7")]),
     st.uuids(),
     st.ip_addresses(),
+    st.builds(
+        lambda make, address, bits: make((int(address), min(bits, address.max_prefixlen))),
+        st.sampled_from([ip_interface, lambda pair: ip_network(pair, strict=False)]),
+        st.ip_addresses(),
+        st.integers(0, 128),
+    ),
     st.sampled_from([ip_interface("10.0.0.1/8"), ip_network("10.0.0.0/8"), ip_address("fe80::1%eth0")]),
+    st.sampled_from([ip_interface("fe80::1%eth0/64"), *Mood, *Loud, *Can, Can.READ | Can.WRITE, Can(0)]),
     st.dates(),
     st.times(),
     st.datetimes(),
@@ -87,6 +113,13 @@ LISTS = st.one_of(
     st.lists(st.binary(max_size=4), max_size=3),
     st.lists(OBJECTS, max_size=3),
     st.lists(st.lists(st.integers(0, 3), max_size=2), max_size=2),
+    st.integers(1, 3).flatmap(lambda size: st.lists(st.lists(st.integers(), min_size=size, max_size=size), max_size=3)),
+    st.lists(
+        st.lists(st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=2, max_size=2), min_size=1), max_size=2
+    ),
+    st.lists(st.one_of(st.none(), st.ip_addresses()), max_size=3),
+    st.lists(st.sampled_from(Mood), max_size=3),
+    st.lists(st.datetimes(timezones=st.just(dt.timezone.utc)), max_size=3),
 )
 
 

@@ -5,10 +5,12 @@ Both run in one process, so this is of use whichever implementation is chosen, a
 
 from __future__ import annotations
 
+import enum
 import json
 import math
 import struct
 from collections.abc import Callable, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from anyq.errors import RemoteProtocolError
 from anyq.postgres import types
 from anyq.protocol.messages import DataRow, FieldDescription
 from anyq.protocol.request import Result
+from anyq.types.enum import EnumInfo, register_enum
 from anyq.types.json import set_json_loads
 from tests.support.twins import Context, outcome, whole
 
@@ -128,6 +131,27 @@ binary_addresses = st.one_of(
     st.ip_addresses(v=4).map(lambda address: b"\2\x20\0\4" + address.packed),
     st.ip_addresses(v=6).map(lambda address: b"\3\x80\0\x10" + address.packed),
     st.tuples(st.integers(0, 32), st.binary(min_size=4, max_size=4)).map(lambda it: bytes((2, it[0], 0, 4)) + it[1]),
+    st.tuples(st.integers(0, 128), st.binary(min_size=16, max_size=16)).map(
+        lambda it: bytes((3, it[0], 0, 16)) + it[1]
+    ),
+)
+
+
+def network(address: Any, bits: int) -> Any:
+    return ip_network((int(address), min(bits, address.max_prefixlen)), strict=False)
+
+
+networks = st.one_of(
+    st.builds(network, st.ip_addresses(), st.integers(0, 128)).map(str).map(str.encode),
+    joined(st.from_regex(r"\A\d{1,3}\.\d{1,3}\.0\.0/[0-3]?\d\Z")),
+)
+binary_networks = st.one_of(
+    st.builds(network, st.ip_addresses(v=4), st.integers(0, 32)).map(
+        lambda net: bytes((2, net.prefixlen, 1, 4)) + net.network_address.packed
+    ),
+    st.builds(network, st.ip_addresses(v=6), st.integers(0, 128)).map(
+        lambda net: bytes((3, net.prefixlen, 1, 16)) + net.network_address.packed
+    ),
 )
 
 
@@ -172,6 +196,10 @@ USUAL: dict[tuple[str, int], st.SearchStrategy[bytes]] = {
     ("uuid", 1): st.binary(min_size=16, max_size=16),
     ("inet", 0): addresses,
     ("inet", 1): binary_addresses,
+    ("cidr", 0): networks,
+    ("cidr", 1): binary_networks,
+    ("macaddr", 1): st.binary(min_size=6, max_size=6),
+    ("macaddr8", 1): st.binary(min_size=8, max_size=8),
     ("json", 0): jsons.map(str.encode),
     ("json", 1): jsons.map(str.encode),
     ("jsonb", 0): jsons.map(lambda document: (" " + document + " ").encode()),
@@ -235,7 +263,7 @@ def test_a_compiled_loader_gives_what_the_one_in_python_gives(name: str, format:
     check()
 
 
-@pytest.mark.parametrize("name", ["int4", "text", "numeric", "timestamptz", "jsonb"])
+@pytest.mark.parametrize("name", ["int4", "text", "numeric", "timestamptz", "jsonb", "inet"])
 def test_binary_arrays(name: str) -> None:
     oid = types.get_oid(name)
 
@@ -269,6 +297,35 @@ def test_text_arrays(name: str) -> None:
     @example(b'{"NULL",NULL,null}')
     def check(data: bytes) -> None:
         same(types.get_oid(f"{name}[]"), 0, data)
+
+    check()
+
+
+class Mood(enum.Enum):
+    sad = 1
+    ok = 2
+    oké = 3
+    fine = 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "shift_jis"])
+@pytest.mark.parametrize("format", [0, 1])
+def test_enums(encoding: str, format: int) -> None:
+    """In any order, so that the table of labels is seen in every state."""
+    context = Context(encoding=encoding)
+    info = EnumInfo("mood", 99_000, 99_001, ["sad", "ok", "oké", "fine", "other"])
+    register_enum(info, context, Mood)
+    label = st.sampled_from([*info.labels, "", "sa", "sadd", "OK"]).map(lambda text: text.encode(encoding, "replace"))
+
+    @given(st.lists(st.one_of(changed(label), label), max_size=20))
+    def check(labels: list[bytes]) -> None:
+        pure = Transformer(context).get_loader(info.oid, format).load
+        compiled = loading.compile_load(pure)
+        assert type(compiled).__name__ == "LoadTwin"
+        for data in labels:
+            expected = outcome(checked(pure), data)
+            assert outcome(compiled, data) == expected
+            assert outcome(row_with, compiled, data) == expected
 
     check()
 

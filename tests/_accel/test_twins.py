@@ -42,6 +42,7 @@ def test_every_mark_has_its_twin() -> None:
     for module, name in (
         ("loading.pyx", "MAKERS"),
         ("dumping.pyx", "MAKERS"),
+        ("dumping.pyx", "COMMON"),
         ("dump_copy.pxi", "BINARY_WRITERS"),
         ("dump_copy.pxi", "TEXT_WRITERS"),
     ):

@@ -8,6 +8,7 @@ import pickle
 import struct
 import uuid
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 from anyq.adapt import AdaptersMap
@@ -45,6 +46,9 @@ def outcome(function: Callable[..., Any], *args: Any) -> Any:
         return type(ex), str(ex)
 
 
+ADDRESSES = IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+
 def whole(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value), [whole(item) for item in value]
@@ -54,4 +58,9 @@ def whole(value: Any) -> Any:
         return type(value), value, hash(value), value.is_safe, str(value), value == pickle.loads(pickle.dumps(value))
     if isinstance(value, (dt.datetime, dt.time)):
         return type(value), repr(value.replace(tzinfo=None)), value.fold, value.utcoffset(), value.tzname()
+    if isinstance(value, ADDRESSES):
+        # Networks of one or two addresses have a function of their own in them.
+        parts = [(key, callable(part) or whole(part)) for key, part in getattr(value, "__dict__", {}).items()]
+        copy = pickle.loads(pickle.dumps(value))
+        return type(value), str(value), hash(value), value.exploded, parts, value == copy, type(copy)
     return type(value), repr(value)
