@@ -453,8 +453,9 @@ def check_writer(writer: object, wanted: type[Writer] | type[AsyncWriter]) -> No
 
     :raises TypeError: it cannot.
     """
-    other = Writer if wanted is AsyncWriter else AsyncWriter
-    if isinstance(writer, other) or not all(callable(getattr(writer, name, None)) for name in ("write", "finish")):
+    # A class would be taken for an object of it.
+    no_writers = (type, Writer if wanted is AsyncWriter else AsyncWriter)
+    if isinstance(writer, no_writers) or not all(callable(getattr(writer, name, None)) for name in ("write", "finish")):
         kind = "coroutine functions" if wanted is AsyncWriter else "functions"
         file = " (FileWriter makes one of a file)" if wanted is Writer else ""
         raise TypeError(

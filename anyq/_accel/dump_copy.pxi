@@ -69,6 +69,8 @@ cdef class RowFormat:
     cdef Py_ssize_t enough
     cdef bint binary
     cdef bint by_characters
+    cdef PyObject *current
+    """What a row is being appended to."""
     cdef bint dumped
     """Whether the dumper is done with the value that there is a failure for."""
 
@@ -125,7 +127,21 @@ cdef class RowFormat:
         key = plan.get_key(obj, self.py_format)
         return plan.by_key.get(key) or self.tx.plan_key(plan, obj, self.py_format)
 
+    def is_writing(self, bytearray out not None):
+        return self.current == <PyObject *>out
+
     def format_row(self, row, bytearray out not None):
+        # A dumper in Python lets other threads run, and may write rows itself.
+        cdef PyObject *before = self.current
+        if before == <PyObject *>out:
+            raise self.formatter.amid_row()
+        self.current = <PyObject *>out
+        try:
+            return self.append_row(row, out)
+        finally:
+            self.current = before
+
+    cdef object append_row(self, object row, bytearray out):
         cdef Out to
         cdef Py_ssize_t old, number = 0
         cdef object values = row

@@ -67,6 +67,7 @@ class RowFormatter:
         self.py_format = PyFormat.from_pq(self.format)
         self.by_characters = not is_ascii_safe(tx.encoding)
         """Whether half a character may look like a backslash."""
+        self._current: bytearray | None = None  # what a row is being appended to
         self.format_row: Callable[[Sequence[Any], bytearray], bool] = compile_format(self)
         """Append a row to the bytes that will be sent, and return whether they are more than enough.
 
@@ -88,8 +89,31 @@ class RowFormatter:
         self.columns = len(oids)
         self.format_row = compile_format(self)
 
+    def is_writing(self, out: bytearray) -> bool:
+        """Return whether a row is being appended to these bytes: by another thread, or one whose dumper calls this."""
+        writer = getattr(self.format_row, "__self__", self)
+        return self._current is out or writer is not self and writer.is_writing(out)
+
+    @staticmethod
+    def amid_row() -> ProgrammingError:
+        """For the compiled twin: return the error for one who comes upon that."""
+        return ProgrammingError(
+            "a row is being written to this COPY by another thread, or by what its dumper calls: a COPY is for one "
+            "thread at a time, and needs a lock around each call if threads share it"
+        )
+
     def format_pure(self, row: Sequence[Any], out: bytearray) -> bool:
         """For the compiled twin: do what `format_row` does, for whatever row."""
+        before = self._current
+        if before is out:
+            raise self.amid_row()
+        self._current = out
+        try:
+            return self._append(row, out)
+        finally:
+            self._current = before
+
+    def _append(self, row: Sequence[Any], out: bytearray) -> bool:
         objects = row if type(row) in _EXACT else _values_of(row)
         if self.columns is not None and len(objects) != self.columns:
             raise DataError(f"the row has {len(objects)} values, and the COPY {self.columns} columns")

@@ -139,18 +139,20 @@ def wrong_direction(direction: CopyDirection | None) -> ProgrammingError:
     return ProgrammingError("this is a COPY TO STDOUT: its data is read, by read(), rows() or read_row()")
 
 
-def with_types_hint(error: Error) -> Error:
-    """Return the error of a binary COPY whose values had no types, with a hint if that is what it may come of."""
+def with_types_hint(error: Error, has_types: bool = False) -> Error:
+    """Return the error of rows of a binary COPY, with a hint if their types are what it may come of.
+
+    :param has_types: whether types were set.
+    """
     # The latter is "insufficient data left in message".
     if error.diag.message_hint or not isinstance(error, DataError | ProtocolViolation):
         return error
-    return error_from_fields({**error.diag.fields, "H": HINT})
+    return error_from_fields({**error.diag.fields, "H": OTHER_TYPES_HINT if has_types else HINT})
 
 
-HINT = (
-    "In binary format the server takes each value for one of its column's type, whatever it is: tell these types by "
-    "copy.set_types() before the first row."
-)
+_AS_IT_IS = "In binary format the server takes each value for one of its column's type, whatever it is: "
+HINT = _AS_IT_IS + "tell these types by copy.set_types() before the first row."
+OTHER_TYPES_HINT = _AS_IT_IS + "copy.set_types() has to be given exactly these types."
 
 
 # -- what a text says

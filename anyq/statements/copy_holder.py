@@ -114,6 +114,7 @@ class CopyHolder:
     def as_bytes(self, buffer: Buffer | str) -> Buffer:
         """For this package: return data as it is sent."""
         self.check(CopyDirection.IN)
+        self._refuse_amid_row()
         if isinstance(buffer, str):
             return encode_text(buffer, encoding_to_write(self._tx.encoding))
         if isinstance(buffer, bytes | bytearray):
@@ -125,8 +126,10 @@ class CopyHolder:
     def collect(self, data: Buffer) -> bool:
         """For this package: take data to be sent; return whether there is enough of it."""
         self._has_data = True
-        self.buffer += data
-        return len(self.buffer) > PIECE
+        # Not `self.buffer +=`, which would bring back what another thread has taken meanwhile.
+        buffer = self.buffer
+        buffer += data
+        return len(buffer) > PIECE
 
     def begin_rows(self) -> Callable[[Sequence[Any], bytearray], bool]:
         """For this package: return what appends a row to what has been collected."""
@@ -139,6 +142,7 @@ class CopyHolder:
 
     def end_rows(self) -> None:
         """For this package: append what is due at the end."""
+        self._refuse_amid_row()
         if self._binary and not self._has_data:
             self.buffer += BINARY_HEADER + BINARY_TRAILER
         elif self._binary and self.format_row is not None:
@@ -160,6 +164,10 @@ class CopyHolder:
 
     def messages(self, data: Buffer) -> Iterator[bytearray]:
         """For this package: return what has been collected, and data that was not, as messages of moderate size."""
+        if not data and self._is_amid_row():
+            # Another thread's, which sends it.
+            return
+        self._refuse_amid_row()
         if len(self.buffer) <= 2 * PIECE:
             message = self.take()
             if message:
@@ -173,6 +181,9 @@ class CopyHolder:
 
     def pieces(self, data: Buffer) -> Iterator[Buffer]:
         """For this package: return the same for a writer."""
+        if not data and self._is_amid_row():
+            return
+        self._refuse_amid_row()
         collected, self.buffer = self.buffer, bytearray(COPY_DATA_HEADER)
         if len(collected) > len(COPY_DATA_HEADER):
             yield bytes(memoryview(collected)[len(COPY_DATA_HEADER) :])
@@ -180,10 +191,18 @@ class CopyHolder:
             self._has_data = True
             yield data
 
+    def _is_amid_row(self) -> bool:
+        return self._formatter is not None and self._formatter.is_writing(self.buffer)
+
+    def _refuse_amid_row(self) -> None:
+        if self._formatter is not None and self._is_amid_row():
+            raise self._formatter.amid_row()
+
     def explained(self, error: Error) -> Error:
-        """For this package: return an error of the server's, with a hint if it may come of values without types."""
-        untyped = self._binary and self._formatter is not None and self._formatter.dumpers is None
-        return with_types_hint(error) if untyped else error
+        """For this package: return an error of the server's, with a hint if it may come of the types of the values."""
+        if not self._binary or self._formatter is None:
+            return error
+        return with_types_hint(error, self._formatter.dumpers is not None)
 
     # -- what is read
 

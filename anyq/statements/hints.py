@@ -40,6 +40,11 @@ _SEVERAL = (
     "several statements in one text can have no parameters: execute them one by one, or by a client cursor "
     "(AsyncClientCursor, ClientCursor)"
 )
+_SEVERAL_PREPARED = (
+    "several statements in one text are for execute() outside of a pipeline, without prepare=True and binary=True: "
+    "execute them one by one"
+)
+_NO_BINARY = "a column is of a type that has no binary format: execute the statement without binary=True"
 _QUOTED = (
     "a placeholder in quotes is text for the server: write %s without quotes, and to search for a pattern pass the "
     "whole of it as the value"
@@ -83,10 +88,14 @@ def hint_for(
     """
     if isinstance(error, SyntaxError):
         if position is None:
-            return _SEVERAL if has_parameters and ";" in text.rstrip("; \t\r\n") else None
+            if ";" not in text.rstrip("; \t\r\n"):
+                return None
+            return _SEVERAL if has_parameters else _SEVERAL_PREPARED
         return _syntax(text, position - 1, has_parameters, has_literals)
     if isinstance(error, UndefinedParameter):
         return _utility(text) if has_parameters else _DOLLAR if _NUMBERED.search(text) else None
+    if isinstance(error, UndefinedFunction) and error.diag.source_function == "getTypeBinaryOutputInfo":
+        return _NO_BINARY
     if not has_parameters and not has_literals:
         return None
     if isinstance(error, IndeterminateDatatype):

@@ -127,7 +127,8 @@ def test_errors_are_explained() -> None:
     holder.begin_rows()
     assert "set_types" in (holder.explained(error).diag.message_hint or "")
     holder.set_types(["int4"])
-    assert holder.explained(error) is error
+    assert "exactly these types" in (holder.explained(error).diag.message_hint or "")
+    assert Holder().explained(error) is error
 
 
 def test_without_a_block_both_ways_to_open_one_are_told() -> None:

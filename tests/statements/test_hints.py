@@ -128,6 +128,40 @@ async def test_executemany_and_stream(table: AsyncConnection) -> None:
     assert "= ANY(%s)" in hint(caught.value)
 
 
+async def test_several_statements_where_there_can_be_one(table: AsyncConnection) -> None:
+    async def queue() -> None:
+        async with table.pipeline():
+            await table.execute("SELECT 1; SELECT 2")
+
+    async def named() -> None:
+        async with table.transaction(), table.cursor("several") as cur:
+            await cur.execute("SELECT 1; SELECT 2")
+
+    for several in (
+        queue,
+        named,
+        lambda: table.execute("SELECT 1; SELECT 2", prepare=True),
+        lambda: table.execute("SELECT 1; SELECT 2", binary=True),
+        lambda: table.cursor().executemany("SELECT 1; SELECT 2", [(), ()]),
+        table.cursor().stream("SELECT 1; SELECT 2").__anext__,
+    ):
+        with pytest.raises(e.SyntaxError) as caught:
+            await several()
+        assert "execute them one by one" in hint(caught.value)
+
+
+async def test_a_type_without_binary_format_in_a_pipeline(table: AsyncConnection) -> None:
+    """Which is not described before, as it is elsewhere."""
+    query = "SELECT 'pg_monitor=r/pg_monitor'::aclitem"
+    cur = await table.execute(query, binary=True)
+    assert await cur.fetchone() == ("pg_monitor=r/pg_monitor",)
+    async with table.pipeline():
+        cur = await table.execute(query + " AS other", binary=True)
+        with pytest.raises(e.UndefinedFunction) as caught:
+            await cur.fetchone()
+    assert "without binary=True" in hint(caught.value)
+
+
 @pytest.mark.parametrize(
     ("query", "part"),
     [

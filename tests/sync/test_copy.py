@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,14 +13,36 @@ import pytest
 import anyq
 from anyq import TransactionStatus
 from anyq import errors as e
+from anyq.adapt import Dumper, Format
 from anyq.adapt.copy import BINARY_HEADER, BINARY_TRAILER
 from anyq.copy import AsyncWriter, FileWriter, Writer
+from anyq.types.numeric import Int4
 from tests.support.activity import PATIENCE
 from tests.support.state import status
 
 IDLE, INTRANS, INERROR = TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR
 MANY = "COPY (SELECT generate_series(1, 1000000)) TO STDOUT"
 THREE = "COPY (SELECT generate_series(1, 3)) TO STDOUT"
+
+
+class Slow:
+    """What its dumper waits for."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+
+class SlowDumper(Dumper):
+    oid = 25
+
+    def dump(self, obj: Slow) -> bytes:
+        obj.begun.set()
+        assert obj.go_on.wait(PATIENCE)
+        return b"slow"
+
+
+class SlowBinaryDumper(SlowDumper):
+    format = Format.BINARY
 
 
 @pytest.fixture
@@ -271,3 +294,75 @@ class Other(AsyncWriter):
 def test_what_is_no_writer(table: anyq.Connection, writer: Any) -> None:
     with pytest.raises(TypeError, match=r"write\(data\) and finish\(exc\), which are functions.*FileWriter"):
         table.cursor().copy("COPY t FROM STDIN", writer=writer)
+
+
+# -- threads
+
+
+@pytest.mark.parametrize("options", ["", " (FORMAT binary)"])
+def test_what_another_thread_writes_amid_a_row_is_refused(table: anyq.Connection, options: str) -> None:
+    """A dumper lets other threads run; nothing is torn or lost, and neither thread's row comes to harm."""
+    for dumper in (SlowDumper, SlowBinaryDumper):
+        table.adapters.register_dumper(Slow, dumper)
+    slow = Slow()
+    with table.cursor().copy(f"COPY t FROM STDIN{options}".encode()) as copy:
+        copy.write_row((Int4(1), "before"))
+        other = threading.Thread(target=lambda: copy.write_row((Int4(2), slow)))
+        other.start()
+        assert slow.begun.wait(PATIENCE)
+        message = "being written to this COPY by another thread"
+        with pytest.raises(e.ProgrammingError, match=message):
+            copy.write_row((Int4(3), "x" * 100_000))
+        for size in (1, 100_000):
+            with pytest.raises(e.ProgrammingError, match=message):
+                copy.write(b"4\tx\n" * size)
+        slow.go_on.set()
+        other.join(PATIENCE)
+        copy.write_row((Int4(5), "behind"))
+    assert content(table) == [(1, "before"), (2, "slow"), (5, "behind")]
+
+
+def test_the_end_amid_a_row_of_another_thread(table: anyq.Connection) -> None:
+    table.adapters.register_dumper(Slow, SlowDumper)
+    slow = Slow()
+    with pytest.raises(e.ProgrammingError, match="by another thread"), table.cursor().copy("COPY t FROM STDIN") as copy:
+        other = threading.Thread(target=lambda: copy.write_row((2, slow)))
+        other.start()
+        assert slow.begun.wait(PATIENCE)
+    slow.go_on.set()
+    other.join(PATIENCE)
+    assert content(table) == []
+
+
+@pytest.mark.parametrize("with_writer", [False, True])
+def test_threads_that_write_rows_at_once(table: anyq.Connection, with_writer: bool) -> None:
+    """Each row is stored as it was written, once, or refused."""
+    count, threads = 2_000, 3
+    file = io.BytesIO()
+    refusals: list[str] = []
+
+    def write(first: int) -> None:
+        for a in range(first, first + count):
+            while True:
+                try:
+                    copy.write_row((a, f"{a} " * 20))
+                    break
+                except e.ProgrammingError as error:
+                    refusals.append(str(error))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with table.cursor().copy("COPY t FROM STDIN", writer=FileWriter(file) if with_writer else None) as copy:
+            workers = [threading.Thread(target=write, args=[n * count]) for n in range(threads)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join(PATIENCE)
+    finally:
+        sys.setswitchinterval(interval)
+    assert all("by another thread" in refusal for refusal in refusals)
+    if with_writer:
+        with table.cursor().copy("COPY t FROM STDIN") as copy:
+            copy.write(file.getvalue())
+    assert content(table) == [(a, f"{a} " * 20) for a in range(threads * count)]
