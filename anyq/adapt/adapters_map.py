@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence, Set, ValuesView
 from dataclasses import is_dataclass
 from enum import Enum
-from os import PathLike
 from typing import Any, Protocol, TypeAlias
 
 from ..errors import ProgrammingError
@@ -223,7 +222,7 @@ class AdaptersMap:
             f" convert the value or register a dumper{self._what_to_do(cls)}"
         )
 
-    def _what_to_do(self, cls: type) -> str:
+    def _what_to_do(self, cls: type[Any]) -> str:
         """Return what else helps who has passed an object of a class that has no dumper."""
         if issubclass(cls, dict):
             return "; to store a dict, wrap it in Json() or Jsonb(); for hstore, register_hstore() first"
@@ -233,14 +232,14 @@ class AdaptersMap:
             if cls.__name__ == "ndarray":
                 return "; register_numpy_arrays() of anyq.types.numpy makes it an array, and its tolist() is a list"
             return "; what its item() returns may have one"
-        if issubclass(cls, PathLike):
+        if hasattr(cls, "__fspath__"):
             return "; a path is stored as text: str(path)"
+        if issubclass(cls, Sequence | Set | ValuesView | Iterator):
+            return "; several values are one list: pass a list, with = ANY(%s) in place of IN %s"
         if is_dataclass(cls):
             return (
                 "; to store it as a composite, register_composite(info, conn, factory=...), as JSON Jsonb(asdict(...))"
             )
-        if issubclass(cls, Sequence | Set | ValuesView | Iterator):
-            return "; several values are one list: pass a list, with = ANY(%s) in place of IN %s"
         return ""
 
     def get_dumper_by_oid(self, oid: int, format: int) -> type[DumperProtocol]:
