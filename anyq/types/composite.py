@@ -463,11 +463,12 @@ def _load_arguments(loader: Any, find_functions: Callable[..., list[LoadFunc]]) 
 
 def _plain_tuple(factory: Any, count: int) -> type | None:
     """Return it if it is a class of named tuples, which puts so many values together and does nothing else."""
+    cls = factory
     if type(factory) is not type or not issubclass(factory, tuple):
         return None
-    cls: Any = factory
-    new = cls.__new__
-    plain = cls.__init__ is object.__init__ and getattr(new, "__globals__", {}).get("_tuple_new") is tuple.__new__
+    new: Any = cls.__new__
+    tuple_new = tuple.__new__  # pyright: ignore[reportUnknownMemberType]
+    plain = cls.__init__ is object.__init__ and getattr(new, "__globals__", {}).get("_tuple_new") is tuple_new
     return cls if plain and new.__code__.co_argcount == 1 + count else None
 
 

@@ -39,7 +39,10 @@ def value(context: Any, query: Any, params: Any = None, **how: Any) -> Any:
 @pytest.mark.parametrize("moved", PROGRAMS, ids=[function.__name__ for function in PROGRAMS])
 def test_moved(moved: Program, driver: str, dsn: str) -> None:
     psycopg: Any = pytest.importorskip(driver)
-    for family in ("string", "numeric", "datetime", "json", "array", "uuid", "bool", "none"):
+    for family in (
+        *("string", "numeric", "datetime", "json", "array", "uuid", "bool", "none"),
+        *("enum", "composite", "range", "multirange", "hstore"),
+    ):
         importlib.import_module(f"{driver}.types.{family}")
     with psycopg.connect(dsn, autocommit=True) as conn:
         moved(psycopg, conn)
@@ -534,3 +537,114 @@ def composing(psycopg: Any, conn: Any) -> None:
     assert sql.SQL("a") == sql.SQL("a") != sql.Identifier("a")
     assert sql.as_string("it's") == "'it''s'"
     assert sql.as_bytes(sql.NULL) == b"NULL"
+
+
+# -- types that a database has made
+
+
+@program
+def enums(psycopg: Any, conn: Any) -> None:
+    types = psycopg.types.enum
+    conn.execute("""CREATE TYPE pg_temp."My ""Mood" AS ENUM ('a', 'b c', 'q''"\\,{}')""")
+    info = types.EnumInfo.fetch(conn, psycopg.sql.Identifier("pg_temp", 'My "Mood'))
+    assert (info.name, list(info.labels)) == ('My "Mood', ["a", "b c", "q'\"\\,{}"])
+    types.register_enum(info, conn)
+    assert info.enum.__name__
+    assert value(conn, """SELECT 'a'::pg_temp."My ""Mood\"""") is info.enum["a"]
+
+    class ByNumber(enum.IntEnum):
+        one = 1
+        two = 2
+        three = 3
+
+    pairs = dict(zip(ByNumber, info.labels, strict=True))
+    for mapping in (pairs, list(pairs.items())):
+        types.register_enum(info, conn, ByNumber, mapping=mapping)
+        for cursor in (conn.cursor(), psycopg.ClientCursor(conn)):
+            for member in ByNumber:
+                assert value(cursor, "SELECT %s", [member]) is member
+                assert value(cursor, "SELECT %s::text", [member]) == pairs[member]
+            assert value(cursor, "SELECT %s", [[*ByNumber, None]]) == [*ByNumber, None]
+
+    # What was not registered goes by its name.
+    class Fewer(enum.Enum):
+        a = 1
+
+    assert value(conn, "SELECT %s::text", [Fewer.a]) == "a"
+    types.register_enum(info, conn, Fewer)
+    with pytest.raises(psycopg.DataError):
+        value(conn, """SELECT 'b c'::pg_temp."My ""Mood\"""")
+    with pytest.raises(TypeError):
+        types.register_enum(None, conn)
+
+
+@program
+def composites(psycopg: Any, conn: Any) -> None:
+    types = psycopg.types.composite
+    conn.execute("CREATE TYPE pg_temp.pair AS (x int, y text); CREATE TYPE pg_temp.pairs AS (one pair, many pair[])")
+    info, outer = (types.CompositeInfo.fetch(conn, f"pg_temp.{name}") for name in ("pair", "pairs"))
+    assert (list(info.field_names), list(info.field_types)) == (["x", "y"], [23, 25])
+    for one in (info, outer):
+        types.register_composite(one, conn)
+    assert info.python_type._fields == ("x", "y")
+    pair, pairs = info.python_type, outer.python_type
+    for binary in (False, True):
+        for letter in "tb":
+            for wanted in (
+                pair(1, 'a,("\\'),
+                pair(None, ""),
+                pairs(pair(1, "a"), [pair(2, None), None]),
+                pairs(None, []),
+            ):
+                assert value(conn, f"SELECT %{letter}", [wanted], binary=binary) == wanted
+                assert value(conn, f"SELECT %{letter}", [[wanted, None]], binary=binary) == [wanted, None]
+        assert value(conn, "SELECT NULL::pg_temp.pair", binary=binary) is None
+        assert value(conn, "SELECT row(1, NULL)::pg_temp.pair", binary=binary).y is None
+    assert value(conn, "SELECT %s::pg_temp.pair", [(1, "x")]) == pair(1, "x")
+    assert value(psycopg.ClientCursor(conn), "SELECT %s", [pair(-1, "it's")]) == pair(-1, "it's")
+
+    class Thing:
+        def __init__(self, **fields: Any) -> None:
+            self.fields = fields
+
+    types.register_composite(
+        info,
+        conn,
+        Thing,
+        make_object=lambda values, info: Thing(**dict(zip(info.field_names, values, strict=True))),
+        make_sequence=lambda thing, info: [thing.fields.get(name) for name in info.field_names],
+    )
+    for letter in "tb":
+        assert value(conn, f"SELECT %{letter}", [Thing(x=1, y="a")]).fields == {"x": 1, "y": "a"}
+        assert value(conn, f"SELECT %{letter}", [Thing(y="b")]).fields == {"x": None, "y": "b"}
+    assert info.python_type is Thing
+    with pytest.raises(TypeError):
+        types.register_composite(None, conn)
+
+
+@program
+def ranges_and_multiranges(psycopg: Any, conn: Any) -> None:
+    ranges, multiranges = psycopg.types.range, psycopg.types.multirange
+    conn.execute("CREATE TYPE pg_temp.span AS RANGE (subtype = float8, multirange_type_name = pg_temp.spans)")
+    info = ranges.RangeInfo.fetch(conn, "pg_temp.span")
+    many = multiranges.MultirangeInfo.fetch(conn, "pg_temp.spans")
+    assert (info.subtype_oid, many.range_oid, many.subtype_oid) == (701, info.oid, 701)
+    ranges.register_range(info, conn)
+    multiranges.register_multirange(many, conn)
+    assert conn.adapters.types.get_by_subtype(ranges.RangeInfo, "float8").oid == info.oid
+    assert conn.adapters.types.get_by_subtype(multiranges.MultirangeInfo, 701).oid == many.oid
+    for binary in (False, True):
+        for letter in "stb":
+            for bounds in ("[)", "(]", "()", "[]"):
+                one = ranges.Range(1.5, 2.5, bounds)
+                assert value(conn, f"SELECT %{letter}", [one], binary=binary) == one
+                assert value(conn, f"SELECT %{letter}", [[one, None]], binary=binary) == [one, None]
+                wanted = multiranges.Multirange([one, ranges.Range(5.0, None)])
+                assert value(conn, f"SELECT %{letter}", [wanted], binary=binary) == wanted
+        assert value(conn, "SELECT %s::pg_temp.span", [ranges.Range(empty=True)], binary=binary).isempty
+        assert value(conn, "SELECT '{}'::pg_temp.spans", binary=binary) == multiranges.Multirange()
+        assert value(conn, "SELECT '(,)'::int4range", binary=binary) == ranges.Range(None, None, "()")
+        days = ranges.Range(date(2024, 1, 2), date(2024, 1, 4), "[]")
+        assert value(conn, "SELECT %s", [days], binary=binary) == ranges.Range(date(2024, 1, 2), date(2024, 1, 5))
+    with pytest.raises(TypeError):
+        ranges.register_range(None, conn)
