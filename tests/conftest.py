@@ -1,8 +1,10 @@
 """Fixtures of the whole suite.
 
 Asynchronous tests carry `pytestmark = pytest.mark.anyio` and run on asyncio, on asyncio with uvloop, and on
-trio. The server starts when the first test asks for it: tests/protocol/ runs without one. Each pytest-xdist
-worker has its own, or, on a server that was named, a database of its own.
+trio. Those that are about values, SQL or what the server says, and would say the same on each of them, carry
+`any_loop` as well, or are in one of `ANY_LOOP`: they run on one, which is another one from test to test. The server
+starts when the first test asks for it: tests/protocol/ runs without one. Each pytest-xdist worker has its own, or, on a
+server that was named, a database of its own.
 """
 
 from __future__ import annotations
@@ -11,9 +13,12 @@ import faulthandler
 import gc
 import importlib.util
 import os
+import re
 import secrets
 import socket
+import zlib
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -41,10 +46,12 @@ settings.register_profile(
 )
 settings.load_profile("anyq")
 
-_no_uvloop = pytest.mark.skipif(
-    importlib.util.find_spec("uvloop") is None, reason="uvloop is not available for this platform or Python"
-)
+_HAS_UVLOOP = importlib.util.find_spec("uvloop") is not None
+_no_uvloop = pytest.mark.skipif(not _HAS_UVLOOP, reason="uvloop is not available for this platform or Python")
 
+
+#: Folders of tests that are about values and SQL; what an event loop does with their bytes is tested elsewhere.
+ANY_LOOP = {"adapt", "statements", "types"}
 
 #: Seconds that fixtures may take to end after a test, more than a cancelled operation's grace period.
 TEARDOWN_TIMEOUT = 20
@@ -71,14 +78,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the event loops that were not asked for: ANYQ_TEST_LOOPS is `asyncio`, `uvloop`, `trio`, or several."""
-    wanted = os.environ.get("ANYQ_TEST_LOOPS", "").split()
-    if not wanted:
-        return
+    """Leave out the event loops that were not asked for, and those that say nothing else of a test.
+
+    ANYQ_TEST_LOOPS is `asyncio`, `uvloop`, `trio`, or several. A test that is marked `any_loop` runs on one of them.
+    """
+    wanted = os.environ.get("ANYQ_TEST_LOOPS", "").split() or ["asyncio", "uvloop", "trio"]
     unknown = set(wanted) - {"asyncio", "uvloop", "trio"}
     if unknown:
         raise pytest.UsageError(f"ANYQ_TEST_LOOPS knows asyncio, uvloop and trio, not {', '.join(sorted(unknown))}")
-    chosen = [item for item in items if _loop_of(item) in (None, *wanted)]
+    alike: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        loop = _loop_of(item)
+        if loop in wanted and _is_for_any(item) and (loop != "uvloop" or _HAS_UVLOOP):
+            alike.setdefault(_name_without(loop, item), []).append(item)
+    # Another loop for each test, and the same one each time.
+    drawn = {tests[zlib.crc32(name.encode()) % len(tests)] for name, tests in alike.items()}
+    chosen = []
+    for item in items:
+        loop = _loop_of(item)
+        if loop is None or (item in drawn if _is_for_any(item) else loop in wanted):
+            chosen.append(item)
     kept = set(chosen)
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = chosen
@@ -104,6 +123,16 @@ def _loop_of(item: pytest.Item) -> str | None:
         return backend
     name, options = backend
     return "uvloop" if options.get("use_uvloop") else name
+
+
+def _is_for_any(item: pytest.Item) -> bool:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return folder in ANY_LOOP or item.get_closest_marker("any_loop") is not None
+
+
+def _name_without(loop: str, item: pytest.Item) -> str:
+    """Return what a test has in common with those that differ from it in nothing but the event loop."""
+    return re.sub(rf"(?<=[\[-]){loop}(?=[\]-])", "", item.nodeid, count=1)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

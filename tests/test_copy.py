@@ -454,6 +454,7 @@ async def test_raw_cursors_take_no_parameters(table: AsyncConnection) -> None:
         assert await copy.read() == b"%s\n"
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize(
     ("statement", "message"),
     [

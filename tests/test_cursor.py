@@ -38,6 +38,7 @@ async def test_a_new_cursor_has_no_result(conn: AsyncConnection) -> None:
     assert conn.info.transaction_status is TransactionStatus.IDLE
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("fetch", ["fetchone", "fetchmany", "fetchall", "scroll", "iterate"])
 @pytest.mark.parametrize("statement", [None, "CREATE TEMP TABLE nothing ()", "", "-- only a comment"])
 async def test_nothing_to_fetch(conn: AsyncConnection, statement: Any, fetch: str) -> None:
@@ -110,6 +111,7 @@ async def test_cursors_of_many_tasks(conn: AsyncConnection) -> None:
     assert results == {number: [(number, x) for x in range(1, 101)] for number in range(20)}
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("query", ["", ";", "  ", "-- only a comment", "/* and */ ;"])
 @pytest.mark.parametrize("params", [None, ()])
 @pytest.mark.parametrize("autocommit", [True, False])
@@ -197,6 +199,7 @@ async def test_named_parameters(conn: AsyncConnection) -> None:
     assert await (await conn.execute("SELECT %(x)s::int", anything)).fetchone() == (7,)
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("placeholder", ["%s", "%b", "%t"])
 @pytest.mark.parametrize("value", [0, 2**40, 1.5, True, b"\x00\xff", [1, None, 3]])
 async def test_formats_of_parameters(conn: AsyncConnection, placeholder: str, value: Any) -> None:
@@ -228,6 +231,7 @@ async def test_percent_signs_mean_nothing_without_parameters(conn: AsyncConnecti
     assert await (await conn.execute("SELECT '%%', 5 %% 3", ())).fetchone() == ("%", 2)
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize(
     ("query", "params", "error", "match"),
     [
@@ -353,6 +357,7 @@ async def test_a_binary_result_of_a_column_that_changes(conn: AsyncConnection) -
 # -- what a statement gave
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize(
     ("query", "tag", "rowcount"),
     [
@@ -682,6 +687,7 @@ FIVE_DATES: Any = (
 )
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize("bad", [[0], [2], [4], [1, 2], [0, 1, 2, 3, 4]], ids=str)
 @pytest.mark.parametrize("how", ["fetchone", "iterate", "returning", "prepared"])

@@ -102,6 +102,7 @@ async def test_there_is_one_result(conn: AsyncConnection) -> None:
 # -- every row once
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("itersize", [1, 2, 7, 64, 100, 1000])
 @pytest.mark.parametrize("count", [0, 1, 7, 63, 64, 65, 128, 200, 201])
 async def test_iteration_loses_nothing(conn: AsyncConnection, itersize: int, count: int) -> None:
@@ -175,6 +176,7 @@ class Model:
             self.at, self.known = 0, True
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("seed", range(12))
 async def test_whatever_way_rows_are_taken(conn: AsyncConnection, seed: int) -> None:
     choose = random.Random(seed)
@@ -451,6 +453,7 @@ async def test_nothing_is_prepared(conn: AsyncConnection, threshold: int | None)
 # -- names
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize(
     "name",
     [

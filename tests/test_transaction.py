@@ -221,6 +221,7 @@ async def test_an_outer_block_takes_the_inner_ones_with_it(conn: AsyncConnection
     assert await kept(conn) == []
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("name", ["simple", "Mixed Case", 'with "quotes"', "ünï", "x" * 63])
 async def test_names_of_savepoints(name: str, conn: AsyncConnection) -> None:
     async with conn.transaction(name) as outer:
@@ -284,6 +285,7 @@ async def test_an_error_that_is_caught_inside_the_innermost_of_three_blocks(conn
     assert await kept(conn) == []
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("savepoint_name", [None, "name"])
 @pytest.mark.parametrize("way", ["execute", "executemany", "stream", "client"])
 async def test_an_error_that_is_caught_inside_an_outer_block(

@@ -153,6 +153,7 @@ GIDS = [
 ]
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("standard", ["on", "off"])
 @pytest.mark.parametrize("gid", GIDS)
 async def test_any_name_comes_back(gid: str, standard: str, conn: AsyncConnection, other: AsyncConnection) -> None:
@@ -183,6 +184,7 @@ async def test_names_in_another_encoding(
     assert await prepared(other) == []
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize(
     ("gid", "error", "says"),
     [
@@ -234,6 +236,7 @@ REFUSED: dict[str, Call] = {
 }
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("phase", ["begun", "prepared", "failed"])
 @pytest.mark.parametrize("call", REFUSED)
 async def test_refused_in_a_two_phase_transaction(call: str, phase: str, conn: AsyncConnection) -> None:
@@ -273,6 +276,7 @@ STATEMENTS: dict[str, Call] = {
 }
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("phase", ["prepared", "failed", "ended by hand"])
 @pytest.mark.parametrize("call", STATEMENTS)
 async def test_no_statement_outside_of_it(call: str, phase: str, conn: AsyncConnection) -> None:

@@ -84,6 +84,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("name", NAMES)
 async def test_any_name_is_a_channel(auto: AsyncConnection, other: AsyncConnection, name: str) -> None:
     async with auto.listen(name, "beside") as stream:

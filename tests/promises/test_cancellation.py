@@ -348,7 +348,15 @@ OPERATIONS: list[Operation] = [
 ]
 
 
-@pytest.mark.parametrize("autocommit", [False, True], ids=["manual", "autocommit"])
+@pytest.fixture(params=[False, True], ids=["manual", "autocommit"])
+def autocommit(request: pytest.FixtureRequest, native: bool, anyio_backend: tuple[str, dict[str, Any]]) -> bool:
+    """Each with each way to cancel, on one of asyncio's two loops; both of them on trio."""
+    name, options = anyio_backend
+    if name == "asyncio" and request.param is (native is options["use_uvloop"]):
+        pytest.skip("on the other one of asyncio's loops")
+    return bool(request.param)
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 async def test_an_operation_that_is_cancelled_anywhere(
     operation: Operation, autocommit: bool, native: bool, dsn: str, observer: AsyncConnection

@@ -68,6 +68,7 @@ async def copy(conn: AsyncConnection, query: Any, way: str) -> None:
         await cursor.execute(query)
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("query", "direction"), COPIES)
 @pytest.mark.parametrize("state", ["autocommit", "none", "open"])
@@ -85,6 +86,7 @@ async def test_every_way(table: AsyncConnection, query: str, direction: str, way
         await table.commit()
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("way", ["execute", "client", "bytes"])
 @pytest.mark.parametrize(
     "query",

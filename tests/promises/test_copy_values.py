@@ -18,7 +18,7 @@ from anyq import errors as e
 from anyq.adapt.encodings import python_codec
 from tests.support.queries import one
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_loop]
 
 ENCODINGS = ["UTF8", "LATIN1", "SJIS", "GBK", "BIG5", "GB18030", "EUC_JP", "EUC_KR", "UHC"]
 ENCODINGS += ["SHIFT_JIS_2004", "WIN1252", "SQL_ASCII"]

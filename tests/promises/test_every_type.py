@@ -10,7 +10,7 @@ from anyq import AsyncConnection, AsyncCursor
 from anyq.errors import FeatureNotSupported
 from anyq.sql import SQL, Identifier, Literal
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_loop]
 
 #: A value of each type, as a literal; of ranges and multiranges see below.
 SAMPLES = {

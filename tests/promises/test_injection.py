@@ -14,7 +14,7 @@ from anyq.errors import DataError, ProgrammingError, SyntaxError
 from anyq.sql import SQL, Composed, Identifier, Literal, Placeholder
 from anyq.statements.placeholders import parse_query
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_loop]
 
 BAD = "; DROP TABLE victim; --"
 CURSORS = [AsyncCursor, AsyncClientCursor]

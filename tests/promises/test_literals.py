@@ -64,7 +64,7 @@ SAMPLES_BY_NAME = {
     **{name.replace("range", "multirange"): f"{{[{BOUNDS[subtype]})}}" for name, subtype in RANGES.items()},
 }
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_loop]
 
 #: Characters that an encoding has, whose second byte is a backslash, quote or brace where there are such.
 ENCODINGS = {

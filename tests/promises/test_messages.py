@@ -18,7 +18,7 @@ from tests.support import frontend_messages as fm
 from tests.support.fakeserver import FakeClient, fake_server
 from tests.support.server import Server
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_loop]
 
 Execute = Callable[[AsyncConnection, Any, Any], Awaitable[object]]
 

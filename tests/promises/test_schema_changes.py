@@ -17,7 +17,7 @@ from anyq.adapt import Dumper
 from anyq.rows import dict_row
 from tests.support.state import status
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_loop]
 
 TIMES = 7
 """Executions after which a statement has been prepared, and is remembered by its text."""

@@ -216,6 +216,7 @@ async def test_what_a_function_gives(request_: be.Authentication, password: str)
         await fails((server.conninfo, {"password": lambda host: password}), e.OperationalError)
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("request_", [be.AuthenticationCleartextPassword(), be.AuthenticationMD5Password(b"salt")])
 async def test_what_is_too_long(give: Callable[[str, Options], Given], request_: be.Authentication) -> None:
     async def script(client: FakeClient) -> None:
@@ -227,6 +228,7 @@ async def test_what_is_too_long(give: Callable[[str, Options], Given], request_:
         await fails(give(SECRET * 10_000, conninfo_to_dict(server.conninfo)), e.OperationalError)
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize(
     "options",
     [

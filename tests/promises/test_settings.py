@@ -11,7 +11,7 @@ import pytest
 from anyq import AsyncConnection
 from anyq import errors as e
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_loop]
 
 FIRST_OF_FEBRUARY = date(2003, 2, 1)
 

@@ -167,6 +167,7 @@ async def test_ints_of_any_magnitude(conn: AsyncConnection) -> None:
     assert await (await conn.execute("SELECT * FROM n")).fetchall() == [(value,) for value in values]
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize(
     ("sets", "error"),
     [
@@ -216,6 +217,7 @@ async def test_it_begins_a_transaction(conn: AsyncConnection) -> None:
     assert status(conn) is TransactionStatus.IDLE
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("returning", [False, True])
 @pytest.mark.parametrize("bad", [0, 1, 1999, 4000, 4999])
 async def test_an_error_takes_everything_with_it(conn: AsyncConnection, table: str, bad: int, returning: bool) -> None:

@@ -14,7 +14,7 @@ from anyq import errors as e
 from anyq.errors import ProgrammingError
 from anyq.session.factories import ChecksFactories, check_cursor_factory
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_loop]
 
 
 class Mine(AsyncCursor[Any]):

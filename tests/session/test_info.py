@@ -17,7 +17,7 @@ from tests.support.queries import one
 from tests.support.server import Server
 from tests.support.state import status
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_loop]
 
 
 async def test_info(conn: AsyncConnection, server: Server) -> None:

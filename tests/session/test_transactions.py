@@ -125,6 +125,7 @@ ENDS = [
 ]
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("way", ["execute", "executemany", "stream", "binary", "client", "prepared", "block"])
 @pytest.mark.parametrize("end", ENDS)
 async def test_nobody_is_left_without_a_transaction_by_a_statement_that_ends_it(
@@ -323,6 +324,7 @@ async def test_settings_do_not_change_in_a_transaction(name: str, conn: AsyncCon
     await change(True)
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("statement", ["COMMIT", "ROLLBACK", "/* by hand */ END", "SELECT 1; COMMIT"])
 @pytest.mark.parametrize("name", SETTINGS)
 async def test_settings_do_not_change_in_a_block_without_a_transaction(

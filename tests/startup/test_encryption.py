@@ -118,6 +118,7 @@ async def test_default_is_prefer(proxy: Proxy, connect: Any) -> None:
 # --- names
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("sni", ["0", "1"])
 @pytest.mark.parametrize(
     ("name", "host", "right"),
@@ -158,6 +159,7 @@ async def test_name_that_tls_cannot_have(host: str, proxy: Proxy, connect: Any) 
         await connect(proxy(), host=host, sslmode="require")
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("host", ["a..b", ".", "x" * 100, "xn--\u00e9", "\u00e9..x", "\u202e"])
 @pytest.mark.parametrize("sni", ["0", "1"])
 async def test_name_that_no_certificate_can_have(

@@ -59,6 +59,7 @@ async def test_roles_log_in(method: str, embedded_server: Server) -> None:
         assert await cursor.fetchone() == (embedded_server.roles[method].user,)
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("method", METHODS[:-1])
 @pytest.mark.parametrize("password", ["wrong", "", "wrong €"])
 async def test_a_wrong_password(method: str, password: str, embedded_server: Server) -> None:
@@ -204,6 +205,7 @@ async def connect(server: FakeServer) -> None:
 # -- what require_auth forbids gets no answer
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize(
     ("message", "forbidding", "name"),
     [

@@ -246,6 +246,7 @@ def test_types_are_fetched(conn: anyq.Connection) -> None:
 # -- at the end of the program
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize(
     "body",
     [

@@ -139,6 +139,7 @@ def table(conn: anyq.Connection) -> anyq.Connection:
     return conn
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("kind", [list, iter], ids=["list", "iterator"])
 @pytest.mark.parametrize("number", [0, 1, 999, 1000, 1001, 2000, 2300])
 def test_executemany(table: anyq.Connection, kind: Callable[[Any], Any], number: int) -> None:

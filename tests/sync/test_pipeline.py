@@ -72,6 +72,7 @@ def test_queueing_crosses_no_thread(table: anyq.Connection, hops: list[str]) -> 
         assert hops == ["arrive"]
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize(
     "fetch",
     [

@@ -40,6 +40,7 @@ def test_what_it_is(conn: Connection) -> None:
     assert "ServerCursor 'c' [FETCH 1]" in repr(cur)
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("itersize", [1, 64, 100, 1000])
 @pytest.mark.parametrize("count", [0, 1, 64, 100, 200, 201])
 def test_iteration_has_one_hop_for_a_piece(conn: Connection, hops: list[str], itersize: int, count: int) -> None:
