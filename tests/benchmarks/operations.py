@@ -260,7 +260,7 @@ async def load(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Op
     async with connected(driver, dsn) as (conn,):
         if kind.create:
             await driver.execute(conn, kind.create)
-        await driver.register(conn, kind)
+        kind = await driver.register(conn, kind)
         await driver.execute(conn, kind.stored(size))
 
         async def check(rows: Any) -> None:
@@ -272,11 +272,11 @@ async def load(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Op
 @contextlib.asynccontextmanager
 async def dump(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
     kind, size = TYPES[workload.type], workload.size
-    rows = kind.rows(size)
     async with connected(driver, dsn) as (conn,):
         if kind.create:
             await driver.execute(conn, kind.create)
-        await driver.register(conn, kind)
+        kind = await driver.register(conn, kind)
+        rows = kind.rows(size)
         await driver.execute(conn, kind.sent_table(len(rows[0])))
         run = driver.send(conn, kind.sent(driver.style, len(rows[0]), "false"), rows)
         keep = driver.send(conn, kind.sent(driver.style, len(rows[0]), "true"), rows)
@@ -465,7 +465,7 @@ def sync_load(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[Sync
     with sync_connected(driver, dsn) as (conn,):
         if kind.create:
             driver.execute(conn, kind.create)
-        driver.register(conn, kind)
+        kind = driver.register(conn, kind)
         driver.execute(conn, kind.stored(size))
         yield SyncOperation(
             driver.many(conn, load_query(size)), driver.checks(lambda rows: are_loaded(kind, size, rows))
@@ -475,11 +475,11 @@ def sync_load(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[Sync
 @contextlib.contextmanager
 def sync_dump(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
     kind, size = TYPES[workload.type], workload.size
-    rows = kind.rows(size)
     with sync_connected(driver, dsn) as (conn,):
         if kind.create:
             driver.execute(conn, kind.create)
-        driver.register(conn, kind)
+        kind = driver.register(conn, kind)
+        rows = kind.rows(size)
         driver.execute(conn, kind.sent_table(len(rows[0])))
         run = driver.send(conn, kind.sent(driver.style, len(rows[0]), "false"), rows)
         keep = driver.send(conn, kind.sent(driver.style, len(rows[0]), "true"), rows)

@@ -6,6 +6,7 @@ what a statement costs is a small part, to a statement that stores none of them.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from enum import Enum
 from ipaddress import ip_address, ip_interface
@@ -24,6 +25,10 @@ class Mood(Enum):
     glad = 4
 
 
+def as_it_is(value: Any) -> Any:
+    return value
+
+
 class Values(NamedTuple):
     name: str
     """How SQL calls it."""
@@ -35,13 +40,47 @@ class Values(NamedTuple):
     """The statement that makes the type."""
     enum: type[Enum] | None = None
     """The class of its members, where it has one: for the driver to register."""
+    kind: str = ""
+    """"composite", "range" or "multirange", whose values are of a class of the driver's: a tuple here, or a list of
+    tuples, until the driver says what that is."""
+    make: Callable[[Any], Any] = as_it_is
+    """What a driver sends for a value."""
+    plain: Callable[[Any], Any] = as_it_is
+    """What a driver's value is here."""
+
+    def of_rows(self, cls: Any, make: Callable[[Any], Any] | None = None) -> Values:
+        """Return it with composites that are objects of a class; it is called with the fields unless `make` is."""
+        if self.kind != "composite":
+            return self
+
+        def plain(value: Any) -> Any:
+            assert type(value) is cls or type(value) is tuple, value
+            return tuple(value)
+
+        return self._replace(make=make or (lambda fields: cls(*fields)), plain=plain)
+
+    def of_ranges(self, range: Any, multirange: Any) -> Values:
+        """Return it with ranges or multiranges of these classes."""
+
+        def plain(value: Any) -> Any:
+            assert type(value) is range and value.lower_inc and not value.upper_inc, value
+            return value.lower, value.upper
+
+        if self.kind == "range":
+            return self._replace(make=lambda bounds: range(*bounds), plain=plain)
+        if self.kind == "multirange":
+            return self._replace(
+                make=lambda items: multirange([range(*bounds) for bounds in items]),
+                plain=lambda value: [plain(item) for item in value],
+            )
+        return self
 
     def values(self, size: int) -> list[Any]:
         return [self.value(number) for number in range(size)]
 
     def rows(self, size: int) -> list[tuple[Any, ...]]:
-        """So many values, in rows of `COLUMNS`."""
-        values = self.values(size)
+        """So many values as they are sent, in rows of `COLUMNS`."""
+        values = [self.make(value) for value in self.values(size)]
         return [tuple(values[start : start + COLUMNS]) for start in range(0, size, COLUMNS)]
 
     def stored(self, size: int) -> str:
@@ -73,15 +112,18 @@ SENT = Query("SELECT * FROM bench_sent WHERE CAST({0} AS int4) = 1", 1)
 
 
 def are_loaded(kind: Values, size: int, rows: Any) -> None:
-    got = [row[0] for row in rows]
+    got = [kind.plain(row[0]) for row in rows]
     assert got == kind.values(size), got[:5]
     assert list(map(type, got)) == list(map(type, kind.values(size)))
 
 
 def are_sent(kind: Values, size: int, rows: Any) -> None:
-    got = sorted([list(row) for row in rows], key=repr)
-    assert got == sorted(map(list, kind.rows(size)), key=repr), got[:2]
+    got = sorted([[kind.plain(value) for value in row] for row in rows], key=repr)
+    sent = [[kind.plain(value) for value in row] for row in kind.rows(size)]
+    assert got == sorted(sent, key=repr), got[:2]
 
+
+_AT = datetime.datetime(2024, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
 
 _ADDRESSES: list[Callable[[int], Any]] = [
     lambda i: ip_address("10.0.0.0") + i,
@@ -113,6 +155,25 @@ TYPES = {
     "text_array": Values(
         *("text[]", "ARRAY(SELECT 'value ' || i || ', ' || j FROM generate_series(1, 10) AS u(j))"),
         lambda i: [f"value {i}, {item}" for item in range(1, 11)],
+    ),
+    "composite": Values(
+        "bench_row",
+        "ROW(i, 'row ' || i, i / 8.0::float8, timestamptz '2024-01-02 03:04:05+00' + i * interval '1 second')",
+        lambda i: (i, f"row {i}", i / 8, _AT + datetime.timedelta(seconds=i)),
+        create="CREATE TYPE pg_temp.bench_row AS (i int4, t text, f float8, at timestamptz)",
+        kind="composite",
+    ),
+    "int4range": Values("int4range", "int4range(i, i + 10)", lambda i: (i, i + 10), kind="range"),
+    "tstzrange": Values(
+        "tstzrange",
+        "tstzrange(timestamptz '2024-01-02 03:04:05+00' + i * interval '1 second', timestamptz '2025-01-01 00:00+00')",
+        lambda i: (_AT + datetime.timedelta(seconds=i), datetime.datetime(2025, 1, 1, tzinfo=datetime.timezone.utc)),
+        kind="range",
+    ),
+    "int4multirange": Values(
+        *("int4multirange", "int4multirange(int4range(i, i + 10), int4range(i + 20, i + 30))"),
+        lambda i: [(i, i + 10), (i + 20, i + 30)],
+        kind="multirange",
     ),
 }
 """By the end of the names of the workloads."""

@@ -222,6 +222,10 @@ _TYPED = {
     "inet": "an inet: half of them IPv4 addresses, a quarter IPv6, a quarter with a mask",
     "int4_array": "an array of 10 int4",
     "text_array": "an array of 10 texts that need quotes",
+    "composite": "a composite of int4, text, float8 and timestamptz",
+    "int4range": "an int4range",
+    "tstzrange": "a tstzrange",
+    "int4multirange": "an int4multirange of two ranges",
 }
 
 WORKLOADS = {

@@ -72,8 +72,8 @@ class Driver:
         """A function that inserts rows one by one in a transaction."""
         return self.send(conn, INSERT.format(*self.style), rows)
 
-    async def register(self, conn: Any, kind: Values) -> None:
-        """Have values of a type loaded and dumped as what they are to be in Python."""
+    async def register(self, conn: Any, kind: Values) -> Values:
+        """Have values of a type loaded and dumped as what they are to be in Python; return it with its classes."""
         raise Unsupported
 
     def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> Asking:
@@ -134,7 +134,7 @@ class SyncDriver:
     def insert(self, conn: Any, rows: list[tuple[int, str]]) -> SyncAsking:
         return self.send(conn, INSERT.format(*self.style), rows)
 
-    def register(self, conn: Any, kind: Values) -> None:
+    def register(self, conn: Any, kind: Values) -> Values:
         raise Unsupported
 
     def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> SyncAsking:

@@ -10,7 +10,10 @@ import anyio
 import anyio.abc
 
 import anyq
+from anyq.types.composite import CompositeInfo, register_composite
 from anyq.types.enum import EnumInfo, register_enum
+from anyq.types.multirange import Multirange
+from anyq.types.range import Range
 
 from ..typed import Values
 from ..workloads import CHANNEL, ONE, Query
@@ -73,9 +76,14 @@ class Anyq(Driver):
 
         return pipeline
 
-    async def register(self, conn: Any, kind: Values) -> None:
+    async def register(self, conn: Any, kind: Values) -> Values:
         if kind.enum is not None:
             register_enum(await EnumInfo.fetch(conn, kind.name), conn, kind.enum)
+        elif kind.kind == "composite":
+            info: Any = await CompositeInfo.fetch(conn, kind.name)
+            register_composite(info, conn)
+            return kind.of_rows(info.python_type)
+        return kind.of_ranges(Range, Multirange)
 
     def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> Asking:
         async def send() -> None:
@@ -158,9 +166,14 @@ class AnyqSync(SyncDriver):
 
         return pipeline
 
-    def register(self, conn: Any, kind: Values) -> None:
+    def register(self, conn: Any, kind: Values) -> Values:
         if kind.enum is not None:
             register_enum(EnumInfo.fetch(conn, kind.name), conn, kind.enum)
+        elif kind.kind == "composite":
+            info: Any = CompositeInfo.fetch(conn, kind.name)
+            register_composite(info, conn)
+            return kind.of_rows(info.python_type)
+        return kind.of_ranges(Range, Multirange)
 
     def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> SyncAsking:
         def send() -> None:

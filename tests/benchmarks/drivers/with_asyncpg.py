@@ -53,13 +53,15 @@ class Asyncpg(Driver):
     async def prepare(self, conn: Any) -> None:
         await conn.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
 
-    async def register(self, conn: Any, kind: Values) -> None:
+    async def register(self, conn: Any, kind: Values) -> Values:
         """Enums are str by themselves; members of a class are had by a codec for them, as its manual shows."""
         if kind.enum is not None:
             schema = await conn.fetchval("SELECT CAST(pg_my_temp_schema() AS regnamespace)::text")
             await conn.set_type_codec(
                 kind.name, schema=schema, encoder=operator.attrgetter("name"), decoder=kind.enum.__getitem__
             )
+        # Composites are sent as tuples, and multiranges as lists.
+        return kind.of_rows(asyncpg.Record, tuple).of_ranges(asyncpg.Range, list)
 
     def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> Asking:
         async def send() -> None:

@@ -8,7 +8,10 @@ from typing import Any
 
 import anyio
 import psycopg
+from psycopg.types.composite import CompositeInfo, register_composite
 from psycopg.types.enum import EnumInfo, register_enum
+from psycopg.types.multirange import Multirange
+from psycopg.types.range import Range
 
 from ..typed import Values
 from ..workloads import CHANNEL, ONE, Query
@@ -59,11 +62,16 @@ class PsycopgAsync(Driver):
 
         return pipeline
 
-    async def register(self, conn: Any, kind: Values) -> None:
+    async def register(self, conn: Any, kind: Values) -> Values:
         if kind.enum is not None:
             register_enum(await EnumInfo.fetch(conn, kind.name), conn, kind.enum)
+        elif kind.kind == "composite":
+            info: Any = await CompositeInfo.fetch(conn, kind.name)
+            register_composite(info, conn)
+            return kind.of_rows(info.python_type)
         elif kind.create and self.binary:
             raise Unsupported  # What is not registered is bytes in binary.
+        return kind.of_ranges(Range, Multirange)
 
     def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> Asking:
         async def send() -> None:
@@ -149,11 +157,16 @@ class PsycopgSync(SyncDriver):
 
         return pipeline
 
-    def register(self, conn: Any, kind: Values) -> None:
+    def register(self, conn: Any, kind: Values) -> Values:
         if kind.enum is not None:
             register_enum(EnumInfo.fetch(conn, kind.name), conn, kind.enum)
+        elif kind.kind == "composite":
+            info: Any = CompositeInfo.fetch(conn, kind.name)
+            register_composite(info, conn)
+            return kind.of_rows(info.python_type)
         elif kind.create and self.binary:
             raise Unsupported  # What is not registered is bytes in binary.
+        return kind.of_ranges(Range, Multirange)
 
     def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> SyncAsking:
         def send() -> None:
