@@ -42,7 +42,7 @@ cdef object key_list(KeyTwin self, object obj, object format):
     ndim = measure(<list>obj, dims)
     survey.cls = NULL
     if not ndim or not look_at(tx.dump_plans[self.item_format], <list>obj, dims, ndim, &survey) or survey.cls == NULL:
-        return self.pure(obj, format)
+        return key_list_of_ranges(self, <list>obj, format)
     plan = <DumpPlan>survey.plan
     if survey.get_key == NULL:
         return (self.cls, plan.dumper)

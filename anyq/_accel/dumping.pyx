@@ -1,7 +1,7 @@
 """The compiled twin of the loops that dump: parameters, and objects of the usual classes.
 
-Doubles `anyq/_accel/python.py` (DumpPlan, dump_values, Alike, bind_sets) and the dumpers that are marked: by
-`dump_values.pxi`, `dump_arrays.pxi` and `dump_keys.pxi`, which say where.
+Doubles `anyq/_accel/python.py` (DumpPlan, dump_values) and the dumpers that are marked: by the files that are included,
+which say where.
 
 Knows what objects of each class are usually written as. What is not usual (an instance of a subclass, a number that
 does not fit, a character that cannot be sent) is given to the dumper that is written in Python: so that one alone says
@@ -28,6 +28,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcpy, memmove, strlen
 
 from .calendar cimport days_from_civil
+from .slots cimport slot_offset
 
 from ..protocol.constants import MAX_MESSAGE_LENGTH
 
@@ -37,10 +38,17 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from uuid import UUID
 
 from .failures import dumped_buffer
-from .twins import name_of
+from .twins import DumpCompositeArguments, name_of
 
 cdef extern from *:
     """
+    /* Whether it is a tuple that gives the items that it has. */
+    static int anyq_plain_tuple(PyObject *obj) {
+        return PyTuple_Check(obj) && Py_TYPE(obj)->tp_iter == PyTuple_Type.tp_iter;
+    }
+    static PyObject *anyq_get_slot(PyObject *object, Py_ssize_t offset) {
+        return *(PyObject **)((char *)object + offset);
+    }
     static int anyq_is_ascii(PyObject *text) {
         return PyUnicode_IS_COMPACT_ASCII(text);
     }
@@ -65,6 +73,8 @@ cdef extern from *:
         return fits;
     }
     """
+    bint anyq_plain_tuple(object obj)
+    PyObject *anyq_get_slot(object instance, Py_ssize_t offset)
     bint anyq_is_ascii(object text)
     const char *anyq_ascii_data(object text)
     bint anyq_fits(object number, long long *value)
@@ -78,6 +88,10 @@ cdef extern from "Python.h":
     Py_ssize_t PySequence_Fast_GET_SIZE(object)
     PyObject *PySequence_Fast_GET_ITEM(object, Py_ssize_t)
     PyObject *PyDict_GetItemWithError(object, object) except? NULL
+    bint PyObject_TypeCheck(object, PyTypeObject *)
+    PyObject *PyTuple_GET_ITEM(tuple, Py_ssize_t)
+    int Py_EnterRecursiveCall(const char *) except -1
+    void Py_LeaveRecursiveCall()
     bint PyUnicode_CheckExact(object)
     bint PyLong_CheckExact(object)
     bint PyFloat_CheckExact(object)
@@ -96,6 +110,13 @@ ctypedef object (*KeyC)(KeyTwin self, object obj, object format)
 cdef type DATE = date, DATETIME = datetime, TIME = time, TIMEDELTA = timedelta, DECIMAL = Decimal, UUID_TYPE = UUID
 cdef object UTC = timezone.utc
 
+cdef enum:  # src/include/catalog/pg_type.dat
+    TEXT_OID = 25
+    DATE_OID = 1082
+    TIMESTAMP_OID = 1114
+    TIMESTAMPTZ_OID = 1184
+    NUMERIC_OID = 1700
+
 cdef int64_t USECS_PER_SECOND = 1_000_000
 cdef int64_t SECONDS_PER_DAY = 86_400
 
@@ -110,7 +131,8 @@ cdef class DumpTwin:
     cdef object pure
     """The function itself, for what is not usual."""
     cdef object item
-    """Of lists: what to call for each item, None if there is no item that is not None. Of enums: their labels."""
+    """Of lists: what to call for each item, None if there is no item that is not None. Of enums: their labels. Of
+    composites and ranges: what is known of them."""
     cdef uint32_t item_oid
     cdef unsigned char delimiter
     cdef bint never_quoted
@@ -137,6 +159,8 @@ cdef class KeyTwin:
     """Of lists: their class, the transformer of their items and the format of these."""
     cdef object tx
     cdef object item_format
+    cdef object item
+    """Of ranges: what is known of their bounds."""
 
     def __call__(self, obj, format):
         return self.run(self, obj, format)
@@ -232,8 +256,11 @@ include "dump_writer.pxi"
 include "dump_values.pxi"
 include "dump_net.pxi"
 include "dump_enum.pxi"
+include "dump_times.pxi"
 include "dump_arrays.pxi"
 include "dump_keys.pxi"
+include "dump_composites.pxi"
+include "dump_ranges.pxi"
 
 
 # -- which function has which twin
@@ -282,17 +309,35 @@ cdef dict MAKERS = {
     "dump_enum": Maker.of(write_enum),
     "dump_list": Maker.of(write_list),
     "dump_list_text": Maker.of(write_list_text),
+    "dump_date_text": Maker.of(write_date_text),
+    "dump_time_text": Maker.of(write_time_text),
+    "dump_timestamp_text": Maker.of(write_timestamp_text),
+    "dump_timestamptz_text": Maker.of(write_timestamptz_text),
+    "dump_composite_text": Maker.of(write_composite_text),
+    "dump_composite": Maker.of(write_composite),
+    "dump_range_text": Maker.of(write_range_text),
+    "dump_range": Maker.of(write_range),
+    "dump_multirange_text": Maker.of(write_multirange_text),
+    "dump_multirange": Maker.of(write_multirange),
     "key_int": Maker.of_key(key_int),
     "key_aware": Maker.of_key(key_aware),
     "key_list": Maker.of_key(key_list),
+    "key_bounds": Maker.of_key(key_bounds),
 }
 
 
 cdef dict COMMON = {
     "common_int": "key_int",
     "common_alike": "key_aware",
+    "common_bounds": "key_bounds",
 }
 """By how the common dumper of items is found: the keys for which `key_list` knows that."""
+
+
+cdef frozenset INSIDES = frozenset(
+    ("dump_composite_text", "dump_composite", "dump_range_text", "dump_range")
+    + ("dump_multirange_text", "dump_multirange")
+)
 
 
 def compile_dump(dump):
@@ -313,6 +358,11 @@ def compile_dump(dump):
         if arguments is None:
             return dump
         twin.item = Labels(arguments.cls)
+    elif name in INSIDES:
+        arguments = dump.__self__.dump_arguments()
+        if arguments is None:
+            return dump
+        twin.item = composite_of(arguments) if type(arguments) is DumpCompositeArguments else bounds_of(arguments)
     elif name == "dump_list" or name == "dump_list_text":
         arguments = dump.__self__.dump_arguments()
         if arguments is None or len(arguments.delimiter) != 1:
@@ -341,6 +391,12 @@ def compile_key(get_key):
         twin.keys = tuple([get_key(int(number), None) for number in ("1", "40000", "3000000000", "10000000000000000000")])
     elif name == "key_aware":
         twin.keys = (get_key(time(), None), get_key(time(tzinfo=timezone.utc), None))
+    elif name == "key_bounds":
+        twin.cls = get_key.__self__.cls
+        arguments = get_key.__self__.dump_arguments()
+        if arguments is None:
+            return get_key
+        twin.item = bounds_of(arguments)
     else:
         arguments = get_key.__self__.key_arguments()
         if arguments is None:
@@ -351,127 +407,4 @@ def compile_key(get_key):
 
 # -- sets of parameters
 
-cdef Py_ssize_t LIMIT = MAX_MESSAGE_LENGTH
-
-
-@cython.final
-cdef class Alike:
-    """What sets of parameters must be like to be bound to one statement alike, and what is around their values."""
-
-    cdef object adapters
-    cdef object version
-    cdef tuple formats
-    cdef tuple oids
-    cdef list wire
-    cdef bytes head
-    """The Bind from behind its length up to the number of values."""
-    cdef bytes tail
-    """The rest of the Bind, and what goes behind it."""
-    cdef Py_ssize_t rest
-    """How many bytes of that are the Bind's."""
-    cdef list tables
-    """The plans for classes, of each parameter's format."""
-
-    def __init__(self, tx, tuple formats not None, tuple oids not None, wire, bytes statement not None, results, after):
-        count = len(formats)
-        numbers = [count, *wire, count]
-        self.adapters = tx.adapters
-        self.version = self.adapters.version
-        self.formats = formats
-        self.oids = oids
-        self.wire = list(wire)
-        self.head = b"\0" + statement + b"\0" + b"".join([number.to_bytes(2, "big") for number in numbers])
-        self.tail = b"".join([number.to_bytes(2, "big") for number in (len(results), *results)]) + after
-        self.rest = 2 + 2 * len(results)
-        self.tables = [tx.dump_plans[format] for format in formats]
-
-    def bind(self, bytearray out not None, params):
-        """Append the Bind of a set and what goes behind it; return whether it was like the others, else append nothing."""
-        return self.take(out, params)
-
-    cdef bint take(self, bytearray out, object params) except -1:
-        cdef Py_ssize_t old = PyByteArray_GET_SIZE(out)
-        cdef bint taken = False
-        if type(params) is not tuple and type(params) is not list:
-            return False
-        if self.adapters.version != self.version:
-            return False
-        try:
-            taken = self.append(out, params, old)
-        except Exception:
-            # It comes again from the function in Python, with a better message.
-            pass
-        if not taken:
-            PyByteArray_Resize(out, old)
-        return taken
-
-    cdef bint append(self, bytearray array, object params, Py_ssize_t old) except -1:
-        cdef Py_ssize_t i, count = len(self.formats), size, start
-        cdef object obj, get_key, key
-        cdef DumpPlan plan
-        cdef PyObject *found
-        cdef Writer out
-        cdef int written
-        if PySequence_Fast_GET_SIZE(params) != count:
-            return False
-        out.array = <PyObject *>array
-        out.data = PyByteArray_AS_STRING(array)
-        out.size = out.room = old
-        reserve(&out, 5)[0] = b"B"
-        out.size += 5
-        put_bytes(&out, PyBytes_AS_STRING(self.head), PyBytes_GET_SIZE(self.head))
-        for i in range(count):
-            # A dumper may change the sequence, if it is mad enough.
-            if i >= PySequence_Fast_GET_SIZE(params):
-                return False
-            obj = <object>PySequence_Fast_GET_ITEM(params, i)
-            if obj is None:
-                if self.oids[i] != 0 or self.wire[i] != 0:
-                    return False
-                put(&out, <uint32_t>-1, 4)
-                continue
-            found = PyDict_GetItemWithError(self.tables[i], type(obj))
-            if found == NULL:
-                return False
-            plan = <DumpPlan>found
-            get_key = plan.get_key
-            if get_key is not None:
-                if type(get_key) is not KeyTwin:
-                    return False
-                key = (<KeyTwin>get_key).run(<KeyTwin>get_key, obj, self.formats[i])
-                found = <PyObject *>plan.by_key
-                found = PyDict_GetItemWithError(<object>found, key)
-                if found == NULL:
-                    return False
-                plan = <DumpPlan>found
-            if plan.oid != self.oids[i] or plan.format != self.wire[i]:
-                return False
-            start = out.size
-            reserve(&out, 4)
-            out.size += 4
-            found = <PyObject *>plan.dump
-            written = write_item(<object>found, obj, &out)
-            size = out.size - start - 4
-            if written != 1 or size > LIMIT:
-                return False
-            put_uint32(<unsigned char *>out.data + start, <uint32_t>size)
-        size = out.size + self.rest - old - 1
-        if size > LIMIT:
-            return False
-        put_uint32(<unsigned char *>out.data + old + 1, <uint32_t>size)
-        put_bytes(&out, PyBytes_AS_STRING(self.tail), PyBytes_GET_SIZE(self.tail))
-        PyByteArray_Resize(array, out.size)
-        return True
-
-
-def bind_sets(bytearray out not None, sets, Py_ssize_t most, Py_ssize_t size, add):
-    cdef Py_ssize_t count = 0
-    cdef Alike alike = None
-    for params in sets:
-        if alike is None or not alike.take(out, params):
-            known = add(out, params)
-            alike = None if known is None else Alike(*known)
-        count += 1
-        if count == most or PyByteArray_GET_SIZE(out) >= size:
-            break
-    return count
+include "dump_sets.pxi"

@@ -6,33 +6,32 @@ cdef class Bounds:
     """What loads the bounds of ranges, and what is made of them."""
 
     cdef object load
-    cdef PyObject *cls
-    cdef PyObject *lower
-    cdef PyObject *upper
-    cdef PyObject *bounds
-    cdef PyObject *multirange
-    cdef PyObject *ranges
-    cdef object arguments
-    """Keeps those alive."""
+    cdef object cls
+    cdef Py_ssize_t lower
+    """Where that is in a range, as the others here."""
+    cdef Py_ssize_t upper
+    cdef Py_ssize_t bounds
+    cdef object multirange
+    cdef Py_ssize_t ranges
 
     cdef object made(self, object lower, object upper, object bounds):
-        made = anyq_new(self.cls)
-        anyq_set_slot(self.lower, made, <PyObject *>lower)
-        anyq_set_slot(self.upper, made, <PyObject *>upper)
-        anyq_set_slot(self.bounds, made, <PyObject *>bounds)
+        made = anyq_new(<PyObject *>self.cls)
+        anyq_fill_slot(made, self.lower, lower)
+        anyq_fill_slot(made, self.upper, upper)
+        anyq_fill_slot(made, self.bounds, bounds)
         return made
 
 
 cdef Bounds bounds_of(object arguments):
     cdef Bounds bounds = Bounds.__new__(Bounds)
-    bounds.arguments = arguments
     bounds.load = arguments.load_bound
-    bounds.cls = <PyObject *>arguments.cls
-    bounds.lower = <PyObject *>arguments.lower
-    bounds.upper = <PyObject *>arguments.upper
-    bounds.bounds = <PyObject *>arguments.bounds
-    bounds.multirange = <PyObject *>arguments.multirange
-    bounds.ranges = <PyObject *>arguments.ranges
+    classes = arguments.classes
+    bounds.cls = classes.ranges[0]
+    bounds.lower = slot_offset(classes.lower)
+    bounds.upper = slot_offset(classes.upper)
+    bounds.bounds = slot_offset(classes.bounds)
+    bounds.multirange = classes.multiranges[0]
+    bounds.ranges = slot_offset(classes.items)
     return bounds
 
 
@@ -41,8 +40,8 @@ cdef tuple BOUNDS = ("()", "[)", "(]", "[]")
 
 
 cdef object made_multirange(Bounds bounds, list ranges):
-    made = anyq_new(bounds.multirange)
-    anyq_set_slot(bounds.ranges, made, <PyObject *>ranges)
+    made = anyq_new(<PyObject *>bounds.multirange)
+    anyq_fill_slot(made, bounds.ranges, ranges)
     return made
 
 

@@ -23,6 +23,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
 from .calendar cimport civil_from_days, days_from_civil, days_in_month, floor_div
+from .slots cimport slot_offset
 
 import json
 from datetime import timezone
@@ -46,6 +47,11 @@ cdef extern from *:
     }
     static int anyq_set_slot(PyObject *descriptor, PyObject *object, PyObject *value) {
         return Py_TYPE(descriptor)->tp_descr_set(descriptor, object, value);
+    }
+    /* Of a new object, whose slots are empty. */
+    static void anyq_fill_slot(PyObject *object, Py_ssize_t offset, PyObject *value) {
+        Py_INCREF(value);
+        *(PyObject **)((char *)object + offset) = value;
     }
     static PyObject *anyq_new(PyObject *type) {
         return ((PyTypeObject *)type)->tp_alloc((PyTypeObject *)type, 0);
@@ -81,6 +87,7 @@ cdef extern from *:
     object anyq_text(const char *data, Py_ssize_t size)
     object anyq_uint128(const unsigned char *data)
     int anyq_set_slot(PyObject *descriptor, object instance, PyObject *value) except -1
+    void anyq_fill_slot(object instance, Py_ssize_t offset, object value)
     object anyq_new(PyObject *type)
     tuple anyq_new_tuple(PyObject *type, Py_ssize_t size)
     bint anyq_to_double(const char *text, char **stop, double *number)

@@ -113,15 +113,48 @@ class LoadCompositeArguments(NamedTuple):
     info: Any
 
 
+class RangeClasses(NamedTuple):
+    """The classes of ranges and multiranges, and the descriptors of their slots."""
+
+    ranges: tuple[type, ...]
+    lower: Any
+    upper: Any
+    bounds: Any
+    multiranges: tuple[type, ...]
+    items: Any
+
+
 class LoadRangeArguments(NamedTuple):
     """Those of `load_range`, `load_range_text`, `load_multirange` and `load_multirange_text`."""
 
     load_bound: Callable[[bytes], Any]
-    cls: type
-    """That of ranges, and the descriptors of its slots."""
-    lower: Any
-    upper: Any
-    bounds: Any
-    multirange: type
-    """That of multiranges, and the descriptor of its slot."""
-    ranges: Any
+    classes: RangeClasses
+    """The first of each is what is made."""
+
+
+class DumpCompositeArguments(NamedTuple):
+    """Those of `dump_composite` and `dump_composite_text`."""
+
+    tx: Any
+    """The `Transformer` of the fields."""
+    format: Any
+    """The `PyFormat` of the fields."""
+    info: Any
+    """The `CompositeInfo`; None for a tuple of no type."""
+    make_sequence: Callable[[Any, Any], Sequence[Any]] | None
+    dump_field: Callable[[int, Any], bytes | None] | None
+    """Dumps the field of that number, in binary format."""
+
+
+class DumpRangeArguments(NamedTuple):
+    """Those of `dump_range`, `dump_range_text`, `dump_multirange`, `dump_multirange_text` and `key_bounds`."""
+
+    tx: Any
+    """The `Transformer` of the bounds."""
+    format: Any
+    """The `PyFormat` of the bounds."""
+    oid: int
+    subtype_oid: int
+    dump_bound: Callable[[Any], bytes]
+    classes: RangeClasses
+    """Objects of other classes are for the dumper in Python."""

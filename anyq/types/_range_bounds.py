@@ -11,14 +11,17 @@ from decimal import Decimal
 from struct import error as StructError
 from typing import Any, ClassVar
 
+from .._accel import twin
 from .._accel.failures import dumped_bytes
+from .._accel.twins import DumpRangeArguments
 from ..adapt.adapters_map import AdaptContext, Buffer, DumperKey, DumperProtocol, PyFormat
-from ..adapt.encodings import encoding_of
+from ..adapt.encodings import encoding_of, is_ascii_safe
 from ..adapt.recursive import RecursiveDumper
 from ..adapt.typeinfo import TEXT_OID, TypeInfo, global_types
 from ..errors import DataError
 from ..protocol.constants import Format
 from ._inside import refuse_loss
+from ._range_values import CLASSES
 
 _NUMERIC = global_types["numeric"].oid
 
@@ -44,6 +47,7 @@ class BoundsDumper(RecursiveDumper):
         """Return all bounds of the object that are not None."""
         raise NotImplementedError
 
+    @twin("key_bounds")
     def get_key(self, obj: Any, format: PyFormat) -> DumperKey:
         if self.oid:
             return self.cls
@@ -63,6 +67,7 @@ class BoundsDumper(RecursiveDumper):
         dumper.subtype_oid = info.subtype_oid
         return dumper
 
+    @twin("common_bounds")
     def common_item(self, items: Sequence[Any], format: PyFormat) -> Any:
         found: dict[Any, Any] = {}
         for item in items:
@@ -110,6 +115,13 @@ class BoundsDumper(RecursiveDumper):
         if bound is None:
             raise DataError(f"cannot dump {value!r} as a bound of a range: a bound cannot be NULL")
         return bound
+
+    def dump_arguments(self) -> DumpRangeArguments | None:
+        """Return what the compiled twins need to know, None where they are no good."""
+        if self.format == Format.TEXT and not is_ascii_safe(self._encoding):
+            return None
+        format = PyFormat.from_pq(self.format)
+        return DumpRangeArguments(self._tx, format, self.oid, self.subtype_oid, self.dump_bound, CLASSES)
 
     def check(self, bounds: Sequence[Any]) -> None:
         """Refuse bounds of which some are aware and some are naive.

@@ -10,6 +10,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Generic, TypeVar, overload
 
+from .._accel.twins import RangeClasses
+
 T = TypeVar("T")
 
 _BOUNDS = frozenset(("[]", "[)", "(]", "()"))
@@ -279,13 +281,6 @@ def _checked(item: Any) -> Any:
     return item  # pyright: ignore[reportUnknownVariableType]
 
 
-SLOTS: tuple[Any, ...] = (
-    *(Range, *[vars(Range)[name] for name in ("_lower", "_upper", "_bounds")]),
-    *(Multirange, vars(Multirange)["_ranges"]),
-)
-"""For the compiled path: the classes, each with the descriptors of its slots."""
-
-
 class Int4Multirange(Multirange[int]):
     """A `Multirange` that is sent as int4multirange."""
 
@@ -308,3 +303,15 @@ class TimestampMultirange(Multirange[datetime]):
 
 class TimestamptzMultirange(Multirange[datetime]):
     """A `Multirange` that is sent as tstzmultirange."""
+
+
+CLASSES = RangeClasses(
+    (Range, Int4Range, Int8Range, NumericRange, DateRange, TimestampRange, TimestamptzRange),
+    *(vars(Range)["_lower"], vars(Range)["_upper"], vars(Range)["_bounds"]),
+    (
+        *(Multirange, Int4Multirange, Int8Multirange, NumericMultirange),
+        *(DateMultirange, TimestampMultirange, TimestamptzMultirange),
+    ),
+    vars(Multirange)["_ranges"],
+)
+"""For the compiled path."""

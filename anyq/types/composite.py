@@ -19,8 +19,8 @@ from struct import error as StructError
 from typing import Any, TypeAlias, TypeVar
 
 from .._accel import twin
-from .._accel.failures import dumped_bytes, load_failure, shown
-from .._accel.twins import LoadCompositeArguments
+from .._accel.failures import dumped_bytes, load_failure
+from .._accel.twins import DumpCompositeArguments, LoadCompositeArguments
 from ..adapt.adapters_map import AdaptContext, LoadFunc, PyFormat, adapters_of
 from ..adapt.base import BinaryLoaders
 from ..adapt.encodings import encoding_of, is_ascii_safe
@@ -29,7 +29,8 @@ from ..adapt.transformer import Transformer
 from ..adapt.typeinfo import BASE_OID, TEXT_OID, TypeInfo, global_types
 from ..errors import DataError, ProgrammingError
 from ..protocol.constants import Format
-from ._inside import QUOTED, by_characters, quote, refuse_loss, unquote
+from ._inside import by_characters, quote, refuse_loss
+from ._record_formats import parse_record, parse_record_binary
 from .array import ArrayBinaryLoader, ArrayLoader
 
 __all__ = ["CompositeInfo", "register_composite"]
@@ -146,13 +147,17 @@ class TupleDumper(RecursiveDumper):
         super().__init__(cls, context)
         self._encoding = encoding_of(self._tx)
 
+    @twin("dump_composite_text")
     def dump(self, obj: tuple[Any, ...]) -> bytes:
+        return self._write(obj)
+
+    def _write(self, values: Sequence[Any], types: Sequence[int] = ()) -> bytes:
         try:
-            return self._write(obj)
+            return b"(%b)" % b",".join(self._parts(values, types))
         except RecursionError:
             raise DataError("cannot dump a tuple that is nested too deeply") from None
 
-    def _write(self, values: Sequence[Any], types: Sequence[int] = ()) -> bytes:
+    def _parts(self, values: Sequence[Any], types: Sequence[int]) -> list[bytes]:
         parts: list[bytes] = []
         get_dumper = self._tx.get_dumper
         for value in values:
@@ -163,7 +168,15 @@ class TupleDumper(RecursiveDumper):
                     refuse_loss(value, dumper.oid, types[len(parts)])
                 data = dumped_bytes(dumper.dump(value), dumper.dump)
             parts.append(b"" if data is None else quote(data, self._encoding))
-        return b"(%b)" % b",".join(parts)
+        return parts
+
+    def dump_arguments(self) -> DumpCompositeArguments | None:
+        """Return what the compiled twin needs to know, None where it is no good."""
+        usable = self.format == Format.BINARY or is_ascii_safe(self._encoding)
+        return self._dump_arguments() if usable else None
+
+    def _dump_arguments(self) -> DumpCompositeArguments:
+        return DumpCompositeArguments(self._tx, PyFormat.TEXT, None, None, None)
 
 
 class _CompositeBase(TupleDumper):
@@ -193,26 +206,31 @@ class _CompositeBase(TupleDumper):
             )
         return values
 
+    def _dump_arguments(self) -> DumpCompositeArguments:
+        dump_field = getattr(self, "_dump_field", None)
+        return DumpCompositeArguments(
+            self._tx, PyFormat.from_pq(self.format), self.info, self.make_sequence, dump_field
+        )
+
 
 def _is_sequence(obj: object) -> bool:
     return isinstance(obj, Sequence) and not isinstance(obj, str | bytes)
 
 
 class _CompositeDumper(_CompositeBase):
+    @twin("dump_composite_text")
     def dump(self, obj: Any) -> bytes:
         return self._write(self._values(obj), self.info.base_types)
 
 
 _pack_count = Struct(">i").pack
 _pack_field = Struct(">Ii").pack
-_unpack_count = Struct(">i").unpack_from
-_unpack_field = Struct(">Ii").unpack_from
-_FIELD_SIZE = 8
 
 
 class _CompositeBinaryDumper(_CompositeBase):
     format = Format.BINARY
 
+    @twin("dump_composite")
     def dump(self, obj: Any) -> bytes:
         info = self.info
         values = self._values(obj)
@@ -248,74 +266,6 @@ class _CompositeBinaryDumper(_CompositeBase):
 
 
 # Loading
-
-_field = re.compile(rb'(?:%b|([^"\\(),]*))(,|\Z)' % QUOTED, re.DOTALL)
-
-
-def parse_record(data: bytes, recode: Callable[[bytes], bytes] | None = None) -> list[bytes | None]:
-    """Return the fields of a record in text format, None for NULL.
-
-    :param recode: what is done to a field.
-    :raises DataError: it is malformed.
-    """
-    if data[:1] + data[-1:] != b"()" or len(data) < 2:
-        raise _malformed(data)
-    body = data[1:-1]
-    parts: list[bytes | None]
-    if b'"' not in body and b"\\" not in body:
-        if b"(" in body or b")" in body:
-            raise _malformed(data)
-        parts = [part or None for part in body.split(b",")]
-    else:
-        parts = _parse_quoted(data, body)
-    return parts if recode is None else [part and recode(part) for part in parts]
-
-
-def _parse_quoted(data: bytes, body: bytes) -> list[bytes | None]:
-    parts: list[bytes | None] = []
-    position = 0
-    while True:
-        match = _field.match(body, position)
-        if match is None:
-            raise _malformed(data)
-        quoted, plain, separator = match.groups()
-        parts.append(unquote(quoted) if quoted is not None else plain or None)
-        if not separator:
-            return parts
-        position = match.end()
-
-
-def parse_record_binary(data: bytes) -> tuple[tuple[int, ...], list[bytes | None]]:
-    """Return the oids and the fields of a record in binary format, None for NULL.
-
-    :raises DataError: it is malformed.
-    """
-    oids: list[int] = []
-    parts: list[bytes | None] = []
-    try:
-        count = _unpack_count(data)[0]
-        position = 4
-        if not 0 <= count <= len(data) // _FIELD_SIZE:
-            raise _malformed(data)
-        for _ in range(count):
-            oid, length = _unpack_field(data, position)
-            position += _FIELD_SIZE
-            oids.append(oid)
-            if length < 0:
-                parts.append(None)
-            else:
-                start = position
-                position += length
-                parts.append(data[start:position])
-    except StructError as ex:
-        raise _malformed(data) from ex
-    if position != len(data):
-        raise _malformed(data)
-    return tuple(oids), parts
-
-
-def _malformed(data: bytes) -> DataError:
-    return DataError(f"malformed composite: {shown(data)}")
 
 
 def _load_fields(functions: Sequence[LoadFunc], parts: Sequence[bytes | None]) -> list[Any]:

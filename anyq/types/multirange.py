@@ -83,6 +83,7 @@ class BaseMultirangeDumper(BoundsDumper):
 class MultirangeDumper(BaseMultirangeDumper):
     """Dump a `Multirange` in text format."""
 
+    @twin("dump_multirange_text")
     def dump(self, obj: Multirange[Any]) -> bytes:
         self.check(self.bounds_of(obj))
         return b"{%b}" % b",".join([dump_range_text(item, self.dump_bound, self._encoding) for item in obj])
@@ -97,6 +98,7 @@ class MultirangeBinaryDumper(BaseMultirangeDumper):
 
     format = Format.BINARY
 
+    @twin("dump_multirange")
     def dump(self, obj: Multirange[Any]) -> bytes:
         self.check(self.bounds_of(obj))
         out = [_pack_length(len(obj))]

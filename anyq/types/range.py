@@ -24,7 +24,7 @@ from ._inside import by_characters
 from ._range_bounds import BoundsDumper
 from ._range_formats import dump_range_binary, dump_range_text, load_range_binary, load_range_text, malformed
 from ._range_values import (
-    SLOTS,
+    CLASSES,
     DateRange,
     Int4Range,
     Int8Range,
@@ -86,6 +86,7 @@ class BaseRangeDumper(BoundsDumper):
 class RangeDumper(BaseRangeDumper):
     """Dump a `Range` in text format."""
 
+    @twin("dump_range_text")
     def dump(self, obj: Range[Any]) -> bytes:
         self.check((obj.lower, obj.upper))
         return dump_range_text(obj, self.dump_bound, self._encoding)
@@ -96,6 +97,7 @@ class RangeBinaryDumper(BaseRangeDumper):
 
     format = Format.BINARY
 
+    @twin("dump_range")
     def dump(self, obj: Range[Any]) -> bytes:
         self.check((obj.lower, obj.upper))
         return dump_range_binary(obj, self.dump_bound)
@@ -125,7 +127,7 @@ class BaseRangeLoader(RecursiveLoader):
     def load_arguments(self) -> LoadRangeArguments | None:
         """Return what the compiled twin needs to know, None where it is no good."""
         usable = self._ascii_safe or self.format == Format.BINARY
-        return LoadRangeArguments(self._load_bound, *SLOTS) if usable else None
+        return LoadRangeArguments(self._load_bound, CLASSES) if usable else None
 
 
 class RangeLoader(BaseRangeLoader):

@@ -6,11 +6,13 @@ errors with them.
 
 from __future__ import annotations
 
+import datetime as dt
 import struct
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pytest
@@ -19,14 +21,35 @@ from hypothesis import strategies as st
 
 from anyq._accel import python
 from anyq._accel.failures import load_failure
-from anyq.adapt import Loader, Transformer, transformer
-from anyq.errors import DataError
+from anyq.adapt import Loader, PyFormat, Transformer, transformer
+from anyq.errors import DataError, ProgrammingError
 from anyq.postgres import types
 from anyq.types.composite import CompositeInfo, register_composite
-from anyq.types.multirange import MultirangeInfo, register_multirange
-from anyq.types.range import Range, RangeInfo, register_range
+from anyq.types.multirange import (
+    DateMultirange,
+    Int4Multirange,
+    Multirange,
+    MultirangeInfo,
+    NumericMultirange,
+    TimestamptzMultirange,
+    register_multirange,
+)
+from anyq.types.numeric import Int4, Int8, IntNumeric
+from anyq.types.range import (
+    DateRange,
+    Int4Range,
+    Int8Range,
+    NumericRange,
+    Range,
+    RangeInfo,
+    TimestampRange,
+    TimestamptzRange,
+    register_range,
+)
+from anyq.types.string import StrDumper
 from tests.support.twins import Context, outcome
 
+dumping = pytest.importorskip("anyq._accel.dumping", reason="the compiled path is not built")
 loading = pytest.importorskip("anyq._accel.loading", reason="the compiled path is not built")
 
 INNER, OUTER, MADE, OBJECT, TEXTS, TEXTS_MULTI, EMPTY = range(70_000, 70_014, 2)
@@ -393,6 +416,169 @@ def test_a_loader_of_the_users_inside() -> None:
         where.adapters.register_loader("int4", Failing)
         load = loading.compile_load(Transformer(where).get_loader(oid, 0).load)
         assert outcome(load, data) == (LookupError, "('bytes', b'1')")
+
+
+# -- dumping
+
+
+class Width(Range[Any]):
+    """One of a user's."""
+
+    __slots__ = ()
+
+
+class Backwards(tuple[Any, ...]):
+    """A sequence that is not what it looks like."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([*super().__iter__()][::-1])
+
+
+RANGES = [Range, Range, Int4Range, Int8Range, NumericRange, DateRange, TimestampRange, TimestamptzRange, Width]
+MULTIRANGES = [Multirange, Multirange, Int4Multirange, NumericMultirange, DateMultirange, TimestamptzMultirange]
+UTC = st.just(dt.timezone.utc)
+naive = st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2100, 1, 1))
+aware = naive.map(lambda moment: moment.replace(tzinfo=dt.timezone.utc))
+BOUNDS: list[st.SearchStrategy[Any]] = [
+    *(number, st.integers(-100, 2**70), st.decimals(allow_nan=False), st.floats(), words, st.booleans()),
+    *(st.dates(), naive, aware, st.times(), st.sampled_from([Int4(5), Int8(5), IntNumeric(7)])),
+    *(st.datetimes(timezones=st.just(dt.timezone(dt.timedelta(hours=1)))), st.just("NUL\0"), st.just(object())),
+]
+
+
+def ranges_of(bound: st.SearchStrategy[Any], classes: list[Any]) -> st.SearchStrategy[Any]:
+    made = st.builds(
+        lambda cls, *bounds, empty: cls(*bounds, empty=empty),
+        *(st.sampled_from(classes), optional(bound), optional(bound), st.sampled_from(["[]", "[)", "(]", "()"])),
+        empty=st.sampled_from([False] * 9 + [True]),
+    )
+    return made
+
+
+def any_range(classes: list[Any]) -> st.SearchStrategy[Any]:
+    """Of bounds that are of one type, mostly."""
+    kinds = st.sampled_from([*BOUNDS, st.one_of(BOUNDS)])
+    return kinds.flatmap(lambda bound: ranges_of(bound, classes))
+
+
+def any_multirange() -> st.SearchStrategy[Any]:
+    kinds = st.sampled_from([*BOUNDS, st.one_of(BOUNDS)])
+    items = kinds.flatmap(lambda bound: st.lists(ranges_of(bound, RANGES[:4]), max_size=3))
+    return st.builds(lambda cls, items: cls(items), st.sampled_from(MULTIRANGES), items)
+
+
+pairs = st.builds(Pair, optional(number), optional(words))
+scalars = st.one_of([st.none(), *BOUNDS, st.binary(max_size=3)])
+RECORDS_OF = st.one_of(
+    pairs,
+    st.builds(Pair, scalars, scalars),
+    st.builds(Thing, optional(number), optional(words)),
+    st.builds(Thing, scalars, scalars),
+    st.builds(
+        Box,
+        optional(pairs),
+        optional(listed(pairs)),
+        any_range([Range]),
+        listed(any_range([Int4Range])),
+        optional(pairs),
+    ),
+    st.lists(scalars, max_size=3).map(tuple),
+    st.lists(scalars, max_size=3).map(Backwards),
+    st.recursive(
+        scalars, lambda inside: st.lists(inside, max_size=3).map(tuple) | st.lists(inside, max_size=2), max_leaves=6
+    ),
+)
+VALUES = st.one_of(
+    any_range(RANGES),
+    any_multirange(),
+    RECORDS_OF,
+    st.lists(st.none() | any_range([Range]), max_size=3),
+    st.lists(ranges_of(number, [Int4Range]), max_size=3),
+    st.lists(pairs, max_size=3),
+    st.lists(RECORDS_OF, max_size=2),
+    st.lists(any_multirange(), max_size=2),
+)
+NAMES = ("DumpPlan", "compile_dump", "compile_key", "dump_values")
+
+
+def dumped(implementation: Any, where: Context, values: list[Any], format: PyFormat) -> Any:
+    """Dump with a transformer that has only ever used this implementation, twice: by the plans that are there then."""
+    tx = Transformer(where)
+    with implemented(implementation, *NAMES):
+        formats = [format] * len(values)
+        once = outcome(tx.dump_sequence, values, formats)
+        assert outcome(tx.dump_sequence, values, formats) == once
+    return once
+
+
+WHERE, IN_SJIS = context(), context("shift_jis")
+AWARE = dt.datetime(2024, 1, 2, tzinfo=dt.timezone.utc)
+
+
+@given(st.lists(VALUES, min_size=1, max_size=2), st.sampled_from(PyFormat), st.sampled_from([WHERE] * 9 + [IN_SJIS]))
+@example([Range(1, 5)], PyFormat.AUTO, WHERE)
+@example([Int4Range(1, 5, "(]")], PyFormat.BINARY, WHERE)
+@example([Range(AWARE, dt.datetime(2024, 1, 2))], PyFormat.AUTO, WHERE)
+@example([DateRange(AWARE, AWARE)], PyFormat.AUTO, WHERE)
+@example([Multirange([Range(AWARE), Range(dt.datetime(2024, 1, 2))])], PyFormat.TEXT, WHERE)
+@example([Range("a", 'b"\\,')], PyFormat.AUTO, WHERE)
+@example([Range(1, Decimal("1.5"))], PyFormat.AUTO, WHERE)
+@example([Pair(1, "")], PyFormat.AUTO, WHERE)
+@example([Pair(1, "a"), (1, "a"), Thing(1, 'a"')], PyFormat.BINARY, WHERE)
+@example([[Range(1, 2), Range(empty=True)], [Range(empty=True)]], PyFormat.AUTO, WHERE)
+def test_dumped_alike(values: list[Any], format: PyFormat, where: Context) -> None:
+    assert dumped(dumping, where, values, format) == dumped(python, where, values, format)
+
+
+def test_which_are_twins() -> None:
+    with implemented(dumping, *NAMES):
+        tx = Transformer(WHERE)
+        values: list[Any] = [
+            Pair(1, "a"),
+            Thing(1, "a"),
+            (1,),
+            Int4Range(1, 2),
+            Int4Multirange(),
+            Range(1),
+            Multirange(),
+        ]
+        for value in values:
+            for format in PyFormat:
+                if type(value) is tuple and format is PyFormat.BINARY:
+                    continue
+                tx.dump_sequence([value], [format])
+                plan = tx.dump_plans[format][type(value)]
+                assert plan.get_key is None or type(plan.get_key).__name__ == "KeyTwin"
+                assert type(plan.dump).__name__ == "DumpTwin"
+
+
+def test_what_is_registered_later_counts() -> None:
+    class Loud(StrDumper):
+        def dump(self, obj: str) -> bytes:
+            return obj.upper().encode()
+
+    where = context()
+    tx = Transformer(where)
+    with implemented(dumping, *NAMES):
+        dumps = [tx.plan_class(value, PyFormat.TEXT).dump for value in (Pair(1, "a"), ("a",))]
+        dumps.append(dumping.compile_dump(tx.get_dumper(Range("a"), PyFormat.TEXT).dump))
+        values: list[Any] = [Pair(1, "a"), ("a",), Range("a")]
+        assert [dump(value) for dump, value in zip(dumps, values, strict=True)] == [b"(1,a)", b"(a)", b"[a,)"]
+        where.adapters.register_dumper(str, Loud)
+        assert [dump(value) for dump, value in zip(dumps, values, strict=True)] == [b"(1,A)", b"(A)", b"[A,)"]
+
+
+@pytest.mark.parametrize("format", [PyFormat.TEXT, PyFormat.BINARY])
+@pytest.mark.parametrize("implementation", [python, dumping], ids=["python", "compiled"])
+def test_nested_too_deeply(implementation: Any, format: PyFormat) -> None:
+    values: list[Any] = [("a",), Pair(1, None)]
+    for value in values:
+        for _ in range(20_000):
+            value = (value,) if type(value) is tuple else Pair(None, value)
+        with implemented(implementation, *NAMES), pytest.raises((DataError, ProgrammingError)):
+            Transformer(WHERE).dump_sequence([value], [format])
 
 
 # -- hostile values: each ends, in a time that goes with its length, as the suite does

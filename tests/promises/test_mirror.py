@@ -29,6 +29,7 @@ ELSEWHERE = {
     "types._range_bounds": ("types/test_range.py", "what `range` and `multirange` have in common"),
     "types._range_formats": ("types/test_range.py", "what `range` and `multirange` have in common"),
     "types._range_values": ("types/test_range.py", "the classes of `range` and `multirange`"),
+    "types._record_formats": ("types/test_composite.py", "a part of `composite`"),
     "types._datestyle": ("types/test_datetime.py", "a part of `datetime`"),
     "types._datetime_dumpers": ("types/test_datetime.py", "a part of `datetime`"),
     "types._numeric_binary": ("types/test_numeric.py", "a part of `numeric`"),

@@ -20,7 +20,8 @@ from anyq import AsyncClientCursor, AsyncConnection, sql
 from anyq.adapt import PyFormat, Transformer
 from anyq.errors import DataError, ProgrammingError
 from anyq.postgres import types
-from anyq.types.composite import CompositeInfo, TupleDumper, parse_record, register_composite
+from anyq.types._record_formats import parse_record
+from anyq.types.composite import CompositeInfo, TupleDumper, register_composite
 from anyq.types.enum import EnumInfo, register_enum
 from anyq.types.range import Range
 from tests.support.values import FORMATS, PYFORMATS, FakeConnection, dump, load, there_and_back, transformer
