@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, nullcontext
 from typing import Any
 
 import anyio
@@ -15,6 +15,7 @@ from tests.support.activity import until_sleeping
 from tests.support.poolers import Pooler, PoolerMissing, find_program, pgbouncer, pgbouncer_version, pgpool
 from tests.support.server import Server
 from tests.support.stepping import cancel_when_blocked
+from tests.support.two_phase import need_two_phase
 
 pytestmark = [pytest.mark.anyio, pytest.mark.once]
 
@@ -485,3 +486,200 @@ async def test_listen_in_transaction_mode(poolers: Poolers) -> None:
             assert await value(somebody_else, channels) == ["anyq_left_behind"]
             await somebody_else.execute("UNLISTEN *")
             await somebody_else.commit()
+
+
+# -- COPY, named cursors, pipelines, two-phase commit
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("options", ["", " (FORMAT binary)"])
+async def test_copy(mode: str, options: str, poolers: Poolers, schema: str) -> None:
+    rows = [(n, f"row {n}") for n in range(20_000)]
+    async with AsyncConnection.connect(poolers.dsn(mode), autocommit=True, **settings(mode)) as conn:
+        with anyio.fail_after(PATIENCE):
+            await conn.execute(f"CREATE TABLE {schema}.t (n int, x text)".encode())
+            async with conn.cursor().copy(f"COPY {schema}.t FROM STDIN{options}".encode()) as copy:
+                copy.set_types(["int4", "text"])
+                for row in rows:
+                    await copy.write_row(row)
+            for transaction in (False, True):
+                async with conn.transaction() if transaction else nullcontext():
+                    query = f"COPY (SELECT * FROM {schema}.t ORDER BY n) TO STDOUT{options}"
+                    async with conn.cursor().copy(query.encode()) as copy:
+                        copy.set_types(["int4", "text"])
+                        assert [row async for row in copy.rows()] == rows
+                    assert await value(conn, "SELECT 1") == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_copy_that_is_left_early(mode: str, poolers: Poolers, schema: str) -> None:
+    """The request to cancel goes through the pooler. In a transaction it takes that with it."""
+    async with AsyncConnection.connect(poolers.dsn(mode), autocommit=True, **settings(mode)) as conn:
+        with anyio.fail_after(PATIENCE):
+            for rows in (3, 100_000_000):
+                async with conn.cursor().copy(f"COPY (SELECT generate_series(1, {rows})) TO STDOUT".encode()) as copy:
+                    assert await copy.read() == b"1\n"
+                assert not conn.closed
+                assert await value(conn, "SELECT 1") == 1
+            await conn.execute(f"CREATE TABLE {schema}.t (n int)".encode())
+            for size in (1, 100_000):
+                with pytest.raises(ZeroDivisionError):
+                    async with conn.cursor().copy(f"COPY {schema}.t FROM STDIN".encode()) as copy:
+                        await copy.write("1\n" * size)
+                        raise ZeroDivisionError
+                assert await value(conn, f"SELECT count(*) FROM {schema}.t") == 0
+            with pytest.raises(e.InFailedSqlTransaction):
+                async with conn.transaction():
+                    async with conn.cursor().copy("COPY (SELECT generate_series(1, 100000000)) TO STDOUT") as copy:
+                        assert await copy.read() == b"1\n"
+                    await conn.execute("SELECT 1")
+            assert await value(conn, "SELECT 1") == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_copy_that_is_cancelled(mode: str, poolers: Poolers, server: Server, dsn: str, schema: str) -> None:
+    """While it waits for the server to send something, or to take it."""
+    server.psql(f"CREATE TABLE {schema}.t (n int CHECK (pg_sleep(1000) IS NOT NULL))")
+    async with AsyncConnection.connect(poolers.dsn(mode), autocommit=True, **settings(mode)) as conn:
+
+        async def read() -> None:
+            async with conn.cursor().copy("COPY (SELECT pg_sleep(1000)) TO STDOUT") as copy:
+                await copy.read()
+
+        async def write() -> None:
+            async with conn.cursor().copy(f"COPY {schema}.t FROM STDIN".encode()) as copy:
+                await copy.write("1\n")
+
+        for busy in (read, write):
+            with anyio.fail_after(PATIENCE), pytest.raises(e.InFailedSqlTransaction):
+                async with conn.transaction(), anyio.create_task_group() as group:
+                    pid = await value(conn, "SELECT pg_backend_pid()")
+                    group.start_soon(busy)
+                    await until_sleeping(dsn, pid)
+                    group.cancel_scope.cancel()
+            assert not conn.closed
+            assert await value(conn, "SELECT 1") == 1
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+async def test_named_cursors(mode: str, poolers: Poolers) -> None:
+    query = "SELECT n, repeat('x', 10) FROM generate_series(1, %s) n"
+    async with AsyncConnection.connect(poolers.dsn(mode), **settings(mode)) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with conn.cursor("named", scrollable=True) as cur:
+                await cur.execute(query, [1000])
+                assert [row[0] async for row in cur] == list(range(1, 1001))
+                await cur.scroll(5, mode="absolute")
+                assert (await cur.fetchone() or (0,))[0] == 6
+            # Left with rows that were not fetched.
+            async with conn.cursor("named") as cur:
+                await cur.execute(query, [1000])
+                assert len(await cur.fetchmany(10)) == 10
+            await conn.commit()
+            assert await value(conn, "SELECT 1") == 1
+
+
+async def test_pgpool_knows_no_named_cursors(poolers: Poolers) -> None:
+    """It wants to have seen the Bind of what is described, and closes the connection otherwise."""
+    for withhold in (False, True):
+        async with AsyncConnection.connect(poolers.dsn("pgpool")) as conn:
+            with anyio.fail_after(PATIENCE):
+                with pytest.raises(e.InternalError_, match="unable to get the bind message"):
+                    await conn.cursor("named", withhold=withhold).execute("SELECT generate_series(1, %s)", [10])
+                assert conn.closed
+    # Nothing is described where one is declared by hand.
+    async with AsyncConnection.connect(poolers.dsn("pgpool")) as conn:
+        with anyio.fail_after(PATIENCE):
+            await conn.execute("DECLARE named CURSOR FOR SELECT generate_series(1, 10)")
+            cur = await conn.execute("FETCH 3 FROM named")
+            assert await cur.fetchall() == [(1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+async def test_cursors_with_hold(mode: str, poolers: Poolers) -> None:
+    """Beyond their transaction they are where they were declared, which in transaction mode may be anywhere."""
+    if mode == "transaction":
+        await both_server_connections(poolers)
+    async with AsyncConnection.connect(poolers.dsn(mode), **settings(mode)) as conn:
+        cur = conn.cursor("held", withhold=True)
+        await cur.execute("SELECT generate_series(1, 1000)")
+        await conn.commit()
+        if mode == "transaction":
+            with pytest.raises(e.InvalidCursorName):
+                for _ in range(2):
+                    await conn.rollback()
+                    await cur.fetchmany(10)
+            await conn.rollback()
+        else:
+            assert len(await cur.fetchall()) == 1000
+        await cur.close()
+        await conn.rollback()
+        assert await value(conn, "SELECT 1") == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("autocommit", [False, True])
+async def test_pipelines(autocommit: bool, mode: str, poolers: Poolers, schema: str) -> None:
+    async with AsyncConnection.connect(poolers.dsn(mode), autocommit=autocommit, **settings(mode)) as conn:
+        with anyio.fail_after(PATIENCE):
+            await conn.execute(f"CREATE TABLE {schema}.t (n int PRIMARY KEY)".encode())
+            insert = f"INSERT INTO {schema}.t VALUES (%s)".encode()
+            async with conn.pipeline():
+                for n in range(1000):
+                    await conn.execute(insert, [n])
+                cur = await conn.execute(f"SELECT count(*) FROM {schema}.t".encode())
+                assert await cur.fetchone() == (1000,)
+            await conn.commit()
+            with pytest.raises(e.UniqueViolation):
+                async with conn.pipeline():
+                    for n in (1001, 1, 1002):
+                        await conn.execute(insert, [n])
+            await conn.rollback()
+            assert await value(conn, f"SELECT count(*) FROM {schema}.t") == 1000
+            async with conn.pipeline():
+                with pytest.raises(e.UniqueViolation):
+                    async with conn.transaction():
+                        await conn.execute(insert, [1])
+                async with conn.transaction():
+                    await conn.execute(insert, [1003])
+            await conn.commit()
+            assert await value(conn, f"SELECT max(n) FROM {schema}.t") == 1003
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_much_in_both_directions_in_a_pipeline(mode: str, poolers: Poolers) -> None:
+    text = "x" * 200_000
+    async with AsyncConnection.connect(poolers.dsn(mode), **settings(mode)) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with conn.pipeline():
+                cursors = [await conn.execute("SELECT %s::text", [text]) for _ in range(50)]
+                for cur in cursors:
+                    assert await cur.fetchone() == (text,)
+        assert await value(conn, "SELECT 1") == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_two_phase_commit(mode: str, poolers: Poolers, server: Server, schema: str) -> None:
+    """What is prepared belongs to no connection, neither here nor there."""
+    need_two_phase(server)
+    server.psql(f"CREATE TABLE {schema}.t (n int)")
+    async with (
+        AsyncConnection.connect(poolers.dsn(mode), **settings(mode)) as conn,
+        AsyncConnection.connect(poolers.dsn(mode), **settings(mode)) as other,
+    ):
+        with anyio.fail_after(PATIENCE):
+            for n in (1, 2, 3):
+                xid = conn.xid(n, f"{schema}-{mode}", "pooled")
+                await conn.tpc_begin(xid)
+                await conn.execute(f"INSERT INTO {schema}.t VALUES (%s)".encode(), [n])
+                await conn.tpc_prepare()
+                if n == 1:
+                    await conn.tpc_commit()
+                elif n == 2:
+                    await conn.tpc_rollback()
+            # The third was left to somebody else.
+            found = [one for one in await other.tpc_recover() if one.gtrid == f"{schema}-{mode}"]
+            assert [one.format_id for one in found] == [3]
+            await other.tpc_commit(found[0])
+            await conn.tpc_rollback() if conn.info.transaction_status.name != "IDLE" else None
+            assert server.psql(f"SELECT string_agg(n::text, ',' ORDER BY n) FROM {schema}.t") == "1,3"
