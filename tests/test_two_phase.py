@@ -584,6 +584,66 @@ async def test_cancelled_anywhere(
     assert wait > 2
 
 
+@pytest.mark.parametrize("natively", [False, True])
+@pytest.mark.parametrize("of_another", [False, True], ids=["own", "of another connection"])
+@pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
+async def test_what_a_cancelled_end_leaves(
+    commit: bool,
+    of_another: bool,
+    natively: bool,
+    conn: AsyncConnection,
+    other: AsyncConnection,
+    anyio_backend_name: str,
+) -> None:
+    """It is prepared still, as `tpc_recover()` tells, and can be ended again, or it has been ended."""
+    if natively and anyio_backend_name != "asyncio":
+        pytest.skip("only asyncio has that")
+    ender = other if of_another else conn
+    xid = "anyq test" if of_another else None
+
+    async def end_it() -> None:
+        await (ender.tpc_commit if commit else ender.tpc_rollback)(xid)
+
+    wait, again = 1, True
+    while again:
+        await begin(conn)
+        await conn.tpc_prepare()
+        again = await cancelled_at(wait, end_it, natively=natively)
+        assert not ender.closed
+        assert status(ender) is TransactionStatus.IDLE
+        left = await prepared(ender)
+        assert await rows(other) == ([1] if commit and not left else [])
+        if left:
+            await end_it()
+        elif not of_another:
+            # Whether it had been told so or not, nothing is left to be ended.
+            await end(ender)
+        assert await prepared(ender) == []
+        assert await rows(other) == ([1] if commit else [])
+        if of_another:
+            with pytest.raises(e.UndefinedObject):
+                await conn.tpc_rollback()
+        await other.execute("TRUNCATE t")
+        wait += 1
+    assert wait > 2
+
+
+@pytest.mark.parametrize("natively", [False, True])
+async def test_a_cancelled_tpc_begin_has_begun_nothing(
+    natively: bool, conn: AsyncConnection, anyio_backend_name: str
+) -> None:
+    if natively and anyio_backend_name != "asyncio":
+        pytest.skip("only asyncio has that")
+    wait = 1
+    while await cancelled_at(wait, lambda: conn.tpc_begin("anyq test"), natively=natively):
+        assert status(conn) is TransactionStatus.IDLE
+        await conn.execute("SELECT 1")
+        await conn.rollback()
+        wait += 1
+    assert wait > 1
+    await conn.tpc_rollback()
+
+
 @pytest.mark.parametrize("call", ["tpc_prepare", "tpc_commit", "tpc_rollback"])
 async def test_cancelled_behind_other_statements(call: str, conn: AsyncConnection, other: AsyncConnection) -> None:
     """It has been sent, and nobody has waited for the reply; the next call does."""
