@@ -25,6 +25,7 @@ import json
 import re
 import shlex
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 
 MINIMUM = (3, 10)
@@ -154,19 +155,31 @@ def run_checks(python):
     # The interpreter's own Node.js, installed with the extra, and not whatever version the machine may have.
     os.environ["PYRIGHT_PYTHON_GLOBAL_NODE"] = "off"
     os.environ["PYRIGHT_PYTHON_IGNORE_WARNINGS"] = "1"
-    failed = []
-    for name, command in (
+    checks = (
         ("ruff check", ["-m", "ruff", "check", "."]),
         ("ruff format", ["-m", "ruff", "format", "--check", "."]),
         ("mypy", ["-m", "mypy"]),
         ("pyright", ["-m", "pyright", "--pythonpath", python]),
-    ):
+    )
+
+    def check(command):
+        return subprocess.run([python] + command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    failed = []
+    with ThreadPoolExecutor() as pool:
+        # All at once, as the slow ones use one processor each; what they say is shown one by one.
+        running = [(name, pool.submit(check, command)) for name, command in checks]
+    for name, future in running:
+        done = future.result()
         say("checking with " + name)
+        print(done.stdout.decode(errors="replace"), end="", flush=True)
+        if done.returncode == 0:
+            continue
         if name == "pyright" and quietly(python, "-m", "pyright", "--version") != 0:
             print("!" * 78)
             print("!! PYRIGHT WAS NOT RUN: it needs Node.js, and has none that works on this machine.")
             print("!" * 78, flush=True)
-        elif run(python, *command) != 0:
+        else:
             failed.append(name)
     return failed
 

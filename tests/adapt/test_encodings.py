@@ -92,10 +92,9 @@ def test_text_is_written_in_utf_8_where_the_server_does_not_look() -> None:
     assert text_encoding(FakeConnection("latin-1")) == "iso8859-1"
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
-def test_whether_ascii_bytes_are_ascii_characters(name: str) -> None:
+@pytest.mark.parametrize("codec", sorted(set(NAMES.values())))
+def test_whether_ascii_bytes_are_ascii_characters(codec: str) -> None:
     """Tried with every character."""
-    codec = python_codec(name)
     hidden = False
     for code in range(128, 0x10000):
         try:

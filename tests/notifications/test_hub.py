@@ -522,7 +522,7 @@ async def test_a_second_subscription_sends_nothing() -> None:
 # -- those who take, and one who does not
 
 
-@pytest.mark.parametrize("count", [20_000, pytest.param(100_000, marks=pytest.mark.once)])
+@pytest.mark.parametrize("count", [20_000, pytest.param(100_000, marks=[pytest.mark.once, pytest.mark.any_loop])])
 async def test_subscribers_that_take_lose_nothing(auto: AsyncConnection, other: AsyncConnection, count: int) -> None:
     """A flood of notifications does not overrun those that take them as fast as they can, whoever reads."""
     in_order = 0

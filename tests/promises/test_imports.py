@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -118,7 +119,7 @@ class House:
 
     def read(self, name: str, path: Path) -> Iterator[Import]:
         """Yield what a file imports: modules of the package by their name in it, others by their full name."""
-        for line, level, module, names in _statements(path):
+        for line, level, module, names in _statements(path.read_text(encoding="utf-8"), path.suffix):
             if not level:
                 targets = [module] if names is None else self._of_from(module, names)
             else:
@@ -147,24 +148,28 @@ def _inside(full: str) -> str | None:
     return full.removeprefix(f"{TOP}.") if full.startswith(f"{TOP}.") else None
 
 
-def _statements(path: Path) -> Iterator[tuple[int, int, str, list[str] | None]]:
-    """Yield line, level, module and names (None for a plain import) of each import statement in a file."""
-    text = path.read_text(encoding="utf-8")
-    if path.suffix in (".py", ".pyi"):
-        for node in ast.walk(ast.parse(text, str(path))):
+@cache
+def _statements(text: str, suffix: str) -> list[tuple[int, int, str, list[str] | None]]:
+    """Return line, level, module and names (None for a plain import) of each import statement in a file.
+
+    Copies of the package have the same files but for one, so they are not read again.
+    """
+    found: list[tuple[int, int, str, list[str] | None]] = []
+    if suffix in (".py", ".pyi"):
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Import):
-                for alias in node.names:
-                    yield node.lineno, 0, alias.name, None
+                found += [(node.lineno, 0, alias.name, None) for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
-                yield node.lineno, node.level, node.module or "", [alias.name for alias in node.names]
-        return
+                found.append((node.lineno, node.level, node.module or "", [alias.name for alias in node.names]))
+        return found
     # Cython's own syntax is read by lines. Its includes and its cimports are imports as well.
-    for found in re.finditer(_CYTHON_FROM, text, re.MULTILINE):
-        names = [name.split()[0] for name in found[3].strip("() \n").replace("\n", " ").split(",") if name.strip()]
-        yield text.count("\n", 0, found.start()) + 1, len(found[1]), found[2], names
-    for found in re.finditer(_CYTHON_IMPORT, text, re.MULTILINE):
-        for name in found[1].split(","):
-            yield text.count("\n", 0, found.start()) + 1, 0, name.split()[0], None
+    for match in re.finditer(_CYTHON_FROM, text, re.MULTILINE):
+        names = [name.split()[0] for name in match[3].strip("() \n").replace("\n", " ").split(",") if name.strip()]
+        found.append((text.count("\n", 0, match.start()) + 1, len(match[1]), match[2], names))
+    for match in re.finditer(_CYTHON_IMPORT, text, re.MULTILINE):
+        line = text.count("\n", 0, match.start()) + 1
+        found += [(line, 0, name.split()[0], None) for name in match[1].split(",")]
+    return found
 
 
 def hidden_imports(path: Path) -> list[str]:
