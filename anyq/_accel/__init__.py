@@ -55,7 +55,7 @@ __all__ = [
     "twin",
 ]
 
-implementation = "python"
+implementation: str = "python"
 """The one that was chosen; `anyq.__impl__` for users."""
 
 _wanted = os.environ.get("ANYQ_IMPL", "")

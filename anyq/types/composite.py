@@ -417,7 +417,7 @@ def _plain_tuple(factory: Any, count: int) -> type | None:
     if type(factory) is not type or not issubclass(factory, tuple):
         return None
     new: Any = cls.__new__
-    tuple_new = tuple.__new__  # pyright: ignore[reportUnknownMemberType]
+    tuple_new = tuple.__new__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # tuples of what
     plain = cls.__init__ is object.__init__ and getattr(new, "__globals__", {}).get("_tuple_new") is tuple_new
     return cls if plain and new.__code__.co_argcount == 1 + count else None
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from math import isfinite
+from operator import index
 from struct import Struct
 
 from .._accel import twin
@@ -130,7 +131,7 @@ class _IntTextDumper(Dumper):
     def dump(self, obj: int) -> bytes:
         try:
             # Not str(), which an enum can change.
-            return int.__repr__(obj).encode()
+            return int.__repr__(index(obj)).encode()
         except ValueError as ex:
             raise DataError(f"an int of {obj.bit_length()} bits does not fit its PostgreSQL type") from ex
 
@@ -323,8 +324,7 @@ class Xid8BinaryLoader(Loader):
 # Floats
 
 
-# As PostgreSQL writes them.
-_NOT_FINITE = {b"nan": b"NaN", b"inf": b"Infinity", b"-inf": b"-Infinity"}
+_NOT_FINITE = {b"nan": b"NaN", b"inf": b"Infinity", b"-inf": b"-Infinity"}  # as PostgreSQL writes them
 
 
 class FloatDumper(Dumper):
@@ -461,7 +461,7 @@ class NumericBinaryLoader(Loader):
 
 def _as_decimal(number: int | float) -> Decimal:
     # A float stands for its shortest decimal, as it does where PostgreSQL casts it to numeric.
-    return Decimal(float.__repr__(number)) if isinstance(number, float) else decimal_of_int(number)
+    return Decimal(float.__repr__(number)) if isinstance(number, float) else decimal_of_int(index(number))
 
 
 def register_default_adapters(context: AdaptContext) -> None:

@@ -188,6 +188,20 @@ class NdarrayBinaryDumper(NdarrayDumper):
         return data
 
 
+def _as_list(obj: Any) -> Any:
+    return obj if isinstance(obj, list) else obj.tolist()  # pyright: ignore[reportUnknownVariableType]
+
+
+class _ArrayDumper(ListDumper):
+    def dump(self, obj: Any) -> bytes:
+        return super().dump(_as_list(obj))
+
+
+class _ArrayBinaryDumper(ListBinaryDumper):
+    def dump(self, obj: Any) -> bytes:
+        return super().dump(_as_list(obj))
+
+
 def _code(obj: Any) -> str:
     return f"{obj.dtype.kind}{obj.dtype.itemsize}"
 
@@ -269,6 +283,12 @@ def register_numpy_arrays(context: AdaptContext | None = None, *, masked: bool =
     adapters = adapters_of(context)
     adapters.register_dumper(ndarray, NdarrayDumper)
     adapters.register_dumper(ndarray, NdarrayBinaryDumper)
+    for name in set(_TYPES.values()):
+        # What is found by the oid of an array, as in COPY and for fields of composites, gets lists as well.
+        oids = {"oid": global_types[name].array_oid, "element_oid": global_types[name].oid}
+        for by_oid in (_ArrayDumper, _ArrayBinaryDumper):
+            dumper: Any = type(by_oid.__name__, (by_oid,), oids)
+            adapters.register_dumper(None, dumper)
     for name, code in _LOADED.items():
         known = {"code": code, "masked": masked}
         # The last ones are preferred.

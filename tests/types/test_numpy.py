@@ -17,6 +17,7 @@ from anyq import AsyncClientCursor, AsyncConnection
 from anyq.adapt import AdaptersMap, Dumper, Format, PyFormat, Transformer
 from anyq.errors import DataError, ProgrammingError
 from anyq.postgres import adapters, types
+from anyq.types.composite import CompositeInfo, register_composite
 from anyq.types.numeric import FloatDumper, Int2BinaryDumper
 from anyq.types.numpy import register_numpy_arrays
 from tests.support.values import PYFORMATS, dump, load, there_and_back, transformer
@@ -80,6 +81,16 @@ def test_scalars(name: str, type_name: str | None, values: list[Any], format: Py
             assert oid == types[type_name].oid
         if oid:
             assert there_and_back([scalar, None, scalar], format) == [scalar.item(), None, scalar.item()]
+
+
+@needs_numpy
+@pytest.mark.parametrize("format", [Format.TEXT, Format.BINARY])
+@pytest.mark.parametrize("type_name", ["int2", "int4", "int8", "oid", "numeric", "float4", "float8"])
+def test_for_a_type_that_is_given(type_name: str, format: Format) -> None:
+    """As in COPY, and for fields of composites: integers of numpy are what Python's are."""
+    dumper = transformer().get_dumper_by_oid(types[type_name].oid, format)
+    for name in ("int8", "uint16", "int64", "uint64"):
+        assert dumper.dump(getattr(numpy, name)(5)) == dumper.dump(5)
 
 
 @needs_numpy
@@ -299,7 +310,27 @@ async def test_copied(conn: AsyncConnection[Any]) -> None:
     register_numpy_arrays(conn)
     await conn.execute("CREATE TEMPORARY TABLE t (a int4[], b int8)")
     for format in ("text", "binary"):
-        async with conn.cursor().copy(f"COPY t FROM STDIN (FORMAT {format})") as copy:
-            await copy.write_row((numpy.array([1, 2], "i4"), numpy.int64(5)))
+        for types_of in (["int4[]", "int8"], None):
+            async with conn.cursor().copy(f"COPY t FROM STDIN (FORMAT {format})") as copy:
+                if types_of:
+                    copy.set_types(types_of)
+                    await copy.write_row(([1, 2], 5))
+                await copy.write_row((numpy.array([1, 2], "i4"), numpy.int64(5)))
     rows = await (await conn.execute("SELECT * FROM t")).fetchall()
-    assert [(a.tolist(), b) for a, b in rows] == [([1, 2], 5)] * 2
+    assert [(a.tolist(), b) for a, b in rows] == [([1, 2], 5)] * 6
+
+
+@needs_numpy
+@pytest.mark.anyio
+async def test_in_a_composite(conn: AsyncConnection[Any]) -> None:
+    register_numpy_arrays(conn)
+    await conn.execute("CREATE TYPE pg_temp.pair AS (a float8[], b int4[])")
+    info = await CompositeInfo.fetch(conn, "pg_temp.pair")
+    assert info is not None
+    register_composite(info, conn)
+    assert info.python_type is not None
+    for placeholder in ("%t", "%b"):
+        pair = info.python_type(numpy.array([0.5, 1]), [1, 2])
+        cursor = await conn.execute(f"SELECT {placeholder}".encode(), (pair,), binary=placeholder == "%b")
+        [[got]] = await cursor.fetchall()
+        assert (got.a.tolist(), got.b.tolist()) == ([0.5, 1], [1, 2])
