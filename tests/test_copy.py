@@ -359,7 +359,7 @@ async def test_blocks(table: AsyncConnection, options: str, count: int) -> None:
     if count > 1:
         assert all(blocks)
         assert len(blocks) < len(data) / 10
-        assert max(map(len, blocks)) <= 64 * 1024 + 200
+        assert max(map(len, blocks)) <= 127 * 1024 + 200
     if "binary" not in options:
         assert all(block.endswith(b"\n") for block in blocks)
 

@@ -38,6 +38,8 @@ class CopyHolder:
 
     def __init__(self, binary: bool) -> None:
         self._binary = binary
+        self.enough = PIECE
+        """For this package: how many bytes are collected before they are sent; to be set before there are any."""
         self.state = NOT_BEGUN
         """For this package: how far it has come."""
         self.buffer = bytearray(COPY_DATA_HEADER)
@@ -66,6 +68,8 @@ class CopyHolder:
 
         :raises ProgrammingError: it cannot.
         """
+        if self.state is OPEN and direction is self._direction:
+            return
         if self.state is NOT_BEGUN:
             raise ProgrammingError(
                 "this COPY has not begun: use it as a block, 'async with cursor.copy(...) as copy', in "
@@ -115,10 +119,10 @@ class CopyHolder:
         """For this package: return data as it is sent."""
         self.check(CopyDirection.IN)
         self._refuse_amid_row()
+        if isinstance(buffer, (bytes, bytearray)):
+            return buffer
         if isinstance(buffer, str):
             return encode_text(buffer, encoding_to_write(self._tx.encoding))
-        if isinstance(buffer, bytes | bytearray):
-            return buffer
         if isinstance(buffer, memoryview):  # pyright: ignore[reportUnnecessaryIsInstance]
             return buffer.cast("B") if buffer.c_contiguous else buffer.tobytes()
         raise TypeError(f"data of a COPY is bytes or str, not {type(buffer).__name__}; write_row() takes values")
@@ -129,7 +133,7 @@ class CopyHolder:
         # Not `self.buffer +=`, which would bring back what another thread has taken meanwhile.
         buffer = self.buffer
         buffer += data
-        return len(buffer) > PIECE
+        return len(buffer) > self.enough
 
     def begin_rows(self) -> Callable[[Sequence[Any], bytearray], bool]:
         """For this package: return what appends a row to what has been collected."""
@@ -168,7 +172,7 @@ class CopyHolder:
             # Another thread's, which sends it.
             return
         self._refuse_amid_row()
-        if len(self.buffer) <= 2 * PIECE:
+        if len(self.buffer) <= 2 * self.enough:
             message = self.take()
             if message:
                 yield message
@@ -233,7 +237,7 @@ class CopyHolder:
         self.check(CopyDirection.IN)
         if self._formatter is None:
             self._check_format("write_row()", "write()")
-            self._formatter = RowFormatter(self._tx, self._binary, self._columns, PIECE)
+            self._formatter = RowFormatter(self._tx, self._binary, self._columns, self.enough)
         return self._formatter
 
     def _get_parser(self) -> RowParser:

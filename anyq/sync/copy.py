@@ -14,8 +14,11 @@ from typing_extensions import Self, TypeVar
 
 from ..abc import Buffer, Params, Query
 from ..copy import AsyncCopy, Writer, check_writer
-from ..statements.copy_data import PIECE
 from .calls import Calls
+
+PIECE = 128 * 1024
+"""Bytes of data that are collected here before they are sent. Nothing else waits for this thread meanwhile, and calling
+into the event loop takes as long as what is done there."""
 
 ConnectionT = TypeVar("ConnectionT", bound=Any, default=Any)
 
@@ -47,6 +50,7 @@ class Copy(Generic[ConnectionT]):
         """What takes the data instead of the server, or None."""
         self._calls: Calls = cursor.connection.calls
         self._async: AsyncCopy[Any] = AsyncCopy(cursor.async_cursor, binary=binary)
+        self._async.enough = PIECE
         self._calls.watch(self, self._async)
 
     def with_statement(self, statement: Query, params: Params | None) -> Self:
@@ -123,7 +127,7 @@ class Copy(Generic[ConnectionT]):
         :raises ProgrammingError: the COPY is none FROM STDIN.
         :raises Error: what the server says of what was written before.
 
-        Data is collected, and sent when there are 64 KiB of it: then this waits while the server is slow to take it.
+        Data is collected, and sent when there are 128 KiB of it: then this waits while the server is slow to take it.
         """
         data = self._async.as_bytes(buffer)
         if self.writer is not None:
@@ -198,8 +202,8 @@ class Copy(Generic[ConnectionT]):
     def blocks(self) -> Iterator[bytes]:
         """Iterate over the data of a COPY TO STDOUT in blocks, each of as many rows as have arrived.
 
-        None is cut: a block is some 64 KiB, or less by far, and at most a row more. To hand the data on, or to store it
-        in a file, this is the fastest way.
+        No row is cut: a block has one row, or up to 127 KiB of them. To hand the data on, or to store it in a file,
+        this is the fastest way.
 
         :raises ProgrammingError: as :meth:`read`.
         :raises Error: what the server says.

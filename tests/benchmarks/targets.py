@@ -18,6 +18,7 @@ MEMORY = 20 * 1024 * 1024
 STREAMED = ("stream_1m",)
 AT_ONCE = ("one_row", "connections_10", "connections_50")
 EVERY = tuple(WORKLOADS)
+COPIES = tuple(name for name in EVERY if name.startswith("copy"))
 NOTIFICATIONS = tuple(name for name in EVERY if name.startswith("notify"))
 ASYNCPG = "asyncpg-asyncio", "asyncpg-uvloop"
 PSYCOPG_ASYNCIO = "psycopg-asyncio", "psycopg-asyncio-binary"
@@ -44,6 +45,8 @@ TARGETS = [
     Target("anyq-sync", PSYCOPG, 1.0, (*FETCHES, "connect_tls")),
     Target("anyq-sync", ("anyq-asyncio",), 0.9, ("int4_1000", "mixed_1000")),
     Target("anyq-sync", PSYCOPG, 0.6, ("one_row",)),
+    Target("anyq-asyncio", (*ASYNCPG[:1], "psycopg-asyncio"), 1.3, COPIES),
+    Target("anyq-sync", PSYCOPG[:1], 1.3, COPIES),
     *(Target(f"anyq-{loop}-pure", ("pg8000-sync",), 2.0, EVERY) for loop in ("asyncio", "trio", "sync")),
 ]
 

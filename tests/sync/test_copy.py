@@ -105,6 +105,13 @@ def test_most_calls_cross_no_thread(table: anyq.Connection, hops: list[str]) -> 
     with table.cursor().copy("COPY t TO STDOUT") as copy:
         assert sum(1 for _ in copy.rows()) == 5000
     assert len(hops) < 30
+    hops.clear()
+    with table.cursor().copy("COPY t FROM STDIN") as copy:
+        for _ in range(8):
+            copy.write(b"1\tx\n" * (32 * 1024))
+            for _ in range(1024):
+                copy.write_row((1, "x" * 126))
+    assert len(hops) < 20  # for two megabytes
 
 
 class Oops(Exception):

@@ -7,7 +7,7 @@ import socket
 import struct
 from typing import Any
 
-from ..workloads import INSERT, ONE, Query
+from ..workloads import COPY_IN, COPY_OUT, INSERT, ONE, Query, copy_chunks
 from .addresses import address
 from .base import SyncAsking, SyncDriver, Unsupported
 
@@ -65,13 +65,31 @@ class BlockingSocket(SyncDriver):
         ask(conn, parse(name, query.text(self.style), INT4) + SYNC)
         data = bind(name, struct.pack("!ii", 4, query.argument), 1) + SYNC
 
-        def stream() -> None:
-            conn.sendall(data)
-            tail = b""
-            while tail[-6:-1] != READY:
-                tail = tail[-6:] + conn.recv(ENOUGH)
+        return lambda: drain(conn, data)
 
-        return stream
+    def copy(self, conn: Any, way: str, size: int, where: str) -> SyncAsking:
+        binary = " (FORMAT binary)" if way.endswith("rows") else ""
+        out = message(b"Q", f"COPY ({COPY_OUT.format(size)}) TO STDOUT{binary}\0".encode())
+        if way.startswith("out"):
+
+            def copy_out() -> int:
+                drain(conn, out)
+                return size
+
+            return copy_out
+        data = copied(ask(conn, out)) if binary else b"".join(copy_chunks(size))
+        begin = message(b"Q", COPY_IN.format(binary, where).encode() + b"\0")
+        pieces = [message(b"d", data[start : start + ENOUGH]) for start in range(0, len(data), ENOUGH)]
+
+        def copy_in() -> int:
+            conn.sendall(begin)
+            conn.recv(ENOUGH)
+            for piece in pieces:
+                conn.sendall(piece)
+            ask(conn, COPY_DONE)
+            return size
+
+        return copy_in
 
 
 def ask(conn: socket.socket, data: bytes) -> bytes:
@@ -86,6 +104,26 @@ def ask(conn: socket.socket, data: bytes) -> bytes:
     if answer[:1] == b"E":
         raise RuntimeError(answer)
     return answer
+
+
+def drain(conn: socket.socket, data: bytes) -> None:
+    """Do the same and keep nothing of the answer."""
+    conn.sendall(data)
+    tail = b""
+    while tail[-6:-1] != READY:
+        tail = tail[-6:] + conn.recv(ENOUGH)
+
+
+def copied(answer: bytes) -> bytes:
+    """Return the data of the CopyData messages of an answer."""
+    found: list[bytes] = []
+    start = 0
+    while start < len(answer):
+        stop = start + 1 + int.from_bytes(answer[start + 1 : start + 5], "big")
+        if answer[start : start + 1] == b"d":
+            found.append(answer[start + 5 : stop])
+        start = stop
+    return b"".join(found)
 
 
 def message(code: bytes, payload: bytes) -> bytes:
@@ -103,3 +141,4 @@ def bind(name: bytes, values: bytes, count: int) -> bytes:
 
 
 SYNC = message(b"S", b"")
+COPY_DONE = message(b"c", b"")
