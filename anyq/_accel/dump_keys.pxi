@@ -39,17 +39,18 @@ cdef object key_list(KeyTwin self, object obj, object format):
     tx = self.tx
     if type(obj) is not list or tx.version != tx.adapters.version:
         return self.pure(obj, format)
+    item_format = self.item_formats[format]
     ndim = measure(<list>obj, dims)
     survey.cls = NULL
-    if not ndim or not look_at(tx.dump_plans[self.item_format], <list>obj, dims, ndim, &survey) or survey.cls == NULL:
-        return key_list_of_ranges(self, <list>obj, format)
+    if not ndim or not look_at(tx.dump_plans[item_format], <list>obj, dims, ndim, &survey) or survey.cls == NULL:
+        return key_list_of_ranges(self, <list>obj, format, item_format)
     plan = <DumpPlan>survey.plan
     if survey.get_key == NULL:
         return (self.cls, plan.dumper)
     if survey.ints:
         # As `IntDumper.common_item`.
         number = survey.high if survey.high >= ~survey.low else survey.low
-        key = (<KeyTwin>survey.get_key).run(<KeyTwin>survey.get_key, number, self.item_format)
+        key = (<KeyTwin>survey.get_key).run(<KeyTwin>survey.get_key, number, item_format)
     else:
         key = <object>survey.key
     found = PyDict_GetItemWithError(plan.by_key, key)

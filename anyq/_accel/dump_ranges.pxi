@@ -146,7 +146,7 @@ cdef bint look_at_bound(object value, object format, object plans, Common *commo
     return True
 
 
-cdef object key_list_of_ranges(KeyTwin self, list items, object format):
+cdef object key_list_of_ranges(KeyTwin self, list items, object format, object item_format):
     """Find the dumper of the items of a list of ranges or multiranges that are all of one type."""
     cdef DumpPlan plan = None
     cdef KeyTwin twin = None
@@ -160,15 +160,15 @@ cdef object key_list_of_ranges(KeyTwin self, list items, object format):
             continue
         if first is None:
             first = item
-            found = PyDict_GetItemWithError(self.tx.dump_plans[self.item_format], type(item))
+            found = PyDict_GetItemWithError(self.tx.dump_plans[item_format], type(item))
             if found == NULL or type((<DumpPlan>found).get_key) is not KeyTwin:
                 break
             plan = <DumpPlan>found
             twin = <KeyTwin>plan.get_key
             if twin.run != key_bounds or not twin.is_common:
                 break
-            key = twin.run(twin, item, self.item_format)
-        elif type(item) is not type(first) or twin.run(twin, item, self.item_format) != key:
+            key = twin.run(twin, item, item_format)
+        elif type(item) is not type(first) or twin.run(twin, item, item_format) != key:
             break
     else:
         if first is not None:

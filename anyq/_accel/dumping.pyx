@@ -156,9 +156,9 @@ cdef class KeyTwin:
     cdef bint is_common
     """Whether the dumper of a list's items is found by their keys as usual."""
     cdef object cls
-    """Of lists: their class, the transformer of their items and the format of these."""
+    """Of lists: their class, the transformer of their items and the formats of these."""
     cdef object tx
-    cdef object item_format
+    cdef dict item_formats
     cdef object item
     """Of ranges: what is known of their bounds."""
 
@@ -401,7 +401,7 @@ def compile_key(get_key):
         arguments = get_key.__self__.key_arguments()
         if arguments is None:
             return get_key
-        twin.cls, twin.tx, twin.item_format = arguments
+        twin.cls, twin.tx, twin.item_formats = arguments
     return twin
 
 

@@ -47,6 +47,8 @@ cdef bint delegates(object item):
 
 cdef object item_function(LoadTwin self, uint32_t oid):
     """Return the load function of the items, remembered until something is registered or the connection changed."""
+    if PASS and self.at_pass == PASS and self.item_oid == oid:
+        return self.item
     tx = self.extra
     # The transformer drops the table with all that is in it.
     functions = tx.load_functions
@@ -54,12 +56,13 @@ cdef object item_function(LoadTwin self, uint32_t oid):
         self.item = tx.get_load_function(oid, 1)
         self.seen = tx.load_functions
         self.item_oid = oid
+    self.at_pass = PASS
     return self.item
 
 
 cdef list binary_items(object item, Bytes *at, Bytes end, Py_ssize_t *dims, Py_ssize_t ndim):
     """Return the list of one dimension, None where it is not what it should be."""
-    cdef Py_ssize_t i, size
+    cdef Py_ssize_t i = 0, size
     cdef list items = PyList_New(dims[0])
     cdef Bytes data
     if ndim > 1:
@@ -73,7 +76,11 @@ cdef list binary_items(object item, Bytes *at, Bytes end, Py_ssize_t *dims, Py_s
     data = at[0]
     # By far the most frequent one; a call for each of them is noticed.
     cdef bint int4 = type(item) is LoadTwin and (<LoadTwin>item).run == load_int4
-    for i in range(dims[0]):
+    while i < dims[0]:
+        if int4:
+            i = anyq_int4_items(items, i, &data, end)
+            if i == dims[0]:
+                break
         if end - data < 4:
             return None
         size = <int32_t>get_uint32(data)
@@ -83,10 +90,11 @@ cdef list binary_items(object item, Bytes *at, Bytes end, Py_ssize_t *dims, Py_s
         elif size > end - data:
             return None
         else:
-            value = PyLong_FromLong(<int32_t>get_uint32(data)) if int4 and size == 4 else load_item(item, data, size)
+            value = load_item(item, data, size)
             data += size
         Py_INCREF(value)
         PyList_SET_ITEM(items, i, value)
+        i += 1
     at[0] = data
     return items
 

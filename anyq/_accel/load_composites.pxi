@@ -100,9 +100,13 @@ cdef class Fields:
     cdef object info
 
     cdef object made(self, tuple values):
+        global PASS
+        if self.make_object is None and self.factory is None:
+            return values
+        PASS = 0
         if self.make_object is not None:
             return self.make_object(list(values), self.info)
-        return values if self.factory is None else PyObject_CallObject(self.factory, values)
+        return PyObject_CallObject(self.factory, values)
 
 
 cdef Fields fields_of(object arguments):

@@ -270,12 +270,14 @@ cdef object load_jsonb(LoadTwin self, Bytes data, Py_ssize_t size):
 
 
 cdef object parse_json(LoadTwin self, Bytes data, Py_ssize_t size, Py_ssize_t start):
+    global PASS
     text = anyq_text(<const char *>data + start, size - start)
     if text is None:
         return slow(self, data, size)
     # Asked for at each value, as it may be set at any time.
     loads = self.owner.loads
     if loads is not JSON_LOADS:
+        PASS = 0
         return PyObject_CallOneArg(loads, text)
     try:
         value, stop = SCAN_JSON(text, 0)

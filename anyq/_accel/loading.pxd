@@ -4,7 +4,7 @@ Knows how it is called with a pointer. Doubles the `load` of a loader, see `anyq
 """
 
 cimport cython
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 ctypedef const unsigned char *Bytes
 ctypedef object (*LoadC)(LoadTwin self, Bytes data, Py_ssize_t size)
@@ -21,5 +21,7 @@ cdef class LoadTwin:
     """What the C function needs besides: a time zone, the twin of the items."""
     cdef object item
     cdef object seen
+    cdef uint64_t at_pass
+    """When that was last looked at, see `PASS`."""
     cdef uint32_t item_oid
     cdef unsigned char delimiter

@@ -76,15 +76,42 @@ cdef extern from *:
         if (text) memcpy(PyUnicode_1BYTE_DATA(text), data, size);
         return text;
     }
+    static int anyq_is_ascii(const char *data, Py_ssize_t size) {
+        unsigned long long word, all = 0;
+        Py_ssize_t i = 0;
+        for (; size - i >= 8; i += 8) {
+            memcpy(&word, data + i, 8);
+            all |= word;
+        }
+        for (; i < size; i++) all |= (unsigned char)data[i];
+        return !(all & 0x8080808080808080ULL);
+    }
+    /* Fill a list from an item on as long as there are items of int4; return how many are filled then. */
+    static Py_ssize_t anyq_int4_items(PyObject *list, Py_ssize_t at, const unsigned char **data, const unsigned char *end) {
+        const unsigned char *from = *data;
+        Py_ssize_t count = PyList_GET_SIZE(list);
+        for (; at < count && end - from >= 8 && !from[0] && !from[1] && !from[2] && from[3] == 4; at++, from += 8) {
+            unsigned int bits = (unsigned int)from[4] << 24 | (unsigned int)from[5] << 16 | (unsigned int)from[6] << 8 | from[7];
+            PyObject *number = PyLong_FromLong((int)bits);
+            if (!number) return -1;
+            PyList_SET_ITEM(list, at, number);
+        }
+        *data = from;
+        return at;
+    }
     /* A str, None if the bytes are not UTF-8. */
     static PyObject *anyq_text(const char *data, Py_ssize_t size) {
-        PyObject *text = PyUnicode_DecodeUTF8(data, size, NULL);
+        PyObject *text;
+        /* There is one object for each text of one character. */
+        if (size > 1 && anyq_is_ascii(data, size)) return anyq_ascii(data, size);
+        text = PyUnicode_DecodeUTF8(data, size, NULL);
         if (text || !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) return text;
         PyErr_Clear();
         Py_RETURN_NONE;
     }
     """
     object anyq_text(const char *data, Py_ssize_t size)
+    Py_ssize_t anyq_int4_items(list items, Py_ssize_t at, Bytes *data, Bytes end) except -1
     object anyq_uint128(const unsigned char *data)
     int anyq_set_slot(PyObject *descriptor, object instance, PyObject *value) except -1
     void anyq_fill_slot(object instance, Py_ssize_t offset, object value)
@@ -97,6 +124,8 @@ cdef extern from "Python.h":
     object PyObject_CallOneArg(object callable, object arg)
     int PyList_Append(list, object) except -1
     list PyList_New(Py_ssize_t)
+    void PyObject_GC_UnTrack(object)
+    bint PyObject_IS_GC(object)
     void PyList_SET_ITEM(list, Py_ssize_t, object)
     object PyObject_CallObject(object callable, tuple args)
     tuple PyTuple_New(Py_ssize_t)
@@ -128,6 +157,12 @@ cdef inline uint64_t get_uint64(Bytes data) noexcept nogil:
 
 # -- rows
 
+cdef uint64_t PASS = 0
+"""The number of the call of `load_rows` that is under way and in which only C code has run: so nothing was registered
+meanwhile. Else 0."""
+cdef uint64_t LAST_PASS = 0
+
+
 cdef class LoadTwin:
     """A load function, and the C function that does the same for what is usual."""
 
@@ -149,6 +184,8 @@ cdef object slow(LoadTwin self, Bytes data, Py_ssize_t size):
 
 
 cdef object run_pure(LoadTwin self, object data):
+    global PASS
+    PASS = 0
     try:
         return PyObject_CallOneArg(self.pure, data)
     except Exception as ex:
@@ -158,17 +195,29 @@ cdef object run_pure(LoadTwin self, object data):
 cdef inline object load_item(object function, Bytes data, Py_ssize_t size):
     if type(function) is LoadTwin:
         return (<LoadTwin>function).run(<LoadTwin>function, data, size)
+    return run_other(function, data, size)
+
+
+cdef object run_other(object function, Bytes data, Py_ssize_t size):
+    global PASS
+    PASS = 0
     return PyObject_CallOneArg(function, PyBytes_FromStringAndSize(<const char *>data, size))
 
 
 def load_rows(data, Py_ssize_t start, Py_ssize_t stop, loads, list rows not None):
+    global PASS, LAST_PASS
     cdef tuple functions = tuple(loads)
     if type(data) is list:
         load_values(<list>data, start, stop, functions, rows)
     else:
         if not PyBytes_CheckExact(data) or start < 0 or stop > PyBytes_GET_SIZE(data):
             raise IndexError(f"rows from {start} to {stop} in {len(data)} bytes")
-        load_messages(<Bytes>PyBytes_AS_STRING(data), start, stop, functions, rows)
+        LAST_PASS += 1
+        PASS = LAST_PASS
+        try:
+            load_messages(<Bytes>PyBytes_AS_STRING(data), start, stop, functions, rows)
+        finally:
+            PASS = 0
 
 
 cdef load_messages(Bytes run, Py_ssize_t start, Py_ssize_t end, tuple functions, list rows):
@@ -178,6 +227,7 @@ cdef load_messages(Bytes run, Py_ssize_t start, Py_ssize_t end, tuple functions,
     cdef Bytes stop
     cdef tuple row
     cdef object value
+    cdef bint collected
     while data < limit:
         # They were looked at when they came; but memory is read, so it is done again.
         size = get_uint32(data + 1) if limit - data >= 7 else 0
@@ -186,6 +236,7 @@ cdef load_messages(Bytes run, Py_ssize_t start, Py_ssize_t end, tuple functions,
         stop = data + 1 + size
         data += 7
         row = PyTuple_New(columns)
+        collected = columns == 0
         for column in range(columns):
             if stop - data < 4:
                 raise torn_row()
@@ -200,10 +251,14 @@ cdef load_messages(Bytes run, Py_ssize_t start, Py_ssize_t end, tuple functions,
                 value = None
             else:
                 raise torn_row()
+            collected |= PyObject_IS_GC(value)
             Py_INCREF(value)
             PyTuple_SET_ITEM(row, column, value)
         if data != stop:
             raise torn_row()
+        if not collected:
+            # As the garbage collector does it when it comes by: there is nothing in it that could be part of a cycle.
+            PyObject_GC_UnTrack(row)
         PyList_Append(rows, row)
 
 

@@ -10,7 +10,7 @@ A twin that needs to know more than the value asks the dumper or loader, once: `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 from typing import Any, NamedTuple, TypeVar
 
@@ -66,7 +66,8 @@ class KeyListArguments(NamedTuple):
     cls: type
     tx: Any
     """The `Transformer` of the items."""
-    item_format: Any
+    item_formats: Mapping[Any, Any]
+    """The `PyFormat` of the items by that of the list."""
 
 
 class LoadTimestamptzArguments(NamedTuple):

@@ -87,7 +87,10 @@ class BaseListDumper(RecursiveDumper):
         super().__init__(cls, context)
         self._sub_dumper: DumperProtocol | None = None
         self._delimiter = b","
-        self._item_format = PyFormat.from_pq(self.format)
+        self._item_formats = dict.fromkeys(PyFormat, PyFormat.from_pq(self.format))
+        if type(self) is ListDumper:
+            # Where any will do, items have the one that they have on their own.
+            self._item_formats[PyFormat.AUTO] = PyFormat.AUTO
         self._ascii_safe = is_ascii_safe(self._encoding)
         self._never_quoted = False
         if self.element_oid:
@@ -113,24 +116,25 @@ class BaseListDumper(RecursiveDumper):
     @twin("key_list")
     def get_key(self, obj: list[Any], format: PyFormat) -> DumperKey:
         # A subclass that says of which type its arrays are writes each list.
-        return self.cls if self.oid else (self.cls, self._find_sub_dumper(obj))
+        return self.cls if self.oid else (self.cls, self._find_sub_dumper(obj, format))
 
     def upgrade(self, obj: list[Any], format: PyFormat) -> DumperProtocol:
-        sub_dumper = self._find_sub_dumper(obj)
+        sub_dumper = self._find_sub_dumper(obj, format)
         if sub_dumper is None:
             # The server finds out what type it is that there is nothing of.
             return ListDumper(self.cls, self._tx)
-        # An item whose type the server finds out is text, and then the array is too.
-        dumper = (type(self) if sub_dumper.format == self.format else ListDumper)(self.cls, self._tx)
+        # An array has the format of its items: an item whose type the server finds out is text, for example.
+        others = ListBinaryDumper if sub_dumper.format == Format.BINARY else ListDumper
+        dumper = (type(self) if sub_dumper.format == self.format else others)(self.cls, self._tx)
         dumper.sub_dumper = sub_dumper
         return dumper
 
-    def _find_sub_dumper(self, obj: list[Any]) -> DumperProtocol | None:
-        return self._common_dumper(_flatten(obj)[1])
+    def _find_sub_dumper(self, obj: list[Any], format: PyFormat) -> DumperProtocol | None:
+        return self._common_dumper(_flatten(obj)[1], self._item_formats[format])
 
-    def _common_dumper(self, items: list[Any]) -> DumperProtocol | None:
+    def _common_dumper(self, items: list[Any], format: PyFormat) -> DumperProtocol | None:
         items = [item for item in items if item is not None]
-        return self._tx.get_common_dumper(items, self._item_format) if items else None
+        return self._tx.get_common_dumper(items, format) if items else None
 
     def dump_arguments(self) -> DumpListArguments | None:
         """Return what the compiled twin needs to know, None where it is no good."""
@@ -142,11 +146,11 @@ class BaseListDumper(RecursiveDumper):
 
     def key_arguments(self) -> KeyListArguments | None:
         """Return what the compiled twin needs to know, None where it is no good."""
-        return None if self.oid else KeyListArguments(self.cls, self._tx, self._item_format)
+        return None if self.oid else KeyListArguments(self.cls, self._tx, self._item_formats)
 
     def _dump_items(self, items: list[Any]) -> tuple[int, list[bytes | None]]:
         """Return the oid of the items, 0 if that is not known, and what they are dumped as."""
-        dumper = self.sub_dumper or self._common_dumper(items)
+        dumper = self.sub_dumper or self._common_dumper(items, PyFormat.from_pq(self.format))
         if dumper is None:
             return self.element_oid, [None] * len(items)
         if dumper.format != self.format:

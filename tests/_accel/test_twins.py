@@ -71,7 +71,8 @@ def test_what_is_handed_over() -> None:
     numbers: Any = tx.get_dumper([1, None], PyFormat.TEXT)
     assert numbers.dump_arguments() == (tx.get_dumper(1, PyFormat.TEXT).dump, types["int2"].oid, b",", True)
     assert numbers.key_arguments() is None
-    assert ListDumper(list, tx).key_arguments() == (list, tx, PyFormat.TEXT)
+    formats = {PyFormat.AUTO: PyFormat.AUTO, PyFormat.TEXT: PyFormat.TEXT, PyFormat.BINARY: PyFormat.TEXT}
+    assert ListDumper(list, tx).key_arguments() == (list, tx, formats)
     nothing: Any = tx.get_dumper([None], PyFormat.BINARY)
     assert nothing.dump_arguments() == (None, types["text"].oid, b",", False)
     boxes: Any = tx.get_loader(types.get_oid("box[]"), Format.TEXT)
