@@ -213,3 +213,15 @@ async def test_every_oid(conn: AsyncConnection[Any]) -> None:
             query = sql.SQL("SELECT {0}::{1}, ARRAY[{0}]::{1}[]").format(literal, sql.Identifier(info.name))
             assert await (await conn.execute(query)).fetchone() == (value, [value])
     assert checked > 40
+
+
+async def test_digits_after_the_point(conn: AsyncConnection[Any]) -> None:
+    """As the value has them, in a literal as in both formats, and from both."""
+    client = AsyncClientCursor(conn)
+    for text, shown in (("0.00", "0.00"), ("0E-5", "0.00000"), ("1.50", "1.50"), ("-0.10", "-0.10"), ("1E+3", "1000")):
+        value = Decimal(text)
+        for cursor, letter, binary in ((client, "s", False), (conn, "t", False), (conn, "b", True)):
+            query = f"SELECT %{letter}::text, %{letter}::numeric".encode()
+            found = await cursor.execute(query, (value, value), binary=binary)
+            [[written, loaded]] = await found.fetchall()
+            assert (written, str(loaded)) == (shown, shown)

@@ -6,6 +6,7 @@ exception of the same class, and ours says what to do instead.
 
 from __future__ import annotations
 
+import enum
 import ipaddress
 from array import array
 from collections import deque, namedtuple
@@ -163,6 +164,9 @@ VALUES: dict[str, Any] = {
     # What has a type, and no value of it
     **{"NUL": "a\0b", "surrogate": "\ud800"},
 }
+
+if hasattr(enum, "StrEnum"):  # of Python 3.11
+    VALUES["StrEnum"] = enum.StrEnum("StrEnum", {"a": "value"})["a"]
 
 if find_spec("numpy"):
     numpy: Any = import_module("numpy")

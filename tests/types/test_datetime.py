@@ -611,6 +611,10 @@ class TestOnServer:
                 cur = await conn.execute("SELECT %s::interval", (text,), binary=binary)
                 values.append(await cur.fetchone())
             assert values[0] == values[1]
+        for text in ("178000000 years", "-178000000 years 1 day"):
+            for binary in (False, True):
+                with pytest.raises(DataError, match="cannot load interval"):
+                    await (await conn.execute("SELECT %s::interval", (text,), binary=binary)).fetchone()
         for value in (timedelta(days=-1, seconds=1), timedelta(days=1, seconds=-1), -timedelta(microseconds=1)):
             for format in PyFormat:
                 cur = await conn.execute(f"SELECT %{format.value}".encode(), (value,))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anyq import AsyncConnection
 from anyq.adapt import Format, PyFormat, Transformer
 from anyq.errors import DataError, ProgrammingError
 from anyq.postgres import types
@@ -112,3 +113,24 @@ def test_jsonpath_is_text() -> None:
     for data in (b"", b"\x02$"):
         with pytest.raises(DataError, match="version of the binary format of jsonpath"):
             load(data, "jsonpath", Format.BINARY)
+
+
+@pytest.mark.anyio
+async def test_null_of_json_and_null(conn: AsyncConnection[Any]) -> None:
+    for letter in "stb":
+        query = f"SELECT %{letter} IS NULL, %{letter}::jsonb IS NULL, (%{letter})[1] IS NULL, (%{letter})[2] IS NULL"
+        items = [Jsonb(None), None]
+        cursor = await conn.execute(query.encode(), (Jsonb(None), None, items, items))
+        assert await cursor.fetchone() == (False, True, False, True)
+    for binary in (False, True):
+        query = "SELECT 'null'::jsonb, NULL::jsonb, '{null,NULL}'::json[], ARRAY['null'::jsonb, NULL]"
+        cursor = await conn.execute(query.encode(), binary=binary)
+        assert await cursor.fetchone() == (None, None, [None, None], [None, None])
+
+
+@pytest.mark.anyio
+async def test_a_number_that_python_does_not_read(conn: AsyncConnection[Any]) -> None:
+    for binary in (False, True):
+        with pytest.raises(DataError, match="column 'j'"):
+            await (await conn.execute("SELECT repeat('7', 5000)::jsonb AS j", binary=binary)).fetchone()
+    assert await (await conn.execute("SELECT '[1]'::jsonb")).fetchone() == ([1],)
