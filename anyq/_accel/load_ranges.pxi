@@ -19,6 +19,9 @@ cdef class Bounds:
         anyq_fill_slot(made, self.lower, lower)
         anyq_fill_slot(made, self.upper, upper)
         anyq_fill_slot(made, self.bounds, bounds)
+        if not PyObject_IS_GC(lower) and not PyObject_IS_GC(upper):
+            # No cycle leads through it, and the collector need not look for one: as with tuples.
+            PyObject_GC_UnTrack(made)
         return made
 
 
@@ -96,12 +99,16 @@ cdef object load_multirange(LoadTwin self, Bytes data, Py_ssize_t size):
     cdef Bounds bounds = <Bounds>self.extra
     cdef Bytes at = data + 4
     cdef Bytes end = data + size
-    cdef Py_ssize_t count, length
-    cdef list ranges = []
+    cdef Py_ssize_t count, length, i
+    cdef list ranges
     if size < 4:
         return slow(self, data, size)
     count = get_uint32(data)
-    while count:
+    # Each of them has a length of four bytes.
+    if count > size // 4:
+        return slow(self, data, size)
+    ranges = PyList_New(count)
+    for i in range(count):
         if end - at < 4:
             return slow(self, data, size)
         length = <int32_t>get_uint32(at)
@@ -111,9 +118,9 @@ cdef object load_multirange(LoadTwin self, Bytes data, Py_ssize_t size):
         value = binary_range(bounds, at, length)
         if value is None:
             return slow(self, data, size)
-        PyList_Append(ranges, value)
+        Py_INCREF(value)
+        PyList_SET_ITEM(ranges, i, value)
         at += length
-        count -= 1
     return made_multirange(bounds, ranges) if at == end else slow(self, data, size)
 
 

@@ -121,6 +121,8 @@ cdef extern from *:
     object anyq_ascii(const char *data, Py_ssize_t size)
 
 cdef extern from "Python.h":
+    bint PyObject_IS_GC(object)
+    void PyObject_GC_UnTrack(object)
     object PyObject_CallOneArg(object callable, object arg)
     int PyList_Append(list, object) except -1
     list PyList_New(Py_ssize_t)

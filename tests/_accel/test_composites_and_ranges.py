@@ -7,7 +7,9 @@ errors with them.
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import struct
+import weakref
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -621,3 +623,20 @@ def test_long_values_that_are_fine() -> None:
         assert same(TEXTS, 0, f"[{field(text)},)".encode()) == outcome(Range, text, None, "[)")
     fields = same(RECORD, 0, b"(" + b"," * (LONG // 10) + b")")
     assert len(fields[1]) == LONG // 10 + 1
+
+
+def test_what_the_collector_looks_at() -> None:
+    """Only what a cycle may lead through, which is found as before."""
+    with implemented(loading, "compile_load"):
+        numbers = COMPILED.get_load_function(types["int4range"].oid, 0)(b"[1,2)")
+        assert not gc.is_tracked(numbers)
+        register_range(RangeInfo("lists", 80_000, 80_001, subtype_oid=types.get_oid("int4[]")), where := context())
+        lists = Transformer(where).get_load_function(80_000, 0)(b"[{1},{2}]")
+    assert lists == Range([1], [2], "[]")
+    assert gc.is_tracked(lists)
+    lists.lower.append(lists)
+    ended = weakref.ref(Ended := type("Ended", (), {}))
+    lists.upper.append(Ended)
+    del lists, Ended
+    gc.collect()
+    assert ended() is None
