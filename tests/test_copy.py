@@ -860,6 +860,40 @@ async def test_memory_out(dsn: str, anyio_backend: tuple[str, dict[str, Any]], w
     assert growth < 20_000_000
 
 
+@pytest.mark.parametrize("attended", [False, True])
+async def test_each_piece_is_a_checkpoint(table: AsyncConnection, attended: bool) -> None:
+    """Whether the server is fast or slow, and whether it is this task that reads or another."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(count)
+        if attended:
+            tasks.start_soon(table.wait_disconnected)
+        async with table.cursor().copy("COPY t FROM STDIN WHERE false") as copy:
+            begun = turns
+            for _ in range(40):
+                await copy.write(b"1\tx\n" * 10_000)
+                await copy.write(b"1\tx\n" * 10_000)
+            # Trio runs tasks in any order, but each once in a turn.
+            assert turns - begun >= 20
+        pieces = 0
+        async with table.cursor().copy(
+            "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 5000)) TO STDOUT"
+        ) as copy:
+            begun = turns
+            async for _ in copy.blocks():
+                pieces += 1
+            assert turns - begun >= pieces // 2
+        tasks.cancel_scope.cancel()
+    assert pieces > 20
+
+
 # -- other statements
 
 
