@@ -19,7 +19,6 @@ from ..adapt import Transformer
 from ..backends import interruptible, uninterrupted
 from ..protocol import frontend
 from ..protocol.request import Result, TransactionEffect
-from ..sql import Composable
 from ..statements.binders import Binder
 from ..statements.composer import refuse_copy
 from ..statements.outcome import affected_rows, failure_of
@@ -124,9 +123,8 @@ class ManyExecutions:
         self._new_request = partial(_ManyRequest, session.composer.statements, returning)
         self._request = self._new_request()
         self._sent: list[bytearray] | None = []  # all batches, as long as one could be hit; then None
-        if isinstance(query, str | bytes | Composable):
-            # Also where there is no set, by which it would be bound.
-            refuse_copy(query_text(query, tx, tx.encoding))
+        # Also where there is no set, by which it would be bound. A template string is refused here, too.
+        refuse_copy(query_text(query, tx, tx.encoding))
         self._sets = Sets(query, binder, tx, returning)
         self._opened = False
         self.outcome = ManyResults(self._request, 0, None)

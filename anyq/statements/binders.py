@@ -11,7 +11,7 @@ from ..abc import Params, Query
 from ..adapt import Transformer
 from ..adapt.placing import uses_standard_strings
 from ..adapt.templates import is_template
-from .placeholders import ParsedQuery, convert_raw, parse_query, query_text, refuse_parameters
+from .placeholders import ParsedQuery, convert_raw, parse_query, query_text
 from .statement import Statement
 from .templates import bind_template, bind_template_as_text
 
@@ -34,10 +34,7 @@ class Binder(Protocol):
         ...
 
     def parse(self, query: Query, tx: Transformer) -> ParsedQuery | None:
-        """Return what all sets of parameters have in common; None if there is nothing, but :meth:`bind`.
-
-        :raises TypeError: a template string, which takes no sets of parameters.
-        """
+        """Return what all sets of parameters have in common; None if there is nothing, but :meth:`bind`."""
         ...
 
 
@@ -60,7 +57,6 @@ class _ServerSide:
         )
 
     def parse(self, query: Query, tx: Transformer) -> ParsedQuery | None:
-        _refuse_template(query)
         return parse_query(query, (), tx, tx.encoding)
 
 
@@ -79,7 +75,6 @@ class _Raw:
         return Statement(parsed.sql, values, oids, formats, not values)
 
     def parse(self, query: Query, tx: Transformer) -> ParsedQuery | None:
-        _refuse_template(query)
         return None
 
 
@@ -100,13 +95,7 @@ class _ClientSide:
         return Statement(sql, (), (), (), True, True, parsed, placed)
 
     def parse(self, query: Query, tx: Transformer) -> ParsedQuery | None:
-        _refuse_template(query)
         return None
-
-
-def _refuse_template(query: Query) -> None:
-    if is_template(query):
-        refuse_parameters(())
 
 
 SERVER_SIDE = _ServerSide()
