@@ -34,8 +34,10 @@ def test_pythons_own() -> None:
 
 
 def test_parts() -> None:
-    found = parts(t("a{x}{y:t}", x=1, y=2))
-    assert found == ["a", Interpolation(1, "x"), "", Interpolation(2, "y", None, "t"), ""]
+    first, x, between, y, last = parts(t("a{x}{y:t}", x=1, y=2))
+    assert (first, between, last) == ("a", "", "")
+    assert not isinstance(x, str) and (x.value, x.conversion, x.format_spec, shown(x)) == (1, None, "", "{x}")
+    assert not isinstance(y, str) and (y.value, y.conversion, y.format_spec, shown(y)) == (2, None, "t", "{y:t}")
     assert parts(t("")) == [""]
 
 

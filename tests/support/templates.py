@@ -1,8 +1,9 @@
-"""Template strings for every version of Python: what a `t"..."` of PEP 750 makes since 3.14."""
+"""Template strings for every version of Python: what a `t"..."` of PEP 750 makes since 3.14, or looks like it."""
 
 from __future__ import annotations
 
 import string
+import sys
 from typing import Any, NamedTuple
 
 
@@ -21,8 +22,10 @@ class Template:
         self.interpolations = interpolations
 
 
-def t(text: str, /, **names: Any) -> Template:
-    """Return what `t"..."` would, with the values of the names in its braces."""
+def t(text: str, /, **names: Any) -> Any:
+    """Return what `t"..."` does, or would, with the values of the names in its braces."""
+    if sys.version_info >= (3, 14):
+        return eval(f"t{text!r}", names)
     strings = [""]
     interpolations: list[Interpolation] = []
     for literal, name, spec, conversion in string.Formatter().parse(text):
