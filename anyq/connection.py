@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, cast, overload
+from typing import Any, Generic, Protocol, cast, overload
 
 import anyio
 import anyio.abc
@@ -66,6 +66,14 @@ GRACE_PERIOD = 5.0
 """Seconds that a cancelled operation has, by default, to leave the connection clean; past them it is closed."""
 
 
+class Pooled(Protocol):
+    """A connection's place in a pool."""
+
+    async def instead_of_closing(self, connection: Any) -> bool:
+        """Give it back to the pool; return False where it is to be closed."""
+        ...
+
+
 @uninterrupted
 class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying, ErrorClasses, NoLibpq, Generic[Row]):
     """A session with a server. Made by :meth:`connect`.
@@ -78,6 +86,9 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
         "cursor_factory": partial(check_cursor_factory, wanted=AsyncCursor),
         "server_cursor_factory": partial(check_cursor_factory, wanted=AsyncServerCursor, what="server_cursor_factory"),
     }
+
+    pooled: Pooled | None = None
+    """For this package: whose it is, if it is in a pool."""
 
     def __init__(
         self,
@@ -108,7 +119,8 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
         """For this package: says so of a connection that is dropped and was never closed."""
         self.notifications = NotificationHub(self.session)
         self.two_phase = TwoPhaseTransaction(self.session)
-        self._notice_handlers: list[NoticeHandler] = []
+        self.notice_handlers: tuple[NoticeHandler, ...] = ()
+        """For this package: what is called with notices."""
         wire.protocol.use_codecs(python_codec)
         wire.on_event = self._on_event
         wire.on_end = self._on_end
@@ -208,7 +220,14 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
             if exc_val is None and not self.closed:
                 await self.commit_at_end()
         finally:
+            await self._close_at_end(exc_val)
+
+    async def _close_at_end(self, exc_val: BaseException | None) -> None:
+        if self.pooled is None:
             await self.session.wire.aclose()
+        elif exc_val is not None and not self.closed:
+            # The pool that it is of goes on with it.
+            await self.session.end_transaction(b"ROLLBACK", cancellable=False)
 
     def __repr__(self) -> str:
         return described(self, self.info.summary())
@@ -390,10 +409,11 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
     async def close(self) -> None:
         """Close the connection; a transaction that is open is rolled back. Never waits for the server.
 
-        Operations under way in other tasks fail with OperationalError. Closing it again does nothing. From another
-        event loop than its own it may be called, too: it is closed as soon as its own gets to it, or at once if that
-        has ended.
+        Operations under way in other tasks fail with OperationalError. Closing it again does nothing. In another event
+        loop it may be called, too: then its own closes it soon. A pool's is returned to it if that has `close_returns`.
         """
+        if self.pooled is not None and await self.pooled.instead_of_closing(self):
+            return
         await self.session.wire.aclose()
         await anyio.lowlevel.checkpoint()
 
@@ -433,14 +453,16 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
 
         It is called by the task that reads at that moment, so it should be quick; what it raises is logged.
         """
-        self._notice_handlers.append(callback)
+        self.notice_handlers = (*self.notice_handlers, callback)
 
     def remove_notice_handler(self, callback: NoticeHandler) -> None:
         """Remove a callback that was added.
 
         :raises ValueError: it was not.
         """
-        self._notice_handlers.remove(callback)
+        handlers = list(self.notice_handlers)
+        handlers.remove(callback)
+        self.notice_handlers = tuple(handlers)
 
     def _on_end(self) -> None:
         self.if_forgotten.call_off()
@@ -451,7 +473,7 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
             self.notifications.deliver(event)
         else:
             diagnostic = Diagnostic(event.fields)
-            for handler in tuple(self._notice_handlers):
+            for handler in self.notice_handlers:
                 try:
                     handler(diagnostic)
                 except Exception:

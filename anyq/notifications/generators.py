@@ -83,6 +83,16 @@ class Generators:
         self._backlog_memory = 0
         self.running[id(generator)] = ref(generator)
 
+    @property
+    def has_kept(self) -> bool:
+        """Whether there are notifications that nobody has taken."""
+        return bool(self._backlog or self._missed)
+
+    def forget_kept(self) -> None:
+        """Forget the notifications that nobody has taken."""
+        self._backlog.clear()
+        self._backlog_memory = self._missed = 0
+
     def stop(self, generator: Generator, left: deque[Notify]) -> None:
         """Take a generator off; what it has not yielded is for one that has not got it, or for a later one."""
         del self.running[id(generator)]

@@ -127,6 +127,11 @@ class NotificationHub:
     def unsettled(self, value: bool) -> None:
         self.session.settle = self.settle if value else None
 
+    @property
+    def has_users(self) -> bool:
+        """Whether anybody takes the notifications of a channel, or all."""
+        return bool(self._channels or self.generators.running)
+
     # -- delivering
 
     def deliver(self, notify: Notify) -> None:

@@ -78,7 +78,7 @@ class PreparedStatements:
             "renewals",
             "tick",
         ),
-        "unsettled",
+        *("changes_session", "unsettled"),
     )
 
     def __init__(self, prepare_threshold: int | None = 5, prepared_max: int | None = 100) -> None:
@@ -101,6 +101,8 @@ class PreparedStatements:
         self.renewals = 0
         #: Whether the transaction that is open, if one is, may have changed what statements were parsed against.
         self.unsettled = False
+        #: Whether a statement may have changed what lasts as long as the session: a setting, LISTEN, a temporary table.
+        self.changes_session = False
         # Names are never used twice: a Close that is still on its way can only hit the statement it was meant
         # for.
         self._serial = 0

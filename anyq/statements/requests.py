@@ -15,7 +15,7 @@ from ..adapt import Transformer
 from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
 from ..protocol.request import UNDESCRIBED, Description, Request, Result, TransactionEffect
-from .consequences import SELECT_INTO, Consequence, consequence
+from .consequences import SELECT_INTO, Consequence, changes_session, consequence
 from .layout import Layouts
 from .loading import VALUES_PER_TURN, LoadedAhead, loads_or_none
 from .prepared import Entry, PreparedStatements
@@ -93,6 +93,8 @@ class StatementRequest(RowsRequest):
     def hear(self, tag: str | None, text: bytes) -> None:
         """Draw the consequences of a statement that has succeeded."""
         account = self._account
+        if not account.changes_session and changes_session(tag, text):
+            account.changes_session = True
         if self.status_before is TransactionStatus.IDLE and not self.results:
             account.unsettled = False
         match consequence(tag, text):
@@ -122,7 +124,7 @@ class StatementRequest(RowsRequest):
         if self.text is not None and self.abandoned:
             # Nobody has looked at what it has done.
             self._account.renew()
-            self._account.unsettled = True
+            self._account.unsettled = self._account.changes_session = True
         elif self.error is not None:
             # Maybe that of a COMMIT, or of a text that was a transaction.
             self._account.undo()

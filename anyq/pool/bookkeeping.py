@@ -1,0 +1,343 @@
+"""Books: which connections a pool has, who has them, who waits for one, and what is to be done about it.
+
+Theory of operation. Nothing here waits, opens or closes anything. Whatever happens to a pool is entered by a method
+that is not interrupted by other tasks; then :meth:`Books.settle` brings supply and demand together: it gives what is
+idle to those who wait, first come, first served, and says which connections are to be closed, and how many attempts to
+open one are to begin. Whoever has called it does that. So the books are right at every moment that a task can be
+cancelled at.
+
+*Of whom a connection is.* An idle one is the pool's; one that was given away is its client's alone, and the pool has
+no reference to it: a client that drops it is noticed. Of all that are open the pool has the :class:`Place`.
+
+*Idle ones.* The one that was used last is used next. So what is not needed stays unused, and is closed when it has
+been so for `max_idle`.
+
+*When the server cannot be reached.* One attempt at a time is repeated, by whoever has begun it; when it succeeds the
+others begin.
+
+Knows numbers and times. Must not know connections, tasks or event loops.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from enum import Enum, auto
+from typing import Any, NamedTuple, Protocol
+
+from ..errors import Error
+from .statistics import Counters
+
+
+class PlaceState(Enum):
+    """Where the connection of a place is."""
+
+    IDLE = auto()
+    OUT = auto()
+    """With a client."""
+    BUSY = auto()
+    """The pool itself does something with it."""
+    GONE = auto()
+
+
+class Place:
+    """One connection's place in a pool."""
+
+    __slots__ = ("connection", "expires_at", "fresh", "given_at", "idle_since", "key", "made_at", "settings", "state")
+
+    def __init__(self, connection: Any, made_at: float, expires_at: float) -> None:
+        self.connection: Any = connection
+        """What is given to clients; None while one has it."""
+        self.key = object()
+        """Stands for it where it must not be kept alive."""
+        self.made_at = made_at
+        self.expires_at = expires_at
+        """When it is closed rather than used again."""
+        self.settings: Any = None
+        """What a client may have changed, as it was when the connection was configured."""
+        self.state = PlaceState.BUSY
+        self.fresh = True
+        """Whether no client has had it yet."""
+        self.idle_since = 0.0
+        self.given_at = 0.0
+
+
+class WakeUp(Protocol):
+    """What wakes who waits."""
+
+    def set(self) -> object: ...
+
+
+class Ticket:
+    """One who waits for a connection: served when there is a place or an error."""
+
+    __slots__ = ("error", "place", "wake_up", "work")
+
+    def __init__(self, wake_up: WakeUp) -> None:
+        self.wake_up = wake_up
+        self.place: Place | None = None
+        self.error: Error | None = None
+        self.work = 0
+        """How many connections whoever waits is to open: where there is no task of the pool's for it."""
+
+    def take(self) -> Place:
+        """Return the place that was given, which is not the ticket's any more.
+
+        :raises Error: that was given instead.
+        """
+        if self.error is not None:
+            raise self.error
+        place, self.place = self.place, None
+        assert place is not None
+        return place
+
+    def fail(self, error: Error) -> None:
+        """Give an error instead of a place."""
+        self.error = error
+        self.wake_up.set()
+
+    @property
+    def is_served(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self.place is not None or self.error is not None
+
+
+class Todo(NamedTuple):
+    """What is to be done now."""
+
+    closing: list[Any]
+    """Connections to be closed."""
+    opening: int
+    """How many attempts to open one are to begin."""
+
+
+class Books:
+    """The account of one pool. Times are those of one clock, in seconds.
+
+    :param max_size: connections; 0 for any number.
+    :param max_waiting: those who may wait at the same time; 0 for any number.
+    :param keeps_idle: whether connections that nobody needs are kept.
+    """
+
+    def __init__(
+        self,
+        min_size: int,
+        max_size: int,
+        max_waiting: int = 0,
+        *,
+        max_idle: float = float("inf"),
+        keeps_idle: bool = True,
+    ) -> None:
+        self.min_size = min_size
+        self.max_size = max_size
+        self.max_waiting = max_waiting
+        self.max_idle = max_idle
+        self.keeps_idle = keeps_idle
+        self.keeps_min_size = False
+        """Whether there is somebody to open connections that nobody waits for."""
+        self.is_open = False
+        self.idle: deque[Place] = deque()
+        self.out: set[object] = set()
+        """The keys of the places whose connections clients have."""
+        self.busy = 0
+        """How many connections the pool itself does something with."""
+        self.opening = 0
+        """How many attempts to open one are under way."""
+        self.retrying = False
+        """Whether one of these is repeated, as the server could not be reached."""
+        self.gave_up = False
+        """Whether that was given up; until somebody asks again."""
+        self._drained_at = float("-inf")  # what is older is closed rather than used again
+        self.due = float("inf")
+        """When there may be idle connections to be closed, if nothing else happens; or later."""
+        self.waiting: OrderedDict[Ticket, None] = OrderedDict()
+        self.counters = Counters()
+
+    @property
+    def size(self) -> int:
+        """How many connections there are, or will be if the attempts to open them succeed."""
+        return len(self.idle) + len(self.out) + self.busy + self.opening
+
+    @property
+    def ready(self) -> int:
+        """How many connections there are."""
+        return self.size - self.opening
+
+    def resize(self, min_size: int, max_size: int) -> None:
+        """Have other sizes from now on."""
+        self.min_size, self.max_size = min_size, max_size
+        self.due = float("-inf")
+
+    # -- clients
+
+    def take(self, now: float) -> Place | None:
+        """Return an idle connection if there is one and nobody waits, else None."""
+        while self.idle and not self.waiting:
+            place = self.idle[-1]
+            if place.expires_at <= now:
+                return None  # to be closed by settle()
+            self.idle.pop()
+            self._give(place, now)
+            return place
+        return None
+
+    def queue(self, ticket: Ticket) -> None:
+        """Have somebody wait."""
+        self.waiting[ticket] = None
+        self.gave_up = False
+        self.counters.requests_queued += 1
+
+    def queue_again(self, ticket: Ticket) -> None:
+        """Have somebody wait before all others: what was given was no good."""
+        self.waiting[ticket] = None
+        self.waiting.move_to_end(ticket, last=False)
+        self.gave_up = False
+
+    def leave_queue(self, ticket: Ticket) -> Place | None:
+        """Have somebody wait no longer; return the place that was given at the same moment, to be put back."""
+        self.waiting.pop(ticket, None)
+        self.opening -= ticket.work
+        ticket.work = 0
+        place, ticket.place = ticket.place, None
+        return place
+
+    def _give(self, place: Place, now: float) -> None:
+        place.state = PlaceState.OUT
+        place.given_at = now
+        self.out.add(place.key)
+
+    # -- places
+
+    def take_back(self, place: Place, connection: Any, now: float) -> None:
+        """Take a connection from its client, to do something with it."""
+        self.out.discard(place.key)
+        self.counters.usage_time += now - place.given_at
+        place.connection = connection
+        place.state = PlaceState.BUSY
+        place.fresh = False
+        self.busy += 1
+
+    def hold(self, place: Place) -> None:
+        """Take an idle connection, to do something with it."""
+        self.idle.remove(place)
+        place.state = PlaceState.BUSY
+        self.busy += 1
+
+    def put(self, place: Place, now: float) -> None:
+        """Enter that a busy connection is ready for a client."""
+        self.busy -= 1
+        place.state = PlaceState.IDLE
+        place.idle_since = now
+        if place.made_at <= self._drained_at:
+            place.expires_at = now
+        self.due = min(self.due, place.expires_at, now + self.max_idle)
+        self.idle.append(place)
+
+    def drain(self, now: float) -> None:
+        """Have all connections that there are closed rather than used again."""
+        self._drained_at = self.due = now
+        for place in self.idle:
+            place.expires_at = now
+
+    def drop(self, place: Place) -> Any:
+        """Enter that a connection is not used any more; return it, to be closed. A second time it does nothing."""
+        if place.state is PlaceState.BUSY:
+            self.busy -= 1
+        elif place.state is PlaceState.OUT:
+            self.out.discard(place.key)
+        elif place.state is PlaceState.IDLE:
+            self.idle.remove(place)
+        place.state = PlaceState.GONE
+        connection, place.connection = place.connection, None
+        return connection
+
+    def lost(self, key: object) -> bool:
+        """Enter that a client has dropped its connection; return whether it had one."""
+        if key not in self.out:
+            return False
+        self.out.discard(key)
+        self.counters.connections_lost += 1
+        return True
+
+    def opened(self, place: Place, now: float) -> None:
+        """Enter that an attempt has succeeded."""
+        self.opening -= 1
+        self.busy += 1
+        self.retrying = self.gave_up = False
+        self.put(place, now)
+
+    def given_up(self) -> list[Ticket]:
+        """Enter that the server cannot be reached, and nobody tries any more; return those who wait, who are to know.
+
+        They wait no longer.
+        """
+        self.retrying = False
+        self.gave_up = True
+        tickets = list(self.waiting)
+        self.waiting.clear()
+        return tickets
+
+    # -- supply and demand
+
+    def settle(self, now: float) -> Todo | None:
+        """Give what is idle to those who wait, and say what is to be done; None for nothing."""
+        closing: list[Any] = []
+        if not self.is_open:
+            closing = self._empty()
+            return Todo(closing, 0) if closing else None
+        while self.waiting and self.idle:
+            place = self.idle[-1]
+            if place.expires_at <= now:
+                closing.append(self.drop(place))
+                continue
+            self.idle.pop()
+            ticket, _ = self.waiting.popitem(last=False)
+            self._give(place, now)
+            ticket.place = place
+            ticket.wake_up.set()
+        if self.idle and (now >= self.due or not self.keeps_idle or 0 < self.max_size < self.size):
+            closing += self._superfluous(now)
+            self.due = self._next_due()
+        opening = self._wanted()
+        self.opening += opening
+        return Todo(closing, opening) if closing or opening else None
+
+    def _superfluous(self, now: float) -> list[Any]:
+        """Take out of the idle ones what has expired, and what is not needed."""
+        if not self.keeps_idle:
+            return self._empty()
+        closing = [self.drop(place) for place in tuple(self.idle) if place.expires_at <= now]
+        while self.idle and self.size > self.min_size:
+            if self.idle[0].idle_since + self.max_idle > now and not 0 < self.max_size < self.size:
+                break
+            closing.append(self.drop(self.idle[0]))
+        return closing
+
+    def _empty(self) -> list[Any]:
+        return [self.drop(place) for place in tuple(self.idle)]
+
+    def _wanted(self) -> int:
+        """Return how many more attempts to open a connection are to begin."""
+        if self.gave_up or self.retrying and self.opening:
+            return 0
+        wanted = len(self.waiting) - self.opening
+        if self.keeps_min_size:
+            wanted = max(wanted, self.min_size - self.size)
+        if self.max_size:
+            wanted = min(wanted, self.max_size - self.size)
+        if self.retrying:
+            wanted = min(wanted, 1)
+        return max(0, wanted)
+
+    def wants_more(self) -> bool:
+        """Return whether an attempt that has failed is to be repeated."""
+        if not self.is_open or self.gave_up:
+            return False
+        if self.max_size and self.size > self.max_size:
+            return False
+        return bool(self.waiting) or self.keeps_min_size and self.size <= self.min_size
+
+    def _next_due(self) -> float:
+        due = min((place.expires_at for place in self.idle), default=float("inf"))
+        if self.idle and self.size > self.min_size:
+            due = min(due, self.idle[0].idle_since + self.max_idle)
+        return due

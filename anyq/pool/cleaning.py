@@ -1,0 +1,126 @@
+"""Cleaning: what a client has left on a connection that it returns, and how the next one is kept from it.
+
+Three kinds of things are told apart. What belongs to somebody who may go on with it (an open COPY, a pipeline or
+transaction block, a two-phase transaction, a subscription, statements of other tasks) is never undone: the connection
+is closed, and another one takes its place. What the server or this side can undo is undone: a transaction is rolled
+back, what SET has changed is reset, LISTEN is ended, attributes of the connection get the values that they had. What
+stays is what does the next client no harm: prepared statements, and adapters that were registered on the connection.
+
+Knows sessions and connections. Must not know pools.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..connection import AsyncConnection
+from ..protocol.constants import TransactionStatus
+from ..session.transactions import TwoPhase
+
+RESET_SESSION = b"RESET SESSION AUTHORIZATION; RESET ALL; UNLISTEN *; CLOSE ALL; DISCARD TEMP"
+"""What undoes the statements that change a session and whose tag tells so."""
+
+
+class Settings(NamedTuple):
+    """What a client may set of a connection, and the next one would not expect."""
+
+    autocommit: bool
+    isolation_level: Any
+    read_only: bool | None
+    deferrable: bool | None
+    prepare_threshold: int | None
+    prepared_max: int | None
+    notice_handlers: tuple[Any, ...]
+    notify_handlers: tuple[Any, ...]
+
+
+def settings_of(connection: AsyncConnection[Any]) -> Settings:
+    """Return the settings as they are now."""
+    session = connection.session
+    transactions, statements = session.transactions, session.composer.statements
+    return Settings(
+        transactions.autocommit,
+        transactions.isolation_level,
+        transactions.read_only,
+        transactions.deferrable,
+        statements.prepare_threshold,
+        statements.prepared_max,
+        connection.notice_handlers,
+        tuple(connection.notifications.handlers),
+    )
+
+
+def restore(connection: AsyncConnection[Any], settings: Settings) -> None:
+    """Set them as they were; no transaction may be open."""
+    session = connection.session
+    transactions, statements = session.transactions, session.composer.statements
+    transactions.autocommit = settings.autocommit
+    transactions.isolation_level = settings.isolation_level
+    transactions.read_only = settings.read_only
+    transactions.deferrable = settings.deferrable
+    statements.prepare_threshold = settings.prepare_threshold
+    statements.prepared_max = settings.prepared_max
+    connection.notice_handlers = settings.notice_handlers
+    connection.notifications.handlers[:] = settings.notify_handlers
+
+
+def is_clean(connection: AsyncConnection[Any], settings: Settings) -> bool:
+    """Return whether a connection can be used by somebody else as it is."""
+    session = connection.session
+    protocol = session.wire.protocol
+    transactions = session.transactions
+    return (
+        protocol.transaction_status is TransactionStatus.IDLE
+        and not protocol.pending
+        and session.settle is None
+        and not session.composer.statements.changes_session
+        and not (transactions.blocks or transactions.pipelines)
+        and not connection.notifications.generators.has_kept
+        and left_open(connection) is None
+        and settings_of(connection) == settings
+    )
+
+
+def left_open(connection: AsyncConnection[Any]) -> str | None:
+    """Return what is on a connection that somebody may go on with, None if there is nothing."""
+    session = connection.session
+    transactions = session.transactions
+    if session.wire.in_pieces is not None:
+        return "a COPY was open"
+    if any(not request.abandoned for request in session.wire.protocol.pending):
+        return "a statement was under way"
+    if any(not pipeline.is_lost() for pipeline in tuple(transactions.pipelines.values())):
+        return "a pipeline block was entered"
+    if transactions.innermost() is not None:
+        return "a transaction block was entered"
+    if transactions.two_phase is not TwoPhase.NONE:
+        return "there was a two-phase transaction"
+    if connection.notifications.has_users:
+        return "somebody was listening"
+    return None
+
+
+async def clean(connection: AsyncConnection[Any], settings: Settings) -> bool:
+    """Undo what can be undone on a connection that nothing is left open of.
+
+    :return: whether what SET and the like had changed was reset, so that it is to be configured again.
+    :raises Error: it cannot be undone.
+
+    A cancellation leaves it as it is, half done.
+    """
+    session = connection.session
+    await session.transactions.end_lost_blocks()
+    session.transactions.pipelines.clear()
+    if session.wire.protocol.pending:
+        await session.wire.catch_up()
+    await session.end_transaction(b"ROLLBACK", cancellable=False)
+    connection.notifications.generators.forget_kept()
+    statements = session.composer.statements
+    reset = statements.changes_session
+    if reset:
+        await session.transactions.turn_without_begin()
+        await session.send_command(RESET_SESSION)
+        statements.renew()
+        statements.changes_session = False
+    restore(connection, settings)
+    return reset

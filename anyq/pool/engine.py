@@ -1,0 +1,195 @@
+"""Engine: brings about what the books of a pool say, and lets clients wait for it.
+
+Theory of operation. All accounts are kept by `bookkeeping`, at once and without waiting. What takes time is done by
+three kinds of tasks: a *client* waits for its turn; an *opener* makes one connection (`opening`); the *keeper* closes
+what is not needed any more when it is time. Openers and the keeper belong to the ``async with`` block of the pool.
+Without a block openers run inside of the clients that wait, and there is no keeper.
+
+Knows tasks and event loops. Must not know how connections are opened, cleaned or given to clients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+import anyio
+import anyio.abc
+
+from ..backends import Backend, Waiter, current_backend, uninterrupted
+from ..errors import OperationalError, ProgrammingError
+from .bookkeeping import Books, Ticket, Todo
+from .errors import PoolClosed
+from .options import Hooks
+
+
+class Request(Ticket):
+    """A client that waits in an event loop."""
+
+    __slots__ = ("waiter",)
+
+    def __init__(self, waiter: Waiter) -> None:
+        super().__init__(waiter)
+        self.waiter = waiter
+
+    def renew(self, waiter: Waiter) -> None:
+        """Be woken by another one: each wakes once."""
+        self.waiter = self.wake_up = waiter
+
+
+@uninterrupted
+class Engine:
+    """The tasks of one pool.
+
+    :param name: that of the pool.
+    """
+
+    def __init__(self, name: str, books: Books, hooks: Hooks) -> None:
+        self.name = name
+        self.books = books
+        self.open_one: Callable[[], Awaitable[None]]
+        """What an opener does; set by who makes it."""
+        self.was_opened = False
+        self._hooks = hooks
+        self._backend: Backend | None = None
+        self._group: anyio.abc.TaskGroup | None = None
+        self._scopes: set[anyio.CancelScope] = set()  # of the openers and the keeper
+        self._keeper_due = float("-inf")
+        self._keeper: Waiter | None = None
+        self._watchers: list[Waiter] = []  # of those who wait until the pool has its connections
+
+    def here(self) -> Backend:
+        """Return the event loop of the pool, which is that of the first use."""
+        if self._backend is None:
+            self._backend = current_backend()
+        return self._backend
+
+    @property
+    def has_block(self) -> bool:
+        """Whether there is a task group for openers and the keeper."""
+        return self._group is not None
+
+    # -- opening and closing
+
+    def begin(self) -> None:
+        """Open the pool.
+
+        :raises OperationalError: it was closed.
+        """
+        if self.was_opened:
+            raise OperationalError(f"the pool {self.name!r} was closed, and cannot be opened again: make a new one")
+        self.books.is_open = self.was_opened = True
+
+    async def enter_block(self) -> None:
+        """Begin to have a task group, and the keeper in it."""
+        if self._group is not None:
+            raise ProgrammingError(f"the block of the pool {self.name!r} was entered already")
+        self.here().check_here()
+        group = anyio.create_task_group()
+        await group.__aenter__()
+        self._group = group
+        self.books.keeps_min_size = self.books.keeps_idle
+        self.settle()
+        group.start_soon(self._in_scope, self._keep)
+
+    async def leave_block(self) -> None:
+        """Close the pool, and end its tasks."""
+        group, self._group = self._group, None
+        assert group is not None
+        self.end()
+        # Ending the tasks takes no time; a cancellation in between would replace the body's exception.
+        group.cancel_scope.shield = True
+        group.cancel_scope.cancel()
+        # The body's exception is none of the group's: it goes on as it is, not in an exception group.
+        await group.__aexit__(None, None, None)
+
+    def end(self) -> None:
+        """Close the pool: who waits is told, and what is idle is closed."""
+        books = self.books
+        books.is_open = books.keeps_min_size = False
+        for ticket in books.given_up():
+            ticket.fail(self.not_open())
+        for scope in tuple(self._scopes):
+            scope.cancel()
+        self.settle()
+        self._tell_watchers()
+
+    def not_open(self) -> PoolClosed:
+        """Return the error for one who asks for a connection of a pool that is not open."""
+        if self.was_opened:
+            return PoolClosed(f"the pool {self.name!r} is closed")
+        return PoolClosed(f"the pool {self.name!r} is not open yet: use it in 'async with', or await its open()")
+
+    # -- what the books say
+
+    def settle(self) -> None:
+        """Do what is to be done."""
+        books = self.books
+        todo = books.settle(monotonic())
+        if todo is not None:
+            self._do(todo)
+        if self._keeper is not None and books.due < self._keeper_due:
+            self._keeper.set()
+        if self._watchers and books.ready >= books.min_size:
+            self._tell_watchers()
+
+    def _do(self, todo: Todo) -> None:
+        for connection in todo.closing:
+            self.close(connection)
+        for _ in range(todo.opening):
+            if self._group is not None:
+                self._group.start_soon(self._in_scope, self.open_one)
+            else:
+                ticket = next(iter(self.books.waiting))
+                ticket.work += 1
+                ticket.wake_up.set()
+
+    def close(self, connection: object) -> None:
+        """Close a connection, without waiting."""
+        self._hooks.inner(connection).session.wire.close()
+
+    async def _in_scope(self, func: Callable[[], Awaitable[None]]) -> None:
+        with anyio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                await func()
+            finally:
+                self._scopes.discard(scope)
+
+    async def _keep(self) -> None:
+        backend = self.here()
+        while self.books.is_open:
+            self._keeper_due = self.books.due
+            self._keeper = waiter = backend.create_waiter()
+            with anyio.move_on_after(max(0.0, self._keeper_due - monotonic())):
+                await waiter.wait()
+            self.settle()
+
+    # -- waiting
+
+    async def wait(self, request: Request) -> None:
+        """Wait until a client is served; it may have to open connections meanwhile."""
+        if self._group is not None:
+            while not request.is_served:
+                await request.waiter.wait()
+            return
+        async with anyio.create_task_group() as group:
+            while not request.is_served:
+                while request.work:
+                    request.work -= 1
+                    group.start_soon(self._in_scope, self.open_one)
+                await request.waiter.wait()
+                if not request.is_served:
+                    request.renew(self.here().create_waiter())
+            group.cancel_scope.cancel()
+
+    async def wait_until_ready(self) -> None:
+        """Wait until `min_size` connections are open, or the pool is closed."""
+        while self.books.is_open and self.books.ready < self.books.min_size:
+            waiter = self.here().create_waiter()
+            self._watchers.append(waiter)
+            await waiter.wait()
+
+    def _tell_watchers(self) -> None:
+        while self._watchers:
+            self._watchers.pop().set()

@@ -1,0 +1,236 @@
+"""Lending: how a client gets a connection of a pool, and gives it back.
+
+A client waits for its turn, has its connection looked at, and when it gives it back has it cleaned, shielded and within
+the connection's grace time: it is its own transaction or cancellation that made that necessary.
+
+Knows clients and callbacks; what is cleaned, and how, is in `cleaning`. Must not know how connections are opened.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import Any
+
+import anyio
+
+from ..backends import uninterrupted
+from ..connection import AsyncConnection
+from ..protocol.constants import TransactionStatus
+from .bookkeeping import Place, PlaceState
+from .cleaning import clean, is_clean, left_open
+from .engine import Engine, Request
+from .errors import TooManyRequests
+from .opening import FIRST_PAUSE, LONGEST_PAUSE, Opener, check_idle
+from .options import Callback, Hooks, Options
+
+logger = logging.getLogger("anyq.pool")
+
+
+@uninterrupted
+class Lender:
+    """How one pool lends its connections."""
+
+    def __init__(self, engine: Engine, opener: Opener, hooks: Hooks, options: Options) -> None:
+        self._engine = engine
+        self._books = engine.books
+        self._opener = opener
+        self._hooks = hooks
+        self._name = options.name
+        self._timeout = options.timeout
+        self._check = options.check
+        self._reset = options.reset
+
+    # -- to a client
+
+    async def lend(self, timeout: float | None) -> Any:  # noqa: ASYNC109 - the user's
+        """Return a connection that is a client's from now on; see :meth:`AsyncConnectionPool.getconn`."""
+        books = self._books
+        books.counters.requests_num += 1
+        await self._engine.here().checkpoint_if_cancelled()
+        place = books.take(monotonic())
+        if place is None or self._check is not None or not _is_alive(self._hooks.inner(place.connection)):
+            try:
+                place = await self._serve(place, self._timeout if timeout is None else timeout)
+            except BaseException:
+                books.counters.requests_errors += 1
+                raise
+        connection, place.connection = place.connection, None
+        return connection
+
+    async def _serve(self, place: Place | None, timeout: float) -> Place:  # noqa: ASYNC109 - the user's
+        """Wait until there is a connection that is good.
+
+        :param place: one that may be, and was given already.
+        """
+        books, engine = self._books, self._engine
+        request = Request(engine.here().create_waiter())
+        request.place = place
+        if place is None:
+            self._check_may_wait()
+            books.queue(request)
+        began = monotonic()
+        pause = FIRST_PAUSE
+        try:
+            with anyio.move_on_after(timeout):
+                while True:
+                    if not request.is_served:
+                        engine.settle()
+                        await engine.wait(request)
+                    given = request.take()
+                    if await self._is_good(given):
+                        if given is not place:
+                            books.counters.waited(monotonic() - began)
+                        return given
+                    if given.fresh:
+                        # Others would be no better.
+                        await anyio.sleep(pause)
+                        pause = min(2 * pause, LONGEST_PAUSE)
+                    request.renew(engine.here().create_waiter())
+                    books.queue_again(request)
+        finally:
+            given_late = books.leave_queue(request)
+            if given_late is not None:
+                books.take_back(given_late, given_late.connection, monotonic())
+                self._put(given_late)
+            engine.settle()
+        raise self._opener.timed_out("had no connection", timeout)
+
+    def _check_may_wait(self) -> None:
+        books = self._books
+        if not books.is_open:
+            raise self._engine.not_open()
+        if 0 < books.max_waiting <= len(books.waiting):
+            raise TooManyRequests(f"the pool {self._name!r} has {len(books.waiting)} requests waiting already")
+
+    async def _is_good(self, place: Place) -> bool:
+        """Return whether a client can have a connection that it was given; otherwise it is dropped.
+
+        A cancellation has it put back.
+        """
+        connection = place.connection
+        if _is_alive(self._hooks.inner(connection)):
+            if self._check is None:
+                return True
+            try:
+                if await self._passes(self._check, connection):
+                    return True
+            except BaseException:
+                await self._take_back(place, connection, told=False)
+                raise
+        self._lose(place)
+        return False
+
+    async def _passes(self, check: Callback, connection: Any) -> bool:
+        """Return whether a connection passes a check, of which no transaction is left."""
+        inner = self._hooks.inner(connection)
+        try:
+            await self._hooks.call(check, connection)
+            if inner.session.transaction_status is not TransactionStatus.IDLE:
+                await inner.session.end_transaction(b"ROLLBACK", cancellable=False)
+        except Exception as error:
+            logger.info("a connection of %r did not pass its check: %s", self._name, error)
+            return False
+        return not inner.closed
+
+    def _lose(self, place: Place) -> None:
+        """Drop a connection that was found not to be good."""
+        self._books.counters.connections_lost += 1
+        self._engine.close(self._books.drop(place))
+
+    async def check_idle_ones(self, check: Callback) -> None:
+        """Drop the idle connections that do not pass a check within the pool's timeout."""
+        books = self._books
+        for place in tuple(books.idle):
+            if place.state is not PlaceState.IDLE:
+                continue  # it was lent meanwhile
+            books.hold(place)
+            passed = False
+            try:
+                with anyio.move_on_after(self._timeout):
+                    passed = await self._passes(check, place.connection)
+            finally:
+                if passed:
+                    self._put(place)
+                else:
+                    self._lose(place)
+                self._engine.settle()
+
+    # -- back from a client
+
+    async def end(self, place: Place, connection: Any, exc: BaseException | None) -> None:
+        """End the block of a client: commit, or roll back because of an exception, and take the connection back."""
+        inner = self._hooks.inner(connection)
+        try:
+            if exc is None and inner.session.transaction_status is not TransactionStatus.IDLE and not inner.closed:
+                await inner.commit_at_end()
+        finally:
+            if place.state is PlaceState.OUT:  # it may have been given back in the block
+                await self._take_back(place, connection, told=exc is None)
+
+    async def take_back(self, place: Place, connection: Any) -> None:
+        """Take a connection back, and say what is left open on it."""
+        await self._take_back(place, connection, told=True)
+
+    async def _take_back(self, place: Place, connection: Any, *, told: bool) -> None:
+        books = self._books
+        inner = self._hooks.inner(connection)
+        books.take_back(place, connection, monotonic())
+        ready = False
+        try:
+            if inner.closed:
+                logger.warning("a connection was lost while it was lent by %r", self._name)
+                books.counters.connections_lost += 1
+            elif books.is_open:
+                at_once = self._reset is None and is_clean(inner, place.settings)
+                ready = at_once or await self._make_ready(place, connection, told=told)
+        finally:
+            if ready:
+                self._put(place)
+            else:
+                self._engine.close(books.drop(place))
+            self._engine.settle()
+
+    def _put(self, place: Place) -> None:
+        """Put back a connection that is ready for the next client."""
+        if self._books.is_open and not self._hooks.inner(place.connection).closed:
+            self._books.put(place, monotonic())
+        else:
+            self._engine.close(self._books.drop(place))
+
+    async def _make_ready(self, place: Place, connection: Any, *, told: bool) -> bool:
+        """Clean a connection, shielded; return whether that has succeeded."""
+        inner = self._hooks.inner(connection)
+        left = left_open(inner)
+        if left is None:
+            if told and inner.session.wire.protocol.transaction_status is not TransactionStatus.IDLE:
+                logger.warning("a connection was returned to %r in a transaction, which is rolled back", self._name)
+                self._books.counters.returns_bad += 1
+            left = await self._clean(place, connection)
+        if left is not None:
+            logger.warning("a connection that was returned to %r is closed: %s", self._name, left)
+            self._books.counters.returns_bad += 1
+        return left is None
+
+    async def _clean(self, place: Place, connection: Any) -> str | None:
+        """Clean a connection; return why it cannot be used, None if it can."""
+        inner = self._hooks.inner(connection)
+        grace = inner.session.wire.cancelling.grace
+        try:
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + grace):
+                if await clean(inner, place.settings):
+                    await self._opener.configure(connection)
+                if self._reset is not None:
+                    await self._hooks.call(self._reset, connection)
+                    check_idle("reset", inner)
+                return "it was lost" if inner.closed else None
+        except Exception as error:
+            return f"it could not be cleaned: {error or type(error).__name__}"
+        return f"it could not be cleaned within {grace:g} s"
+
+
+def _is_alive(inner: AsyncConnection[Any]) -> bool:
+    """Return whether a connection is not known to be lost, having looked at what has arrived."""
+    wire = inner.session.wire
+    wire.poll()
+    return not wire.closed

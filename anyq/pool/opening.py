@@ -1,0 +1,185 @@
+"""Opening: how a pool gets a connection, and goes on trying while a server cannot be reached.
+
+Where an attempt fails one task tries again, after pauses that get longer, and no other begins to. After
+`reconnect_timeout` it gives up: those who wait are told, and the next one who asks has it tried again.
+
+Knows connections and callbacks. Must not know clients.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+from typing import Any
+from weakref import ref
+
+import anyio
+
+from ..backends import Finalizer, uninterrupted
+from ..connection import AsyncConnection
+from ..errors import ProgrammingError
+from ..protocol.constants import TransactionStatus
+from .bookkeeping import Place
+from .cleaning import settings_of
+from .engine import Engine
+from .errors import PoolTimeout
+from .options import Hooks, Options
+
+logger = logging.getLogger("anyq.pool")
+
+FIRST_PAUSE = 0.05
+"""Seconds before the second attempt; then twice as long each time."""
+LONGEST_PAUSE = 0.8
+"""Seconds, so that a pool has connections within a second of the server's return."""
+JITTER = 0.05
+"""By which part a connection lives shorter than `max_lifetime`, at most: those of one moment do not end at one."""
+
+
+@uninterrupted
+class Opener:
+    """How one pool opens connections.
+
+    :param make_place: makes the place of a connection, which knows it.
+    """
+
+    def __init__(
+        self, pool: object, engine: Engine, hooks: Hooks, options: Options, make_place: Callable[..., Any]
+    ) -> None:
+        self._pool = ref(pool)
+        self._engine = engine
+        self._hooks = hooks
+        self._options = options
+        self._make_place = make_place
+        self._name = options.name
+        self._outage_since: float | None = None
+        self._failures = 0  # attempts in a row that have failed
+        self._last_error: BaseException | None = None
+        self._if_dropped = partial(_dropped, ref(engine))
+
+    def timed_out(self, what: str, timeout: float) -> PoolTimeout:
+        """Return the error for one who has waited in vain; it tells why, if that is known."""
+        reason = "" if self._last_error is None else f"; opening one has failed: {self._last_error}"
+        error = PoolTimeout(f"the pool {self._name!r} {what} within {timeout:g} s{reason}")
+        error.__cause__ = self._last_error
+        return error
+
+    async def open_one(self) -> None:
+        """Open a connection, and try again while that fails and one is wanted.
+
+        A cancellation leaves that to others.
+        """
+        books = self._engine.books
+        place: Place | None = None
+        mine = False  # whether it is this task that tries again
+        try:
+            while place is None and books.is_open:
+                try:
+                    place = await self._open()
+                except Exception as error:
+                    pause = self._has_failed(error)
+                    if books.retrying and not mine:
+                        return
+                    books.retrying = mine = True
+                    if pause is None:
+                        await self._give_up()
+                        return
+                    await anyio.sleep(pause)
+                    if not books.wants_more():
+                        return
+        finally:
+            if mine:
+                books.retrying = False
+            if place is None:
+                books.opening -= 1
+            else:
+                self._outage_since = self._last_error = None
+                books.opened(place, monotonic())
+            self._engine.settle()
+
+    async def _open(self) -> Place:
+        options = self._options
+        counters = self._engine.books.counters
+        counters.connections_num += 1
+        began = monotonic()
+        with anyio.fail_after(options.timeout):
+            inner = await self._hooks.connect(options)
+        try:
+            connection = self._hooks.wrap(inner)
+            with anyio.fail_after(options.timeout):
+                await self.configure(connection)
+        except BaseException:
+            inner.session.wire.close()
+            raise
+        now = monotonic()
+        counters.connections_time += now - began
+        lifetime = options.max_lifetime * random.uniform(1 - JITTER, 1)
+        inner.pooled = place = self._make_place(connection, now, now + lifetime)
+        assert isinstance(place, Place)
+        place.settings = settings_of(inner)
+        inner.session.composer.statements.changes_session = False
+        Finalizer(connection, self._if_dropped, place.key)
+        return place
+
+    async def configure(self, connection: Any) -> None:
+        """Have the user's `configure` called with a connection.
+
+        :raises ProgrammingError: it has left a transaction open.
+        """
+        configure = self._options.configure
+        if configure is not None:
+            await self._hooks.call(configure, connection)
+            check_idle("configure", self._hooks.inner(connection))
+
+    def _has_failed(self, error: Exception) -> float | None:
+        """Take note that an attempt has failed; return how long to wait before the next one, None to give up."""
+        now = monotonic()
+        self._engine.books.counters.connections_errors += 1
+        logger.warning("%r could not open a connection: %s", self._name, error or type(error).__name__)
+        self._last_error = error
+        if self._outage_since is None:
+            self._outage_since = now
+            self._failures = 0
+        pause = min(FIRST_PAUSE * 2**self._failures, LONGEST_PAUSE) * random.uniform(0.8, 1.0)
+        self._failures = min(self._failures + 1, 16)
+        return None if now + pause - self._outage_since > self._options.reconnect_timeout else pause
+
+    async def _give_up(self) -> None:
+        seconds = self._options.reconnect_timeout
+        logger.error("%r gives up reaching a server after %g s", self._name, seconds)
+        for ticket in self._engine.books.given_up():
+            ticket.fail(self.timed_out("could not reach a server", seconds))
+        self._outage_since = None
+        failed = self._options.reconnect_failed
+        if failed is not None:
+            try:
+                await self._hooks.call(failed, self._pool())
+            except Exception:
+                logger.exception("reconnect_failed of %r has failed", self._name)
+
+
+def check_idle(what: str, inner: AsyncConnection[Any]) -> None:
+    """Check that a callback has left a connection as it has to be.
+
+    :raises ProgrammingError: it has left a transaction open.
+    """
+    status = inner.session.transaction_status
+    if not inner.closed and status is not TransactionStatus.IDLE:
+        raise ProgrammingError(
+            f"{what} has left a transaction open ({status.name}): end it there, or use autocommit for the connection"
+        )
+
+
+def _dropped(engine: ref[Engine], key: object) -> None:
+    """Take note that a client has dropped a connection; in any thread."""
+    owner = engine()
+    if owner is not None:
+        owner.here().call_there(partial(_lost, owner, key))
+
+
+def _lost(engine: Engine, key: object) -> None:
+    if engine.books.lost(key):
+        logger.warning("a connection of %r was dropped and not returned", engine.name)
+        engine.settle()
