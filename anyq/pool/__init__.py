@@ -1,11 +1,18 @@
 """Pools of connections, with psycopg_pool's names: :class:`AsyncConnectionPool` for tasks, and others.
 
-Knows connections and callbacks. Must not know the protocol. Begin reading in `bookkeeping`, which decides; then `pool`.
+Knows connections and callbacks. Must not know the protocol. Begin reading with ``bookkeeping``, which decides.
 """
-
-from __future__ import annotations
 
 from .errors import PoolClosed, PoolTimeout, TooManyRequests
 from .pool import AsyncConnectionPool, AsyncNullConnectionPool
+from .sync_pool import ConnectionPool, NullConnectionPool
 
-__all__ = ["AsyncConnectionPool", "AsyncNullConnectionPool", "PoolClosed", "PoolTimeout", "TooManyRequests"]
+__all__ = [
+    "AsyncConnectionPool",
+    "AsyncNullConnectionPool",
+    "ConnectionPool",
+    "NullConnectionPool",
+    "PoolClosed",
+    "PoolTimeout",
+    "TooManyRequests",
+]

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ..connection import AsyncConnection
 from ..protocol.constants import TransactionStatus
+from ..protocol.phases import ENDED
 from ..session.transactions import TwoPhase
 
 RESET_SESSION = b"RESET SESSION AUTHORIZATION; RESET ALL; UNLISTEN *; CLOSE ALL; DISCARD TEMP"
@@ -31,7 +32,7 @@ class Settings(NamedTuple):
     prepare_threshold: int | None
     prepared_max: int | None
     notice_handlers: tuple[Any, ...]
-    notify_handlers: tuple[Any, ...]
+    notify_handlers: list[Any]
 
 
 def settings_of(connection: AsyncConnection[Any]) -> Settings:
@@ -46,7 +47,7 @@ def settings_of(connection: AsyncConnection[Any]) -> Settings:
         statements.prepare_threshold,
         statements.prepared_max,
         connection.notice_handlers,
-        tuple(connection.notifications.handlers),
+        list(connection.notifications.handlers),
     )
 
 
@@ -65,19 +66,31 @@ def restore(connection: AsyncConnection[Any], settings: Settings) -> None:
 
 
 def is_clean(connection: AsyncConnection[Any], settings: Settings) -> bool:
-    """Return whether a connection can be used by somebody else as it is."""
+    """Return whether a connection can be used by somebody else as it is: that there is nothing to do, as mostly."""
     session = connection.session
-    protocol = session.wire.protocol
-    transactions = session.transactions
-    return (
-        protocol.transaction_status is TransactionStatus.IDLE
-        and not protocol.pending
-        and session.settle is None
-        and not session.composer.statements.changes_session
-        and not (transactions.blocks or transactions.pipelines)
-        and not connection.notifications.generators.has_kept
-        and left_open(connection) is None
-        and settings_of(connection) == settings
+    protocol, transactions, statements = session.wire.protocol, session.transactions, session.composer.statements
+    notifications = connection.notifications
+    return not (
+        protocol.transaction_status is not TransactionStatus.IDLE
+        or protocol.pending
+        or protocol.phase >= ENDED
+        or session.settle is not None
+        or session.wire.in_pieces is not None
+        or transactions.blocks
+        or transactions.pipelines
+        or transactions.two_phase is not TwoPhase.NONE
+        or statements.changes_session
+        or notifications.has_users
+        or notifications.generators.has_kept
+        # What Settings has: to make one takes longer.
+        or transactions.autocommit is not settings.autocommit
+        or transactions.isolation_level is not settings.isolation_level
+        or transactions.read_only is not settings.read_only
+        or transactions.deferrable is not settings.deferrable
+        or statements.prepare_threshold != settings.prepare_threshold
+        or statements.prepared_max != settings.prepared_max
+        or connection.notice_handlers is not settings.notice_handlers
+        or notifications.handlers != settings.notify_handlers
     )
 
 

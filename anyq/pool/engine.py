@@ -56,6 +56,7 @@ class Engine:
         self._scopes: set[anyio.CancelScope] = set()  # of the openers and the keeper
         self._keeper_due = float("-inf")
         self._keeper: Waiter | None = None
+        self._at_end: Waiter | None = None
         self._watchers: list[Waiter] = []  # of those who wait until the pool has its connections
 
     def here(self) -> Backend:
@@ -113,6 +114,8 @@ class Engine:
             scope.cancel()
         self.settle()
         self._tell_watchers()
+        if self._at_end is not None:
+            self._at_end.set()
 
     def not_open(self) -> PoolClosed:
         """Return the error for one who asks for a connection of a pool that is not open."""
@@ -132,6 +135,19 @@ class Engine:
             self._keeper.set()
         if self._watchers and books.ready >= books.min_size:
             self._tell_watchers()
+        if not (books.is_open or books.out or books.busy):
+            self._hooks.emptied()
+
+    def settle_soon(self, now: float) -> None:
+        """Do so after a connection was put back, unless nobody waits for one and nothing is to be closed yet."""
+        books = self.books
+        if (
+            books.waiting
+            or now >= books.due
+            or books.due < self._keeper_due
+            or not (books.is_open and books.keeps_idle)
+        ):
+            self.settle()
 
     def _do(self, todo: Todo) -> None:
         for connection in todo.closing:
@@ -188,6 +204,12 @@ class Engine:
         while self.books.is_open and self.books.ready < self.books.min_size:
             waiter = self.here().create_waiter()
             self._watchers.append(waiter)
+            await waiter.wait()
+
+    async def wait_until_closed(self) -> None:
+        """Wait until the pool is closed."""
+        if self.books.is_open:
+            self._at_end = waiter = self.here().create_waiter()
             await waiter.wait()
 
     def _tell_watchers(self) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 import anyio
 
 from ..backends import uninterrupted
-from ..connection import AsyncConnection
 from ..protocol.constants import TransactionStatus
 from .bookkeeping import Place, PlaceState
 from .cleaning import clean, is_clean, left_open
@@ -25,6 +24,9 @@ from .opening import FIRST_PAUSE, LONGEST_PAUSE, Opener, check_idle
 from .options import Callback, Hooks, Options
 
 logger = logging.getLogger("anyq.pool")
+
+TRUSTED = 0.01
+"""Seconds for which a connection that was used is taken to be there still; later it is looked whether it is."""
 
 
 @uninterrupted
@@ -48,8 +50,9 @@ class Lender:
         books = self._books
         books.counters.requests_num += 1
         await self._engine.here().checkpoint_if_cancelled()
-        place = books.take(monotonic())
-        if place is None or self._check is not None or not _is_alive(self._hooks.inner(place.connection)):
+        now = monotonic()
+        place = books.take(now)
+        if place is None or self._check is not None or now - place.idle_since > TRUSTED and not self._is_alive(place):
             try:
                 place = await self._serve(place, self._timeout if timeout is None else timeout)
             except BaseException:
@@ -57,6 +60,12 @@ class Lender:
                 raise
         connection, place.connection = place.connection, None
         return connection
+
+    def _is_alive(self, place: Place) -> bool:
+        """Return whether a connection is not known to be lost, having looked at what has arrived."""
+        wire = self._hooks.inner(place.connection).session.wire
+        wire.poll()
+        return not wire.closed
 
     async def _serve(self, place: Place | None, timeout: float) -> Place:  # noqa: ASYNC109 - the user's
         """Wait until there is a connection that is good.
@@ -91,8 +100,7 @@ class Lender:
         finally:
             given_late = books.leave_queue(request)
             if given_late is not None:
-                books.take_back(given_late, given_late.connection, monotonic())
-                self._put(given_late)
+                self._put_back(given_late, given_late.connection)
             engine.settle()
         raise self._opener.timed_out("had no connection", timeout)
 
@@ -109,7 +117,7 @@ class Lender:
         A cancellation has it put back.
         """
         connection = place.connection
-        if _is_alive(self._hooks.inner(connection)):
+        if self._is_alive(place):
             if self._check is None:
                 return True
             try:
@@ -158,19 +166,45 @@ class Lender:
 
     # -- back from a client
 
-    async def end(self, place: Place, connection: Any, exc: BaseException | None) -> None:
+    def take_back_at_once(self, connection: Any) -> bool:
+        """Take a connection back if nothing is left on it, without waiting; return False otherwise."""
+        inner = self._hooks.inner(connection)
+        place: Any = inner.pooled
+        if self._reset is not None or place.state is not PlaceState.OUT or not is_clean(inner, place.settings):
+            return False
+        now = monotonic()
+        self._books.take_back(place, connection, now)
+        self._books.put(place, now)
+        self._engine.settle_soon(now)
+        return True
+
+    def take_back_unused(self, connection: Any) -> None:
+        """Take a connection back that its client never had."""
+        place: Any = self._hooks.inner(connection).pooled
+        self._put_back(place, connection)
+        self._engine.settle()
+
+    def _put_back(self, place: Place, connection: Any) -> None:
+        self._books.take_back(place, connection, monotonic())
+        self._put(place)
+
+    async def take_back(self, connection: Any) -> None:
+        """Take a connection back, and say what is left open on it."""
+        place: Any = self._hooks.inner(connection).pooled
+        await self._take_back(place, connection, told=True)
+
+    async def end(self, connection: Any, exc: BaseException | None) -> None:
         """End the block of a client: commit, or roll back because of an exception, and take the connection back."""
         inner = self._hooks.inner(connection)
+        place: Any = inner.pooled
+        if place.state is not PlaceState.OUT:
+            return  # it was given back in the block
         try:
             if exc is None and inner.session.transaction_status is not TransactionStatus.IDLE and not inner.closed:
                 await inner.commit_at_end()
         finally:
-            if place.state is PlaceState.OUT:  # it may have been given back in the block
+            if place.state is PlaceState.OUT and not self.take_back_at_once(connection):
                 await self._take_back(place, connection, told=exc is None)
-
-    async def take_back(self, place: Place, connection: Any) -> None:
-        """Take a connection back, and say what is left open on it."""
-        await self._take_back(place, connection, told=True)
 
     async def _take_back(self, place: Place, connection: Any, *, told: bool) -> None:
         books = self._books
@@ -182,8 +216,7 @@ class Lender:
                 logger.warning("a connection was lost while it was lent by %r", self._name)
                 books.counters.connections_lost += 1
             elif books.is_open:
-                at_once = self._reset is None and is_clean(inner, place.settings)
-                ready = at_once or await self._make_ready(place, connection, told=told)
+                ready = await self._make_ready(place, connection, told=told)
         finally:
             if ready:
                 self._put(place)
@@ -227,10 +260,3 @@ class Lender:
         except Exception as error:
             return f"it could not be cleaned: {error or type(error).__name__}"
         return f"it could not be cleaned within {grace:g} s"
-
-
-def _is_alive(inner: AsyncConnection[Any]) -> bool:
-    """Return whether a connection is not known to be lost, having looked at what has arrived."""
-    wire = inner.session.wire
-    wire.poll()
-    return not wire.closed

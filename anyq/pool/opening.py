@@ -22,6 +22,7 @@ from ..backends import Finalizer, uninterrupted
 from ..connection import AsyncConnection
 from ..errors import ProgrammingError
 from ..protocol.constants import TransactionStatus
+from ..session.wire import Wire
 from .bookkeeping import Place
 from .cleaning import settings_of
 from .engine import Engine
@@ -120,7 +121,7 @@ class Opener:
         assert isinstance(place, Place)
         place.settings = settings_of(inner)
         inner.session.composer.statements.changes_session = False
-        Finalizer(connection, self._if_dropped, place.key)
+        Finalizer(connection, self._if_dropped, place.key, ref(inner.session.wire))
         return place
 
     async def configure(self, connection: Any) -> None:
@@ -172,14 +173,17 @@ def check_idle(what: str, inner: AsyncConnection[Any]) -> None:
         )
 
 
-def _dropped(engine: ref[Engine], key: object) -> None:
+def _dropped(engine: ref[Engine], key: object, wire: ref[Wire]) -> None:
     """Take note that a client has dropped a connection; in any thread."""
     owner = engine()
     if owner is not None:
-        owner.here().call_there(partial(_lost, owner, key))
+        owner.here().call_there(partial(_lost, owner, key, wire))
 
 
-def _lost(engine: Engine, key: object) -> None:
+def _lost(engine: Engine, key: object, wire: ref[Wire]) -> None:
     if engine.books.lost(key):
         logger.warning("a connection of %r was dropped and not returned", engine.name)
+        left = wire()
+        if left is not None:
+            left.close()
         engine.settle()

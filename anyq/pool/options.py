@@ -78,6 +78,9 @@ class Hooks:
         connection: AsyncConnection[Any] = await self.connection_class.connect(conninfo, **(kwargs or {}))
         return connection
 
+    def emptied(self) -> None:
+        """Take note that a closed pool has all its connections back; it may be called again."""
+
     async def value(self, value: Any) -> Any:
         """Return what was given for `conninfo` or `kwargs`, or what it returns if it is a function."""
         if callable(value):

@@ -52,17 +52,18 @@ class PoolPlace(Place):
 class Lending(Generic[ConnectionT]):
     """A block that has a connection of a pool; made by :meth:`AsyncConnectionPool.connection`."""
 
-    __slots__ = ("_connection", "_pool", "_timeout")
+    __slots__ = ("_connection", "_lender", "_timeout")
 
-    def __init__(self, pool: AsyncConnectionPool[ConnectionT], timeout: float | None) -> None:
-        self._pool = pool
+    def __init__(self, lender: Lender, timeout: float | None) -> None:
+        self._lender = lender
         self._timeout = timeout
         self._connection: ConnectionT | None = None
 
     async def __aenter__(self) -> ConnectionT:
         if self._connection is not None:
-            raise ProgrammingError("the block has been entered already; make a new one with pool.connection()")
-        self._connection = connection = await self._pool.getconn(self._timeout)
+            raise ProgrammingError("the block was entered already; make a new one with pool.connection()")
+        connection: ConnectionT = await self._lender.lend(self._timeout)
+        self._connection = connection
         return connection
 
     async def __aexit__(
@@ -72,8 +73,8 @@ class Lending(Generic[ConnectionT]):
         exc_tb: TracebackType | None,
     ) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
-            await self._pool.end_lending(connection, exc_val)
+        if not self._lender.take_back_at_once(connection):
+            await self._lender.end(connection, exc_val)
 
 
 @uninterrupted
@@ -157,13 +158,14 @@ class AsyncConnectionPool(Generic[ConnectionT]):
             reset=reset,
             reconnect_failed=reconnect_failed,
         )
-        self._hooks = hooks = self.hooks_class(connection_class)
-        self._books = Books(*sizes, max_waiting, max_idle=max_idle, keeps_idle=self.keeps_idle)
-        self._engine = engine = Engine(self.name, self._books, hooks)
+        # For this package, as what follows: the parts.
+        self.hooks = hooks = self.hooks_class(connection_class)
+        self.books = Books(*sizes, max_waiting, max_idle=max_idle, keeps_idle=self.keeps_idle)
+        self.engine = engine = Engine(self.name, self.books, hooks)
         opener = Opener(self, engine, hooks, self._options, partial(PoolPlace, self))
-        self._opener = opener
+        self.opener = opener
         engine.open_one = opener.open_one
-        self._lender = Lender(engine, opener, hooks, self._options)
+        self.lender = Lender(engine, opener, hooks, self._options)
         self._if_dropped: Finalizer | None = None
         if open:
             self._begin()
@@ -172,8 +174,8 @@ class AsyncConnectionPool(Generic[ConnectionT]):
         return kept_sizes(min_size, max_size) if self.keeps_idle else null_sizes(min_size, max_size)
 
     def __repr__(self) -> str:
-        state = "open" if not self.closed else "closed" if self._engine.was_opened else "not open yet"
-        books = self._books
+        state = "open" if not self.closed else "closed" if self.engine.was_opened else "not open yet"
+        books = self.books
         most = books.max_size or "any number"
         return f"<{type(self).__module__}.{type(self).__qualname__} {self.name!r} [{state}, {books.size} of {most}]>"
 
@@ -209,34 +211,34 @@ class AsyncConnectionPool(Generic[ConnectionT]):
     @property
     def min_size(self) -> int:
         """How many connections are kept."""
-        return self._books.min_size
+        return self.books.min_size
 
     @property
     def max_size(self) -> int:
         """How many connections there may be; 0 for any number."""
-        return self._books.max_size
+        return self.books.max_size
 
     @property
     def max_waiting(self) -> int:
         """How many clients may wait at the same time; 0 for any number."""
-        return self._books.max_waiting
+        return self.books.max_waiting
 
     @property
     def max_idle(self) -> float:
         """Seconds after which a connection beyond :attr:`min_size` is closed that nobody has used."""
-        return self._books.max_idle
+        return self.books.max_idle
 
     @property
     def closed(self) -> bool:
         """Whether no connection can be had of it: it is not open yet, or was closed."""
-        return not self._books.is_open
+        return not self.books.is_open
 
     # -- opening and closing
 
     async def __aenter__(self) -> Self:
         if self.closed:
             self._begin()
-        await self._engine.enter_block()
+        await self.engine.enter_block()
         return self
 
     async def __aexit__(
@@ -246,7 +248,7 @@ class AsyncConnectionPool(Generic[ConnectionT]):
         exc_tb: TracebackType | None,
     ) -> None:
         self._end()
-        await self._engine.leave_block()
+        await self.engine.leave_block()
 
     async def open(self, wait: bool = False, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - psycopg_pool's
         """Open the pool without a block; ``async with`` does more.
@@ -259,12 +261,12 @@ class AsyncConnectionPool(Generic[ConnectionT]):
         """
         if self.closed:
             self._begin()
-        await self._engine.here().checkpoint()
+        await self.engine.here().checkpoint()
         if wait:
             await self.wait(timeout)
 
     def _begin(self) -> None:
-        self._engine.begin()
+        self.engine.begin()
         self._if_dropped = Finalizer(self, _forgotten, f"the pool {self.name!r}")
 
     async def close(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - psycopg_pool's
@@ -273,12 +275,12 @@ class AsyncConnectionPool(Generic[ConnectionT]):
         :param timeout: has no effect, as nothing is waited for.
         """
         self._end()
-        await self._engine.here().checkpoint()
+        await self.engine.here().checkpoint()
 
     def _end(self) -> None:
         if self._if_dropped is not None:
             self._if_dropped.call_off()
-        self._engine.end()
+        self.engine.end()
 
     async def wait(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - psycopg_pool's
         """Wait until `min_size` connections are open.
@@ -286,7 +288,7 @@ class AsyncConnectionPool(Generic[ConnectionT]):
         :raises PoolTimeout: they are not in time; the pool is closed then.
         :raises PoolClosed: the pool is not open, or was closed meanwhile.
         """
-        engine, books = self._engine, self._books
+        engine, books = self.engine, self.books
         await engine.here().checkpoint()
         with anyio.move_on_after(timeout):
             if engine.has_block:
@@ -297,7 +299,7 @@ class AsyncConnectionPool(Generic[ConnectionT]):
             raise engine.not_open()
         if books.ready < books.min_size:
             self._end()
-            raise self._opener.timed_out(f"had no {books.min_size} connections", timeout)
+            raise self.opener.timed_out(f"had no {books.min_size} connections", timeout)
 
     async def _open_by_asking(self, number: int) -> None:
         """Have so many connections opened by having all of them at once."""
@@ -330,11 +332,11 @@ class AsyncConnectionPool(Generic[ConnectionT]):
         A cancellation of what waits costs nobody a turn. One of the block's body is an exception: what was under way
         is cancelled and rolled back, within the connection's grace time, or another connection takes its place.
         """
-        return Lending(self, timeout)
+        return Lending(self.lender, timeout)
 
     async def getconn(self, timeout: float | None = None) -> ConnectionT:  # noqa: ASYNC109 - psycopg_pool's
         """Return a connection of the pool, to be given back by :meth:`putconn`; see :meth:`connection`."""
-        connection: ConnectionT = await self._lender.lend(timeout)
+        connection: ConnectionT = await self.lender.lend(timeout)
         return connection
 
     async def putconn(self, conn: ConnectionT) -> None:
@@ -348,31 +350,22 @@ class AsyncConnectionPool(Generic[ConnectionT]):
 
         A cancellation does not keep it from coming back.
         """
-        place = self._place_of(conn)
-        if place.state is not PlaceState.OUT:
-            raise ValueError(f"the connection was given back to the pool {self.name!r} already")
-        await self._lender.take_back(place, conn)
-
-    async def end_lending(self, connection: ConnectionT, exc: BaseException | None) -> None:
-        """For this package: end the block of a client."""
-        place = self._place_of(connection)
-        if place.state is PlaceState.OUT:
-            await self._lender.end(place, connection, exc)
-
-    def _place_of(self, connection: Any) -> PoolPlace:
-        place = self._hooks.inner(connection).pooled
+        place = self.hooks.inner(conn).pooled
         if not isinstance(place, PoolPlace):
             raise ValueError("the connection is of no pool")
         if place.pool is not self:
             raise ValueError(f"the connection is of the pool {place.pool.name!r}, not of {self.name!r}")
-        return place
+        if place.state is not PlaceState.OUT:
+            raise ValueError(f"the connection was given back to the pool {self.name!r} already")
+        if not self.lender.take_back_at_once(conn):
+            await self.lender.take_back(conn)
 
     # -- at any time
 
     async def check(self) -> None:
         """Look whether each idle connection can be used, by :meth:`check_connection`, and close those that cannot."""
-        await self._engine.here().checkpoint()
-        await self._lender.check_idle_ones(self._hooks.check)
+        await self.engine.here().checkpoint()
+        await self.lender.check_idle_ones(self.hooks.check)
 
     @staticmethod
     async def check_connection(conn: AsyncConnection[Any]) -> None:
@@ -388,22 +381,22 @@ class AsyncConnectionPool(Generic[ConnectionT]):
         :param max_size: by default `min_size`.
         :raises ValueError: they cannot be.
         """
-        self._books.resize(*self._sizes(min_size, max_size))
-        self._engine.settle()
-        await self._engine.here().checkpoint()
+        self.books.resize(*self._sizes(min_size, max_size))
+        self.engine.settle()
+        await self.engine.here().checkpoint()
 
     async def drain(self) -> None:
         """Have every connection that there is closed: at once if it is idle, otherwise when it is returned."""
-        self._books.drain(monotonic())
-        self._engine.settle()
-        await self._engine.here().checkpoint()
+        self.books.drain(monotonic())
+        self.engine.settle()
+        await self.engine.here().checkpoint()
 
     def get_stats(self) -> dict[str, int]:
         """Return what the pool has counted, under psycopg_pool's names; times are in milliseconds.
 
         ``requests_wait_le_<n>ms`` is how many of the requests that had to wait were served within so many.
         """
-        books = self._books
+        books = self.books
         return {
             "pool_min": books.min_size,
             "pool_max": books.max_size,
@@ -416,7 +409,7 @@ class AsyncConnectionPool(Generic[ConnectionT]):
     def pop_stats(self) -> dict[str, int]:
         """Do the same, and count from zero again."""
         stats = self.get_stats()
-        self._books.counters.reset()
+        self.books.counters.reset()
         return stats
 
 

@@ -223,10 +223,14 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
             try:
                 self.calls.call_unless_ended(self._async.__aexit__, exc_type, exc_val, exc_tb)
             finally:
-                self._end()
+                self._end_unless_pooled()
         except BaseException:
-            self._end()  # once more, as that may have been interrupted
+            self._end_unless_pooled()  # once more, as that may have been interrupted
             raise
+
+    def _end_unless_pooled(self) -> None:
+        if self._async.pooled is None:
+            self._end()
 
     def __repr__(self) -> str:
         return described(self, self.info.summary("closed" if self.closed else None))
@@ -414,8 +418,12 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
         """Close the connection; a transaction that is open is rolled back. Never waits for the server.
 
         Operations under way in other threads fail with OperationalError. Closing it again does nothing; nor does
-        closing one that the process has inherited by fork(), which is the parent's.
+        closing one that the process has inherited by fork(), which is the parent's. One of a pool with `close_returns`
+        is returned to that instead.
         """
+        pooled = self._async.pooled
+        if pooled is not None and not self.closed and self.calls.call(pooled.instead_of_closing, self):
+            return
         try:
             try:
                 self.calls.call_unless_ended(self._async.close)

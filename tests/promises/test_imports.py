@@ -70,6 +70,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "listener": ("connection",),
     "sync": ("listener",),
+    "pool": ("sync",),
     TOP: ("sync", "pq"),
     "cli": (TOP,),
     "__main__": ("cli",),
