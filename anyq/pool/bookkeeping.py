@@ -12,6 +12,9 @@ no reference to it: a client that drops it is noticed. Of all that are open the 
 *Idle ones.* The one that was used last is used next. So what is not needed stays unused, and is closed when it has
 been so for `max_idle`.
 
+*When there are more than there may be*, since somebody has made the pool smaller, those are closed that come back, and
+whoever waits goes on waiting until there is room.
+
 *When the server cannot be reached.* One attempt at a time is repeated, by whoever has begun it; when it succeeds the
 others begin.
 
@@ -42,7 +45,9 @@ class PlaceState(Enum):
 class Place:
     """One connection's place in a pool."""
 
-    __slots__ = ("connection", "expires_at", "fresh", "given_at", "idle_since", "key", "made_at", "settings", "state")
+    __slots__ = (
+        *("connection", "expires_at", "fresh", "given_at", "idle_since", "key", "made_at", "settings", "state", "turn"),
+    )
 
     def __init__(self, connection: Any, made_at: float, expires_at: float) -> None:
         self.connection: Any = connection
@@ -57,6 +62,8 @@ class Place:
         self.state = PlaceState.BUSY
         self.fresh = True
         """Whether no client has had it yet."""
+        self.turn = 0
+        """How often it was given to a client: by that a client knows whether it is still his."""
         self.idle_since = 0.0
         self.given_at = 0.0
 
@@ -70,14 +77,16 @@ class WakeUp(Protocol):
 class Ticket:
     """One who waits for a connection: served when there is a place or an error."""
 
-    __slots__ = ("error", "place", "wake_up", "work")
+    __slots__ = ("attempts", "error", "place", "wake_up", "work")
 
     def __init__(self, wake_up: WakeUp) -> None:
         self.wake_up = wake_up
         self.place: Place | None = None
         self.error: Error | None = None
         self.work = 0
-        """How many connections whoever waits is to open: where there is no task of the pool's for it."""
+        """How many attempts to open a connection whoever waits is to begin: where the pool has no tasks for it."""
+        self.attempts = 0
+        """How many it was ever told to begin."""
 
     def take(self) -> Place:
         """Return the place that was given, which is not the ticket's any more.
@@ -147,6 +156,7 @@ class Books:
         self.gave_up = False
         """Whether that was given up; until somebody asks again."""
         self._drained_at = float("-inf")  # what is older is closed rather than used again
+        self._shrinks = False  # whether there may be more than `max_size`
         self.due = float("inf")
         """When there may be idle connections to be closed, if nothing else happens; or later."""
         self.waiting: OrderedDict[Ticket, None] = OrderedDict()
@@ -162,9 +172,15 @@ class Books:
         """How many connections there are."""
         return self.size - self.opening
 
+    @property
+    def is_too_big(self) -> bool:
+        """Whether there are more connections than there may be."""
+        return 0 < self.max_size < self.size
+
     def resize(self, min_size: int, max_size: int) -> None:
         """Have other sizes from now on."""
         self.min_size, self.max_size = min_size, max_size
+        self._shrinks = True
         self.due = float("-inf")
 
     # -- clients
@@ -200,9 +216,23 @@ class Books:
         place, ticket.place = ticket.place, None
         return place
 
+    def hand_out(self, attempts: int) -> None:
+        """Have attempts to open a connection begun by those who wait, as the pool has no tasks of its own.
+
+        They end with the client that has begun them. So that is one who has no other, and will be there for long: of
+        those who have come last.
+        """
+        for _ in range(attempts):
+            last = next(reversed(self.waiting))
+            ticket = next((ticket for ticket in reversed(self.waiting) if not ticket.attempts), last)
+            ticket.work += 1
+            ticket.attempts += 1
+            ticket.wake_up.set()
+
     def _give(self, place: Place, now: float) -> None:
         place.state = PlaceState.OUT
         place.given_at = now
+        place.turn += 1
         self.out.add(place.key)
 
     # -- places
@@ -222,14 +252,17 @@ class Books:
         place.state = PlaceState.BUSY
         self.busy += 1
 
-    def put(self, place: Place, now: float) -> None:
-        """Enter that a busy connection is ready for a client."""
+    def put(self, place: Place, now: float, *, idle_since: float | None = None) -> None:
+        """Enter that a busy connection is ready for a client.
+
+        :param idle_since: when it was last used, if that is not now.
+        """
         self.busy -= 1
         place.state = PlaceState.IDLE
-        place.idle_since = now
+        place.idle_since = now if idle_since is None else idle_since
         if place.made_at <= self._drained_at:
             place.expires_at = now
-        self.due = min(self.due, place.expires_at, now + self.max_idle)
+        self.due = now if self._shrinks else min(self.due, place.expires_at, place.idle_since + self.max_idle)
         self.idle.append(place)
 
     def drain(self, now: float) -> None:
@@ -284,6 +317,10 @@ class Books:
         if not self.is_open:
             closing = self._empty()
             return Todo(closing, 0) if closing else None
+        if self._shrinks:
+            while self.idle and self.is_too_big:
+                closing.append(self.drop(self.idle[0]))
+            self._shrinks = self.is_too_big
         while self.waiting and self.idle:
             place = self.idle[-1]
             if place.expires_at <= now:
@@ -294,7 +331,7 @@ class Books:
             self._give(place, now)
             ticket.place = place
             ticket.wake_up.set()
-        if self.idle and (now >= self.due or not self.keeps_idle or 0 < self.max_size < self.size):
+        if now >= self.due or self.idle and not self.keeps_idle:
             closing += self._superfluous(now)
             self.due = self._next_due()
         opening = self._wanted()
@@ -307,7 +344,7 @@ class Books:
             return self._empty()
         closing = [self.drop(place) for place in tuple(self.idle) if place.expires_at <= now]
         while self.idle and self.size > self.min_size:
-            if self.idle[0].idle_since + self.max_idle > now and not 0 < self.max_size < self.size:
+            if self.idle[0].idle_since + self.max_idle > now:
                 break
             closing.append(self.drop(self.idle[0]))
         return closing
@@ -332,7 +369,7 @@ class Books:
         """Return whether an attempt that has failed is to be repeated."""
         if not self.is_open or self.gave_up:
             return False
-        if self.max_size and self.size > self.max_size:
+        if self.is_too_big:
             return False
         return bool(self.waiting) or self.keeps_min_size and self.size <= self.min_size
 

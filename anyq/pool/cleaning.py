@@ -116,7 +116,7 @@ def left_open(connection: AsyncConnection[Any]) -> str | None:
 async def clean(connection: AsyncConnection[Any], settings: Settings) -> bool:
     """Undo what can be undone on a connection that nothing is left open of.
 
-    :return: whether what SET and the like had changed was reset, so that it is to be configured again.
+    :return: whether what SET and the like had changed was reset, so that it is to be configured and restored again.
     :raises Error: it cannot be undone.
 
     A cancellation leaves it as it is, half done.

@@ -52,7 +52,8 @@ class Engine:
         self.was_opened = False
         self._hooks = hooks
         self._backend: Backend | None = None
-        self._group: anyio.abc.TaskGroup | None = None
+        self._block: anyio.abc.TaskGroup | None = None
+        self._group: anyio.abc.TaskGroup | None = None  # where openers run
         self._scopes: set[anyio.CancelScope] = set()  # of the openers and the keeper
         self._keeper_due = float("-inf")
         self._keeper: Waiter | None = None
@@ -64,11 +65,6 @@ class Engine:
         if self._backend is None:
             self._backend = current_backend()
         return self._backend
-
-    @property
-    def has_block(self) -> bool:
-        """Whether there is a task group for openers and the keeper."""
-        return self._group is not None
 
     # -- opening and closing
 
@@ -83,19 +79,24 @@ class Engine:
 
     async def enter_block(self) -> None:
         """Begin to have a task group, and the keeper in it."""
-        if self._group is not None:
+        if self._block is not None:
             raise ProgrammingError(f"the block of the pool {self.name!r} was entered already")
         self.here().check_here()
         group = anyio.create_task_group()
         await group.__aenter__()
+        self._block = group
+        self._use(group)
+        group.start_soon(self._in_scope, self._keep, group)
+
+    def _use(self, group: anyio.abc.TaskGroup | None) -> None:
+        """Have openers run in a task group, or in none from now on."""
         self._group = group
-        self.books.keeps_min_size = self.books.keeps_idle
+        self.books.keeps_min_size = group is not None and self.books.keeps_idle
         self.settle()
-        group.start_soon(self._in_scope, self._keep)
 
     async def leave_block(self) -> None:
         """Close the pool, and end its tasks."""
-        group, self._group = self._group, None
+        group, self._block, self._group = self._block, None, None
         assert group is not None
         self.end()
         # Ending the tasks takes no time; a cancellation in between would replace the body's exception.
@@ -152,23 +153,26 @@ class Engine:
     def _do(self, todo: Todo) -> None:
         for connection in todo.closing:
             self.close(connection)
+        if self._group is None:
+            self.books.hand_out(todo.opening)
+            return
         for _ in range(todo.opening):
-            if self._group is not None:
-                self._group.start_soon(self._in_scope, self.open_one)
-            else:
-                ticket = next(iter(self.books.waiting))
-                ticket.work += 1
-                ticket.wake_up.set()
+            self._group.start_soon(self._in_scope, self.open_one, self._group)
 
     def close(self, connection: object) -> None:
         """Close a connection, without waiting."""
         self._hooks.inner(connection).session.wire.close()
 
-    async def _in_scope(self, func: Callable[[], Awaitable[None]]) -> None:
+    async def _in_scope(self, func: Callable[[], Awaitable[None]], group: anyio.abc.TaskGroup) -> None:
         with anyio.CancelScope() as scope:
             self._scopes.add(scope)
             try:
                 await func()
+            except BaseException:
+                if self._group is group:
+                    # It was cancelled, from outside: no more tasks of the pool's, until its block is left.
+                    self._use(None)
+                raise
             finally:
                 self._scopes.discard(scope)
 
@@ -185,26 +189,39 @@ class Engine:
 
     async def wait(self, request: Request) -> None:
         """Wait until a client is served; it may have to open connections meanwhile."""
-        if self._group is not None:
-            while not request.is_served:
-                await request.waiter.wait()
+        while not (request.is_served or request.work):
+            await request.waiter.wait()
+        if request.is_served:
             return
         async with anyio.create_task_group() as group:
             while not request.is_served:
+                request.renew(self.here().create_waiter())
                 while request.work:
                     request.work -= 1
-                    group.start_soon(self._in_scope, self.open_one)
+                    group.start_soon(self._in_scope, self.open_one, group)
                 await request.waiter.wait()
-                if not request.is_served:
-                    request.renew(self.here().create_waiter())
             group.cancel_scope.cancel()
 
     async def wait_until_ready(self) -> None:
         """Wait until `min_size` connections are open, or the pool is closed."""
         while self.books.is_open and self.books.ready < self.books.min_size:
-            waiter = self.here().create_waiter()
-            self._watchers.append(waiter)
-            await waiter.wait()
+            if self._group is not None:
+                await self._watch()
+                continue
+            async with anyio.create_task_group() as group:
+                self._use(group)
+                try:
+                    await self._watch()
+                finally:
+                    if self._group is group:
+                        self._use(None)
+                    self._tell_watchers()
+                    group.cancel_scope.cancel()
+
+    async def _watch(self) -> None:
+        waiter = self.here().create_waiter()
+        self._watchers.append(waiter)
+        await waiter.wait()
 
     async def wait_until_closed(self) -> None:
         """Wait until the pool is closed."""

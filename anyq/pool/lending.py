@@ -17,7 +17,7 @@ import anyio
 from ..backends import uninterrupted
 from ..protocol.constants import TransactionStatus
 from .bookkeeping import Place, PlaceState
-from .cleaning import clean, is_clean, left_open
+from .cleaning import clean, is_clean, left_open, restore
 from .engine import Engine, Request
 from .errors import TooManyRequests
 from .opening import FIRST_PAUSE, LONGEST_PAUSE, Opener, check_idle
@@ -44,6 +44,12 @@ class Lender:
         self._reset = options.reset
 
     # -- to a client
+
+    def turn_of(self, connection: Any) -> int:
+        """Return which turn of lending a connection is in: a client's first one, second, and so on."""
+        place: Any = self._hooks.inner(connection).pooled
+        turn: int = place.turn
+        return turn
 
     async def lend(self, timeout: float | None) -> Any:  # noqa: ASYNC109 - the user's
         """Return a connection that is a client's from now on; see :meth:`AsyncConnectionPool.getconn`."""
@@ -152,25 +158,37 @@ class Lender:
         for place in tuple(books.idle):
             if place.state is not PlaceState.IDLE:
                 continue  # it was lent meanwhile
+            idle_since = place.idle_since
             books.hold(place)
-            passed = False
+            good = False
             try:
                 with anyio.move_on_after(self._timeout):
-                    passed = await self._passes(check, place.connection)
+                    good = await self._passes(check, place.connection)
+            except BaseException:
+                good = await self._make_ready(place, place.connection, told=False)
+                raise
             finally:
-                if passed:
-                    self._put(place)
+                if good:
+                    self._put(place, idle_since)
                 else:
                     self._lose(place)
                 self._engine.settle()
 
     # -- back from a client
 
-    def take_back_at_once(self, connection: Any) -> bool:
-        """Take a connection back if nothing is left on it, without waiting; return False otherwise."""
+    def take_back_at_once(self, connection: Any, turn: int | None = None) -> bool:
+        """Take a connection back if nothing is left on it, without waiting; return False otherwise.
+
+        :param turn: as for :meth:`end`, if it is known.
+        """
         inner = self._hooks.inner(connection)
         place: Any = inner.pooled
-        if self._reset is not None or place.state is not PlaceState.OUT or not is_clean(inner, place.settings):
+        if (
+            self._reset is not None
+            or place.state is not PlaceState.OUT
+            or turn not in (None, place.turn)
+            or not is_clean(inner, place.settings)
+        ):
             return False
         now = monotonic()
         self._books.take_back(place, connection, now)
@@ -193,18 +211,21 @@ class Lender:
         place: Any = self._hooks.inner(connection).pooled
         await self._take_back(place, connection, told=True)
 
-    async def end(self, connection: Any, exc: BaseException | None) -> None:
-        """End the block of a client: commit, or roll back because of an exception, and take the connection back."""
+    async def end(self, connection: Any, turn: int, exc: BaseException | None) -> None:
+        """End the block of a client: commit, or roll back because of an exception, and take the connection back.
+
+        :param turn: the place's when it was lent: if it is another one, the connection was given back in the block.
+        """
         inner = self._hooks.inner(connection)
         place: Any = inner.pooled
-        if place.state is not PlaceState.OUT:
-            return  # it was given back in the block
+        if not is_lent(place, turn):
+            return
         try:
             if exc is None and inner.session.transaction_status is not TransactionStatus.IDLE and not inner.closed:
                 await inner.commit_at_end()
         finally:
-            if place.state is PlaceState.OUT and not self.take_back_at_once(connection):
-                await self._take_back(place, connection, told=exc is None)
+            if is_lent(place, turn) and not self.take_back_at_once(connection, turn):
+                await self._take_back(place, connection, told=False)
 
     async def _take_back(self, place: Place, connection: Any, *, told: bool) -> None:
         books = self._books
@@ -213,7 +234,7 @@ class Lender:
         ready = False
         try:
             if inner.closed:
-                logger.warning("a connection was lost while it was lent by %r", self._name)
+                logger.warning("a connection of %r was closed or lost while it was lent", self._name)
                 books.counters.connections_lost += 1
             elif books.is_open:
                 ready = await self._make_ready(place, connection, told=told)
@@ -224,10 +245,10 @@ class Lender:
                 self._engine.close(books.drop(place))
             self._engine.settle()
 
-    def _put(self, place: Place) -> None:
+    def _put(self, place: Place, idle_since: float | None = None) -> None:
         """Put back a connection that is ready for the next client."""
         if self._books.is_open and not self._hooks.inner(place.connection).closed:
-            self._books.put(place, monotonic())
+            self._books.put(place, monotonic(), idle_since=idle_since)
         else:
             self._engine.close(self._books.drop(place))
 
@@ -253,10 +274,17 @@ class Lender:
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + grace):
                 if await clean(inner, place.settings):
                     await self._opener.configure(connection)
+                    restore(inner, place.settings)  # it may have added handlers once more
                 if self._reset is not None:
                     await self._hooks.call(self._reset, connection)
                     check_idle("reset", inner)
+                inner.session.composer.statements.changes_session = False
                 return "it was lost" if inner.closed else None
         except Exception as error:
             return f"it could not be cleaned: {error or type(error).__name__}"
         return f"it could not be cleaned within {grace:g} s"
+
+
+def is_lent(place: Place, turn: int) -> bool:
+    """Return whether a connection is with the client still that it was given to in that turn."""
+    return place.state is PlaceState.OUT and place.turn == turn

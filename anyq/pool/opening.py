@@ -75,7 +75,9 @@ class Opener:
         books = self._engine.books
         place: Place | None = None
         mine = False  # whether it is this task that tries again
+        pause: float | None = 0.0
         try:
+            await self._engine.here().checkpoint_if_cancelled()
             while place is None and books.is_open:
                 try:
                     place = await self._open()
@@ -85,8 +87,7 @@ class Opener:
                         return
                     books.retrying = mine = True
                     if pause is None:
-                        await self._give_up()
-                        return
+                        break
                     await anyio.sleep(pause)
                     if not books.wants_more():
                         return
@@ -98,7 +99,13 @@ class Opener:
             else:
                 self._outage_since = self._last_error = None
                 books.opened(place, monotonic())
+            if mine and pause is None:
+                self._give_up()
             self._engine.settle()
+            if mine and not books.opening:
+                self._outage_since = None  # nobody tries any more
+        if mine and pause is None:
+            await self._tell_failed()
 
     async def _open(self) -> Place:
         options = self._options
@@ -106,9 +113,9 @@ class Opener:
         counters.connections_num += 1
         began = monotonic()
         with anyio.fail_after(options.timeout):
-            inner = await self._hooks.connect(options)
+            connection = await self._hooks.connect(options)
+        inner = self._hooks.inner(connection)
         try:
-            connection = self._hooks.wrap(inner)
             with anyio.fail_after(options.timeout):
                 await self.configure(connection)
         except BaseException:
@@ -147,12 +154,13 @@ class Opener:
         self._failures = min(self._failures + 1, 16)
         return None if now + pause - self._outage_since > self._options.reconnect_timeout else pause
 
-    async def _give_up(self) -> None:
+    def _give_up(self) -> None:
         seconds = self._options.reconnect_timeout
         logger.error("%r gives up reaching a server after %g s", self._name, seconds)
         for ticket in self._engine.books.given_up():
             ticket.fail(self.timed_out("could not reach a server", seconds))
-        self._outage_since = None
+
+    async def _tell_failed(self) -> None:
         failed = self._options.reconnect_failed
         if failed is not None:
             try:

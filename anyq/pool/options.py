@@ -52,10 +52,6 @@ class Hooks:
         inner: AsyncConnection[Any] = connection
         return inner
 
-    def wrap(self, inner: AsyncConnection[Any]) -> Any:
-        """Return what clients are given of a connection."""
-        return inner
-
     async def call(self, callback: Callback, argument: Any) -> None:
         """Call a function of the user's."""
         result = callback(argument)
@@ -72,11 +68,10 @@ class Hooks:
         await session.transactions.turn_without_begin()
         await session.send_command(b"")
 
-    async def connect(self, options: Options) -> AsyncConnection[Any]:
-        """Open a connection."""
+    async def connect(self, options: Options) -> Any:
+        """Open a connection; return what clients are given."""
         conninfo, kwargs = await self.value(options.conninfo), await self.value(options.kwargs)
-        connection: AsyncConnection[Any] = await self.connection_class.connect(conninfo, **(kwargs or {}))
-        return connection
+        return await self.connection_class.connect(conninfo, **(kwargs or {}))
 
     def emptied(self) -> None:
         """Take note that a closed pool has all its connections back; it may be called again."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from itertools import count
 from time import monotonic
@@ -52,7 +51,7 @@ class PoolPlace(Place):
 class Lending(Generic[ConnectionT]):
     """A block that has a connection of a pool; made by :meth:`AsyncConnectionPool.connection`."""
 
-    __slots__ = ("_connection", "_lender", "_timeout")
+    __slots__ = ("_connection", "_lender", "_timeout", "_turn")
 
     def __init__(self, lender: Lender, timeout: float | None) -> None:
         self._lender = lender
@@ -64,6 +63,7 @@ class Lending(Generic[ConnectionT]):
             raise ProgrammingError("the block was entered already; make a new one with pool.connection()")
         connection: ConnectionT = await self._lender.lend(self._timeout)
         self._connection = connection
+        self._turn = self._lender.turn_of(connection)
         return connection
 
     async def __aexit__(
@@ -73,8 +73,8 @@ class Lending(Generic[ConnectionT]):
         exc_tb: TracebackType | None,
     ) -> None:
         connection, self._connection = self._connection, None
-        if not self._lender.take_back_at_once(connection):
-            await self._lender.end(connection, exc_val)
+        if not self._lender.take_back_at_once(connection, self._turn):
+            await self._lender.end(connection, self._turn, exc_val)
 
 
 @uninterrupted
@@ -291,31 +291,12 @@ class AsyncConnectionPool(Generic[ConnectionT]):
         engine, books = self.engine, self.books
         await engine.here().checkpoint()
         with anyio.move_on_after(timeout):
-            if engine.has_block:
-                await engine.wait_until_ready()
-            else:
-                await self._open_by_asking(books.min_size)
+            await engine.wait_until_ready()
         if not books.is_open:
             raise engine.not_open()
         if books.ready < books.min_size:
             self._end()
             raise self.opener.timed_out(f"had no {books.min_size} connections", timeout)
-
-    async def _open_by_asking(self, number: int) -> None:
-        """Have so many connections opened by having all of them at once."""
-        got: list[ConnectionT] = []
-
-        async def get() -> None:
-            with suppress(OperationalError):
-                got.append(await self.getconn(float("inf")))
-
-        try:
-            async with anyio.create_task_group() as group:
-                for _ in range(number):
-                    group.start_soon(get)
-        finally:
-            for connection in got:
-                await self.putconn(connection)
 
     # -- clients
 
@@ -350,9 +331,9 @@ class AsyncConnectionPool(Generic[ConnectionT]):
 
         A cancellation does not keep it from coming back.
         """
-        place = self.hooks.inner(conn).pooled
+        place = getattr(self.hooks.inner(conn), "pooled", None)
         if not isinstance(place, PoolPlace):
-            raise ValueError("the connection is of no pool")
+            raise ValueError(f"putconn() takes a connection that getconn() has returned, and this is of no pool: {conn!r}")
         if place.pool is not self:
             raise ValueError(f"the connection is of the pool {place.pool.name!r}, not of {self.name!r}")
         if place.state is not PlaceState.OUT:

@@ -40,18 +40,10 @@ class SyncHooks(Hooks):
     """The pool that threads hold."""
     let_go: Callable[[], None] | None = None
     """What to do when a closed pool has all its connections back."""
-    _of_facade: dict[str, Any]
 
     def inner(self, connection: Any) -> AsyncConnection[Any]:
         inner: AsyncConnection[Any] = connection.async_connection
         return inner
-
-    def wrap(self, inner: AsyncConnection[Any]) -> Any:
-        cursor_factory = self._of_facade.get("cursor_factory")
-        facade = self.connection_class.on_portal(inner, self.portal, cursor_factory)
-        if self._of_facade.get("row_factory") is not None:
-            facade.row_factory = self._of_facade["row_factory"]
-        return facade
 
     async def call(self, callback: Callback, argument: Any) -> None:
         """Call a function of the user's in a worker thread, where it can use the connection."""
@@ -60,15 +52,29 @@ class SyncHooks(Hooks):
             return
         if isinstance(argument, AsyncConnectionPool):
             argument = self.owner()
-        await anyio.to_thread.run_sync(callback, argument, abandon_on_cancel=True)
+        try:
+            await anyio.to_thread.run_sync(callback, argument, abandon_on_cancel=True)
+        except anyio.get_cancelled_exc_class():
+            if isinstance(argument, Connection):
+                # The thread goes on with it.
+                self.inner(argument).session.wire.close()
+            raise
 
-    async def connect(self, options: Options) -> AsyncConnection[Any]:
+    async def connect(self, options: Options) -> Any:
         conninfo, kwargs = await self.value(options.conninfo), dict(await self.value(options.kwargs) or {})
-        self._of_facade = {name: kwargs.pop(name, None) for name in ("row_factory", "cursor_factory")}
-        return await AsyncConnection.connect(conninfo, **kwargs)
+        row_factory, cursor_factory = kwargs.pop("row_factory", None), kwargs.pop("cursor_factory", None)
+        inner = await AsyncConnection.connect(conninfo, **kwargs)
+        try:
+            facade = self.connection_class.on_portal(inner, self.portal, cursor_factory)
+            if row_factory is not None:
+                facade.row_factory = row_factory
+        except BaseException:
+            inner.session.wire.close()
+            raise
+        return facade
 
     async def value(self, value: Any) -> Any:
-        return await anyio.to_thread.run_sync(value) if callable(value) else value
+        return await anyio.to_thread.run_sync(value, abandon_on_cancel=True) if callable(value) else value
 
     def emptied(self) -> None:
         let_go, self.let_go = self.let_go, None
@@ -92,7 +98,7 @@ class NullPoolInPortal(PoolInPortal):
 class Lent(Generic[ConnectionT]):
     """A block that has a connection of a pool; made by :meth:`ConnectionPool.connection`."""
 
-    __slots__ = ("_connection", "_pool", "_timeout")
+    __slots__ = ("_connection", "_pool", "_timeout", "_turn")
 
     def __init__(self, pool: ConnectionPool[ConnectionT], timeout: float | None) -> None:
         self._pool = pool
@@ -103,6 +109,7 @@ class Lent(Generic[ConnectionT]):
         if self._connection is not None:
             raise ProgrammingError("the block was entered already; make a new one with pool.connection()")
         self._connection = connection = self._pool.getconn(self._timeout)
+        self._turn = self._pool.turn_of(connection)
         return connection
 
     def __exit__(
@@ -113,7 +120,7 @@ class Lent(Generic[ConnectionT]):
     ) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._pool.end_lending(connection, exc_val)
+            self._pool.end_lending(connection, self._turn, exc_val)
 
 
 class ConnectionPool(Generic[ConnectionT]):
@@ -402,11 +409,15 @@ class ConnectionPool(Generic[ConnectionT]):
         if not calls.portal.inherited:
             calls.portal.call(GRACE_PERIOD, self._inner.putconn, conn)
 
-    def end_lending(self, connection: ConnectionT, exc: BaseException | None) -> None:
+    def turn_of(self, connection: ConnectionT) -> int:
+        """For this package: return which turn of lending a connection is in."""
+        return self._inner.lender.turn_of(connection)
+
+    def end_lending(self, connection: ConnectionT, turn: int, exc: BaseException | None) -> None:
         """For this package: end the block of a client."""
         calls = _calls_of(connection)
         if not calls.portal.inherited:
-            calls.portal.call(GRACE_PERIOD, self._inner.lender.end, connection, exc)
+            calls.portal.call(GRACE_PERIOD, self._inner.lender.end, connection, turn, exc)
 
     # -- at any time
 

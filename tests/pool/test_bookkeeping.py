@@ -1,0 +1,687 @@
+"""The books of a pool, without a loop, a connection or a clock: what is decided, and that it always adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from anyq.errors import OperationalError
+from anyq.pool.bookkeeping import Books, Place, PlaceState, Ticket
+
+FOREVER = float("inf")
+
+
+class WakeUp:
+    """Who is woken, and how often."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def set(self) -> None:
+        self.times += 1
+
+
+class Connection:
+    """What a place is for."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __repr__(self) -> str:
+        return f"#{self.number}"
+
+
+class Desk:
+    """Books, with somebody who does what they say; so a test reads as what clients do."""
+
+    def __init__(self, min_size: int = 0, max_size: int = 1, max_waiting: int = 0, **kwargs: Any) -> None:
+        self.books = Books(min_size, max_size, max_waiting, **kwargs)
+        self.books.is_open = True
+        self.now = 0.0
+        self.attempts = 0
+        self.closed: list[Connection] = []
+        self._made = 0
+
+    def settle(self) -> None:
+        todo = self.books.settle(self.now)
+        if todo is not None:
+            assert todo.closing or todo.opening, "nothing is None"
+            self.closed += todo.closing
+            self.attempts += todo.opening
+
+    def ask(self) -> Ticket:
+        ticket = Ticket(WakeUp())
+        place = self.books.take(self.now)
+        if place is not None:
+            ticket.place = place
+        else:
+            self.books.queue(ticket)
+            self.settle()
+        return ticket
+
+    def succeed(self, expires_at: float = FOREVER) -> Place:
+        assert self.attempts
+        self.attempts -= 1
+        self._made += 1
+        place = Place(Connection(self._made), self.now, expires_at)
+        self.books.opened(place, self.now)
+        self.settle()
+        return place
+
+    def give_back(self, place: Place, connection: Any) -> None:
+        self.books.take_back(place, connection, self.now)
+        self.books.put(place, self.now)
+        self.settle()
+
+    def filled(self, number: int, expires_at: Iterable[float] = ()) -> list[Connection]:
+        """Have so many idle connections."""
+        ends = list(expires_at) or [FOREVER] * number
+        tickets = [self.ask() for _ in range(number)]
+        for end in ends:
+            self.succeed(end)
+        places = [ticket.take() for ticket in tickets]
+        connections = [taken(place) for place in places]
+        for place, connection in zip(places, connections, strict=True):
+            self.give_back(place, connection)
+        return connections
+
+
+def taken(place: Place) -> Connection:
+    """Return the connection of a place, as a client takes it."""
+    connection, place.connection = place.connection, None
+    assert isinstance(connection, Connection)
+    return connection
+
+
+# -- clients
+
+
+def test_the_first_gets_the_first() -> None:
+    desk = Desk(max_size=2)
+    tickets = [desk.ask() for _ in range(4)]
+    assert desk.attempts == 2
+    places = [desk.succeed(), desk.succeed()]
+    assert [ticket.place for ticket in tickets] == [*places, None, None]
+    connection = taken(tickets[1].take())
+    desk.give_back(places[1], connection)
+    assert tickets[2].place is places[1]
+    assert not tickets[3].is_served
+
+
+def test_nobody_barges() -> None:
+    """Not even one who asks at the moment when a connection is idle and another one has not been given it yet."""
+    desk = Desk()
+    first = desk.ask()
+    place = desk.succeed()
+    second = desk.ask()
+    desk.books.take_back(place, taken(first.take()), desk.now)
+    desk.books.put(place, desk.now)
+    third = desk.ask()  # which settles
+    assert second.place is place
+    assert not third.is_served
+
+
+def test_the_one_used_last_is_used_next() -> None:
+    desk = Desk(max_size=3)
+    connections = desk.filled(3)
+    assert taken(desk.ask().take()) is connections[2]
+
+
+def test_one_who_leaves_the_queue_leaves_what_was_given_in_the_same_moment() -> None:
+    desk = Desk()
+    first, second = desk.ask(), desk.ask()
+    place = desk.succeed()
+    assert desk.books.leave_queue(first) is place
+    assert desk.books.leave_queue(first) is None
+    desk.give_back(place, place.connection)
+    assert second.place is place
+
+
+def test_one_who_leaves_the_queue_is_not_waited_for() -> None:
+    desk = Desk(max_size=2)
+    first, second = desk.ask(), desk.ask()
+    assert desk.books.leave_queue(first) is None
+    assert list(desk.books.waiting) == [second]
+    place = desk.succeed()
+    assert second.take() is place
+    desk.succeed()
+    assert len(desk.books.idle) == 1
+
+
+def test_what_is_no_good_has_the_client_wait_before_all_others() -> None:
+    desk = Desk(max_size=2)
+    first, second, third = desk.ask(), desk.ask(), desk.ask()
+    place = desk.succeed()
+    assert first.take() is place
+    desk.books.drop(place)
+    desk.books.queue_again(first)
+    desk.settle()
+    assert list(desk.books.waiting) == [first, second, third]
+    assert desk.attempts == 2
+    place = desk.succeed()
+    assert first.take() is place
+
+
+def test_an_error_instead_of_a_place() -> None:
+    ticket = Ticket(WakeUp())
+    assert not ticket.is_served
+    ticket.fail(OperationalError("x"))
+    assert ticket.is_served
+    with pytest.raises(OperationalError, match="x"):
+        ticket.take()
+
+
+def test_each_turn_is_another_one() -> None:
+    desk = Desk()
+    ticket = desk.ask()
+    place = desk.succeed()
+    turns = []
+    for _ in range(3):
+        turns.append(place.turn)
+        desk.give_back(place, taken(ticket.take()))
+        ticket = desk.ask()
+    assert len(set(turns)) == 3
+
+
+def test_a_dropped_connection_frees_its_place_once() -> None:
+    desk = Desk()
+    desk.ask()
+    place = desk.succeed()
+    waiting = desk.ask()
+    assert desk.books.lost(place.key)
+    assert not desk.books.lost(place.key)
+    desk.settle()
+    assert desk.books.counters.connections_lost == 1
+    place = desk.succeed()
+    assert waiting.take() is place
+
+
+# -- attempts to open
+
+
+def test_no_more_attempts_than_there_is_room_for() -> None:
+    desk = Desk(max_size=3)
+    for _ in range(10):
+        desk.ask()
+    assert desk.attempts == desk.books.opening == desk.books.size == 3
+
+
+def test_any_number() -> None:
+    desk = Desk(max_size=0)
+    for _ in range(10):
+        desk.ask()
+    assert desk.attempts == 10
+
+
+def test_min_size_is_kept_where_there_is_somebody_for_it() -> None:
+    desk = Desk(min_size=2, max_size=4)
+    desk.settle()
+    assert desk.attempts == 0
+    desk.books.keeps_min_size = True
+    desk.settle()
+    assert desk.attempts == 2
+    place = desk.succeed()
+    desk.succeed()
+    desk.books.hold(place)
+    desk.books.drop(place)
+    desk.settle()
+    assert desk.attempts == 1
+
+
+def test_while_one_tries_again_no_other_begins() -> None:
+    desk = Desk(max_size=3)
+    desk.ask()
+    desk.books.retrying = True
+    desk.ask()
+    assert desk.attempts == 1
+    desk.succeed()
+    assert not desk.books.retrying
+    assert desk.attempts == 1
+
+
+def test_when_it_is_given_up_all_are_told_and_the_next_has_it_tried_again() -> None:
+    desk = Desk(min_size=1, max_size=3)
+    desk.books.keeps_min_size = True
+    tickets = [desk.ask() for _ in range(3)]
+    desk.books.opening -= 3  # they have failed
+    desk.attempts = 0
+    assert desk.books.given_up() == tickets
+    desk.settle()
+    assert desk.attempts == 0
+    assert not desk.books.wants_more()
+    desk.ask()
+    assert desk.attempts == 1
+
+
+def test_whether_to_repeat_an_attempt() -> None:
+    desk = Desk(min_size=1, max_size=2)
+    ticket = desk.ask()
+    assert desk.books.wants_more()
+    desk.books.leave_queue(ticket)
+    assert not desk.books.wants_more()
+    desk.books.keeps_min_size = True
+    assert desk.books.wants_more()
+    desk.books.is_open = False
+    assert not desk.books.wants_more()
+    desk.books.is_open = True
+    desk.ask(), desk.ask(), desk.ask()
+    assert desk.books.wants_more()
+    desk.books.resize(1, 1)
+    assert not desk.books.wants_more(), "there are two attempts, and room for one connection"
+
+
+def test_attempts_are_spread_over_those_who_wait() -> None:
+    """An attempt ends with the client that has begun it: so the one that is served first has none for others."""
+    desk = Desk(max_size=3)
+    tickets = []
+    for _ in range(5):
+        before = desk.attempts
+        tickets.append(desk.ask())
+        desk.books.hand_out(desk.attempts - before)
+    assert [ticket.work for ticket in tickets] == [1, 1, 1, 0, 0]
+    desk.books.leave_queue(tickets[1])
+    assert desk.books.opening == 2
+    desk.settle()
+    desk.books.hand_out(1)
+    assert [ticket.work for ticket in tickets] == [1, 0, 1, 0, 1]
+    desk.books.leave_queue(tickets[3])
+    desk.books.opening -= 1  # one has failed; all have begun some
+    desk.settle()
+    desk.books.hand_out(1)
+    assert [ticket.work for ticket in tickets] == [1, 0, 1, 0, 2]
+
+
+# -- time
+
+
+def test_what_has_expired_is_not_given() -> None:
+    desk = Desk(max_size=2)
+    old, new = desk.filled(2, [10.0, 20.0])
+    desk.now = 15.0
+    assert taken(desk.ask().take()) is new
+    ticket = desk.ask()
+    assert not ticket.is_served
+    assert desk.closed == [old]
+    assert desk.attempts == 1
+
+
+def test_what_has_expired_is_closed_when_it_is_due() -> None:
+    desk = Desk(min_size=2, max_size=2)
+    old, _ = desk.filled(2, [10.0, 20.0])
+    desk.books.keeps_min_size = True
+    assert desk.books.due == 10.0
+    desk.now = 10.0
+    desk.settle()
+    assert desk.closed == [old]
+    assert desk.attempts == 1
+    assert desk.books.due == 20.0
+
+
+def test_what_nobody_has_used_is_closed_down_to_min_size() -> None:
+    desk = Desk(min_size=1, max_size=3, max_idle=10.0)
+    connections = desk.filled(3)
+    assert desk.books.due == 10.0
+    desk.now = 5.0
+    ticket = desk.ask()
+    place = ticket.take()
+    desk.give_back(place, taken(place))
+    desk.now = 10.0
+    desk.settle()
+    assert desk.closed == connections[:2]
+    assert desk.books.due == FOREVER
+    desk.now = 100.0
+    desk.settle()
+    assert len(desk.books.idle) == 1
+
+
+def test_a_look_at_a_connection_is_no_use_of_it() -> None:
+    desk = Desk(max_size=1, max_idle=10.0)
+    desk.filled(1)
+    desk.now = 9.0
+    place = desk.books.idle[0]
+    desk.books.hold(place)
+    desk.books.put(place, desk.now, idle_since=place.idle_since)
+    desk.settle()
+    assert desk.books.due == 10.0
+    desk.now = 10.0
+    desk.settle()
+    assert len(desk.closed) == 1
+
+
+def test_it_is_not_due_for_ever() -> None:
+    """Else whoever waits until something is due would go round in circles while all connections are with clients."""
+    desk = Desk(max_size=1, max_idle=10.0)
+    desk.filled(1)
+    desk.ask().take()
+    desk.now = 10.0
+    desk.settle()
+    assert desk.books.due == FOREVER
+
+
+def test_a_drain() -> None:
+    desk = Desk(max_size=3)
+    connections = desk.filled(3)
+    place = desk.ask().take()
+    out = taken(place)
+    desk.now = 1.0
+    desk.books.drain(desk.now)
+    desk.settle()
+    assert desk.closed == connections[:2]
+    desk.give_back(place, out)
+    assert desk.closed == [*connections[:2], out]
+    ticket = desk.ask()
+    desk.now = 2.0
+    place = desk.succeed()
+    desk.give_back(place, taken(ticket.take()))
+    assert list(desk.books.idle) == [place], "what was opened later stays"
+
+
+# -- sizes
+
+
+def test_a_larger_pool_serves_who_waits() -> None:
+    desk = Desk(max_size=1)
+    desk.ask(), desk.ask(), desk.ask()
+    desk.books.resize(0, 2)
+    desk.settle()
+    assert desk.attempts == 2
+
+
+def test_a_smaller_pool_closes_what_is_idle() -> None:
+    desk = Desk(max_size=3)
+    connections = desk.filled(3)
+    desk.books.resize(0, 1)
+    desk.settle()
+    assert desk.closed == connections[:2]
+
+
+@pytest.mark.parametrize("others_wait", [False, True])
+def test_a_smaller_pool_closes_what_comes_back(others_wait: bool) -> None:
+    """Also if somebody waits for it: under load it would never get smaller."""
+    desk = Desk(max_size=3)
+    tickets = [desk.ask() for _ in range(3)]
+    for _ in range(3):
+        desk.succeed()
+    waiting = [desk.ask() for _ in range(3)] if others_wait else []
+    desk.books.resize(0, 1)
+    desk.settle()
+    for ticket in tickets[:2]:
+        place = ticket.take()
+        desk.now += 1
+        desk.give_back(place, taken(place))
+        assert desk.now < desk.books.due
+    assert len(desk.closed) == 2
+    assert not any(ticket.is_served for ticket in waiting)
+    place = tickets[2].take()
+    desk.give_back(place, taken(place))
+    assert desk.books.size == 1
+    assert [ticket.is_served for ticket in waiting] == [True, False, False][: len(waiting)]
+
+
+def test_a_return_is_due_while_a_pool_gets_smaller() -> None:
+    """Who returns a connection looks at what is due only."""
+    desk = Desk(max_size=2)
+    tickets = [desk.ask(), desk.ask()]
+    places = [desk.succeed(), desk.succeed()]
+    desk.books.resize(0, 1)
+    desk.settle()
+    assert all(ticket.is_served for ticket in tickets)
+    desk.books.take_back(places[0], Connection(0), desk.now)
+    desk.books.put(places[0], desk.now)
+    assert desk.books.due <= desk.now
+
+
+# -- pools that keep none
+
+
+def test_a_null_pool_closes_what_nobody_waits_for() -> None:
+    desk = Desk(max_size=1, keeps_idle=False)
+    first, second = desk.ask(), desk.ask()
+    place = desk.succeed()
+    connection = taken(first.take())
+    desk.give_back(place, connection)
+    assert second.take() is place
+    desk.give_back(place, taken(place))
+    assert desk.closed == [connection]
+    assert desk.books.size == 0
+
+
+# -- the end
+
+
+def test_a_closed_pool_closes_what_comes_back() -> None:
+    desk = Desk(max_size=2)
+    connections = desk.filled(2)
+    ticket = desk.ask()
+    place = ticket.take()
+    connection = taken(place)
+    desk.books.is_open = False
+    desk.settle()
+    assert desk.closed == [connections[0]]
+    desk.give_back(place, connection)
+    assert desk.closed == connections
+    assert desk.books.size == 0
+
+
+def test_a_place_is_dropped_once() -> None:
+    desk = Desk(max_size=3)
+    desk.filled(2)
+    idle, place = desk.books.idle
+    desk.books.hold(place)
+    connection = place.connection
+    for _ in range(2):
+        assert desk.books.drop(place) is connection
+        connection = None
+    desk.books.drop(idle)
+    desk.books.drop(idle)
+    assert desk.books.size == 0
+
+
+# -- whatever happens
+
+
+class Machine(RuleBasedStateMachine):
+    """Clients, openers and time do what they like, in any order; the books always add up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.books = Books(1, 3, max_idle=30.0)
+        self.books.is_open = self.books.keeps_min_size = True
+        self.now = 0.0
+        self.most = 3
+        self.attempts = 0
+        self.queue: list[Ticket] = []
+        self.served: list[Ticket] = []
+        self.held: dict[Place, Connection] = {}
+        self.busy: list[Place] = []
+        self.closed: set[Connection] = set()
+        self.made = 0
+        self.settle()
+
+    def settle(self) -> None:
+        todo = self.books.settle(self.now)
+        closing, opening = todo if todo is not None else ([], 0)
+        assert len(closing) == len(set(closing))
+        assert not self.closed.intersection(closing), "closed twice"
+        assert not set(self.held.values()).intersection(closing), "a client has it"
+        self.closed.update(closing)
+        self.attempts += opening
+        served = [ticket for ticket in self.queue if ticket.is_served]
+        assert served == self.queue[: len(served)], "somebody was passed over"
+        self.served += served
+        del self.queue[: len(served)]
+        if not self.books.is_too_big:
+            self.most = self.books.max_size
+
+    @rule()
+    def ask(self) -> None:
+        place = self.books.take(self.now)
+        if place is not None:
+            assert not self.queue
+            assert place.expires_at > self.now
+            self.held[place] = taken(place)
+            return
+        ticket = Ticket(WakeUp())
+        self.books.queue(ticket)
+        self.queue.append(ticket)
+        self.settle()
+
+    @precondition(lambda self: self.served)
+    @rule(data=st.data())
+    def receive(self, data: st.DataObject) -> None:
+        ticket = self.served.pop(data.draw(st.integers(0, len(self.served) - 1)))
+        place = ticket.take()
+        assert place.state is PlaceState.OUT
+        self.books.leave_queue(ticket)
+        self.held[place] = taken(place)
+        self.settle()
+
+    @precondition(lambda self: self.served)
+    @rule()
+    def receive_what_is_no_good(self) -> None:
+        ticket = self.served.pop(0)
+        self.closed.add(self.books.drop(ticket.take()))
+        self.books.queue_again(ticket)
+        self.queue.insert(0, ticket)
+        self.settle()
+
+    @precondition(lambda self: self.queue or self.served)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        everybody = self.queue + self.served
+        ticket = everybody[data.draw(st.integers(0, len(everybody) - 1))]
+        (self.served if ticket in self.served else self.queue).remove(ticket)
+        place = self.books.leave_queue(ticket)
+        if place is not None:
+            self.books.take_back(place, place.connection, self.now)
+            self.books.put(place, self.now)
+        self.settle()
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        place = data.draw(st.sampled_from(sorted(self.held, key=lambda place: self.held[place].number)))
+        self.books.take_back(place, self.held.pop(place), self.now)
+        self.busy.append(place)
+
+    @precondition(lambda self: self.books.idle)
+    @rule()
+    def hold(self) -> None:
+        place = self.books.idle[0]
+        self.books.hold(place)
+        self.busy.append(place)
+
+    @precondition(lambda self: self.busy)
+    @rule(good=st.booleans())
+    def be_done(self, good: bool) -> None:
+        place = self.busy.pop()
+        if good:
+            self.books.put(place, self.now)
+        else:
+            self.closed.add(self.books.drop(place))
+        self.settle()
+
+    @precondition(lambda self: self.held)
+    @rule()
+    def lose(self) -> None:
+        place, connection = self.held.popitem()
+        self.closed.add(connection)
+        assert self.books.lost(place.key)
+        self.settle()
+
+    @precondition(lambda self: self.attempts)
+    @rule(lifetime=st.integers(1, 100))
+    def succeed(self, lifetime: int) -> None:
+        self.attempts -= 1
+        self.made += 1
+        self.books.opened(Place(Connection(self.made), self.now, self.now + lifetime), self.now)
+        self.settle()
+
+    @precondition(lambda self: self.attempts)
+    @rule()
+    def fail(self) -> None:
+        """And try again after a pause, unless another one does."""
+        if not self.books.retrying and self.books.wants_more():
+            self.books.retrying = True
+            return
+        if self.attempts == 1:
+            self.books.retrying = False
+        self.attempts -= 1
+        self.books.opening -= 1
+        self.settle()
+
+    @precondition(lambda self: self.attempts == 1)
+    @rule()
+    def give_up(self) -> None:
+        self.attempts -= 1
+        self.books.opening -= 1
+        assert self.books.given_up() == self.queue
+        self.queue.clear()
+        self.settle()
+
+    @rule(seconds=st.integers(1, 40))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds
+        if self.now >= self.books.due:
+            self.settle()
+
+    @rule(least=st.integers(0, 3), more=st.integers(1, 3))
+    def resize(self, least: int, more: int) -> None:
+        self.books.resize(least, least + more)
+        self.settle()
+
+    @rule()
+    def drain(self) -> None:
+        self.books.drain(self.now)
+        self.settle()
+        assert not self.books.idle
+
+    @invariant()
+    def it_adds_up(self) -> None:
+        books = self.books
+        given = [ticket.place for ticket in self.served]
+        assert list(books.waiting) == self.queue
+        assert books.out == {place.key for place in (*given, *self.held) if place is not None}
+        assert books.busy == len(self.busy)
+        assert books.opening == self.attempts >= 0
+        assert len(self.made_and_open) == books.ready
+
+    @property
+    def made_and_open(self) -> set[Connection]:
+        """All connections that somebody has, each in one hand only."""
+        places = [*self.books.idle, *self.busy, *(ticket.place for ticket in self.served if ticket.place)]
+        everywhere = [*self.held.values(), *(place.connection for place in places)]
+        assert len(everywhere) == len(set(everywhere)), "two have it"
+        assert not self.closed.intersection(everywhere), "a closed one"
+        return set(everywhere)
+
+    @invariant()
+    def there_are_not_too_many(self) -> None:
+        assert self.books.size <= max(self.books.max_size, self.most)
+
+    @invariant()
+    def nobody_waits_for_nothing(self) -> None:
+        books = self.books
+        if self.queue:
+            assert not books.idle
+            assert not books.gave_up
+            room = books.max_size - (books.size - books.opening)
+            assert books.opening >= min(1 if books.retrying else len(self.queue), room)
+        if not books.gave_up and not books.retrying:
+            assert books.size >= books.min_size
+
+    @invariant()
+    def something_is_due_in_time(self) -> None:
+        books = self.books
+        assert all(books.due <= place.expires_at for place in books.idle)
+        if books.idle and books.size > books.min_size:
+            assert books.due <= books.idle[0].idle_since + books.max_idle
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
