@@ -18,7 +18,7 @@ from ..protocol.constants import TransactionStatus
 from ..protocol.phases import ENDED
 from ..session.transactions import TwoPhase
 
-RESET_SESSION = b"RESET SESSION AUTHORIZATION; RESET ALL; UNLISTEN *; CLOSE ALL; DISCARD TEMP"
+RESET_SESSION = b"RESET SESSION AUTHORIZATION; RESET ALL; UNLISTEN *; CLOSE ALL; DISCARD TEMP; SELECT pg_advisory_unlock_all()"
 """What undoes the statements that change a session and whose tag tells so."""
 
 
@@ -33,10 +33,16 @@ class Settings(NamedTuple):
     prepared_max: int | None
     notice_handlers: tuple[Any, ...]
     notify_handlers: list[Any]
+    row_factory: Any
+    cursor_factory: Any
+    server_cursor_factory: Any
 
 
-def settings_of(connection: AsyncConnection[Any]) -> Settings:
-    """Return the settings as they are now."""
+def settings_of(connection: AsyncConnection[Any], given: Any) -> Settings:
+    """Return the settings as they are now.
+
+    :param given: what clients are given of the connection: itself, or a synchronous one.
+    """
     session = connection.session
     transactions, statements = session.transactions, session.composer.statements
     return Settings(
@@ -48,10 +54,13 @@ def settings_of(connection: AsyncConnection[Any]) -> Settings:
         statements.prepared_max,
         connection.notice_handlers,
         list(connection.notifications.handlers),
+        given.row_factory,
+        given.cursor_factory,
+        given.server_cursor_factory,
     )
 
 
-def restore(connection: AsyncConnection[Any], settings: Settings) -> None:
+def restore(connection: AsyncConnection[Any], given: Any, settings: Settings) -> None:
     """Set them as they were; no transaction may be open."""
     session = connection.session
     transactions, statements = session.transactions, session.composer.statements
@@ -63,9 +72,12 @@ def restore(connection: AsyncConnection[Any], settings: Settings) -> None:
     statements.prepared_max = settings.prepared_max
     connection.notice_handlers = settings.notice_handlers
     connection.notifications.handlers[:] = settings.notify_handlers
+    given.row_factory = settings.row_factory
+    given.cursor_factory = settings.cursor_factory
+    given.server_cursor_factory = settings.server_cursor_factory
 
 
-def is_clean(connection: AsyncConnection[Any], settings: Settings) -> bool:
+def is_clean(connection: AsyncConnection[Any], given: Any, settings: Settings) -> bool:
     """Return whether a connection can be used by somebody else as it is: that there is nothing to do, as mostly."""
     session = connection.session
     protocol, transactions, statements = session.wire.protocol, session.transactions, session.composer.statements
@@ -91,6 +103,9 @@ def is_clean(connection: AsyncConnection[Any], settings: Settings) -> bool:
         or statements.prepared_max != settings.prepared_max
         or connection.notice_handlers is not settings.notice_handlers
         or notifications.handlers != settings.notify_handlers
+        or given.row_factory is not settings.row_factory
+        or given.cursor_factory is not settings.cursor_factory
+        or given.server_cursor_factory is not settings.server_cursor_factory
     )
 
 
@@ -113,7 +128,7 @@ def left_open(connection: AsyncConnection[Any]) -> str | None:
     return None
 
 
-async def clean(connection: AsyncConnection[Any], settings: Settings) -> bool:
+async def clean(connection: AsyncConnection[Any], given: Any, settings: Settings) -> bool:
     """Undo what can be undone on a connection that nothing is left open of.
 
     :return: whether what SET and the like had changed was reset, so that it is to be configured and restored again.
@@ -135,5 +150,5 @@ async def clean(connection: AsyncConnection[Any], settings: Settings) -> bool:
         await session.send_command(RESET_SESSION)
         statements.renew()
         statements.changes_session = False
-    restore(connection, settings)
+    restore(connection, given, settings)
     return reset

@@ -187,7 +187,7 @@ class Lender:
             self._reset is not None
             or place.state is not PlaceState.OUT
             or turn not in (None, place.turn)
-            or not is_clean(inner, place.settings)
+            or not is_clean(inner, connection, place.settings)
         ):
             return False
         now = monotonic()
@@ -272,9 +272,9 @@ class Lender:
         grace = inner.session.wire.cancelling.grace
         try:
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + grace):
-                if await clean(inner, place.settings):
+                if await clean(inner, connection, place.settings):
                     await self._opener.configure(connection)
-                    restore(inner, place.settings)  # it may have added handlers once more
+                    restore(inner, connection, place.settings)  # it may have added handlers once more
                 if self._reset is not None:
                     await self._hooks.call(self._reset, connection)
                     check_idle("reset", inner)

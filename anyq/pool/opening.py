@@ -126,7 +126,7 @@ class Opener:
         lifetime = options.max_lifetime * random.uniform(1 - JITTER, 1)
         inner.pooled = place = self._make_place(connection, now, now + lifetime)
         assert isinstance(place, Place)
-        place.settings = settings_of(inner)
+        place.settings = settings_of(inner, connection)
         inner.session.composer.statements.changes_session = False
         Finalizer(connection, self._if_dropped, place.key, ref(inner.session.wire))
         return place

@@ -96,9 +96,13 @@ def is_query(sql: bytes) -> bool:
     """Return whether a text, if it is one statement, is one that the server plans.
 
     Such a statement is worth preparing, the server refuses it if its result has changed, and it ends no transaction.
-    All others are *utility statements* (FETCH, EXECUTE, CALL, DO, COMMIT, DDL...), which may do anything.
+    All others are *utility statements* (FETCH, EXECUTE, CALL, DO, COMMIT, DDL...), which may do anything. So may a
+    query that calls one of the server's functions for a setting or a lock of the session.
     """
-    return sql[:7] in _MOSTLY or first_word(sql) in _QUERIES
+    if not (sql[:7] in _MOSTLY or first_word(sql) in _QUERIES):
+        return False
+    lower = sql.lower()
+    return b"set_config" not in lower and b"advisory_lock" not in lower
 
 
 def may_be_several(sql: bytes) -> bool:
