@@ -16,6 +16,7 @@ import anyio
 
 from ..backends import uninterrupted
 from ..protocol.constants import TransactionStatus
+from ..session.link import SOMETHING
 from .bookkeeping import Place, PlaceState
 from .cleaning import clean, is_clean, left_open, restore
 from .engine import Engine, Request
@@ -25,6 +26,8 @@ from .options import Callback, Hooks, Options
 
 logger = logging.getLogger("anyq.pool")
 
+MOST_CHUNKS = 10
+"""How much of what has arrived is looked at; what a server says at the end of a session is one, and its end another."""
 TRUSTED = 0.01
 """Seconds for which a connection that was used is taken to be there still; later it is looked whether it is."""
 
@@ -70,7 +73,9 @@ class Lender:
     def _is_alive(self, place: Place) -> bool:
         """Return whether a connection is not known to be lost, having looked at what has arrived."""
         wire = self._hooks.inner(place.connection).session.wire
-        wire.poll()
+        for _ in range(MOST_CHUNKS):
+            if wire.poll() is not SOMETHING:
+                break
         return not wire.closed
 
     async def _serve(self, place: Place | None, timeout: float) -> Place:  # noqa: ASYNC109 - the user's
