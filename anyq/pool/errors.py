@@ -18,3 +18,8 @@ class PoolTimeout(OperationalError):
 
 class TooManyRequests(OperationalError):
     """A connection was asked for while as many as `max_waiting` wait for one."""
+
+
+def told_by(error: BaseException) -> str:
+    """Return what an error says, or what it is called if it says nothing, as TimeoutError does."""
+    return str(error) or type(error).__name__

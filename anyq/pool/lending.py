@@ -20,7 +20,7 @@ from ..session.link import SOMETHING
 from .bookkeeping import Place, PlaceState
 from .cleaning import clean, is_clean, left_open, restore
 from .engine import Engine, Request
-from .errors import TooManyRequests
+from .errors import TooManyRequests, told_by
 from .opening import FIRST_PAUSE, LONGEST_PAUSE, Opener, check_idle
 from .options import Callback, Hooks, Options
 
@@ -148,7 +148,7 @@ class Lender:
             if inner.session.transaction_status is not TransactionStatus.IDLE:
                 await inner.session.end_transaction(b"ROLLBACK", cancellable=False)
         except Exception as error:
-            logger.info("a connection of %r did not pass its check: %s", self._name, error)
+            logger.info("a connection of %r did not pass its check: %s", self._name, told_by(error))
             return False
         return not inner.closed
 
@@ -286,7 +286,7 @@ class Lender:
                 inner.session.composer.statements.changes_session = False
                 return "it was lost" if inner.closed else None
         except Exception as error:
-            return f"it could not be cleaned: {error or type(error).__name__}"
+            return f"it could not be cleaned: {told_by(error)}"
         return f"it could not be cleaned within {grace:g} s"
 
 

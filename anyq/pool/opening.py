@@ -26,7 +26,7 @@ from ..session.wire import Wire
 from .bookkeeping import Place
 from .cleaning import settings_of
 from .engine import Engine
-from .errors import PoolTimeout
+from .errors import PoolTimeout, told_by
 from .options import Hooks, Options
 
 logger = logging.getLogger("anyq.pool")
@@ -56,13 +56,14 @@ class Opener:
         self._make_place = make_place
         self._name = options.name
         self._outage_since: float | None = None
+        self._last_tried = float("-inf")
         self._failures = 0  # attempts in a row that have failed
         self._last_error: BaseException | None = None
         self._if_dropped = partial(_dropped, ref(engine))
 
     def timed_out(self, what: str, timeout: float) -> PoolTimeout:
         """Return the error for one who has waited in vain; it tells why, if that is known."""
-        reason = "" if self._last_error is None else f"; opening one has failed: {self._last_error}"
+        reason = "" if self._last_error is None else f"; opening one has failed: {told_by(self._last_error)}"
         error = PoolTimeout(f"the pool {self._name!r} {what} within {timeout:g} s{reason}")
         error.__cause__ = self._last_error
         return error
@@ -78,6 +79,8 @@ class Opener:
         pause: float | None = 0.0
         try:
             await self._engine.here().checkpoint_if_cancelled()
+            if books.opening == 1 and monotonic() - self._last_tried > 2 * LONGEST_PAUSE:
+                self._outage_since = None  # nobody has tried for a while
             while place is None and books.is_open:
                 try:
                     place = await self._open()
@@ -101,9 +104,8 @@ class Opener:
                 books.opened(place, monotonic())
             if mine and pause is None:
                 self._give_up()
+            self._last_tried = monotonic()
             self._engine.settle()
-            if mine and not books.opening:
-                self._outage_since = None  # nobody tries any more
         if mine and pause is None:
             await self._tell_failed()
 
@@ -145,7 +147,7 @@ class Opener:
         """Take note that an attempt has failed; return how long to wait before the next one, None to give up."""
         now = monotonic()
         self._engine.books.counters.connections_errors += 1
-        logger.warning("%r could not open a connection: %s", self._name, error or type(error).__name__)
+        logger.warning("%r could not open a connection: %s", self._name, told_by(error))
         self._last_error = error
         if self._outage_since is None:
             self._outage_since = now
@@ -159,6 +161,7 @@ class Opener:
         logger.error("%r gives up reaching a server after %g s", self._name, seconds)
         for ticket in self._engine.books.given_up():
             ticket.fail(self.timed_out("could not reach a server", seconds))
+        self._outage_since = None
 
     async def _tell_failed(self) -> None:
         failed = self._options.reconnect_failed

@@ -85,7 +85,8 @@ async def test_each_wait_cancelled(dsn: str, block: bool, kind: str, natively: b
         if kind != "first":
             await still_good()
         assert await cancel_at_each_wait(waiting, still_good, natively=natively) >= (kind not in ("plain", "waiting"))
-        if kind != "first":
+        # asyncio's own cancellation reaches what is shielded from others: the cleaning.
+        if kind != "first" and not (kind == "left" and natively):
             assert pool.get_stats()["connections_num"] == 1, "a cancellation has cost a connection"
 
 
