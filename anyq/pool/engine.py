@@ -139,6 +139,15 @@ class Engine:
         if not (books.is_open or books.out or books.busy):
             self._hooks.emptied()
 
+    def settle_from_outside(self) -> None:
+        """Do so in the event loop, but in no task: these are begun by tasks only."""
+        if self._group is None:
+            self.settle()
+        else:
+            if self._keeper is not None:
+                self._keeper.set()
+            self._tell_watchers()
+
     def settle_soon(self, now: float) -> None:
         """Do so after a connection was put back, unless nobody waits for one and nothing is to be closed yet."""
         books = self.books
@@ -179,11 +188,11 @@ class Engine:
     async def _keep(self) -> None:
         backend = self.here()
         while self.books.is_open:
+            self.settle()
             self._keeper_due = self.books.due
             self._keeper = waiter = backend.create_waiter()
             with anyio.move_on_after(max(0.0, self._keeper_due - monotonic())):
                 await waiter.wait()
-            self.settle()
 
     # -- waiting
 

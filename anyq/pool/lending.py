@@ -202,10 +202,10 @@ class Lender:
         return True
 
     def take_back_unused(self, connection: Any) -> None:
-        """Take a connection back that its client never had."""
+        """Take a connection back that its client never had; to be called in the event loop, but in no task."""
         place: Any = self._hooks.inner(connection).pooled
         self._put_back(place, connection)
-        self._engine.settle()
+        self._engine.settle_from_outside()
 
     def _put_back(self, place: Place, connection: Any) -> None:
         self._books.take_back(place, connection, monotonic())

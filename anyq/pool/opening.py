@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import random
+import warnings
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
@@ -130,6 +131,7 @@ class Opener:
         assert isinstance(place, Place)
         place.settings = settings_of(inner, connection)
         inner.session.composer.statements.changes_session = False
+        inner.if_forgotten.call_off()  # this one says it
         Finalizer(connection, self._if_dropped, place.key, ref(inner.session.wire))
         return place
 
@@ -185,10 +187,13 @@ def check_idle(what: str, inner: AsyncConnection[Any]) -> None:
 
 
 def _dropped(engine: ref[Engine], key: object, wire: ref[Wire]) -> None:
-    """Take note that a client has dropped a connection; in any thread."""
+    """Take note that a connection was dropped, maybe by a client; in any thread."""
     owner = engine()
-    if owner is not None:
-        owner.here().call_there(partial(_lost, owner, key, wire))
+    if owner is None or key not in owner.books.out:
+        return
+    owner.here().call_there(partial(_lost, owner, key, wire))
+    text = f"a connection of the pool {owner.name!r} was dropped and not returned"
+    warnings.warn(f"{text}; use a block of its connection(), or putconn()", ResourceWarning, stacklevel=2)
 
 
 def _lost(engine: Engine, key: object, wire: ref[Wire]) -> None:
@@ -197,4 +202,4 @@ def _lost(engine: Engine, key: object, wire: ref[Wire]) -> None:
         left = wire()
         if left is not None:
             left.close()
-        engine.settle()
+        engine.settle_from_outside()

@@ -121,5 +121,5 @@ def check_numbers(**numbers: float) -> None:
     :raises ValueError: one of them is.
     """
     for name, value in numbers.items():
-        if value < 0:
+        if not value >= 0:
             raise ValueError(f"{name} must be 0 or more, not {value}")

@@ -339,9 +339,16 @@ class ConnectionPool(Generic[ConnectionT]):
                 portal.call(GRACE_PERIOD, self._inner.close)
                 self._ended.wait(timeout)
             finally:
-                # Who has a connection needs the portal until it is returned.
-                self._hooks.let_go = partial(portal.forget, self._user)
-                portal.post(self._inner.engine.settle)
+                self._leave(portal)
+
+    def _leave(self, portal: Portal) -> None:
+        """Need the portal no more, as soon as no thread has a connection."""
+        books = self._inner.books
+        if books.out or books.busy:
+            self._hooks.let_go = partial(portal.forget, self._user)
+            portal.post(self._inner.engine.settle_from_outside)
+        else:
+            portal.release(self._user)
 
     def _opened(self) -> Portal:
         """Return the way into the pool's event loop.

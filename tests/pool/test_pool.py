@@ -417,16 +417,27 @@ async def test_too_many_wait(dsn: str) -> None:
 async def test_a_connection_that_was_dropped(pool: AsyncConnectionPool, caplog: pytest.LogCaptureFixture) -> None:
     conns = [await pool.getconn() for _ in range(2)]
     dropped = conns[0].info.backend_pid
-    with pytest.warns(ResourceWarning):
+    with pytest.warns(ResourceWarning) as warned:
         del conns[0]
         gc.collect()
     with anyio.fail_after(PATIENCE):
         conns.append(await pool.getconn())
     assert conns[1].info.backend_pid != dropped
     assert "was dropped and not returned" in caplog.text
+    assert any("a connection of the pool 'pool-" in str(warning.message) for warning in warned)
     assert pool.get_stats()["connections_lost"] == 1
     for conn in conns:
         await pool.putconn(conn)
+
+
+async def test_a_dropped_connection_is_replaced_at_once(dsn: str) -> None:
+    """By the pool's own task, as there is nobody else who would."""
+    gate = Gate(dsn)
+    async with gate.pool(min_size=1) as pool:
+        with pytest.warns(ResourceWarning):
+            await pool.getconn()
+            gc.collect()
+        await until(lambda: gate.attempts == 2 and pool.get_stats()["pool_available"] == 1)
 
 
 # -- arguments

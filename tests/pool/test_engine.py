@@ -1,0 +1,178 @@
+"""The tasks of a pool: those that are there, when they work, and that they end with the block that they belong to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from anyq.pool import AsyncConnectionPool, PoolClosed
+from anyq.pool import engine as engine_module
+from tests.support.activity import PATIENCE
+from tests.support.pools import Gate, opened, pid_of, until
+from tests.support.stepping import cancel_at_each_wait
+
+pytestmark = pytest.mark.anyio
+
+
+class Clock:
+    """A clock that a test moves, for what the pool thinks of the time; and how often the keeper has looked at it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.later = 0.0
+        self.looks = 0
+        self._real = engine_module.monotonic
+        monkeypatch.setattr(engine_module, "monotonic", self)
+
+    def __call__(self) -> float:
+        self.looks += 1
+        return self._real() + self.later
+
+
+async def test_what_has_expired_is_replaced(dsn: str) -> None:
+    async with AsyncConnectionPool(dsn, min_size=2, max_lifetime=0.02) as pool:
+        await until(lambda: pool.get_stats()["connections_num"] > 6)
+        await pool.wait()
+        assert pool.get_stats()["pool_size"] == 2
+
+
+async def test_what_nobody_uses_is_closed(dsn: str) -> None:
+    async with AsyncConnectionPool(dsn, min_size=1, max_size=3, max_idle=0.02) as pool:
+        async with pool.connection(), pool.connection(), pool.connection():
+            assert pool.get_stats()["pool_size"] == 3
+        await until(lambda: pool.get_stats()["pool_size"] == 1)
+
+
+async def test_an_earlier_time_wakes_the_keeper(dsn: str) -> None:
+    """It sleeps until a time; what is put back may be due before."""
+    async with AsyncConnectionPool(dsn, min_size=0, max_size=1, max_idle=0.02) as pool:
+        await anyio.wait_all_tasks_blocked()
+        await pid_of(pool)
+        await until(lambda: pool.get_stats()["pool_size"] == 0)
+
+
+async def test_the_keeper_does_not_go_round_in_circles(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even if what was due is with a client, and nothing else is there."""
+    clock = Clock(monkeypatch)
+    async with AsyncConnectionPool(dsn, min_size=0, max_size=1, max_idle=0.01) as pool:
+        await pid_of(pool)
+        conn = await pool.getconn()
+        with anyio.fail_after(PATIENCE):
+            while pool.books.due < float("inf"):
+                await anyio.lowlevel.checkpoint()
+        before = clock.looks
+        for _ in range(20):
+            await anyio.lowlevel.checkpoint()
+        assert clock.looks <= before + 4
+        await pool.putconn(conn)
+
+
+async def test_without_a_block_it_is_closed_with_the_next_return(dsn: str) -> None:
+    async with opened(AsyncConnectionPool(dsn, min_size=0, max_size=3, max_idle=0.01), block=False) as pool:
+        async with pool.connection(), pool.connection():
+            pass
+        await until(lambda: engine_module.monotonic() > pool.books.idle[0].idle_since + pool.max_idle)
+        assert pool.get_stats()["pool_size"] == 2
+        async with pool.connection():
+            pass
+        assert pool.get_stats()["pool_size"] == 1
+
+
+@pytest.mark.parametrize("block", [True, False], ids=["block", "open"])
+async def test_who_waits_is_told_of_the_end(dsn: str, block: bool) -> None:
+    gate = Gate(dsn)
+    told = 0
+    async with anyio.create_task_group() as group:
+        async with opened(gate.pool(), block=block) as pool:
+            held = await pool.getconn()
+
+            async def client() -> None:
+                nonlocal told
+                with pytest.raises(PoolClosed):
+                    await pool.getconn()
+                told += 1
+
+            async def waits_for_all() -> None:
+                nonlocal told
+                with pytest.raises(PoolClosed):
+                    await pool.wait()
+                told += 1
+
+            await pool.resize(2, 2)
+            gate.shut()
+            for _ in range(3):
+                group.start_soon(client)
+            group.start_soon(waits_for_all)
+            await until(lambda: pool.get_stats()["requests_waiting"] == 3 and pool.engine._watchers)
+    assert told == 4
+    assert not held.closed
+    await pool.putconn(held)
+    assert held.closed
+
+
+@pytest.mark.parametrize("natively", [False, True])
+async def test_each_wait_of_a_block_cancelled(dsn: str, natively: bool, anyio_backend_name: str) -> None:
+    """Entering it, waiting in it and leaving it: no task is left, and no connection."""
+    if natively and anyio_backend_name != "asyncio":
+        pytest.skip("trio has cancel scopes only")
+    pool: Any = None
+
+    async def block() -> None:
+        nonlocal pool
+        pool = AsyncConnectionPool(dsn, min_size=2, timeout=PATIENCE)
+        async with pool:
+            await pool.wait()
+            await pid_of(pool)
+
+    async def check() -> None:
+        await until(lambda: pool.get_stats()["pool_size"] == 0)
+        assert pool.closed
+        assert not pool.engine._scopes
+
+    await cancel_at_each_wait(block, check, natively=natively)
+
+
+@pytest.mark.parametrize("natively", [False, True])
+async def test_each_wait_without_a_block_cancelled(dsn: str, natively: bool, anyio_backend_name: str) -> None:
+    if natively and anyio_backend_name != "asyncio":
+        pytest.skip("trio has cancel scopes only")
+    pool = AsyncConnectionPool(dsn, min_size=2, timeout=PATIENCE)
+
+    async def use() -> None:
+        await pool.open(wait=True)
+        await pool.drain()
+        await pool.resize(2)
+        await pid_of(pool)
+
+    async def check() -> None:
+        await until(lambda: not pool.engine._scopes)
+        stats = pool.get_stats()
+        assert stats["pool_size"] == stats["pool_available"]
+        assert stats["requests_waiting"] == 0
+        assert await pid_of(pool)
+
+    await cancel_at_each_wait(use, check, natively=natively)
+    await pool.close()
+
+
+async def test_a_client_takes_over_from_a_block_that_is_cancelled(dsn: str) -> None:
+    """A client that waits already opens what it needs by itself, if the pool's tasks cannot any more."""
+    gate = Gate(dsn)
+    gate.shut()
+    pids = []
+    with anyio.CancelScope() as scope:
+        async with gate.pool() as pool:
+            with anyio.CancelScope(shield=True):
+                async with anyio.create_task_group() as group:
+
+                    async def client() -> None:
+                        pids.append(await pid_of(pool))
+
+                    group.start_soon(client)
+                    await until(lambda: gate.under_way)
+                    scope.cancel()
+                    await until(lambda: gate.attempts == 2)
+                    gate.open()
+    assert len(pids) == 1

@@ -1,0 +1,41 @@
+"""What a pool counts, and under which names it tells."""
+
+from __future__ import annotations
+
+from anyq.pool.statistics import WAIT_BOUNDS, Counters
+
+
+def test_names() -> None:
+    """The names are psycopg_pool's; the histogram is ours."""
+    assert [name for name, _ in Counters().items()] == [
+        *("usage_ms", "requests_num", "requests_queued", "requests_wait_ms", "requests_errors", "returns_bad"),
+        *("connections_num", "connections_ms", "connections_errors", "connections_lost"),
+        *("requests_wait_le_1ms", "requests_wait_le_5ms", "requests_wait_le_25ms", "requests_wait_le_100ms"),
+        *("requests_wait_le_500ms", "requests_wait_le_2500ms", "requests_wait_le_10000ms"),
+    ]
+    assert not any(value for _, value in Counters().items())
+
+
+def test_times_are_whole_milliseconds() -> None:
+    counters = Counters()
+    counters.usage_time = 1.2345
+    counters.connections_time = 0.0009
+    stats = dict(counters.items())
+    assert (stats["usage_ms"], stats["connections_ms"]) == (1234, 1)
+
+
+def test_the_histogram_is_cumulative() -> None:
+    counters = Counters()
+    for seconds in (0.0005, 0.001, 0.02, 3.0, 60.0):
+        counters.waited(seconds)
+    assert counters.waits == [2, 2, 3, 3, 3, 3, 4]
+    assert len(counters.waits) == len(WAIT_BOUNDS)
+    assert dict(counters.items())["requests_wait_ms"] == 63022
+
+
+def test_counting_from_zero() -> None:
+    counters = Counters()
+    counters.requests_num = 5
+    counters.waited(1.0)
+    counters.reset()
+    assert dict(counters.items()) == dict(Counters().items())

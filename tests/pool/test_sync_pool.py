@@ -1,0 +1,479 @@
+"""A pool for threads: what is different from one for tasks, with Ctrl-C at every step, and fork."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+import anyq
+from anyq import errors as e
+from anyq.pool import ConnectionPool, NullConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from anyq.rows import dict_row
+from tests.support.activity import PATIENCE, SCALE
+from tests.support.interrupting import Interrupt
+from tests.sync.conftest import Background, conn, observer, portal_backend
+
+__all__ = ["conn", "observer", "portal_backend"]
+
+ROOT = Path(__file__).parents[2]
+
+
+def until(fact: Callable[[], object]) -> None:
+    """Return when something is so, of which nobody is told."""
+    with anyq.sync.timeout(PATIENCE):
+        while not fact():
+            threading.Event().wait(0)
+
+
+@pytest.fixture
+def pool(portal_backend: object, dsn: str) -> Iterator[ConnectionPool]:
+    """A pool of two connections."""
+    with ConnectionPool(dsn, min_size=0, max_size=2, timeout=PATIENCE) as pool:
+        yield pool
+
+
+def until_the_portal_has_ended() -> None:
+    """Return when its thread has, which does not happen in the call of a thread that returns the last connection."""
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "anyq portal"])
+
+
+def pid_of(pool: ConnectionPool[Any]) -> int:
+    with pool.connection() as mine:
+        return int(mine.info.backend_pid)
+
+
+def kill(observer: anyq.Connection[Any], *pids: int) -> None:
+    for pid in pids:
+        observer.execute("SELECT pg_terminate_backend(%s, 30000)", [pid])
+
+
+# -- opening and closing
+
+
+def test_a_block(portal_backend: object, dsn: str) -> None:
+    with ConnectionPool(dsn, min_size=2, name="mine") as pool:
+        pool.wait()
+        assert not pool.closed
+        assert repr(pool) == "<anyq.pool.sync_pool.ConnectionPool 'mine' [open, 2 of 2]>"
+        with pool.connection() as one, pool.connection() as two:
+            assert type(one) is type(two) is anyq.Connection
+            assert one.execute("SELECT 1").fetchone() == (1,)
+    assert pool.closed
+    assert one.closed
+    for asking in (pool.getconn, pool.wait, pool.check, pool.drain, lambda: pool.resize(1)):
+        with pytest.raises(PoolClosed, match="'mine' is closed"):
+            asking()
+    with pytest.raises(e.OperationalError, match="cannot be opened again"):
+        pool.open()
+    pool.close()
+
+
+def test_opened_later(portal_backend: object, dsn: str) -> None:
+    pool = ConnectionPool(dsn, min_size=1, open=False)
+    assert pool.closed
+    with pytest.raises(PoolClosed, match="is not open yet"):
+        pool.getconn()
+    pool.close()
+    pool.open(wait=True)
+    pool.open()
+    assert pool.get_stats()["pool_size"] == 1
+    pool.close()
+    with ConnectionPool(dsn, min_size=1, open=False) as pool:
+        assert pid_of(pool)
+
+
+def test_waiting_in_vain_closes_it(portal_backend: object, dsn: str) -> None:
+    pool = ConnectionPool("host=/nowhere", min_size=1)
+    with pytest.raises(PoolTimeout, match="had no 1 connections within 0.1 s; opening one has failed"):
+        pool.wait(0.1)
+    assert pool.closed
+
+
+def test_what_threads_have_when_it_is_closed(pool: ConnectionPool) -> None:
+    """They go on, and so does the portal until the last of them is back."""
+    mine = pool.getconn()
+    pool.close()
+    assert mine.execute("SELECT 1").fetchone() == (1,)
+    mine.rollback()
+    pool.putconn(mine)
+    assert mine.closed
+    until_the_portal_has_ended()
+
+
+def test_a_thread_that_waits_is_told(pool: ConnectionPool) -> None:
+    held = [pool.getconn(), pool.getconn()]
+    waiting = Background(pool.getconn)
+    until(lambda: pool.get_stats()["requests_waiting"])
+    pool.close()
+    with pytest.raises(PoolClosed):
+        waiting.result()
+    for mine in held:
+        pool.putconn(mine)
+    until_the_portal_has_ended()
+
+
+def test_the_callers_portal(dsn: str) -> None:
+    with start_blocking_portal("trio") as portal, ConnectionPool(dsn, min_size=1, portal=portal) as pool:
+        assert pid_of(pool) == pid_of(pool)
+        with pytest.raises(e.InterfaceError, match="thread of its own portal's event loop"):
+            portal.call(pool.getconn)
+
+
+def test_one_that_was_never_closed_warns(portal_backend: object, dsn: str) -> None:
+    pool = ConnectionPool(dsn, min_size=1, name="forgotten")
+    pid_of(pool)
+    with pytest.warns(ResourceWarning, match="the pool 'forgotten' was never closed"):
+        del pool
+        gc.collect()
+    until_the_portal_has_ended()
+
+
+def test_wrong_arguments() -> None:
+    with pytest.raises(ValueError, match="max_size"):
+        ConnectionPool("", min_size=2, max_size=1)
+    assert not [thread for thread in threading.enumerate() if thread.name == "anyq portal"]
+
+
+# -- clients
+
+
+def test_a_block_commits_or_rolls_back(pool: ConnectionPool, observer: anyq.Connection) -> None:
+    observer.execute("CREATE TABLE sync_pooled (n int)")
+    try:
+        with pool.connection() as mine:
+            mine.execute("INSERT INTO sync_pooled VALUES (1)")
+        with pytest.raises(ZeroDivisionError), pool.connection() as mine:
+            mine.execute("INSERT INTO sync_pooled VALUES (2)")
+            _ = 1 / 0
+        assert observer.execute("SELECT n FROM sync_pooled").fetchall() == [(1,)]
+        assert pool.get_stats()["connections_num"] == 1
+    finally:
+        observer.execute("DROP TABLE sync_pooled")
+
+
+def test_getconn_and_putconn(pool: ConnectionPool, conn: anyq.Connection, dsn: str) -> None:
+    mine = pool.getconn()
+    with mine:
+        mine.execute("SELECT 1")
+    assert not mine.closed
+    pool.putconn(mine)
+    with pytest.raises(ValueError, match="was given back to the pool 'pool-.*' already"):
+        pool.putconn(mine)
+    with pytest.raises(ValueError, match="is of no pool"):
+        pool.putconn(conn)
+    with pytest.raises(ValueError, match="putconn\\(\\) takes a connection that getconn\\(\\) has returned, not None"):
+        pool.putconn(None)  # type: ignore[arg-type]
+    with ConnectionPool(dsn, min_size=1, name="other") as other, pool.connection() as mine:
+        with pytest.raises(ValueError, match="is of the pool 'pool-.*', not of 'other'"):
+            other.putconn(mine)
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_given_back_inside_of_the_block(portal_backend: object, dsn: str, closes: bool) -> None:
+    with ConnectionPool(dsn, min_size=1, close_returns=closes) as pool:
+        assert pool.close_returns is closes
+        with pool.connection() as mine:
+            mine.close() if closes else pool.putconn(mine)
+            others = pool.getconn()
+            assert others is mine
+            others.execute("SELECT 1")
+        assert others.info.transaction_status.name == "INTRANS"
+        others.rollback()
+        pool.putconn(others)
+
+
+def test_closed_by_a_client(pool: ConnectionPool) -> None:
+    with pool.connection() as mine:
+        mine.close()
+    assert mine.closed
+    assert pool.get_stats()["pool_size"] == 0
+    assert pid_of(pool)
+
+
+def test_limits(portal_backend: object, dsn: str) -> None:
+    with ConnectionPool(dsn, min_size=1, max_waiting=1, timeout=PATIENCE) as pool:
+        block = pool.connection()
+        with block:
+            with pytest.raises(e.ProgrammingError, match="was entered already"):
+                block.__enter__()
+            with pytest.raises(PoolTimeout, match="had no connection within 0.01 s"):
+                pool.getconn(0.01)
+            waiting = Background(lambda: pid_of(pool))
+            until(lambda: pool.get_stats()["requests_waiting"])
+            with pytest.raises(TooManyRequests):
+                pool.getconn()
+        assert waiting.result()
+        with anyq.sync.timeout(PATIENCE), pool.connection():
+            with pytest.raises(e.OperationTimeout), anyq.sync.timeout(0.01):
+                pool.getconn()
+        assert pool.get_stats()["requests_waiting"] == 0
+
+
+def test_a_connection_that_was_dropped(pool: ConnectionPool) -> None:
+    conns = [pool.getconn() for _ in range(2)]
+    with pytest.warns(ResourceWarning) as warned:
+        del conns[0]
+        gc.collect()
+        conns.append(pool.getconn())
+    assert any("a connection of the pool 'pool-" in str(warning.message) for warning in warned)
+    assert pool.get_stats()["connections_lost"] == 1
+    for mine in conns:
+        pool.putconn(mine)
+
+
+def test_what_is_left_is_undone(pool: ConnectionPool) -> None:
+    with pool.connection() as mine:
+        mine.autocommit = True
+        mine.row_factory = dict_row  # type: ignore[assignment]
+        mine.cursor_factory = anyq.RawCursor
+        mine.prepare_threshold = None
+        mine.execute("SET work_mem TO '1234kB'")
+    with pool.connection() as again:
+        assert again is mine
+        assert again.execute("SHOW work_mem").fetchone() == ("4MB",)
+        assert not again.autocommit
+        assert again.cursor_factory is anyq.Cursor
+        assert again.prepare_threshold == 5
+
+
+def test_at_any_time(pool: ConnectionPool, observer: anyq.Connection) -> None:
+    with pool.connection() as one, pool.connection() as two:
+        pids = one.info.backend_pid, two.info.backend_pid
+        ConnectionPool.check_connection(one)
+    kill(observer, pids[0])
+    pool.check()
+    assert pool.get_stats()["pool_size"] == 1
+    pool.resize(1, 3)
+    assert (pool.min_size, pool.max_size) == (1, 3)
+    assert pid_of(pool) == pids[1]
+    pool.drain()
+    assert pid_of(pool) != pids[1]
+    assert pool.pop_stats()["requests_num"] == 4
+    assert pool.get_stats()["requests_num"] == 0
+
+
+class Mine(anyq.Connection[Any]):
+    """A class of the user's."""
+
+
+def test_arguments(portal_backend: object, dsn: str) -> None:
+    """Functions of the user's are called in worker threads, where they may use the connection."""
+    called: list[tuple[str, object]] = []
+
+    def callback(what: str) -> Callable[[Any], None]:
+        def call(mine: Mine) -> None:
+            assert threading.current_thread().name != "anyq portal"
+            assert mine.execute("SELECT 1 AS n").fetchone() == {"n": 1}
+            mine.rollback()
+            called.append((what, type(mine)))
+
+        return call
+
+    with ConnectionPool(
+        lambda: dsn,
+        min_size=1,
+        connection_class=Mine,
+        kwargs=lambda: {"row_factory": dict_row, "cursor_factory": anyq.ClientCursor},
+        configure=callback("configure"),
+        check=callback("check"),
+        reset=callback("reset"),
+    ) as pool:
+        with pool.connection() as mine:
+            assert type(mine) is Mine
+            assert type(mine.cursor()) is anyq.ClientCursor
+        with pool.connection():
+            pass
+    names = ["configure", "check", "reset", "check", "reset"]
+    assert called == [(name, Mine) for name in names]
+
+
+def test_reconnect_failed_is_given_the_pool(portal_backend: object) -> None:
+    told: list[object] = []
+    pool: ConnectionPool
+    with ConnectionPool(
+        "host=/nowhere", min_size=1, reconnect_timeout=0, reconnect_failed=told.append, open=False
+    ) as pool:
+        with pytest.raises(PoolTimeout):
+            pool.getconn()
+        until(lambda: told)
+        assert told[0] is pool
+
+
+def test_check_connection_as_a_check(portal_backend: object, dsn: str, observer: anyq.Connection) -> None:
+    with ConnectionPool(dsn, min_size=1, check=ConnectionPool.check_connection) as pool:
+        pid = pid_of(pool)
+        kill(observer, pid)
+        assert pid_of(pool) != pid
+        assert pool.get_stats()["requests_errors"] == 0
+
+
+def test_a_check_that_takes_too_long(portal_backend: object, dsn: str) -> None:
+    """Its thread goes on with the connection, which is therefore nobody else's any more."""
+    over = threading.Event()
+    seen: list[Any] = []
+
+    def check(mine: anyq.Connection[Any]) -> None:
+        seen.append(mine)
+        if len(seen) == 1:
+            over.wait(PATIENCE)
+            with suppress(e.Error):
+                mine.execute("SET work_mem TO '1234kB'")
+            seen.append(None)
+
+    with ConnectionPool(dsn, min_size=1, check=check) as pool:
+        with pytest.raises(PoolTimeout):
+            pool.getconn(0.05)
+        assert seen[0].closed
+        with pool.connection(PATIENCE) as mine:
+            assert mine is not seen[0]
+            over.set()
+            until(lambda: seen[-1] is None)
+            assert mine.execute("SHOW work_mem").fetchone() == ("4MB",)
+
+
+def test_a_null_pool(portal_backend: object, dsn: str) -> None:
+    with NullConnectionPool(dsn, max_size=1, timeout=PATIENCE) as pool:
+        with pool.connection() as mine:
+            assert mine.execute("SELECT 1").fetchone() == (1,)
+        assert mine.closed
+        assert pool.get_stats()["pool_size"] == 0
+        with pytest.raises(ValueError, match="a null pool"):
+            NullConnectionPool(dsn, min_size=1)
+
+
+# -- many threads, Ctrl-C, fork
+
+
+def test_many_threads(portal_backend: object, dsn: str, observer: anyq.Connection) -> None:
+    size, rounds, threads = 4, 4 * SCALE, 64 if SCALE > 1 else 24
+    held: set[object] = set()
+
+    with ConnectionPool(dsn, min_size=size, timeout=PATIENCE, kwargs={"application_name": "anyq-threads"}) as pool:
+
+        def work(seed: int) -> None:
+            rng = random.Random(seed)
+            for number in range(rounds):
+                with suppress(e.OperationalError, ZeroDivisionError), pool.connection() as mine:
+                    assert mine not in held
+                    held.add(mine)
+                    try:
+                        assert mine.info.transaction_status.name == "IDLE"
+                        assert mine.execute("SELECT %s::int", [number]).fetchone() == (number,)
+                        if rng.random() < 0.05:
+                            raise ZeroDivisionError
+                    finally:
+                        held.discard(mine)
+
+        workers = [Background(lambda seed=seed: work(seed)) for seed in range(threads)]  # type: ignore[misc]
+        observer.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'anyq-threads' LIMIT 1"
+        )
+        for worker in workers:
+            worker.result()
+        pool.check()
+        pool.wait(PATIENCE)
+        assert pool.get_stats()["pool_available"] == size
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of connections that nobody has any more
+def test_interrupted_at_any_step(portal_backend: object, dsn: str) -> None:
+    """By Ctrl-C: no connection is lost for good, and none is given to two."""
+    with ConnectionPool(dsn, min_size=1, timeout=PATIENCE) as pool:
+        pid_of(pool)
+        gc.collect()
+        gc.freeze()  # what is there need not be looked at each time
+        step = 1
+        while True:
+            mine = None
+            with suppress(KeyboardInterrupt), Interrupt(step) as interrupt, pool.connection() as mine:
+                mine.execute("SELECT 1")
+            del mine
+            if interrupt.where is None:
+                break
+            gc.collect()
+            assert pid_of(pool), interrupt.where
+            assert pool.get_stats()["pool_size"] == 1, interrupt.where
+            step += 1
+        gc.unfreeze()
+        assert step > 100
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_fork(portal_backend: Any, dsn: str) -> None:
+    """The child has an empty pool of its own, and whatever it does to it the parent's sessions live."""
+    source = f"""
+        import gc, os, sys, warnings
+        warnings.simplefilter("error")
+        import anyq
+        from anyq.pool import ConnectionPool
+        anyq.sync.set_portal_backend(*{portal_backend!r})
+
+        def pid_of(pool):
+            with pool.connection() as conn:
+                return conn.execute("SELECT pg_backend_pid()").fetchone()[0]
+
+        pool = ConnectionPool({dsn!r}, min_size=2)
+        pool.wait()
+        mine = pool.getconn()
+        parents = mine.info.backend_pid, pid_of(pool)
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                assert not pool.closed
+                assert pid_of(pool) not in parents
+                pool.putconn(mine)  # the parent's: nothing is to be done here
+                del mine
+                gc.collect()
+                pool.close()
+                assert pool.closed
+                status = 0
+            finally:
+                sys.stdout.flush()
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert mine.execute("SELECT 1").fetchone() == (1,)
+        assert pid_of(pool) == parents[1]
+        mine.rollback()
+        pool.putconn(mine)
+        pool.close()
+        print("well")
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (ended.stdout, ended.returncode) == ("well\n", 0), ended.stderr
+
+
+def test_the_end_of_the_interpreter(portal_backend: Any, dsn: str) -> None:
+    """Whoever forgets to close a pool is told, and the process ends."""
+    source = f"""
+        from anyq.pool import ConnectionPool
+        pool = ConnectionPool({dsn!r}, min_size=1)
+        pool.wait()
+        mine = pool.getconn()
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert ended.returncode == 0, ended.stderr
