@@ -18,7 +18,9 @@ from ..protocol.constants import TransactionStatus
 from ..protocol.phases import ENDED
 from ..session.transactions import TwoPhase
 
-RESET_SESSION = b"RESET SESSION AUTHORIZATION; RESET ALL; UNLISTEN *; CLOSE ALL; DISCARD TEMP; SELECT pg_advisory_unlock_all()"
+RESET_SESSION = (
+    b"RESET SESSION AUTHORIZATION; RESET ALL; UNLISTEN *; CLOSE ALL; DISCARD TEMP; SELECT pg_advisory_unlock_all()"
+)
 """What undoes the statements that change a session and whose tag tells so."""
 
 

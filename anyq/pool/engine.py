@@ -178,7 +178,7 @@ class Engine:
             try:
                 await func()
             except BaseException:
-                if self._group is group:
+                if self._in_use(group):
                     # It was cancelled, from outside: no more tasks of the pool's, until its block is left.
                     self._use(None)
                 raise
@@ -198,10 +198,14 @@ class Engine:
 
     async def wait(self, request: Request) -> None:
         """Wait until a client is served; it may have to open connections meanwhile."""
-        while not (request.is_served or request.work):
-            await request.waiter.wait()
-        if request.is_served:
-            return
+        while not request.is_served:
+            if request.work:
+                await self._open_for(request)
+            else:
+                await request.waiter.wait()
+
+    async def _open_for(self, request: Request) -> None:
+        """Open connections in the task of a client that waits, until it is served."""
         async with anyio.create_task_group() as group:
             while not request.is_served:
                 request.renew(self.here().create_waiter())
@@ -214,18 +218,25 @@ class Engine:
     async def wait_until_ready(self) -> None:
         """Wait until `min_size` connections are open, or the pool is closed."""
         while self.books.is_open and self.books.ready < self.books.min_size:
-            if self._group is not None:
+            if self._group is None:
+                await self._open_all()
+            else:
                 await self._watch()
-                continue
-            async with anyio.create_task_group() as group:
-                self._use(group)
-                try:
-                    await self._watch()
-                finally:
-                    if self._group is group:
-                        self._use(None)
-                    self._tell_watchers()
-                    group.cancel_scope.cancel()
+
+    async def _open_all(self) -> None:
+        """Open connections in the task of one who waits for them, as there is no block."""
+        async with anyio.create_task_group() as group:
+            self._use(group)
+            try:
+                await self._watch()
+            finally:
+                if self._in_use(group):
+                    self._use(None)
+                self._tell_watchers()
+                group.cancel_scope.cancel()
+
+    def _in_use(self, group: anyio.abc.TaskGroup) -> bool:
+        return self._group is group
 
     async def _watch(self) -> None:
         waiter = self.here().create_waiter()

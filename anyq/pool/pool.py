@@ -19,7 +19,7 @@ from typing_extensions import Self, TypeVar
 
 from ..backends import Finalizer, uninterrupted
 from ..connection import AsyncConnection
-from ..errors import OperationalError, ProgrammingError
+from ..errors import ProgrammingError
 from .bookkeeping import Books, Place, PlaceState
 from .engine import Engine
 from .lending import Lender
@@ -108,12 +108,10 @@ class AsyncConnectionPool(Generic[ConnectionT]):
     :raises ValueError: wrong numbers.
     """
 
+    # For this package: whether connections are kept that nobody needs, and what synchronous pools do otherwise.
     keeps_idle = True
-    """For this package: whether connections are kept that nobody needs."""
     default_min_size = 4
-    """For this package."""
     hooks_class: type[Hooks] = Hooks
-    """For this package: what synchronous pools do otherwise."""
 
     def __init__(
         self,
@@ -251,7 +249,7 @@ class AsyncConnectionPool(Generic[ConnectionT]):
         await self.engine.leave_block()
 
     async def open(self, wait: bool = False, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - psycopg_pool's
-        """Open the pool without a block; ``async with`` does more.
+        """Open the pool without a block, which does more.
 
         Connections are opened and replaced by those who ask for one. So `min_size` is not kept while nobody does, and
         what is idle is closed with the next request rather than in time. Close it by :meth:`close`.
@@ -333,7 +331,9 @@ class AsyncConnectionPool(Generic[ConnectionT]):
         """
         place = getattr(self.hooks.inner(conn), "pooled", None)
         if not isinstance(place, PoolPlace):
-            raise ValueError(f"putconn() takes a connection that getconn() has returned, and this is of no pool: {conn!r}")
+            raise ValueError(
+                f"putconn() takes a connection that getconn() has returned, and this is of no pool: {conn!r}"
+            )
         if place.pool is not self:
             raise ValueError(f"the connection is of the pool {place.pool.name!r}, not of {self.name!r}")
         if place.state is not PlaceState.OUT:

@@ -1,6 +1,6 @@
 """ConnectionPool: a pool for threads, which is an asynchronous one in the event loop of a portal.
 
-Knows the asynchronous pool and how to call it. Must not know how connections are kept or lent.
+Knows the asynchronous pool (`in_portal`) and how to call it. Must not know how connections are kept or lent.
 """
 
 from __future__ import annotations
@@ -14,85 +14,19 @@ from types import TracebackType
 from typing import Any, Generic, cast
 from weakref import WeakSet, ref
 
-import anyio.to_thread
 from anyio.from_thread import BlockingPortal
 from typing_extensions import Self, TypeVar
 
 from ..backends import Finalizer
-from ..connection import GRACE_PERIOD, AsyncConnection
+from ..connection import GRACE_PERIOD
 from ..errors import ProgrammingError
 from ..sync.calls import Calls
 from ..sync.connection import Connection
 from ..sync.portal import Portal
 from ..sync.shared_portal import leave_portal, open_portal
-from .options import Callback, Hooks, Options
-from .pool import AsyncConnectionPool
+from .in_portal import NullPoolInPortal, PoolInPortal, SyncHooks, check_connection
 
 ConnectionT = TypeVar("ConnectionT", bound=Connection[Any], default=Connection[Any])
-
-
-class SyncHooks(Hooks):
-    """What a pool does whose clients are given synchronous connections."""
-
-    portal: Portal
-    """Where the connections are; set before the pool is used."""
-    owner: ref[ConnectionPool[Any]]
-    """The pool that threads hold."""
-    let_go: Callable[[], None] | None = None
-    """What to do when a closed pool has all its connections back."""
-
-    def inner(self, connection: Any) -> AsyncConnection[Any]:
-        inner: AsyncConnection[Any] = connection.async_connection
-        return inner
-
-    async def call(self, callback: Callback, argument: Any) -> None:
-        """Call a function of the user's in a worker thread, where it can use the connection."""
-        if callback in (Hooks.check, ConnectionPool.check_connection):
-            await Hooks.check(self.inner(argument))
-            return
-        if isinstance(argument, AsyncConnectionPool):
-            argument = self.owner()
-        try:
-            await anyio.to_thread.run_sync(callback, argument, abandon_on_cancel=True)
-        except anyio.get_cancelled_exc_class():
-            if isinstance(argument, Connection):
-                # The thread goes on with it.
-                self.inner(argument).session.wire.close()
-            raise
-
-    async def connect(self, options: Options) -> Any:
-        conninfo, kwargs = await self.value(options.conninfo), dict(await self.value(options.kwargs) or {})
-        row_factory, cursor_factory = kwargs.pop("row_factory", None), kwargs.pop("cursor_factory", None)
-        inner = await AsyncConnection.connect(conninfo, **kwargs)
-        try:
-            facade = self.connection_class.on_portal(inner, self.portal, cursor_factory)
-            if row_factory is not None:
-                facade.row_factory = row_factory
-        except BaseException:
-            inner.session.wire.close()
-            raise
-        return facade
-
-    async def value(self, value: Any) -> Any:
-        return await anyio.to_thread.run_sync(value, abandon_on_cancel=True) if callable(value) else value
-
-    def emptied(self) -> None:
-        let_go, self.let_go = self.let_go, None
-        if let_go is not None:
-            let_go()
-
-
-class PoolInPortal(AsyncConnectionPool[Any]):
-    """The pool inside of a synchronous one."""
-
-    hooks_class = SyncHooks
-
-
-class NullPoolInPortal(PoolInPortal):
-    """The same that keeps no connections."""
-
-    keeps_idle = False
-    default_min_size = 0
 
 
 class Lent(Generic[ConnectionT]):
@@ -300,7 +234,7 @@ class ConnectionPool(Generic[ConnectionT]):
         self.close()
 
     def open(self, wait: bool = False, timeout: float = 30.0) -> None:
-        """Open the pool.
+        """Open the pool, and have its tasks run.
 
         :param wait: whether to wait until `min_size` connections are open, as :meth:`wait` does.
         :raises OperationalError: it was closed, and cannot be opened again.
@@ -408,7 +342,9 @@ class ConnectionPool(Generic[ConnectionT]):
             raise
 
     def putconn(self, conn: ConnectionT) -> None:
-        """Give a connection back; see :meth:`AsyncConnectionPool.putconn`.
+        """Give a connection back.
+
+        What is left on it is dealt with as :meth:`AsyncConnectionPool.putconn` says.
 
         :raises ValueError: it is none of this pool, or was given back already.
         """
@@ -432,13 +368,7 @@ class ConnectionPool(Generic[ConnectionT]):
         """Look whether each idle connection can be used, by :meth:`check_connection`, and close those that cannot."""
         self._opened().call(GRACE_PERIOD, self._inner.check)
 
-    @staticmethod
-    def check_connection(conn: Connection[Any]) -> None:
-        """Ask the server for a sign of life, without beginning a transaction; for the argument `check`.
-
-        :raises OperationalError: the connection is lost.
-        """
-        conn.calls.call(Hooks.check, conn.async_connection)
+    check_connection = staticmethod(check_connection)
 
     def resize(self, min_size: int, max_size: int | None = None) -> None:
         """Change the sizes; connections that are too many are closed when they are idle.
@@ -453,7 +383,7 @@ class ConnectionPool(Generic[ConnectionT]):
         self._opened().call(GRACE_PERIOD, self._inner.drain)
 
     def get_stats(self) -> dict[str, int]:
-        """Return what the pool has counted; see :meth:`AsyncConnectionPool.get_stats`."""
+        """Return what the pool has counted, under psycopg_pool's names; times are in milliseconds."""
         return self._inner.get_stats()
 
     def pop_stats(self) -> dict[str, int]:

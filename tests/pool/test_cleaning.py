@@ -39,11 +39,13 @@ async def pool(dsn: str) -> AsyncIterator[AsyncConnectionPool]:
 
 
 QUESTIONS = """
-SELECT current_setting('work_mem'), current_setting('search_path'), current_setting('application_name'), current_user,
-    (SELECT count(*) FROM pg_listening_channels()), (SELECT count(*) FROM pg_cursors WHERE name <> ''),
-    (SELECT count(*) FROM pg_class WHERE relpersistence = 't'), (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
-    AND pid = pg_backend_pid()), current_setting('my.own', true), current_setting('transaction_isolation'),
-    current_setting('transaction_read_only')
+SELECT current_setting('work_mem'), current_setting('search_path'), current_setting('application_name'),
+    current_user, current_setting('my.own', true), current_setting('transaction_isolation'),
+    current_setting('transaction_read_only'),
+    (SELECT count(*) FROM pg_listening_channels()),
+    (SELECT count(*) FROM pg_cursors WHERE name <> ''),
+    (SELECT count(*) FROM pg_class WHERE relpersistence = 't'),
+    (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())
 """
 
 
@@ -352,9 +354,10 @@ async def generator(conn: AsyncConnection) -> object:
     return found
 
 
-CLOSED = {
+CLOSED: dict[Leave, str] = {
     open_copy: "a COPY was open",
     open_copy_out: "a COPY was open",
+    open_stream: "a statement was under way",
     entered_transaction: "a transaction block was entered",
     entered_pipeline: "a pipeline block was entered",
     two_phase_begun: "there was a two-phase transaction",

@@ -8,6 +8,7 @@ import random
 import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -43,7 +44,7 @@ async def check(conn: AsyncConnection) -> None:
 @pytest.mark.parametrize("kind", ["plain", "check", "waiting", "left", "first", "all"])
 async def test_each_wait_cancelled(dsn: str, block: bool, kind: str, natively: bool) -> None:
     """Whatever it is that a client waits for: the next one has a connection, and there is one only."""
-    kwargs = {"check": check, "configure": check_and_roll_back} if kind in ("check", "first") else {}
+    kwargs: dict[str, Any] = {"check": check, "configure": check_and_roll_back} if kind in ("check", "first") else {}
     sets = {"grace_period": PATIENCE}
     pool = AsyncConnectionPool(dsn, min_size=0, max_size=1, timeout=PATIENCE, kwargs=sets, **kwargs)
 
@@ -252,8 +253,9 @@ async def test_one_that_was_lost_while_it_was_lent(dsn: str, caplog: pytest.LogC
 
 async def test_many_killed_connections_and_more_users(dsn: str) -> None:
     """With a check nobody has an error, and there are as many new connections as were killed."""
-    kwargs = {"check": AsyncConnectionPool.check_connection, "timeout": PATIENCE}
-    async with AsyncConnectionPool(dsn, min_size=5, **kwargs) as pool:
+    async with AsyncConnectionPool(
+        dsn, min_size=5, check=AsyncConnectionPool.check_connection, timeout=PATIENCE
+    ) as pool:
         await pool.wait()
         conns = [await pool.getconn() for _ in range(5)]
         pids = [conn.info.backend_pid for conn in conns]
@@ -274,11 +276,10 @@ async def test_a_check_that_always_fails(
     """There is a pause before each new connection, or a server would be asked for them without end."""
     caplog.set_level(logging.INFO)
     pauses = []
-    sleep = anyio.sleep
 
     async def slept(seconds: float) -> None:
         pauses.append(seconds)
-        await sleep(0)
+        await anyio.lowlevel.checkpoint()
 
     async def fail(conn: AsyncConnection) -> None:
         if len(pauses) < 8:
@@ -328,6 +329,7 @@ async def test_a_storm(dsn: str, observer: AsyncConnection) -> None:
     rng = random.Random(7)
     held: set[object] = set()
     served = 0
+    over = False
     async with AsyncConnectionPool(
         dsn, min_size=size, timeout=PATIENCE, kwargs={"application_name": "anyq-storm"}
     ) as pool:
@@ -359,17 +361,19 @@ async def test_a_storm(dsn: str, observer: AsyncConnection) -> None:
                 await client(kind, rng.random() * (0.02 if kind == 1 else 0.2))
 
         async def killer() -> None:
-            for _ in range(4 * SCALE):
+            for number in range(4 * SCALE):
+                await until(lambda: over or served > 20 * number)  # noqa: B023
                 await observer.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'anyq-storm' "
                     "ORDER BY random() LIMIT 1"
                 )
-                await anyio.sleep(0.02)
 
         async with anyio.create_task_group() as group:
-            for _ in range(tasks):
-                group.start_soon(clients)
             group.start_soon(killer)
+            async with anyio.create_task_group() as inner:
+                for _ in range(tasks):
+                    inner.start_soon(clients)
+            over = True
         await pool.wait(PATIENCE)
         assert served
         assert not held

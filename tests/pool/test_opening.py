@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from time import monotonic
 from typing import Any
 
 import anyio
@@ -54,12 +53,11 @@ async def test_pauses_get_longer(dsn: str, monkeypatch: pytest.MonkeyPatch) -> N
     pauses: list[float] = []
     gate = Gate(dsn)
     gate.refuses = True
-    sleep = anyio.sleep
 
     async def slept(seconds: float) -> None:
         pauses.append(seconds)
         gate.refuses = len(pauses) < 8
-        await sleep(0)
+        await anyio.lowlevel.checkpoint()
 
     monkeypatch.setattr(anyio, "sleep", slept)
     async with gate.pool() as pool:
@@ -140,19 +138,16 @@ async def test_a_reconnect_failed_that_fails(dsn: str, quick: None, caplog: pyte
 
 
 @BLOCK
-async def test_an_outage_that_nobody_has_waited_for_to_end(
-    dsn: str, block: bool, quick: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_outage_that_nobody_has_waited_for_to_end(dsn: str, block: bool, quick: None) -> None:
     """It is over when nobody tries any more: who asks hours later has his own `reconnect_timeout`."""
-    later = 0.0
-    monkeypatch.setattr(opening_module, "monotonic", lambda: monotonic() + later)
     gate = Gate(dsn)
     gate.refuses = True
     async with opened(gate.pool(reconnect_timeout=60), block=block) as pool:
         with pytest.raises(PoolTimeout, match="had no connection within 0.02 s; opening one has failed: refused"):
             await pool.getconn(0.02)
         await until(lambda: pool.books.opening == 0)
-        later = 3600.0
+        pool.opener._last_tried -= 3600
+        pool.opener._outage_since -= 3600
         async with anyio.create_task_group() as group:
             before = gate.attempts
             group.start_soon(pid_of, pool)
@@ -209,12 +204,12 @@ async def test_adapters_for_all_connections(dsn: str) -> None:
     def configure(conn: AsyncConnection) -> None:
         conn.adapters.register_loader("numeric", FloatLoader)
 
-    async with AsyncConnectionPool(dsn, min_size=2, configure=configure) as pool:
-        async with pool.connection() as one, pool.connection() as two:
-            for conn in (one, two):
-                row = await (await conn.execute("SELECT 1.5")).fetchone()
-                assert row == (1.5,)
-                assert type(row[0]) is float
+    pool = AsyncConnectionPool(dsn, min_size=2, configure=configure)
+    async with pool, pool.connection() as one, pool.connection() as two:
+        for conn in (one, two):
+            row = await (await conn.execute("SELECT 1.5")).fetchone()
+            assert row == (1.5,)
+            assert type(row[0]) is float
 
 
 @BLOCK
@@ -255,7 +250,7 @@ async def test_kwargs_that_are_wrong(dsn: str, block: bool, caplog: pytest.LogCa
 
 
 async def test_a_connection_that_dies_in_configure(dsn: str, quick: None) -> None:
-    killed = []
+    killed: list[int] = []
 
     async def configure(conn: AsyncConnection) -> None:
         if not killed:

@@ -65,10 +65,9 @@ async def test_the_bodys_exception_comes_out_as_it_is(dsn: str) -> None:
 
 async def test_a_cancelled_block(dsn: str) -> None:
     with anyio.CancelScope() as scope:
-        async with AsyncConnectionPool(dsn, min_size=1) as pool:
-            async with pool.connection():
-                scope.cancel()
-                await anyio.sleep_forever()
+        async with AsyncConnectionPool(dsn, min_size=1) as pool, pool.connection():
+            scope.cancel()
+            await anyio.sleep_forever()
     assert scope.cancelled_caught
     assert pool.closed
     assert pool.get_stats()["pool_size"] == 0
@@ -190,15 +189,14 @@ async def test_a_connect_that_never_answers_does_not_outlast_it(dsn: str, block:
     gate = Gate(dsn)
     gate.shut()
     pool = gate.pool()
-    async with anyio.create_task_group() as group:
-        async with opened(pool, block=block):
+    async with anyio.create_task_group() as group, opened(pool, block=block):
 
-            async def ask() -> None:
-                with pytest.raises(PoolClosed, match="is closed"):
-                    await pool.getconn()
+        async def ask() -> None:
+            with pytest.raises(PoolClosed, match="is closed"):
+                await pool.getconn()
 
-            group.start_soon(ask)
-            await until(lambda: gate.under_way)
+        group.start_soon(ask)
+        await until(lambda: gate.under_way)
     assert gate.under_way == 0
     gate.open()
     assert pool.get_stats()["pool_size"] == 0
@@ -327,10 +325,9 @@ async def test_getconn_and_putconn(pool: AsyncConnectionPool, conn: AsyncConnect
         await pool.putconn(conn)
     with pytest.raises(ValueError, match="is of no pool: None"):
         await pool.putconn(None)  # type: ignore[arg-type]
-    async with AsyncConnectionPool(dsn, min_size=1, name="other") as other:
-        async with pool.connection() as mine:
-            with pytest.raises(ValueError, match="is of the pool 'pool-.*', not of 'other'"):
-                await other.putconn(mine)
+    async with AsyncConnectionPool(dsn, min_size=1, name="other") as other, pool.connection() as mine:
+        with pytest.raises(ValueError, match="is of the pool 'pool-.*', not of 'other'"):
+            await other.putconn(mine)
 
 
 async def test_a_connections_own_block_rolls_back(pool: AsyncConnectionPool) -> None:

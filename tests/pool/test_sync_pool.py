@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,12 @@ from anyq.pool import ConnectionPool, NullConnectionPool, PoolClosed, PoolTimeou
 from anyq.rows import dict_row
 from tests.support.activity import PATIENCE, SCALE
 from tests.support.interrupting import Interrupt
+from tests.support.pools import kill_by, pid_of_sync, wait_until
 from tests.sync.conftest import Background, conn, observer, portal_backend
 
 __all__ = ["conn", "observer", "portal_backend"]
 
 ROOT = Path(__file__).parents[2]
-
-
-def until(fact: Callable[[], object]) -> None:
-    """Return when something is so, of which nobody is told."""
-    with anyq.sync.timeout(PATIENCE):
-        while not fact():
-            threading.Event().wait(0)
 
 
 @pytest.fixture
@@ -46,17 +40,7 @@ def pool(portal_backend: object, dsn: str) -> Iterator[ConnectionPool]:
 
 def until_the_portal_has_ended() -> None:
     """Return when its thread has, which does not happen in the call of a thread that returns the last connection."""
-    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "anyq portal"])
-
-
-def pid_of(pool: ConnectionPool[Any]) -> int:
-    with pool.connection() as mine:
-        return int(mine.info.backend_pid)
-
-
-def kill(observer: anyq.Connection[Any], *pids: int) -> None:
-    for pid in pids:
-        observer.execute("SELECT pg_terminate_backend(%s, 30000)", [pid])
+    wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "anyq portal"])
 
 
 # -- opening and closing
@@ -65,7 +49,6 @@ def kill(observer: anyq.Connection[Any], *pids: int) -> None:
 def test_a_block(portal_backend: object, dsn: str) -> None:
     with ConnectionPool(dsn, min_size=2, name="mine") as pool:
         pool.wait()
-        assert not pool.closed
         assert repr(pool) == "<anyq.pool.sync_pool.ConnectionPool 'mine' [open, 2 of 2]>"
         with pool.connection() as one, pool.connection() as two:
             assert type(one) is type(two) is anyq.Connection
@@ -91,7 +74,7 @@ def test_opened_later(portal_backend: object, dsn: str) -> None:
     assert pool.get_stats()["pool_size"] == 1
     pool.close()
     with ConnectionPool(dsn, min_size=1, open=False) as pool:
-        assert pid_of(pool)
+        assert pid_of_sync(pool)
 
 
 def test_waiting_in_vain_closes_it(portal_backend: object, dsn: str) -> None:
@@ -115,7 +98,7 @@ def test_what_threads_have_when_it_is_closed(pool: ConnectionPool) -> None:
 def test_a_thread_that_waits_is_told(pool: ConnectionPool) -> None:
     held = [pool.getconn(), pool.getconn()]
     waiting = Background(pool.getconn)
-    until(lambda: pool.get_stats()["requests_waiting"])
+    wait_until(lambda: pool.get_stats()["requests_waiting"])
     pool.close()
     with pytest.raises(PoolClosed):
         waiting.result()
@@ -126,14 +109,14 @@ def test_a_thread_that_waits_is_told(pool: ConnectionPool) -> None:
 
 def test_the_callers_portal(dsn: str) -> None:
     with start_blocking_portal("trio") as portal, ConnectionPool(dsn, min_size=1, portal=portal) as pool:
-        assert pid_of(pool) == pid_of(pool)
+        assert pid_of_sync(pool) == pid_of_sync(pool)
         with pytest.raises(e.InterfaceError, match="thread of its own portal's event loop"):
             portal.call(pool.getconn)
 
 
 def test_one_that_was_never_closed_warns(portal_backend: object, dsn: str) -> None:
     pool = ConnectionPool(dsn, min_size=1, name="forgotten")
-    pid_of(pool)
+    pid_of_sync(pool)
     with pytest.warns(ResourceWarning, match="the pool 'forgotten' was never closed"):
         del pool
         gc.collect()
@@ -175,9 +158,9 @@ def test_getconn_and_putconn(pool: ConnectionPool, conn: anyq.Connection, dsn: s
         pool.putconn(conn)
     with pytest.raises(ValueError, match="putconn\\(\\) takes a connection that getconn\\(\\) has returned, not None"):
         pool.putconn(None)  # type: ignore[arg-type]
-    with ConnectionPool(dsn, min_size=1, name="other") as other, pool.connection() as mine:
-        with pytest.raises(ValueError, match="is of the pool 'pool-.*', not of 'other'"):
-            other.putconn(mine)
+    refused = pytest.raises(ValueError, match="is of the pool 'pool-.*', not of 'other'")
+    with ConnectionPool(dsn, min_size=1, name="other") as other, pool.connection() as mine, refused:
+        other.putconn(mine)
 
 
 @pytest.mark.parametrize("closes", [True, False])
@@ -199,7 +182,7 @@ def test_closed_by_a_client(pool: ConnectionPool) -> None:
         mine.close()
     assert mine.closed
     assert pool.get_stats()["pool_size"] == 0
-    assert pid_of(pool)
+    assert pid_of_sync(pool)
 
 
 def test_limits(portal_backend: object, dsn: str) -> None:
@@ -210,14 +193,13 @@ def test_limits(portal_backend: object, dsn: str) -> None:
                 block.__enter__()
             with pytest.raises(PoolTimeout, match="had no connection within 0.01 s"):
                 pool.getconn(0.01)
-            waiting = Background(lambda: pid_of(pool))
-            until(lambda: pool.get_stats()["requests_waiting"])
+            waiting = Background(lambda: pid_of_sync(pool))
+            wait_until(lambda: pool.get_stats()["requests_waiting"])
             with pytest.raises(TooManyRequests):
                 pool.getconn()
         assert waiting.result()
-        with anyq.sync.timeout(PATIENCE), pool.connection():
-            with pytest.raises(e.OperationTimeout), anyq.sync.timeout(0.01):
-                pool.getconn()
+        with pool.connection(), pytest.raises(e.OperationTimeout), anyq.sync.timeout(0.01):
+            pool.getconn()
         assert pool.get_stats()["requests_waiting"] == 0
 
 
@@ -236,7 +218,7 @@ def test_a_connection_that_was_dropped(pool: ConnectionPool) -> None:
 def test_what_is_left_is_undone(pool: ConnectionPool) -> None:
     with pool.connection() as mine:
         mine.autocommit = True
-        mine.row_factory = dict_row  # type: ignore[assignment]
+        mine.row_factory = dict_row
         mine.cursor_factory = anyq.RawCursor
         mine.prepare_threshold = None
         mine.execute("SET work_mem TO '1234kB'")
@@ -252,95 +234,16 @@ def test_at_any_time(pool: ConnectionPool, observer: anyq.Connection) -> None:
     with pool.connection() as one, pool.connection() as two:
         pids = one.info.backend_pid, two.info.backend_pid
         ConnectionPool.check_connection(one)
-    kill(observer, pids[0])
+    kill_by(observer, pids[0])
     pool.check()
     assert pool.get_stats()["pool_size"] == 1
     pool.resize(1, 3)
     assert (pool.min_size, pool.max_size) == (1, 3)
-    assert pid_of(pool) == pids[1]
+    assert pid_of_sync(pool) == pids[1]
     pool.drain()
-    assert pid_of(pool) != pids[1]
+    assert pid_of_sync(pool) != pids[1]
     assert pool.pop_stats()["requests_num"] == 4
     assert pool.get_stats()["requests_num"] == 0
-
-
-class Mine(anyq.Connection[Any]):
-    """A class of the user's."""
-
-
-def test_arguments(portal_backend: object, dsn: str) -> None:
-    """Functions of the user's are called in worker threads, where they may use the connection."""
-    called: list[tuple[str, object]] = []
-
-    def callback(what: str) -> Callable[[Any], None]:
-        def call(mine: Mine) -> None:
-            assert threading.current_thread().name != "anyq portal"
-            assert mine.execute("SELECT 1 AS n").fetchone() == {"n": 1}
-            mine.rollback()
-            called.append((what, type(mine)))
-
-        return call
-
-    with ConnectionPool(
-        lambda: dsn,
-        min_size=1,
-        connection_class=Mine,
-        kwargs=lambda: {"row_factory": dict_row, "cursor_factory": anyq.ClientCursor},
-        configure=callback("configure"),
-        check=callback("check"),
-        reset=callback("reset"),
-    ) as pool:
-        with pool.connection() as mine:
-            assert type(mine) is Mine
-            assert type(mine.cursor()) is anyq.ClientCursor
-        with pool.connection():
-            pass
-    names = ["configure", "check", "reset", "check", "reset"]
-    assert called == [(name, Mine) for name in names]
-
-
-def test_reconnect_failed_is_given_the_pool(portal_backend: object) -> None:
-    told: list[object] = []
-    pool: ConnectionPool
-    with ConnectionPool(
-        "host=/nowhere", min_size=1, reconnect_timeout=0, reconnect_failed=told.append, open=False
-    ) as pool:
-        with pytest.raises(PoolTimeout):
-            pool.getconn()
-        until(lambda: told)
-        assert told[0] is pool
-
-
-def test_check_connection_as_a_check(portal_backend: object, dsn: str, observer: anyq.Connection) -> None:
-    with ConnectionPool(dsn, min_size=1, check=ConnectionPool.check_connection) as pool:
-        pid = pid_of(pool)
-        kill(observer, pid)
-        assert pid_of(pool) != pid
-        assert pool.get_stats()["requests_errors"] == 0
-
-
-def test_a_check_that_takes_too_long(portal_backend: object, dsn: str) -> None:
-    """Its thread goes on with the connection, which is therefore nobody else's any more."""
-    over = threading.Event()
-    seen: list[Any] = []
-
-    def check(mine: anyq.Connection[Any]) -> None:
-        seen.append(mine)
-        if len(seen) == 1:
-            over.wait(PATIENCE)
-            with suppress(e.Error):
-                mine.execute("SET work_mem TO '1234kB'")
-            seen.append(None)
-
-    with ConnectionPool(dsn, min_size=1, check=check) as pool:
-        with pytest.raises(PoolTimeout):
-            pool.getconn(0.05)
-        assert seen[0].closed
-        with pool.connection(PATIENCE) as mine:
-            assert mine is not seen[0]
-            over.set()
-            until(lambda: seen[-1] is None)
-            assert mine.execute("SHOW work_mem").fetchone() == ("4MB",)
 
 
 def test_a_null_pool(portal_backend: object, dsn: str) -> None:
@@ -391,19 +294,18 @@ def test_many_threads(portal_backend: object, dsn: str, observer: anyq.Connectio
 def test_interrupted_at_any_step(portal_backend: object, dsn: str) -> None:
     """By Ctrl-C: no connection is lost for good, and none is given to two."""
     with ConnectionPool(dsn, min_size=1, timeout=PATIENCE) as pool:
-        pid_of(pool)
+        pid_of_sync(pool)
         gc.collect()
         gc.freeze()  # what is there need not be looked at each time
         step = 1
         while True:
-            mine = None
             with suppress(KeyboardInterrupt), Interrupt(step) as interrupt, pool.connection() as mine:
                 mine.execute("SELECT 1")
-            del mine
+            mine = None  # type: ignore[assignment]
             if interrupt.where is None:
                 break
             gc.collect()
-            assert pid_of(pool), interrupt.where
+            assert pid_of_sync(pool), interrupt.where
             assert pool.get_stats()["pool_size"] == 1, interrupt.where
             step += 1
         gc.unfreeze()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
+import anyq
 from anyq import AsyncConnection
 from anyq.errors import OperationalError
-from anyq.pool import AsyncConnectionPool
+from anyq.pool import AsyncConnectionPool, ConnectionPool
 from tests.support.activity import PATIENCE
 
 
@@ -108,3 +110,25 @@ async def sessions(conn: AsyncConnection[Any], name: str) -> list[int]:
     """Return the backend pids of the sessions of an application."""
     cur = await conn.execute("SELECT pid FROM pg_stat_activity WHERE application_name = %s ORDER BY pid", [name])
     return [pid for (pid,) in await cur.fetchall()]
+
+
+# -- the same in threads
+
+
+def wait_until(fact: Callable[[], object]) -> None:
+    """Return when something is so, of which nobody is told."""
+    with anyq.sync.timeout(PATIENCE):
+        while not fact():
+            threading.Event().wait(0)
+
+
+def pid_of_sync(pool: ConnectionPool[Any]) -> int:
+    """Return which session of the server a pool gives."""
+    with pool.connection() as conn:
+        return int(conn.info.backend_pid)
+
+
+def kill_by(conn: anyq.Connection[Any], *pids: int) -> None:
+    """Have the server end sessions; return when they are gone."""
+    for pid in pids:
+        conn.execute("SELECT pg_terminate_backend(%s, 30000)", [pid])

@@ -13,6 +13,9 @@ from anyq import sync
 from anyq.notifications.listen import AsyncListen
 from anyq.notifications.notifies import AsyncNotifies
 from anyq.notifications.subscription import Receiver
+from anyq.pool import AsyncConnectionPool, AsyncNullConnectionPool, ConnectionPool, NullConnectionPool
+from anyq.pool.pool import Lending
+from anyq.pool.sync_pool import Lent
 
 PAIRS: list[tuple[type[Any], type[Any]]] = [
     (anyq.AsyncConnection, sync.Connection),
@@ -29,6 +32,9 @@ PAIRS: list[tuple[type[Any], type[Any]]] = [
     (anyq.NotificationStream, sync.NotificationStream),
     (AsyncListen, sync.Listen),
     (AsyncNotifies, sync.Notifies),
+    (AsyncConnectionPool, ConnectionPool),
+    (AsyncNullConnectionPool, NullConnectionPool),
+    (Lending, Lent),
 ]
 
 #: What an asynchronous object is called by, and the synchronous one.
@@ -46,11 +52,23 @@ FOR_THE_PACKAGE = "For this package"
 ONLY_ASYNC = {
     "AsyncConnection": {
         # For the package, as the comments above them say.
-        *("send_command", "carry_out", "transformer", "make_transformer", "turn", "due_begin", "begin_statement"),
+        *(
+            "pooled",
+            "send_command",
+            "carry_out",
+            "transformer",
+            "make_transformer",
+            "turn",
+            "due_begin",
+            "begin_statement",
+        ),
     },
     # For the package, too.
     **dict.fromkeys(("AsyncCursor", "AsyncClientCursor", "AsyncRawCursor"), {"late"}),
     **dict.fromkeys(("AsyncServerCursor", "AsyncRawServerCursor"), {"late"}),
+    **dict.fromkeys(
+        ("AsyncConnectionPool", "AsyncNullConnectionPool"), {"keeps_idle", "default_min_size", "hooks_class"}
+    ),
     "AsyncNotifies": {"put", "put_first", "take", *dir(Receiver)},
     "NotificationStream": {"subscription", "statistics", "extra", "extra_attributes"},
 }
@@ -117,7 +135,7 @@ def test_every_name_is_there(member: Any, sync_class: type[Any], name: str) -> N
 
 
 #: Docstrings that begin otherwise: there is no "await"; settings can be assigned; and so on.
-OTHERWISE = {"connect", "autocommit", "listen", "transaction", "stream", "copy", "subscribe", "aclose"}
+OTHERWISE = {"open", "connect", "autocommit", "listen", "transaction", "stream", "copy", "subscribe", "aclose"}
 
 
 @pytest.mark.parametrize(("member", "sync_class", "name"), pairs_of_names())
@@ -132,7 +150,7 @@ def test_docstrings_say_the_same_first(member: Any, sync_class: type[Any], name:
 def test_there_is_nothing_else(async_class: type[Any], sync_class: type[Any]) -> None:
     expected = {RENAMED.get(name, name) for name in names(async_class)} | ONLY_SYNC.get(sync_class.__name__, set())
     # Attributes that are set in the asynchronous class's __init__ are properties here.
-    instance_attributes = {"force_rollback", "arraysize", "format", "info"}
+    instance_attributes = {"force_rollback", "arraysize", "format", "info", "name", "close_returns", "num_workers"}
     assert set(names(sync_class)) - expected - instance_attributes == set()
 
 
