@@ -49,9 +49,8 @@ class Lender:
     # -- to a client
 
     def turn_of(self, connection: Any) -> int:
-        """Return which turn of lending a connection is in: a client's first one, second, and so on."""
-        place: Any = self._hooks.inner(connection).pooled
-        turn: int = place.turn
+        """Return which turn of lending a connection is in: a client's first one, second, and so on; 0 if in none."""
+        turn: int = getattr(self._hooks.inner(connection).pooled, "turn", 0)
         return turn
 
     async def lend(self, timeout: float | None) -> Any:  # noqa: ASYNC109 - the user's
@@ -206,6 +205,15 @@ class Lender:
         place: Any = self._hooks.inner(connection).pooled
         self._put_back(place, connection)
         self._engine.settle_from_outside()
+
+    def close_lent(self, connection: Any, turn: int) -> None:
+        """Close a connection whose client was interrupted before it was returned; to be called as the one above."""
+        place: Any = self._hooks.inner(connection).pooled
+        if is_lent(place, turn):
+            self._books.counters.connections_lost += 1
+            self._books.drop(place)
+            self._engine.close(connection)
+            self._engine.settle_from_outside()
 
     def _put_back(self, place: Place, connection: Any) -> None:
         self._books.take_back(place, connection, monotonic())

@@ -20,7 +20,6 @@ from typing_extensions import Self, TypeVar
 from ..backends import Finalizer
 from ..connection import GRACE_PERIOD
 from ..errors import ProgrammingError
-from ..sync.calls import Calls
 from ..sync.connection import Connection
 from ..sync.portal import Portal
 from ..sync.shared_portal import leave_portal, open_portal
@@ -348,9 +347,9 @@ class ConnectionPool(Generic[ConnectionT]):
 
         :raises ValueError: it is none of this pool, or was given back already.
         """
-        calls = _calls_of(conn)
-        if not calls.portal.inherited:
-            calls.portal.call(GRACE_PERIOD, self._inner.putconn, conn)
+        portal = _portal_of(conn)
+        if not portal.inherited:
+            self._return(portal, conn, self.turn_of(conn), self._inner.putconn, conn)
 
     def turn_of(self, connection: ConnectionT) -> int:
         """For this package: return which turn of lending a connection is in."""
@@ -358,9 +357,20 @@ class ConnectionPool(Generic[ConnectionT]):
 
     def end_lending(self, connection: ConnectionT, turn: int, exc: BaseException | None) -> None:
         """For this package: end the block of a client."""
-        calls = _calls_of(connection)
-        if not calls.portal.inherited:
-            calls.portal.call(GRACE_PERIOD, self._inner.lender.end, connection, turn, exc)
+        portal = _portal_of(connection)
+        if not portal.inherited:
+            self._return(portal, connection, turn, self._inner.lender.end, connection, turn, exc)
+
+    def _return(self, portal: Portal, connection: ConnectionT, turn: int, func: Any, *args: object) -> None:
+        lender = self._inner.lender
+        try:
+            portal.call(GRACE_PERIOD, func, *args)
+        except Exception:
+            raise
+        except BaseException:
+            # Ctrl-C may have come before that was begun.
+            portal.post(partial(lender.close_lent, connection, turn))
+            raise
 
     # -- at any time
 
@@ -411,10 +421,10 @@ async def _hold(inner: PoolInPortal, ended: threading.Event) -> None:
         ended.set()
 
 
-def _calls_of(connection: Any) -> Calls:
+def _portal_of(connection: Any) -> Portal:
     if not isinstance(connection, Connection):
         raise ValueError(f"putconn() takes a connection that getconn() has returned, not {connection!r}")
-    return connection.calls
+    return connection.calls.portal
 
 
 def _forgotten(portal: Portal, user: object, inner: PoolInPortal, text: str) -> None:

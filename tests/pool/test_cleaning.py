@@ -309,6 +309,7 @@ async def open_copy_out(conn: AsyncConnection) -> object:
 async def open_stream(conn: AsyncConnection) -> object:
     stream = conn.cursor().stream("SELECT generate_series(1, 1000000)")
     await stream.__aenter__()
+    await stream.__anext__()
     return stream
 
 
