@@ -70,14 +70,20 @@ class Driver:
 
     def insert(self, conn: Any, rows: list[tuple[int, str]]) -> Asking:
         """A function that inserts rows one by one in a transaction."""
-        return self.send(conn, INSERT.format(*self.style), rows)
+        send = self.send(conn, INSERT.format(*self.style), rows)
+
+        async def insert() -> None:
+            async with conn.transaction():
+                await send()
+
+        return insert
 
     async def register(self, conn: Any, kind: Values) -> Values:
         """Have values of a type loaded and dumped as what they are to be in Python; return it with its classes."""
         raise Unsupported
 
     def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> Asking:
-        """A function that runs a statement with each of the rows, in a transaction."""
+        """A function that runs a statement with each of the rows; what it returns does not count."""
         raise Unsupported
 
     def stream(self, conn: Any, query: Query) -> Asking:
@@ -132,7 +138,13 @@ class SyncDriver:
         raise Unsupported
 
     def insert(self, conn: Any, rows: list[tuple[int, str]]) -> SyncAsking:
-        return self.send(conn, INSERT.format(*self.style), rows)
+        send = self.send(conn, INSERT.format(*self.style), rows)
+
+        def insert() -> None:
+            with conn.transaction():
+                send()
+
+        return insert
 
     def register(self, conn: Any, kind: Values) -> Values:
         raise Unsupported

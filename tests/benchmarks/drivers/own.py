@@ -86,11 +86,7 @@ class Anyq(Driver):
         return kind.of_ranges(Range, Multirange)
 
     def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> Asking:
-        async def send() -> None:
-            async with conn.transaction():
-                await conn.cursor().executemany(text, rows)
-
-        return send
+        return lambda: conn.cursor().executemany(text, rows)
 
     def stream(self, conn: Any, query: Query) -> Asking:
         text, parameters = query.text(self.style), (query.argument,)
@@ -176,11 +172,7 @@ class AnyqSync(SyncDriver):
         return kind.of_ranges(Range, Multirange)
 
     def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> SyncAsking:
-        def send() -> None:
-            with conn.transaction():
-                conn.cursor().executemany(text, rows)
-
-        return send
+        return lambda: conn.cursor().executemany(text, rows)
 
     def stream(self, conn: Any, query: Query) -> SyncAsking:
         text, parameters = query.text(self.style), (query.argument,)

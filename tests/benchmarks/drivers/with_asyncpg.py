@@ -64,11 +64,7 @@ class Asyncpg(Driver):
         return kind.of_rows(asyncpg.Record, tuple).of_ranges(asyncpg.Range, list)
 
     def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> Asking:
-        async def send() -> None:
-            async with conn.transaction():
-                await conn.executemany(text, rows)
-
-        return send
+        return lambda: conn.executemany(text, rows)
 
     def stream(self, conn: Any, query: Query) -> Asking:
         text, argument = query.text(self.style), query.argument

@@ -75,7 +75,7 @@ class PsycopgAsync(Driver):
 
     def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> Asking:
         async def send() -> None:
-            async with conn.transaction(), conn.cursor() as cursor:
+            async with conn.cursor() as cursor:
                 await cursor.executemany(text, rows)
 
         return send
@@ -170,7 +170,7 @@ class PsycopgSync(SyncDriver):
 
     def send(self, conn: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> SyncAsking:
         def send() -> None:
-            with conn.transaction(), conn.cursor() as cursor:
+            with conn.cursor() as cursor:
                 cursor.executemany(text, rows)
 
         return send
