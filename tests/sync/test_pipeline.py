@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import anyq
 from anyq import TransactionStatus
 from anyq import errors as e
 from anyq.pq import PipelineStatus
+from tests.support.activity import PATIENCE
 from tests.support.state import pipelining, status
 
 
@@ -262,6 +264,41 @@ def test_two_threads_on_one_pipeline_lose_nothing(
             cursors.append(table.execute("SELECT %s::int", [i]))  # the other one takes them meanwhile
         done.set()
         assert other.result() == 500
+
+
+def test_a_statement_that_is_queued_while_others_are_taken(
+    table: anyq.Connection, background: Callable[[Callable[[], Any]], Any]
+) -> None:
+    """At either moment: another thread's sync has looked at the first one, or has removed it."""
+    reached, queued = threading.Event(), threading.Event()
+    pauses = iter(range(2))
+
+    class Slow(deque[Any]):
+        def __getitem__(self, index: Any) -> Any:
+            return self.pause(super().__getitem__(index))
+
+        def popleft(self) -> Any:
+            return self.pause(super().popleft())
+
+        def pause(self, item: Any) -> Any:
+            if next(pauses, None) is not None:
+                reached.set()
+                assert queued.wait(PATIENCE)
+                queued.clear()
+            return item
+
+    with table.pipeline() as pipeline:
+        cursors = [table.execute("SELECT 0")]
+        queue: Any = pipeline._async.queue
+        queue._queued = Slow(queue._queued)
+        other = background(pipeline.sync)
+        for query in (b"SELECT 1", b"SELECT 2"):
+            assert reached.wait(PATIENCE)
+            reached.clear()
+            cursors.append(table.execute(query))
+            queued.set()
+        other.result()
+        assert [cur.fetchone() for cur in cursors] == [(0,), (1,), (2,)]
 
 
 def test_a_thread_in_no_block_goes_on_as_usual(
