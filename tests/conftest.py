@@ -15,6 +15,7 @@ import importlib.util
 import os
 import re
 import secrets
+import signal
 import socket
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -69,6 +70,9 @@ def pytest_report_header() -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that runs the tests in the background has them ignore Ctrl-C, and so do the programs that they start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # PG* variables that nobody meant for the tests must not change what they connect to, nor how.
     if external_dsn() is None:
         for name in [name for name in os.environ if name.startswith("PG")]:

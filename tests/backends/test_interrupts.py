@@ -8,6 +8,7 @@ from types import FunctionType
 import pytest
 import trio
 
+import anyq.backends.trio_backend  # noqa: F401  # it marks them, once it is there
 from anyq.backends import interruptible, interrupts, uninterrupted
 
 

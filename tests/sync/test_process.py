@@ -24,8 +24,6 @@ class Script:
         head = f"""
             import os, signal, sys, threading
             import anyq
-            # A shell that runs the tests in the background has them ignore it, and they hand that on.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
             anyq.sync.set_portal_backend(*{portal!r})
             dsn = {dsn!r}
 
