@@ -20,7 +20,7 @@ from weakref import ref
 import anyio
 
 from ..backends import Finalizer, uninterrupted
-from ..connection import AsyncConnection
+from ..connection import GRACE_PERIOD, AsyncConnection
 from ..errors import ProgrammingError
 from ..protocol.constants import TransactionStatus
 from ..session.wire import Wire
@@ -168,10 +168,12 @@ class Opener:
     async def _tell_failed(self) -> None:
         failed = self._options.reconnect_failed
         if failed is not None:
-            try:
-                await self._hooks.call(failed, self._pool())
-            except Exception:
-                logger.exception("reconnect_failed of %r has failed", self._name)
+            # Without a block this is the task of a client, which goes on as it has been told.
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + GRACE_PERIOD):
+                try:
+                    await self._hooks.call(failed, self._pool())
+                except Exception:
+                    logger.exception("reconnect_failed of %r has failed", self._name)
 
 
 def check_idle(what: str, inner: AsyncConnection[Any]) -> None:

@@ -20,13 +20,14 @@ from typing_extensions import Self, TypeVar
 from ..backends import Finalizer, uninterrupted
 from ..connection import AsyncConnection
 from ..errors import ProgrammingError
+from ..rows import TupleRow
 from .bookkeeping import Books, Place, PlaceState
 from .engine import Engine
 from .lending import Lender
 from .opening import Opener
 from .options import Hooks, Options, Sizes, check_numbers, kept_sizes, null_sizes
 
-ConnectionT = TypeVar("ConnectionT", bound=Any, default=AsyncConnection[Any])
+ConnectionT = TypeVar("ConnectionT", bound=Any, default=AsyncConnection[TupleRow])
 
 _names = count(1)
 
@@ -86,7 +87,7 @@ class AsyncConnectionPool(Generic[ConnectionT]):
 
     :param conninfo: a connection string or URI; or a function, asynchronous or not, that is called for each connection
         that is opened, and returns it.
-    :param connection_class: class of the connections.
+    :param connection_class: class of the connections; ``AsyncConnection[DictRow]`` tells a type checker of the rows.
     :param kwargs: arguments of its ``connect()``; or a function, as for `conninfo`.
     :param min_size: how many connections are kept open; by default 4.
     :param max_size: how many there may be; by default `min_size`.
@@ -103,7 +104,7 @@ class AsyncConnectionPool(Generic[ConnectionT]):
     :param max_idle: seconds after which a connection beyond `min_size` is closed that nobody has used.
     :param reconnect_timeout: seconds for which it is tried to reach a server, before those who wait are told; the next
         request tries again.
-    :param reconnect_failed: called with the pool then, asynchronous or not.
+    :param reconnect_failed: called with the pool then, asynchronous or not; for 5 seconds it is not cancelled.
     :param num_workers: has no effect here, where there are no workers.
     :raises ValueError: wrong numbers.
     """

@@ -20,12 +20,13 @@ from typing_extensions import Self, TypeVar
 from ..backends import Finalizer
 from ..connection import GRACE_PERIOD
 from ..errors import ProgrammingError
+from ..rows import TupleRow
 from ..sync.connection import Connection
 from ..sync.portal import Portal
 from ..sync.shared_portal import leave_portal, open_portal
 from .in_portal import NullPoolInPortal, PoolInPortal, SyncHooks, check_connection
 
-ConnectionT = TypeVar("ConnectionT", bound=Connection[Any], default=Connection[Any])
+ConnectionT = TypeVar("ConnectionT", bound=Connection[Any], default=Connection[TupleRow])
 
 
 class Lent(Generic[ConnectionT]):

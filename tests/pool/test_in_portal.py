@@ -90,7 +90,7 @@ def test_a_check_that_takes_too_long(portal_backend: object, dsn: str) -> None:
 
     with ConnectionPool(dsn, min_size=1, check=check) as pool:
         with pytest.raises(PoolTimeout):
-            pool.getconn(0.05)
+            pool.getconn(0.5)
         assert seen[0].closed
         with pool.connection(PATIENCE) as mine:
             assert mine is not seen[0]

@@ -14,7 +14,7 @@ import pytest
 from anyq import AsyncConnection, conninfo
 from anyq import errors as e
 from anyq.pool import AsyncConnectionPool, AsyncNullConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
-from anyq.rows import dict_row
+from anyq.rows import DictRow, dict_row
 from tests.support.activity import PATIENCE
 from tests.support.pools import Gate, kill, opened, pid_of, sessions, until
 
@@ -457,8 +457,8 @@ async def test_conninfo_and_kwargs_as_functions(dsn: str, is_async: bool) -> Non
         return kwargs()
 
     given = (conninfo_later, kwargs_later) if is_async else (lambda: dsn, kwargs)
-    pool: AsyncConnectionPool[Any]
-    async with AsyncConnectionPool(given[0], kwargs=given[1], min_size=1) as pool:
+    kind = AsyncConnection[Any]
+    async with AsyncConnectionPool(given[0], connection_class=kind, kwargs=given[1], min_size=1) as pool:
         for expected in ("first", "second"):
             async with pool.connection() as conn:
                 cur = await conn.execute("SELECT current_setting('application_name') AS name")
@@ -496,6 +496,17 @@ async def test_configure_check_and_reset(dsn: str, is_async: bool) -> None:
             async with pool.connection() as conn:
                 assert type(conn) is Mine
     assert called == ["configure", "check", "reset", "check", "reset"]
+
+
+async def test_a_class_with_its_rows(dsn: str) -> None:
+    """As a type checker is told of them."""
+    kwargs = {"row_factory": dict_row}
+    pool = AsyncConnectionPool(dsn, connection_class=AsyncConnection[DictRow], min_size=1, kwargs=kwargs)
+    async with pool, pool.connection() as conn:
+        row = await (await conn.execute("SELECT 1 AS n")).fetchone()
+        assert row is not None
+        assert row["n"] == 1
+        assert type(conn) is AsyncConnection
 
 
 # -- at any time

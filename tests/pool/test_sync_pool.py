@@ -218,7 +218,7 @@ def test_a_connection_that_was_dropped(pool: ConnectionPool) -> None:
 def test_what_is_left_is_undone(pool: ConnectionPool) -> None:
     with pool.connection() as mine:
         mine.autocommit = True
-        mine.row_factory = dict_row
+        mine.row_factory = dict_row  # type: ignore[assignment]
         mine.cursor_factory = anyq.RawCursor
         mine.prepare_threshold = None
         mine.execute("SET work_mem TO '1234kB'")
