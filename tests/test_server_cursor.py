@@ -261,7 +261,7 @@ async def test_going_backwards_where_the_server_does_not(conn: AsyncConnection) 
     await cur.fetchmany(5)
     await cur.scroll(2)
     assert await cur.fetchone() == 7
-    with pytest.raises(e.ObjectNotInPrerequisiteState, match="can only scan forward"):
+    with pytest.raises(e.ObjectNotInPrerequisiteState, match=r"can only scan forward\nHINT: .*scrollable=True$"):
         await cur.scroll(-1)
 
 

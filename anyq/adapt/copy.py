@@ -188,7 +188,11 @@ class RowFormatter:
             return ex
         info = self.tx.adapters.types.get(dumper.oid)
         name = "its PostgreSQL type" if info is None else info.name + ("[]" if dumper.oid == info.array_oid else "")
-        failure = DataError(f"column {number + 1}: a value of type {type(obj).__name__} does not fit {name}: {ex}")
+        if isinstance(obj, int) and isinstance(ex, (StructError, OverflowError)):
+            why = "it is out of range"
+        else:
+            why = f"convert it first ({ex})" if isinstance(ex, (TypeError, AttributeError)) else str(ex)
+        failure = DataError(f"column {number + 1}: a value of type {type(obj).__name__} does not fit {name}: {why}")
         failure.__cause__ = ex
         return failure
 

@@ -24,6 +24,7 @@ from ..errors import (
     InvalidCursorName,
     NoActiveSqlTransaction,
     NotSupportedError,
+    ObjectNotInPrerequisiteState,
     ProgrammingError,
     SyntaxError,
     error_from_fields,
@@ -50,6 +51,7 @@ _NO_TRANSACTION = (
     "it with withhold=True, to be used until it is closed"
 )
 _TAKEN = "another cursor of this name is open on the connection: close it before, or give each its own name"
+_FORWARD = "a cursor that goes backwards for certain is made with scrollable=True"
 _GONE = (
     "execute() declares a cursor, which lasts until the end of its transaction; one that is made with withhold=True "
     "lasts until it is closed, if the transaction is committed"
@@ -255,9 +257,12 @@ def failure_of_declare(
 
 
 def failure_of_fetch(failure: Exception) -> Exception:
-    """Return the error of a FETCH, with advice if there is no such cursor."""
+    """Return the error of a FETCH or MOVE, with advice if there is no such cursor, or if it cannot go backwards."""
     if isinstance(failure, InvalidCursorName):
         return _with(failure, dict(failure.diag.fields), _GONE)
+    if isinstance(failure, ObjectNotInPrerequisiteState) and failure.diag.message_hint:
+        # The server's hint is to write SCROLL into a DECLARE, which is not the user's.
+        return _with(failure, {**failure.diag.fields, "H": _FORWARD}, None)
     return failure
 
 

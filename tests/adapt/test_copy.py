@@ -226,12 +226,21 @@ def test_values_that_do_not_fit_the_type_that_was_set(type: str, value: Any) -> 
 def test_values_that_fit_no_type() -> None:
     """Without types that were set."""
     for value, form in ((Int2(70_000), binary), (Int4(2**31), binary), (Int2(70_000), binary)):
-        with pytest.raises(DataError, match=r"column 2: a value of type Int\d does not fit int\d"):
+        with pytest.raises(DataError, match=r"column 2: a value of type Int\d does not fit int\d: it is out of range$"):
             form((None, value))
     with pytest.raises(ProgrammingError, match=r"column 1: cannot adapt type 'dict'"):
         text(({},))
     with pytest.raises(DataError, match=r"column 3: .*mixed types"):
         text((1, 2, [1, "a"]))
+
+
+def test_what_to_do_about_a_value_that_does_not_fit() -> None:
+    for type, value in (("int2", 2**15), ("int4", -(2**31) - 1), ("int8", 2**63), ("oid", -1)):
+        with pytest.raises(DataError, match=f"a value of type int does not fit {type}: it is out of range$"):
+            binary((value,), types=[type])
+    for type, wrong in (("uuid", "x"), ("text", 1), ("bytea", "x")):
+        with pytest.raises(DataError, match=rf"does not fit {type}: convert it first \(.*\)$"):
+            binary((wrong,), types=[type])
 
 
 def test_integers_go_by_their_size() -> None:
