@@ -23,6 +23,7 @@ from .workloads import (
     INSERT_SUMS,
     INSERT_TABLE,
     ONE_ROW,
+    POOL_SIZE,
     SELECTS,
     Workload,
     insert_rows,
@@ -127,6 +128,45 @@ async def connections(driver: Driver, workload: Workload, dsn: str) -> AsyncIter
             async with anyio.create_task_group() as tasks:
                 for one in asking:
                     tasks.start_soon(repeat, one, results)
+            return results
+
+        async def check(rows: Any) -> None:
+            are_one_row(rows, workload.size)
+
+        yield Operation(run, check)
+
+
+@contextlib.asynccontextmanager
+async def checkout(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+    async with driver.pool(dsn, POOL_SIZE) as acquire:
+
+        async def run() -> None:
+            async with acquire():
+                pass
+
+        async def check(nothing: Any) -> None:
+            async with acquire() as conn:
+                is_one_row(await driver.one(conn)())
+
+        yield Operation(run, check)
+
+
+@contextlib.asynccontextmanager
+async def pool(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+    async with driver.pool(dsn, POOL_SIZE) as acquire:
+
+        async def repeat(results: list[Any]) -> None:
+            row = None
+            for _ in range(SELECTS):
+                async with acquire() as conn:
+                    row = await driver.one(conn)()
+            results.append(row)
+
+        async def run() -> list[Any]:
+            results: list[Any] = []
+            async with anyio.create_task_group() as tasks:
+                for _ in range(workload.size):
+                    tasks.start_soon(repeat, results)
             return results
 
         async def check(rows: Any) -> None:
@@ -299,6 +339,8 @@ KINDS: dict[str, Callable[[Driver, Workload, str], AbstractAsyncContextManager[O
     "group": group,
     "pipeline": pipeline,
     "connections": connections,
+    "checkout": checkout,
+    "pool": pool,
     "insert": insert,
     "connect": connect,
     "notify": notifications,
@@ -377,6 +419,38 @@ def sync_connections(driver: SyncDriver, workload: Workload, dsn: str) -> Iterat
         asking = [driver.one(conn) for conn in conns]
         yield SyncOperation(
             lambda: list(threads.map(repeat, asking)),
+            driver.checks(lambda rows: are_one_row(rows, workload.size)),
+        )
+
+
+@contextlib.contextmanager
+def sync_checkout(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+    with driver.pool(dsn, POOL_SIZE) as acquire:
+
+        def run() -> None:
+            with acquire():
+                pass
+
+        def check(nothing: Any) -> None:
+            with acquire() as conn:
+                is_one_row(driver.one(conn)())
+
+        yield SyncOperation(run, driver.checks(check))
+
+
+@contextlib.contextmanager
+def sync_pool(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+    with driver.pool(dsn, POOL_SIZE) as acquire, ThreadPoolExecutor(workload.size) as threads:
+
+        def repeat(number: int) -> Any:
+            row = None
+            for _ in range(SELECTS):
+                with acquire() as conn:
+                    row = driver.one(conn)()
+            return row
+
+        yield SyncOperation(
+            lambda: list(threads.map(repeat, range(workload.size))),
             driver.checks(lambda rows: are_one_row(rows, workload.size)),
         )
 
@@ -499,6 +573,8 @@ SYNC_KINDS: dict[str, Callable[[SyncDriver, Workload, str], AbstractContextManag
     "group": sync_group,
     "pipeline": sync_pipeline,
     "connections": sync_connections,
+    "checkout": sync_checkout,
+    "pool": sync_pool,
     "insert": sync_insert,
     "connect": sync_connect,
     "notify": sync_notifications,

@@ -38,7 +38,9 @@ INSERT_SUMS = Query("SELECT count(*), CAST(sum(id) AS int8) FROM bench_insert WH
 
 CHANNEL = "anyq_bench"
 SELECTS = 20
-"""Selects of each connection in one operation of the concurrent workloads."""
+"""Selects of each connection, or client of a pool, in one operation of the concurrent workloads."""
+POOL_SIZE = 10
+"""Connections of a pool."""
 QUERIES_BESIDE = 100
 """Selects on the listening connection while the notifications arrive."""
 
@@ -212,8 +214,8 @@ class Workload:
 
     @property
     def parts(self) -> int:
-        """What the time of an operation is divided by, to give that of one select."""
-        return self.size * SELECTS if self.kind == "connections" else 1
+        """What the time of an operation is divided by, to give that of one select, or of one turn with a pool's."""
+        return self.size * SELECTS if self.kind in ("connections", "pool") else 1
 
 
 _TYPED = {
@@ -241,6 +243,11 @@ WORKLOADS = {
     "executemany_1000": Workload("1,000 INSERTs of two columns in a transaction", "insert", 1000, warm=2),
     "connections_10": Workload("one-row selects on 10 connections at once, the time of one", "connections", 10, warm=1),
     "connections_50": Workload("one-row selects on 50 connections at once, the time of one", "connections", 50, warm=1),
+    "pool_checkout": Workload("a connection of a pool, had and given back", "checkout"),
+    "pool_one_row_10": Workload("one-row selects by 10 clients of a pool of 10, the time of one", "pool", 10, warm=1),
+    "pool_one_row_100": Workload(
+        "one-row selects by 100 clients of a pool of 10, the time of one", "pool", 100, warm=1
+    ),
     "group_100": Workload(
         "100 one-row selects on one connection: a task group of anyq's, with others one by one", "group", 100, warm=2
     ),

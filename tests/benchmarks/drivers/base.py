@@ -48,6 +48,10 @@ class Driver:
         """A function that runs the query of one row and gives that row."""
         raise NotImplementedError
 
+    def pool(self, dsn: str, size: int) -> AbstractAsyncContextManager[Callable[[], AbstractAsyncContextManager[Any]]]:
+        """A block that has a pool of so many open connections, and gives a function: a block that has one of them."""
+        raise Unsupported
+
     async def prepare(self, conn: Any) -> None:
         """Have values decoded as the other drivers do it, where that is not the driver's default."""
 
@@ -130,6 +134,9 @@ class SyncDriver:
 
     def one(self, conn: Any) -> SyncAsking:
         raise NotImplementedError
+
+    def pool(self, dsn: str, size: int) -> AbstractContextManager[Callable[[], AbstractContextManager[Any]]]:
+        raise Unsupported
 
     def many(self, conn: Any, query: Query) -> SyncAsking:
         raise NotImplementedError

@@ -10,6 +10,7 @@ import anyio
 import anyio.abc
 
 import anyq
+from anyq.pool import AsyncConnectionPool, ConnectionPool
 from anyq.types.composite import CompositeInfo, register_composite
 from anyq.types.enum import EnumInfo, register_enum
 from anyq.types.multirange import Multirange
@@ -41,6 +42,12 @@ class Anyq(Driver):
             return await cursor.fetchone()
 
         return one
+
+    @contextlib.asynccontextmanager
+    async def pool(self, dsn: str, size: int) -> AsyncIterator[Callable[[], Any]]:
+        async with AsyncConnectionPool(dsn, min_size=size, kwargs={"autocommit": True}) as pool:
+            await pool.wait()
+            yield pool.connection
 
     def many(self, conn: Any, query: Query) -> Asking:
         text, parameters = query.text(self.style), (query.argument,)
@@ -147,6 +154,12 @@ class AnyqSync(SyncDriver):
     def one(self, conn: Any) -> SyncAsking:
         text, parameters = ONE.text(self.style), (ONE.argument,)
         return lambda: conn.execute(text, parameters).fetchone()
+
+    @contextlib.contextmanager
+    def pool(self, dsn: str, size: int) -> Iterator[Callable[[], Any]]:
+        with ConnectionPool(dsn, min_size=size, kwargs={"autocommit": True}) as pool:
+            pool.wait()
+            yield pool.connection
 
     def many(self, conn: Any, query: Query) -> SyncAsking:
         text, parameters = query.text(self.style), (query.argument,)

@@ -24,17 +24,25 @@ PREFETCH = 1000
 class Asyncpg(Driver):
     queries_while_listening = True
 
-    async def connect(self, dsn: str) -> Any:
+    def options(self, dsn: str) -> dict[str, Any]:
         server = address(dsn)
         tls: Any = server.tls if server.tls is not None else False if server.sslmode == "disable" else None
-        return await asyncpg.connect(
-            host=server.host,
-            port=server.port,
-            user=server.user,
-            password=server.password,
-            database=server.dbname,
-            ssl=tls,
-        )
+        return {
+            "host": server.host,
+            "port": server.port,
+            "user": server.user,
+            "password": server.password,
+            "database": server.dbname,
+            "ssl": tls,
+        }
+
+    async def connect(self, dsn: str) -> Any:
+        return await asyncpg.connect(**self.options(dsn))
+
+    @contextlib.asynccontextmanager
+    async def pool(self, dsn: str, size: int) -> AsyncIterator[Callable[[], Any]]:
+        async with asyncpg.create_pool(**self.options(dsn), min_size=size, max_size=size) as pool:
+            yield pool.acquire
 
     async def close(self, conn: Any) -> None:
         await conn.close()
