@@ -90,6 +90,7 @@ class Lender:
             books.queue(request)
         began = monotonic()
         pause = FIRST_PAUSE
+        served = False
         try:
             with anyio.move_on_after(timeout):
                 while True:
@@ -98,6 +99,7 @@ class Lender:
                         await engine.wait(request)
                     given = request.take()
                     if await self._is_good(given):
+                        served = True
                         if given is not place:
                             books.counters.waited(monotonic() - began)
                         return given
@@ -108,10 +110,12 @@ class Lender:
                     request.renew(engine.here().create_waiter())
                     books.queue_again(request)
         finally:
+            changed = request.work or not served
             given_late = books.leave_queue(request)
             if given_late is not None:
                 self._put_back(given_late, given_late.connection)
-            engine.settle()
+            if changed:
+                engine.settle()
         raise self._opener.timed_out("had no connection", timeout)
 
     def _check_may_wait(self) -> None:
@@ -127,7 +131,7 @@ class Lender:
         A cancellation has it put back.
         """
         connection = place.connection
-        if self._is_alive(place):
+        if monotonic() - place.idle_since <= TRUSTED or self._is_alive(place):
             if self._check is None:
                 return True
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -13,7 +14,15 @@ import pytest
 
 from anyq import AsyncConnection, conninfo
 from anyq import errors as e
-from anyq.pool import AsyncConnectionPool, AsyncNullConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from anyq.pool import (
+    AsyncConnectionPool,
+    AsyncNullConnectionPool,
+    ConnectionPool,
+    NullConnectionPool,
+    PoolClosed,
+    PoolTimeout,
+    TooManyRequests,
+)
 from anyq.rows import DictRow, dict_row
 from tests.support.activity import PATIENCE
 from tests.support.pools import Gate, kill, opened, pid_of, sessions, until
@@ -274,6 +283,31 @@ async def test_what_is_told_of_one_that_is_open(pool: AsyncConnectionPool) -> No
         assert f"{pool.name!r} [open, 1 of 2]" in repr(pool)
     await pool.close()
     assert f"{pool.name!r} [closed, 0 of 2]" in repr(pool)
+
+
+#: Of psycopg_pool 3.3: the methods, and the arguments of each.
+METHODS = {
+    "__init__": "conninfo connection_class kwargs min_size max_size open configure check reset name close_returns "
+    "timeout max_waiting max_lifetime max_idle reconnect_timeout reconnect_failed num_workers",
+    "connection": "timeout",
+    "getconn": "timeout",
+    "putconn": "conn",
+    "open": "wait timeout",
+    "wait": "timeout",
+    "close": "timeout",
+    "check": "",
+    "check_connection": "conn",
+    "resize": "min_size max_size",
+    "drain": "",
+    "get_stats": "",
+    "pop_stats": "",
+}
+
+
+@pytest.mark.parametrize("kind", [AsyncConnectionPool, AsyncNullConnectionPool, ConnectionPool, NullConnectionPool])
+def test_methods_and_their_arguments(kind: type[Any]) -> None:
+    found = {name: set(inspect.signature(getattr(kind, name)).parameters) - {"self", "portal"} for name in METHODS}
+    assert found == {name: set(arguments.split()) for name, arguments in METHODS.items()}
 
 
 # -- clients
