@@ -622,6 +622,27 @@ async def test_a_generator_that_is_closed(table: AsyncConnection, how: str) -> N
     await table.rollback()
 
 
+@pytest.mark.parametrize("statement", [THREE, MANY])
+@pytest.mark.parametrize("mode", ["autocommit", "transaction"])
+async def test_a_generator_that_reads_is_closed(table: AsyncConnection, statement: Any, mode: str) -> None:
+    """Nothing is waited for there, so it is the next statement that finds the same state each time."""
+    await table.set_autocommit(mode == "autocommit")
+
+    async def rows() -> AsyncIterator[Any]:
+        async with table.cursor().copy(statement) as copy:
+            async for row in copy.rows():
+                yield row
+
+    generator: Any = rows()
+    assert await anext(generator) == ("1",)
+    await generator.aclose()
+    if mode == "transaction":
+        with pytest.raises(e.InFailedSqlTransaction):
+            await table.execute("SELECT 1")
+    await table.rollback()
+    await check_usable(table)
+
+
 @pytest.mark.parametrize(
     "statement", [THREE, MANY, "COPY (SELECT repeat('x', 1000000), 1, 2 FROM generate_series(1, 99)) TO STDOUT"]
 )
