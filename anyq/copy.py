@@ -19,7 +19,7 @@ from .adapt import Transformer
 from .adapt.encodings import python_codec
 from .adapt.placing import uses_standard_strings
 from .backends import Finalizer, uninterrupted
-from .errors import Error, InterfaceError
+from .errors import Error
 from .protocol.request import CopyDirection
 from .session.copying import Copying
 from .session.pipeline import refuse_if_in_pipeline
@@ -147,6 +147,7 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
 
     @uninterrupted
     async def __aenter__(self) -> Self:
+        self.enter()  # first, as to refuse it is no reason to give the COPY up
         try:
             await self.begin()
             return self
@@ -175,9 +176,14 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
 
     @uninterrupted
     async def begin(self) -> None:
-        """For this package: run the statement, and be ready for data."""
-        if self.state is not NOT_BEGUN:
-            raise InterfaceError("the block of a COPY can be entered once; make a new one with cursor.copy()")
+        """For this package: run the statement, and be ready for data; behind :meth:`enter`."""
+        try:
+            await self._begin()
+        finally:
+            self._is_entered = False
+
+    @uninterrupted
+    async def _begin(self) -> None:
         self.cursor.check_open()
         self._session, adaptation, binder = self.cursor.parts_for_copy()
         if self._statement is not None:

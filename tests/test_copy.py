@@ -510,6 +510,34 @@ async def test_outside_of_the_block(table: AsyncConnection) -> None:
     assert await content(table) == [(1, "x")]
 
 
+async def test_a_block_that_is_entered_again_inside_goes_on(table: AsyncConnection) -> None:
+    async with table.cursor().copy("COPY t FROM STDIN") as copy:
+        await copy.write_row((1, "x"))
+        with pytest.raises(e.InterfaceError, match="entered once"):
+            await copy.__aenter__()
+        await copy.write_row((2, "y"))
+    assert await content(table) == [(1, "x"), (2, "y")]
+
+
+async def test_a_block_is_entered_by_one_of_several_tasks(table: AsyncConnection) -> None:
+    copy = table.cursor().copy("COPY t FROM STDIN")
+    refused: list[str] = []
+
+    async def enter() -> None:
+        try:
+            await copy.__aenter__()
+        except e.InterfaceError as error:
+            refused.append(str(error))
+
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(enter)
+        tg.start_soon(enter)
+    assert len(refused) == 1
+    await copy.write_row((1, "x"))
+    await copy.finish()
+    assert await content(table) == [(1, "x")]
+
+
 async def test_the_wrong_direction(table: AsyncConnection) -> None:
     async with table.cursor().copy("COPY t FROM STDIN") as copy:
         for read in (copy.read, copy.read_row):

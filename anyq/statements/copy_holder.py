@@ -14,7 +14,7 @@ from ..abc import Buffer
 from ..adapt import Transformer
 from ..adapt.copy import BINARY_HEADER, BINARY_TRAILER, RowFormatter, RowParser
 from ..adapt.encodings import encode_text, encoding_to_write
-from ..errors import Error, NotSupportedError, ProgrammingError
+from ..errors import Error, InterfaceError, NotSupportedError, ProgrammingError
 from ..protocol.frontend import COPY_DATA_HEADER, end_copy_data
 from ..protocol.request import CopyDirection
 from .copy_data import PIECE, CopyOptions, with_types_hint, wrong_direction
@@ -35,6 +35,7 @@ class CopyHolder:
     _parser: RowParser | None = None
     _has_data = False  # so that no header is due
     _has_loaded = False  # some of what has arrived, as rows
+    _is_entered = False  # by somebody who waits for it to begin
 
     def __init__(self, binary: bool) -> None:
         self._binary = binary
@@ -62,6 +63,15 @@ class CopyHolder:
     def takes_data(self) -> bool:
         """For this package: whether that is so, and data is to be written."""
         return self.is_open and self._direction is CopyDirection.IN
+
+    def enter(self) -> None:
+        """For this package: take note that its block is being entered.
+
+        :raises InterfaceError: it was entered before, or another task or thread is at that.
+        """
+        if self.state is not NOT_BEGUN or self._is_entered:
+            raise InterfaceError("the block of a COPY can be entered once; make a new one with cursor.copy()")
+        self._is_entered = True
 
     def check(self, direction: CopyDirection | None = None) -> None:
         """For this package: look whether its data can be written, or read.

@@ -70,6 +70,7 @@ class Copy(Generic[ConnectionT]):
     # -- the block
 
     def __enter__(self) -> Self:
+        self._async.enter()
         try:
             self._calls.call(self._async.begin)
         except BaseException as error:

@@ -213,6 +213,8 @@ def test_outside_of_the_block(table: anyq.Connection) -> None:
             copy.rows()
         with pytest.raises(e.ProgrammingError, match="written"):
             iter(copy)
+        with pytest.raises(e.InterfaceError, match="entered once"):
+            copy.__enter__()
     with pytest.raises(e.ProgrammingError, match="block"):
         copy.write_row((1, "x"))
     copy.finish()
