@@ -134,10 +134,14 @@ class Error(Exception):
 
     `query` is the text of the statement that failed, as the server got it, but with ``$1`` where a client cursor puts a
     value: there is no value of a parameter in it. ``None`` if no statement was sent.
+
+    `never_run` is whether it is certain that the server has not begun with the statement, as the connection was lost
+    before: it may be sent again on another one.
     """
 
     sqlstate: str | None = None
     query: str | None = None
+    never_run: bool = False
     pgconn: None = None
     pgresult: None = None
 

@@ -5,6 +5,7 @@ Knows connections and callbacks. Must not know the protocol. Begin reading with 
 
 from .errors import PoolClosed, PoolTimeout, TooManyRequests
 from .pool import AsyncConnectionPool, AsyncNullConnectionPool
+from .retrying import run_transaction
 from .sync_pool import ConnectionPool, NullConnectionPool
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "PoolClosed",
     "PoolTimeout",
     "TooManyRequests",
+    "run_transaction",
 ]

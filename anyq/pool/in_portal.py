@@ -17,6 +17,7 @@ from ..sync.connection import Connection
 from ..sync.portal import Portal
 from .options import Callback, Hooks, Options
 from .pool import AsyncConnectionPool
+from .results import result_class
 
 
 def check_connection(conn: Connection[Any]) -> None:
@@ -71,6 +72,10 @@ class SyncHooks(Hooks):
 
     async def value(self, value: Any) -> Any:
         return await anyio.to_thread.run_sync(value, abandon_on_cancel=True) if callable(value) else value
+
+    def result(self, connection: Any, row_factory: Any) -> tuple[Any, Any]:
+        cursor: Any = result_class(connection.cursor_factory)(connection, row_factory=row_factory)
+        return cursor, cursor.async_cursor
 
     def emptied(self) -> None:
         let_go, self.let_go = self.let_go, None

@@ -77,6 +77,18 @@ class Lender:
                 break
         return not wire.closed
 
+    def lend_at_once(self, now: float) -> Any | None:
+        """Return a connection that can be had without waiting and without a check; None if there is none."""
+        place = None if self._check is not None else self._books.take(now)
+        if place is None:
+            return None
+        if now - place.idle_since > TRUSTED and not self._is_alive(place):
+            self._lose(place)
+            return None
+        self._books.counters.requests_num += 1
+        connection, place.connection = place.connection, None
+        return connection
+
     async def _serve(self, place: Place | None, timeout: float) -> Place:  # noqa: ASYNC109 - the user's
         """Wait until there is a connection that is good.
 
@@ -98,7 +110,7 @@ class Lender:
                         engine.settle()
                         await engine.wait(request)
                     given = request.take()
-                    if await self._is_good(given):
+                    if await self.is_good(given):
                         served = True
                         if given is not place:
                             books.counters.waited(monotonic() - began)
@@ -113,7 +125,7 @@ class Lender:
             changed = request.work or not served
             given_late = books.leave_queue(request)
             if given_late is not None:
-                self._put_back(given_late, given_late.connection)
+                self.put_back(given_late, given_late.connection)
             if changed:
                 engine.settle()
         raise self._opener.timed_out("had no connection", timeout)
@@ -125,7 +137,7 @@ class Lender:
         if 0 < books.max_waiting <= len(books.waiting):
             raise TooManyRequests(f"the pool {self._name!r} has {len(books.waiting)} requests waiting already")
 
-    async def _is_good(self, place: Place) -> bool:
+    async def is_good(self, place: Place) -> bool:
         """Return whether a client can have a connection that it was given; otherwise it is dropped.
 
         A cancellation has it put back.
@@ -207,7 +219,7 @@ class Lender:
     def take_back_unused(self, connection: Any) -> None:
         """Take a connection back that its client never had; to be called in the event loop, but in no task."""
         place: Any = self._hooks.inner(connection).pooled
-        self._put_back(place, connection)
+        self.put_back(place, connection)
         self._engine.settle_from_outside()
 
     def close_lent(self, connection: Any, turn: int) -> None:
@@ -219,7 +231,8 @@ class Lender:
             self._engine.close(connection)
             self._engine.settle_from_outside()
 
-    def _put_back(self, place: Place, connection: Any) -> None:
+    def put_back(self, place: Place, connection: Any) -> None:
+        """Put back a connection that its client never had; the books are to be settled then."""
         self._books.take_back(place, connection, monotonic())
         self._put(place)
 

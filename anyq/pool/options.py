@@ -10,6 +10,7 @@ from inspect import isawaitable
 from typing import Any, NamedTuple
 
 from ..connection import AsyncConnection
+from .results import async_result_class
 
 Callback = Callable[[Any], Any]
 """A function of the user's, asynchronous or not, that is given a connection, or the pool."""
@@ -72,6 +73,11 @@ class Hooks:
         """Open a connection; return what clients are given."""
         conninfo, kwargs = await self.value(options.conninfo), await self.value(options.kwargs)
         return await self.connection_class.connect(conninfo, **(kwargs or {}))
+
+    def result(self, connection: Any, row_factory: Any) -> tuple[Any, Any]:
+        """Return a cursor for the result of one statement, and the asynchronous one to run it on."""
+        cursor: Any = async_result_class(connection.cursor_factory)(connection, row_factory=row_factory)
+        return cursor, cursor
 
     def emptied(self) -> None:
         """Take note that a closed pool has all its connections back; it may be called again."""

@@ -17,15 +17,20 @@ from typing import Any, Generic
 import anyio
 from typing_extensions import Self, TypeVar
 
+from ..abc import Params, Query
 from ..backends import Finalizer, uninterrupted
 from ..connection import AsyncConnection
+from ..cursor import AsyncCursor
 from ..errors import ProgrammingError
-from ..rows import TupleRow
+from ..rows import AsyncRowFactory, TupleRow
+from ..session.transactions import IsolationLevel
 from .bookkeeping import Books, Place, PlaceState
 from .engine import Engine
 from .lending import Lender
+from .multiplex import Multiplexer
 from .opening import Opener
 from .options import Hooks, Options, Sizes, check_numbers, kept_sizes, null_sizes
+from .retrying import PoolTransaction
 
 ConnectionT = TypeVar("ConnectionT", bound=Any, default=AsyncConnection[TupleRow])
 
@@ -165,6 +170,7 @@ class AsyncConnectionPool(Generic[ConnectionT]):
         self.opener = opener
         engine.open_one = opener.open_one
         self.lender = Lender(engine, opener, hooks, self._options)
+        self.multiplexer = Multiplexer(engine, opener, self.lender, hooks, self._options)
         self._if_dropped: Finalizer | None = None
         if open:
             self._begin()
@@ -341,6 +347,55 @@ class AsyncConnectionPool(Generic[ConnectionT]):
             raise ValueError(f"the connection was given back to the pool {self.name!r} already")
         if not self.lender.take_back_at_once(conn):
             await self.lender.take_back(conn)
+
+    def transaction(
+        self,
+        *,
+        isolation_level: IsolationLevel | None = None,
+        read_only: bool | None = None,
+        deferrable: bool | None = None,
+        timeout: float | None = None,
+    ) -> PoolTransaction[ConnectionT]:
+        """Return a block, to be entered by ``async with``, that has a connection in a transaction.
+
+        :param isolation_level: of the transaction, as `read_only` and `deferrable`; by default the connection's.
+        :param timeout: seconds to wait for a connection; see :meth:`connection`, also for what is raised.
+
+        For transactions that may have to be run again there is :func:`run_transaction`.
+        """
+        return PoolTransaction(self.connection(timeout), isolation_level, read_only, deferrable)
+
+    async def execute(
+        self,
+        query: Query,
+        params: Params | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool = False,
+        row_factory: AsyncRowFactory[Any] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - as for connection()
+    ) -> AsyncCursor[Any]:
+        """Execute one statement, which is a transaction of its own, without having a connection.
+
+        Statements of many tasks share few connections, pipelined, and cost a fraction of what a connection for each of
+        them would. One that takes long does not keep the others waiting.
+
+        :param prepare: see :meth:`AsyncCursor.execute`; so for `binary`.
+        :param row_factory: makes the rows; by default that of the connections.
+        :param timeout: seconds to wait for a connection; by default the pool's.
+        :return: a cursor with the result, all of which has arrived.
+        :raises ProgrammingError: several statements, or one that needs a session: SET, LISTEN, BEGIN, COPY, temporary
+            tables, advisory locks, named cursors. Use :meth:`connection` for them.
+        :raises PoolTimeout: there was no connection in time; see :meth:`connection` for others.
+        :raises Error: what the server says.
+
+        A cancellation cancels this statement, and none of the others. If a connection is lost, what had not been begun
+        there is sent again; otherwise it is not known whether the statement took effect.
+        """
+        cursor: AsyncCursor[Any] = await self.multiplexer.execute(
+            query, params, prepare=prepare, binary=binary, row_factory=row_factory, timeout=timeout
+        )
+        return cursor
 
     # -- at any time
 

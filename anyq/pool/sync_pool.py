@@ -17,14 +17,18 @@ from weakref import WeakSet, ref
 from anyio.from_thread import BlockingPortal
 from typing_extensions import Self, TypeVar
 
+from ..abc import Params, Query
 from ..backends import Finalizer
 from ..connection import GRACE_PERIOD
 from ..errors import ProgrammingError
-from ..rows import TupleRow
+from ..rows import RowFactory, TupleRow
+from ..session.transactions import IsolationLevel
 from ..sync.connection import Connection
+from ..sync.cursor import Cursor
 from ..sync.portal import Portal
 from ..sync.shared_portal import leave_portal, open_portal
 from .in_portal import NullPoolInPortal, PoolInPortal, SyncHooks, check_connection
+from .retrying import SyncPoolTransaction
 
 ConnectionT = TypeVar("ConnectionT", bound=Connection[Any], default=Connection[TupleRow])
 
@@ -372,6 +376,51 @@ class ConnectionPool(Generic[ConnectionT]):
             # Ctrl-C may have come before that was begun.
             portal.post(partial(lender.close_lent, connection, turn))
             raise
+
+    def transaction(
+        self,
+        *,
+        isolation_level: IsolationLevel | None = None,
+        read_only: bool | None = None,
+        deferrable: bool | None = None,
+        timeout: float | None = None,
+    ) -> SyncPoolTransaction[ConnectionT]:
+        """Return a block, to be entered by ``with``, that has a connection in a transaction.
+
+        :param isolation_level: of the transaction, as `read_only` and `deferrable`; by default the connection's.
+        :param timeout: seconds to wait for a connection; see :meth:`connection`, also for what is raised.
+
+        For transactions that may have to be run again there is :func:`run_transaction`.
+        """
+        return SyncPoolTransaction(self.connection(timeout), isolation_level, read_only, deferrable)
+
+    def execute(
+        self,
+        query: Query,
+        params: Params | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool = False,
+        row_factory: RowFactory[Any] | None = None,
+        timeout: float | None = None,
+    ) -> Cursor[Any]:
+        """Execute one statement, which is a transaction of its own, without having a connection.
+
+        Statements of many threads share few connections, pipelined; see :meth:`AsyncConnectionPool.execute`.
+
+        :return: a cursor with the result, all of which has arrived.
+        """
+        cursor: Cursor[Any] = self._opened().call(
+            GRACE_PERIOD,
+            self._inner.multiplexer.execute,
+            query,
+            params,
+            prepare=prepare,
+            binary=binary,
+            row_factory=row_factory,
+            timeout=timeout,
+        )
+        return cursor
 
     # -- at any time
 

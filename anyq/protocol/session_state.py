@@ -208,9 +208,14 @@ class SessionState:
         if self.phase < ENDED:
             self._reason, self._cause = reason, cause
         self.happened(event)
+        behind = False
         while self.pending:
-            self.pending[0].fail(self.lost())  # first, as an interrupt may come, and this is called again
+            error = self.lost()
+            # A server that says why it closes the connection has not begun with what is behind.
+            error.never_run = behind and self.fatal_error is not None
+            self.pending[0].fail(error)  # first, as an interrupt may come, and this is called again
             self.pending.popleft()
+            behind = True
 
     def _impossible(self, event: Event) -> LocalProtocolError:
         return LocalProtocolError(f"{_IMPOSSIBLE[event]} in phase {self.phase.name}")
@@ -297,6 +302,12 @@ class SessionState:
     def lost_error(self) -> Error:
         """Return a new error for one who waits for something that cannot come any more."""
         return self.lost() if self.phase is Phase.FAILED else OperationalError(self.closed_reason())
+
+    def closed_error(self) -> OperationalError:
+        """Return a new error for one who uses the session after its end."""
+        error = OperationalError(self.closed_reason())
+        error.never_run = True
+        return error
 
     def closed_reason(self) -> str:
         """Return a line for one who uses the session after its end."""

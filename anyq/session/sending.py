@@ -14,7 +14,7 @@ from collections.abc import Awaitable
 from typing import Final
 
 from ..backends import Backend, Waiter, uninterrupted
-from ..errors import LocalProtocolError, OperationalError, ProgrammingError
+from ..errors import LocalProtocolError, ProgrammingError
 from ..protocol.phases import ENDED
 from ..protocol.request import Request
 from ..protocol.session import ProtocolSession
@@ -55,7 +55,7 @@ class Sending(Link):
         await self.backend.checkpoint_if_cancelled()
         await self._wait_for_turn()
         if self.protocol.phase >= ENDED:
-            raise OperationalError(self.protocol.closed_reason())
+            raise self.protocol.closed_error()
 
     def submit(self, request: Request, data: bytes | bytearray) -> None:
         """Put a request into the FIFO and send it; to be called after :meth:`turn`.

@@ -12,7 +12,6 @@ from typing import Any
 from ..adapt import AdaptersMap, Transformer
 from ..adapt.encodings import python_codec
 from ..backends import uninterrupted
-from ..errors import OperationalError
 from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
 from ..protocol.phases import ENDED
@@ -139,7 +138,7 @@ class Session:
         """Raise an OperationalError if the session is at its end."""
         protocol = self.wire.protocol
         if protocol.phase >= ENDED:
-            raise OperationalError(protocol.closed_reason())
+            raise protocol.closed_error()
 
     def transformer(self) -> Transformer:
         """Return the transformer for the session's adapters, as its parameters are now."""

@@ -42,7 +42,6 @@ from typing import Final, Protocol
 import anyio
 
 from ..backends import Backend, Waiter, uninterrupted
-from ..errors import OperationalError
 from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
 from ..protocol.phases import ENDED
@@ -166,7 +165,7 @@ class Wire(Sending):
                     if self.sending:
                         self._abort_after_grace()
         if self.protocol.phase >= ENDED:
-            raise cancelled or OperationalError(self.protocol.closed_reason())
+            raise cancelled or self.protocol.closed_error()
         if wait:
             await self.run(request, data)
             return

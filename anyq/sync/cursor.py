@@ -60,7 +60,8 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
 
     pgresult = Libpq(PGRESULT)
 
-    _async_class: type[AsyncCursor[Any]] = AsyncCursor
+    async_class: type[AsyncCursor[Any]] = AsyncCursor
+    """For this package: the class of the asynchronous cursor inside."""
     _async: AsyncCursor[Any]
     is_named: ClassVar[bool] = False
     """For this package: whether it is made with a name."""
@@ -80,7 +81,7 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
         self._async = self._new_async(connection.async_connection, self._inner(self._row_factory))
 
     def _new_async(self, connection: Any, row_factory: RowFactory[Any]) -> AsyncCursor[Any]:
-        return self._async_class(connection, row_factory=row_factory)
+        return self.async_class(connection, row_factory=row_factory)
 
     def _inner(self, factory: RowFactory[Any]) -> RowFactory[Any]:
         return factory if factory is tuple_row else _FactoryFor(self, factory)
@@ -368,7 +369,7 @@ class ClientCursor(Cursor[Row, ConnectionT]):
     poolers without the extended protocol.
     """
 
-    _async_class = AsyncClientCursor
+    async_class = AsyncClientCursor
 
     def mogrify(self, query: Query, params: Params | None = None) -> str:
         """Return the statement with its parameters as it would be sent."""
@@ -380,7 +381,7 @@ class ClientCursor(Cursor[Row, ConnectionT]):
 class RawCursor(Cursor[Row, ConnectionT]):
     """A cursor whose statements are written with PostgreSQL's own placeholders, ``$1``, ``$2``, ..."""
 
-    _async_class = AsyncRawCursor
+    async_class = AsyncRawCursor
 
 
 class RowStream(Closing, Generic[Row]):

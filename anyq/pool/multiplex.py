@@ -1,0 +1,355 @@
+"""Multiplexing: statements of many tasks on few connections, none of which is any task's.
+
+Theory of operation. A *line* is a connection in autocommit mode that statements of several tasks are sent on, one
+behind the other. Many on one line are cheaper than few on many: they go out in one packet, and their replies come in
+one. So a line is filled before another one is taken of the pool, and given back when nothing is under way on it.
+
+*Nobody is to wait for long because of another.* The server runs what is on a line in turn. So a line whose statement
+has run for `SLOW` gets nothing more: another is taken, and if there is none the pool grows. A text whose statements
+have been slow is remembered, and gets a connection of its own. Where neither can be had, statements wait here, and have
+not been sent: whichever line has room first takes the oldest, or a connection that comes back to the pool.
+
+*Each is a transaction of its own*, and leaves nothing behind on its connection. What would, or needs what another
+statement has left, is refused by its text (`refused`); that is a help for users and no safeguard, for functions can do
+what they like.
+
+*A connection that is lost* fails the statement that the server may have begun with. What was behind that has certainly
+not been run, if the server itself has said that it closes the connection: this is sent again on another one.
+
+Knows how connections are lent. Must not know how statements are sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable
+from time import monotonic
+from typing import Any
+
+import anyio
+
+from ..abc import Params, Query
+from ..backends import uninterrupted
+from ..connection import AsyncConnection
+from ..errors import OperationalError, ProgrammingError
+from ..sql import Composable
+from ..statements.consequences import changes_session
+from ..statements.statement import first_word
+from .bookkeeping import Place
+from .engine import Engine, Request
+from .errors import TooManyRequests
+from .lending import Lender
+from .opening import Opener
+from .options import Hooks, Options
+
+DEPTH = 32
+"""Statements on a line at most."""
+SLOW = 0.01
+"""Seconds after which a statement holds up those behind it."""
+MOST_KNOWN = 1000
+"""Texts of which it is known how long they take, or that they are not refused."""
+ATTEMPTS = 3
+"""How often a statement is sent that is certain not to have been run."""
+
+
+class Line:
+    """A connection that statements of several tasks run on.
+
+    :param connection: what the lender has lent.
+    :param alone: whether it is for one statement.
+    """
+
+    __slots__ = ("alone", "autocommit", "connection", "inner", "moved_at", "running")
+
+    def __init__(self, connection: Any, inner: AsyncConnection[Any], now: float, *, alone: bool) -> None:
+        self.connection = connection
+        self.inner = inner
+        self.alone = alone
+        self.running = 0
+        """How many statements are on it."""
+        self.moved_at = now
+        """When the server may have begun with the first of them."""
+        transactions = inner.session.transactions
+        self.autocommit = transactions.autocommit
+        transactions.autocommit = True
+
+    def has_room(self, now: float) -> bool:
+        """Return whether another statement may be sent on it."""
+        if not self.running:
+            self.moved_at = now
+        return self.running < DEPTH and now - self.moved_at < SLOW and not self.inner.closed
+
+    def end(self) -> None:
+        """Make the connection what it was."""
+        self.inner.session.transactions.autocommit = self.autocommit
+
+
+class Turn(Request):
+    """A statement that waits for a line, or for a connection that becomes one."""
+
+    __slots__ = ("line",)
+
+    def __init__(self, waiter: Any) -> None:
+        super().__init__(waiter)
+        self.line: Line | None = None
+
+    @property
+    def is_served(self) -> bool:
+        return self.line is not None or self.place is not None or self.error is not None
+
+
+@uninterrupted
+class Multiplexer:
+    """The statements of one pool that are executed without a connection."""
+
+    def __init__(self, engine: Engine, opener: Opener, lender: Lender, hooks: Hooks, options: Options) -> None:
+        self._engine = engine
+        self._books = engine.books
+        self._opener = opener
+        self._lender = lender
+        self._hooks = hooks
+        self._timeout = options.timeout
+        self._lines: list[Line] = []
+        self._turns: OrderedDict[Turn, None] = OrderedDict()
+        self._allowed: dict[str, None] = {}
+        self._durations: dict[str, float] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many statements have not been sent."""
+        return len(self._turns)
+
+    def running(self) -> list[Line]:
+        """Return the line of each statement that is under way, but for those that have one of their own."""
+        return [line for line in self._lines for _ in range(line.running)]
+
+    # -- statements
+
+    async def execute(
+        self,
+        query: Query,
+        params: Params | None,
+        *,
+        prepare: bool | None,
+        binary: bool,
+        row_factory: Any,
+        timeout: float | None,  # noqa: ASYNC109 - the user's
+    ) -> Any:
+        """Execute one statement; see :meth:`AsyncConnectionPool.execute`."""
+        key = query if isinstance(query, str) else None
+        if key is None or key not in self._allowed:
+            self._check(query, key)
+        alone = key is not None and self._durations.get(key, 0.0) >= SLOW
+        attempt = 0
+        while True:
+            attempt += 1
+            line = None if alone else self._line_at_once()
+            if line is None:
+                line = await self._wait_for_line(alone, self._timeout if timeout is None else timeout)
+            sent_at = monotonic()
+            try:
+                cursor, inner = self._hooks.result(line.connection, row_factory)
+                await inner.run(query, params, prepare=prepare, binary=binary or None)
+                return cursor
+            except OperationalError as error:
+                if not error.never_run or attempt == ATTEMPTS:
+                    raise
+            finally:
+                now = monotonic()
+                if key is not None:
+                    self._learn(key, now - max(sent_at, line.moved_at))
+                line.moved_at = now
+                await self._leave(line)
+
+    def _check(self, query: Query, key: str | None) -> None:
+        text = text_of(query)
+        reason = refused(text)
+        if reason is not None:
+            raise ProgrammingError(
+                f"execute() of a pool cannot be used for {reason}: take a connection, by 'async with pool.connection()'"
+            )
+        if key is not None:
+            if len(self._allowed) >= MOST_KNOWN:
+                self._allowed.clear()
+            self._allowed[key] = None
+
+    def _learn(self, key: str, seconds: float) -> None:
+        known = self._durations.get(key)
+        if known is not None:
+            self._durations[key] = known + (seconds - known) / 4
+        elif seconds >= SLOW:
+            if len(self._durations) >= MOST_KNOWN:
+                self._durations.clear()
+            self._durations[key] = seconds
+
+    # -- lines
+
+    def _line_at_once(self) -> Line | None:
+        """Return a line with room, on which the statement is counted; None where it has to wait for one."""
+        if self._turns:
+            return None
+        now = monotonic()
+        line = self._with_room(now)
+        if line is None:
+            connection = self._lender.lend_at_once(now)
+            if connection is None:
+                return None
+            line = self._new_line(connection, now, alone=False)
+        line.running += 1
+        return line
+
+    def _with_room(self, now: float) -> Line | None:
+        found: Line | None = None
+        for line in self._lines:
+            if line.has_room(now) and (found is None or line.running < found.running):
+                found = line
+        return found
+
+    def _new_line(self, connection: Any, now: float, *, alone: bool) -> Line:
+        line = Line(connection, self._hooks.inner(connection), now, alone=alone)
+        if not alone:
+            self._lines.append(line)
+        return line
+
+    async def _wait_for_line(self, alone: bool, timeout: float) -> Line:  # noqa: ASYNC109 - the user's
+        """Wait for a line, or for a connection of the pool.
+
+        :param alone: whether only the latter will do.
+        """
+        if alone:
+            line = self._new_line(await self._lender.lend(timeout), monotonic(), alone=True)
+            line.running = 1
+            return line
+        self._check_may_wait()
+        engine, books = self._engine, self._books
+        turn = Turn(engine.here().create_waiter())
+        self._turns[turn] = None
+        try:
+            with anyio.move_on_after(timeout):
+                while True:
+                    self._ask_for_first()
+                    await engine.wait(turn)
+                    if turn.line is not None:
+                        line, turn.line = turn.line, None
+                        return line
+                    place = turn.take()
+                    if await self._lender.is_good(place):
+                        return self._line_of(place, turn)
+                    turn.renew(engine.here().create_waiter())
+                    books.queue_again(turn)
+        finally:
+            await self._give_up_turn(turn)
+        raise self._opener.timed_out("had no connection for a statement", timeout)
+
+    def _line_of(self, place: Place, turn: Turn) -> Line:
+        connection, place.connection = place.connection, None
+        line = self._new_line(connection, monotonic(), alone=False)
+        line.running = 1
+        self._turns.pop(turn, None)
+        self._serve()
+        return line
+
+    async def _give_up_turn(self, turn: Turn) -> None:
+        """Take a statement out of the queue, with what it was given at the same moment."""
+        self._turns.pop(turn, None)
+        place = self._books.leave_queue(turn)
+        if place is not None:
+            self._lender.put_back(place, place.connection)
+        line, turn.line = turn.line, None
+        if line is not None:
+            await self._leave(line)
+        self._engine.settle()
+        self._ask_for_first()
+
+    def _check_may_wait(self) -> None:
+        books = self._books
+        if not books.is_open:
+            raise self._engine.not_open()
+        waiting = len(books.waiting) + len(self._turns)
+        if 0 < books.max_waiting <= waiting:
+            raise TooManyRequests(f"the pool {self._engine.name!r} has {waiting} requests waiting already")
+
+    def _ask_for_first(self) -> None:
+        """Have the statement that has waited longest wait for a connection, too: one at a time, for a line has room."""
+        if self._turns:
+            turn = next(iter(self._turns))
+            if not turn.is_served and turn not in self._books.waiting:
+                self._books.queue(turn)
+            self._engine.settle()
+
+    def _serve(self) -> None:
+        """Give the room that there is to those who wait."""
+        now = monotonic()
+        while self._turns:
+            line = self._with_room(now)
+            if line is None:
+                break
+            turn, _ = self._turns.popitem(last=False)
+            if turn.is_served:
+                continue
+            self._books.leave_queue(turn)
+            line.running += 1
+            turn.line = line
+            turn.wake_up.set()
+        self._ask_for_first()
+
+    async def _leave(self, line: Line) -> None:
+        """Take note that a statement is at its end, and give the connection back if it was the last one."""
+        line.running -= 1
+        if self._turns:
+            self._serve()
+        if line.running:
+            return
+        if not line.alone:
+            self._lines.remove(line)
+        line.end()
+        if not self._lender.take_back_at_once(line.connection):
+            await self._lender.take_back(line.connection)
+
+
+# -- which statements
+
+
+_SESSION_WORDS = {
+    **dict.fromkeys((b"BEGIN", b"START", b"COMMIT", b"END", b"ROLLBACK", b"ABORT"), "transactions of more statements"),
+    **dict.fromkeys((b"SAVEPOINT", b"RELEASE"), "transactions of more statements"),
+    **dict.fromkeys((b"SET", b"RESET", b"DISCARD", b"LOAD"), "settings of a session"),
+    **dict.fromkeys((b"LISTEN", b"UNLISTEN"), "notifications, which a session has to wait for"),
+    **dict.fromkeys((b"PREPARE", b"EXECUTE", b"DEALLOCATE"), "prepared statements of a session"),
+    **dict.fromkeys((b"DECLARE", b"FETCH", b"MOVE", b"CLOSE"), "named cursors"),
+    b"COPY": "COPY",
+    b"LOCK": "locks, which end with their transaction",
+}
+_SESSION_FUNCTIONS = re.compile(
+    rb"\b(?:pg_(?:try_)?advisory_(?:lock|unlock)\w*|set_config|setseed|currval|lastval)\s*\(", re.IGNORECASE
+).search
+_QUOTED = re.compile(rb"'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|\$\w*\$", re.DOTALL)
+
+
+def refused(sql: bytes) -> str | None:
+    """Return what a statement needs a session for, as far as its text tells; None if it may be executed on any."""
+    word = first_word(sql)
+    reason = _SESSION_WORDS.get(word)
+    if reason is not None:
+        return reason
+    found = _SESSION_FUNCTIONS(sql)
+    if found is not None:
+        return f"{found[0].decode()[:-1].strip()}(), whose effect a session keeps"
+    if changes_session(word.decode("ascii", "replace"), sql):
+        return "temporary tables"
+    if b";" in _QUOTED.sub(b" ", sql).rstrip(b"; \t\r\n"):
+        return "several statements at once"
+    return None
+
+
+def text_of(query: Any) -> bytes:
+    """Return the text of a query as far as it is needed to look at it."""
+    if isinstance(query, str):
+        return query.encode("utf-8", "replace")
+    if isinstance(query, Composable):
+        return query.as_string(None).encode("utf-8", "replace")
+    strings: Iterable[str] | None = getattr(query, "strings", None)  # of a template
+    if strings is not None:
+        return " ".join(strings).encode("utf-8", "replace")
+    return bytes(query)

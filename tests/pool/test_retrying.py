@@ -1,0 +1,223 @@
+"""Transactions of a pool, and run_transaction(): what is run again, and what is not."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import anyio
+import pytest
+
+import anyq
+from anyq import AsyncConnection, Connection, IsolationLevel
+from anyq.errors import (
+    DeadlockDetected,
+    OperationalError,
+    ProgrammingError,
+    ReadOnlySqlTransaction,
+    SerializationFailure,
+    UniqueViolation,
+)
+from anyq.pool import AsyncConnectionPool, ConnectionPool, run_transaction
+from anyq.pool.retrying import is_retried
+
+
+@pytest.fixture
+async def pool(anyio_backend: object, dsn: str) -> AsyncIterator[AsyncConnectionPool]:
+    async with AsyncConnectionPool(dsn, min_size=1, max_size=4) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def table(pool: AsyncConnectionPool) -> AsyncIterator[str]:
+    """A table with one row, 0."""
+    name = f"retried_{secrets.token_hex(4)}"
+    await pool.execute(f"CREATE TABLE {name} AS SELECT 0 AS n")
+    yield name
+    await pool.execute(f"DROP TABLE {name}")
+
+
+def failing(times: int, error: Callable[[], Exception]) -> tuple[Callable[[Any], Any], list[int]]:
+    """Return a coroutine function that fails so many times, and the pids of the sessions that it was called with."""
+    pids: list[int] = []
+
+    async def function(conn: AsyncConnection[Any]) -> str:
+        pids.append(conn.info.backend_pid)
+        if len(pids) <= times:
+            raise error()
+        return "done"
+
+    return function, pids
+
+
+# -- what is run again
+
+
+@pytest.mark.anyio
+async def test_transactions_that_cannot_be_serialized_are_run_again(pool: AsyncConnectionPool, table: str) -> None:
+    attempts = 0
+
+    async def increment(conn: AsyncConnection[Any]) -> None:
+        nonlocal attempts
+        attempts += 1
+        cursor = await conn.execute(f"SELECT n FROM {table}")
+        row = await cursor.fetchone()
+        assert row is not None
+        await conn.execute(f"UPDATE {table} SET n = %s", [row[0] + 1])
+
+    async def client() -> None:
+        await run_transaction(pool, increment, isolation_level=IsolationLevel.SERIALIZABLE, retries=1000, backoff=0.001)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(8):
+            group.start_soon(client)
+    assert await (await pool.execute(f"SELECT n FROM {table}")).fetchone() == (8,)
+    assert attempts >= 8
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("error", [SerializationFailure, DeadlockDetected])
+@pytest.mark.parametrize("owner", ["pool", "connection"])
+async def test_so_often_and_no_more(pool: AsyncConnectionPool, error: type[Exception], owner: str) -> None:
+    async with pool.connection() as conn:
+        source: Any = pool if owner == "pool" else conn
+        function, calls = failing(2, error)
+        assert await run_transaction(source, function, retries=2, backoff=0) == "done"
+        assert len(calls) == 3
+        function, calls = failing(3, error)
+        with pytest.raises(error):
+            await run_transaction(source, function, retries=2, backoff=0)
+        assert len(calls) == 3
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("error", [UniqueViolation, OperationalError, ValueError, anyq.Rollback])
+async def test_nothing_else_is(pool: AsyncConnectionPool, error: type[Exception]) -> None:
+    function, calls = failing(1, error)
+    if error is anyq.Rollback:
+        assert await run_transaction(pool, function) is None
+    else:
+        with pytest.raises(error):
+            await run_transaction(pool, function)
+    assert len(calls) == 1
+
+
+@pytest.mark.anyio
+async def test_nor_is_a_lost_connection(pool: AsyncConnectionPool) -> None:
+    calls = 0
+
+    async def lose(conn: AsyncConnection[Any]) -> None:
+        nonlocal calls
+        calls += 1
+        await conn.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(OperationalError):
+        await run_transaction(pool, lose)
+    assert calls == 1
+
+
+class Group(Exception):
+    """As an exception group is, which not every Python has."""
+
+    def __init__(self, *exceptions: Exception) -> None:
+        self.exceptions = exceptions
+
+
+def test_of_a_group_all_must_be() -> None:
+    assert is_retried(Group(SerializationFailure(), Group(DeadlockDetected())))
+    assert not is_retried(Group(SerializationFailure(), ValueError()))
+    assert not is_retried(ValueError())
+
+
+@pytest.mark.anyio
+async def test_a_cancellation_rolls_back(pool: AsyncConnectionPool, table: str) -> None:
+    async def wait(conn: AsyncConnection[Any]) -> None:
+        await conn.execute(f"UPDATE {table} SET n = 1")
+        scope.cancel()
+        await anyio.sleep_forever()
+
+    with anyio.CancelScope() as scope:
+        await run_transaction(pool, wait)
+    assert scope.cancelled_caught
+    assert await (await pool.execute(f"SELECT n FROM {table}")).fetchone() == (0,)
+
+
+@pytest.mark.anyio
+async def test_only_a_whole_transaction_can_be(pool: AsyncConnectionPool) -> None:
+    function, calls = failing(0, ValueError)
+    async with pool.connection() as conn, conn.transaction():
+        with pytest.raises(ProgrammingError, match="one is open"):
+            await run_transaction(conn, function)
+    assert not calls
+
+
+# -- settings
+
+
+@pytest.mark.anyio
+async def test_a_block_has_its_settings_and_the_next_client_not(pool: AsyncConnectionPool, table: str) -> None:
+    async with pool.transaction(isolation_level=IsolationLevel.REPEATABLE_READ, read_only=True) as conn:
+        row = await (await conn.execute("SHOW transaction_isolation")).fetchone()
+        assert row == ("repeatable read",)
+        with pytest.raises(ReadOnlySqlTransaction):
+            await conn.execute(f"UPDATE {table} SET n = 1")
+        raise anyq.Rollback
+    async with pool.transaction() as conn:
+        assert (conn.isolation_level, conn.read_only) == (None, None)
+        await conn.execute(f"UPDATE {table} SET n = 2")
+    assert await (await pool.execute(f"SELECT n FROM {table}")).fetchone() == (2,)
+
+
+@pytest.mark.anyio
+async def test_the_level_is_of_the_transaction(pool: AsyncConnectionPool) -> None:
+    async def level(conn: AsyncConnection[Any]) -> Any:
+        return await (await conn.execute("SHOW transaction_isolation")).fetchone()
+
+    async with pool.connection() as conn:
+        assert await run_transaction(conn, level, isolation_level=IsolationLevel.SERIALIZABLE) == ("serializable",)
+        assert conn.isolation_level is None
+
+
+# -- in threads
+
+
+@pytest.fixture
+def sync_pool(dsn: str) -> Iterator[ConnectionPool]:
+    with ConnectionPool(dsn, min_size=1, max_size=2) as pool:
+        yield pool
+
+
+def test_threads_do_the_same(sync_pool: ConnectionPool) -> None:
+    calls: list[Connection[Any]] = []
+
+    def function(conn: Connection[Any]) -> str:
+        calls.append(conn)
+        if len(calls) < 3:
+            raise SerializationFailure
+        row = conn.execute("SHOW transaction_isolation").fetchone()
+        assert row is not None
+        return str(row[0])
+
+    assert run_transaction(sync_pool, function, isolation_level=IsolationLevel.SERIALIZABLE, backoff=0) == (
+        "serializable"
+    )
+    assert len(calls) == 3
+    with sync_pool.connection() as conn:
+        assert run_transaction(conn, function) == "read committed"
+        conn.execute("SELECT 1")
+        with pytest.raises(ProgrammingError, match="one is open"):
+            run_transaction(conn, function)
+    with pytest.raises(ValueError, match="^no$"):
+        run_transaction(sync_pool, _raise)
+
+
+def _raise(conn: Connection[Any]) -> None:
+    raise ValueError("no")
+
+
+def test_a_block_in_a_thread(sync_pool: ConnectionPool) -> None:
+    with sync_pool.transaction(read_only=True, deferrable=True) as conn:
+        assert conn.execute("SHOW transaction_read_only").fetchone() == ("on",)
+    with sync_pool.connection() as conn:
+        assert (conn.read_only, conn.deferrable) == (None, None)
