@@ -47,6 +47,8 @@ TARGETS = [
     Target("anyq-sync", PSYCOPG, 0.6, ("one_row",)),
     Target("anyq-asyncio", (*ASYNCPG[:1], "psycopg-asyncio"), 1.3, COPIES),
     Target("anyq-sync", PSYCOPG[:1], 1.3, COPIES),
+    Target("anyq-asyncio", PSYCOPG_ASYNCIO[:1], 1.0, ("pipeline_100", "cursor_100k")),
+    Target("anyq-sync", PSYCOPG[:1], 1.0, ("pipeline_100", "cursor_100k")),
     *(Target(f"anyq-{loop}-pure", ("pg8000-sync",), 2.0, EVERY) for loop in ("asyncio", "trio", "sync")),
 ]
 
