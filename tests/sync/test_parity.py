@@ -75,6 +75,8 @@ ONLY_ASYNC = {
 ONLY_SYNC = {
     # Portals are not for event loops.
     "Connection": {"from_async", "async_connection"},
+    # For the package, too.
+    **dict.fromkeys(("Cursor", "ClientCursor", "RawCursor", "ServerCursor", "RawServerCursor"), {"async_class"}),
 }
 #: Parameters that only the synchronous one has.
 EXTRA_PARAMETERS = {"portal"}
