@@ -314,6 +314,8 @@ class Copying:
                 f"through the connection (it was executed: {tag}); use execute() for such"
             )
         failure = failure_of(request, self._begin, self._session.composer.statements)
+        # Its traceback leads to the COPY: whoever keeps what that holds until it is dropped would keep both for ever.
+        request.error = request.failure = None
         return self._session.explained(failure, self._statement, self._encoding)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -228,6 +230,36 @@ def test_a_copy_that_is_dropped(table: anyq.Connection) -> None:
     copy.__enter__()
     copy.write_row((1, "x"))
     del copy
+    assert content(table) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "data"),
+    [
+        ("COPY t_nowhere FROM STDIN", ""),
+        ("COPY t FROM STDIN", "x\ty\n"),
+        ("COPY t FROM STDIN", "x\ty\n" * 200_000),
+        ("COPY (SELECT 1 / (90000 - g) FROM generate_series(1, 100000) g) TO STDOUT", None),
+    ],
+    ids=["beginning", "end", "writing", "reading"],
+)
+def test_the_error_of_a_copy_is_not_kept(table: anyq.Connection, statement: str, data: str | None) -> None:
+    # Its traceback has the frames of whoever made the COPY, and all that is in them.
+    def fail() -> weakref.ref[Oops]:
+        held = Oops()
+        try:
+            with table.cursor().copy(statement) as copy:
+                if data is None:
+                    list(copy)
+                else:
+                    copy.write(data)
+        except e.Error:
+            return weakref.ref(held)
+        raise AssertionError("it has not failed")
+
+    left = fail()
+    gc.collect()
+    assert left() is None
     assert content(table) == []
 
 
