@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from typing_extensions import assert_type
 
-from anyq import AsyncConnection, Connection
-from anyq.pool import AsyncConnectionPool, AsyncNullConnectionPool, ConnectionPool, NullConnectionPool
+from anyq import AsyncConnection, AsyncCursor, Connection
+from anyq.pool import AsyncConnectionPool, AsyncNullConnectionPool, ConnectionPool, NullConnectionPool, run_transaction
 from anyq.rows import DictRow, TupleRow, dict_row
 
 
@@ -19,12 +21,21 @@ class MySync(Connection[DictRow]):
     pass
 
 
+async def number_of(conn: AsyncConnection[TupleRow]) -> int:
+    return len(await (await conn.execute("SELECT 1")).fetchall())
+
+
 async def for_tasks() -> None:
     async with AsyncConnectionPool("dbname=test", min_size=1) as pool, pool.connection(timeout=1) as conn:
         assert_type(pool, AsyncConnectionPool[AsyncConnection[TupleRow]])
         assert_type(conn, AsyncConnection[TupleRow])
         assert_type(await pool.getconn(), AsyncConnection[TupleRow])
         assert_type(pool.get_stats(), dict[str, int])
+        assert_type(await pool.execute("SELECT 1"), AsyncCursor[Any, Any])
+        assert_type(await run_transaction(pool, number_of), int)
+        assert_type(await run_transaction(conn, number_of), int)
+        async with pool.transaction(read_only=True) as lent:
+            assert_type(lent, AsyncConnection[TupleRow])
     async with AsyncConnectionPool("dbname=test", connection_class=Mine, configure=configure) as mine:
         assert_type(mine, AsyncConnectionPool[Mine])
         async with mine.connection() as own:
