@@ -176,6 +176,29 @@ async def pool(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Op
 
 
 @contextlib.asynccontextmanager
+async def selects(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+    async with driver.selecting(dsn, POOL_SIZE) as one:
+
+        async def repeat(results: list[Any]) -> None:
+            row = None
+            for _ in range(SELECTS):
+                row = await one()
+            results.append(row)
+
+        async def run() -> list[Any]:
+            results: list[Any] = []
+            async with anyio.create_task_group() as tasks:
+                for _ in range(workload.size):
+                    tasks.start_soon(repeat, results)
+            return results
+
+        async def check(rows: Any) -> None:
+            are_one_row(rows, workload.size)
+
+        yield Operation(run, check)
+
+
+@contextlib.asynccontextmanager
 async def insert(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
     async with connected(driver, dsn) as (conn,):
         await driver.execute(conn, INSERT_TABLE)
@@ -341,6 +364,7 @@ KINDS: dict[str, Callable[[Driver, Workload, str], AbstractAsyncContextManager[O
     "connections": connections,
     "checkout": checkout,
     "pool": pool,
+    "selects": selects,
     "insert": insert,
     "connect": connect,
     "notify": notifications,
@@ -447,6 +471,22 @@ def sync_pool(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[Sync
             for _ in range(SELECTS):
                 with acquire() as conn:
                     row = driver.one(conn)()
+            return row
+
+        yield SyncOperation(
+            lambda: list(threads.map(repeat, range(workload.size))),
+            driver.checks(lambda rows: are_one_row(rows, workload.size)),
+        )
+
+
+@contextlib.contextmanager
+def sync_selects(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+    with driver.selecting(dsn, POOL_SIZE) as one, ThreadPoolExecutor(workload.size) as threads:
+
+        def repeat(number: int) -> Any:
+            row = None
+            for _ in range(SELECTS):
+                row = one()
             return row
 
         yield SyncOperation(
@@ -575,6 +615,7 @@ SYNC_KINDS: dict[str, Callable[[SyncDriver, Workload, str], AbstractContextManag
     "connections": sync_connections,
     "checkout": sync_checkout,
     "pool": sync_pool,
+    "selects": sync_selects,
     "insert": sync_insert,
     "connect": sync_connect,
     "notify": sync_notifications,

@@ -17,6 +17,8 @@ MEMORY = 20 * 1024 * 1024
 
 STREAMED = ("stream_1m",)
 AT_ONCE = ("one_row", "connections_10", "connections_50")
+POOLED = "pool_select_16", "pool_select_100"
+LENT = "pool_one_row_10", "pool_one_row_100"
 EVERY = tuple(WORKLOADS)
 COPIES = tuple(name for name in EVERY if name.startswith("copy"))
 NOTIFICATIONS = tuple(name for name in EVERY if name.startswith("notify"))
@@ -49,6 +51,9 @@ TARGETS = [
     Target("anyq-sync", PSYCOPG[:1], 1.3, COPIES),
     Target("anyq-asyncio", PSYCOPG_ASYNCIO[:1], 1.0, ("pipeline_100", "cursor_100k")),
     Target("anyq-sync", PSYCOPG[:1], 1.0, ("pipeline_100", "cursor_100k")),
+    Target("anyq-uvloop", ASYNCPG[1:], 2.0, POOLED),
+    *(Target(f"anyq-{loop}", ASYNCPG[1:], 1.5, POOLED) for loop in ("asyncio", "trio")),
+    *(Target(f"anyq-{loop}", ASYNCPG[1:], 1.3, LENT) for loop in ("asyncio", "uvloop", "trio")),
     *(Target(f"anyq-{loop}-pure", ("pg8000-sync",), 2.0, EVERY) for loop in ("asyncio", "trio", "sync")),
 ]
 

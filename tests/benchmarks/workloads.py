@@ -215,7 +215,7 @@ class Workload:
     @property
     def parts(self) -> int:
         """What the time of an operation is divided by, to give that of one select, or of one turn with a pool's."""
-        return self.size * SELECTS if self.kind in ("connections", "pool") else 1
+        return self.size * SELECTS if self.kind in ("connections", "pool", "selects") else 1
 
 
 _TYPED = {
@@ -247,6 +247,12 @@ WORKLOADS = {
     "pool_one_row_10": Workload("one-row selects by 10 clients of a pool of 10, the time of one", "pool", 10, warm=1),
     "pool_one_row_100": Workload(
         "one-row selects by 100 clients of a pool of 10, the time of one", "pool", 100, warm=1
+    ),
+    "pool_select_16": Workload(
+        "one-row selects by 16 tasks on a pool, as it does them best, the time of one", "selects", 16, warm=1
+    ),
+    "pool_select_100": Workload(
+        "one-row selects by 100 tasks on a pool, as it does them best, the time of one", "selects", 100, warm=1
     ),
     "group_100": Workload(
         "100 one-row selects on one connection: a task group of anyq's, with others one by one", "group", 100, warm=2

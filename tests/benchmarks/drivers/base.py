@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
@@ -51,6 +51,17 @@ class Driver:
     def pool(self, dsn: str, size: int) -> AbstractAsyncContextManager[Callable[[], AbstractAsyncContextManager[Any]]]:
         """A block that has a pool of so many open connections, and gives a function: a block that has one of them."""
         raise Unsupported
+
+    @contextlib.asynccontextmanager
+    async def selecting(self, dsn: str, size: int) -> AsyncIterator[Asking]:
+        """A block that has a pool, and gives a function that runs the query of one row on it and gives that row."""
+        async with self.pool(dsn, size) as acquire:
+
+            async def one() -> Any:
+                async with acquire() as conn:
+                    return await self.one(conn)()
+
+            yield one
 
     async def prepare(self, conn: Any) -> None:
         """Have values decoded as the other drivers do it, where that is not the driver's default."""
@@ -134,6 +145,17 @@ class SyncDriver:
 
     def one(self, conn: Any) -> SyncAsking:
         raise NotImplementedError
+
+    @contextlib.contextmanager
+    def selecting(self, dsn: str, size: int) -> Iterator[SyncAsking]:
+        """A block that has a pool, and gives a function that runs the query of one row on it and gives that row."""
+        with self.pool(dsn, size) as acquire:
+
+            def one() -> Any:
+                with acquire() as conn:
+                    return self.one(conn)()
+
+            yield one
 
     def pool(self, dsn: str, size: int) -> AbstractContextManager[Callable[[], AbstractContextManager[Any]]]:
         raise Unsupported

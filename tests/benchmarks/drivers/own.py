@@ -49,6 +49,18 @@ class Anyq(Driver):
             await pool.wait()
             yield pool.connection
 
+    @contextlib.asynccontextmanager
+    async def selecting(self, dsn: str, size: int) -> AsyncIterator[Asking]:
+        text, parameters = ONE.text(self.style), (ONE.argument,)
+        async with AsyncConnectionPool(dsn, min_size=size) as pool:
+            await pool.wait()
+
+            async def one() -> Any:
+                cursor = await pool.execute(text, parameters)
+                return await cursor.fetchone()
+
+            yield one
+
     def many(self, conn: Any, query: Query) -> Asking:
         text, parameters = query.text(self.style), (query.argument,)
 
@@ -160,6 +172,13 @@ class AnyqSync(SyncDriver):
         with ConnectionPool(dsn, min_size=size, kwargs={"autocommit": True}) as pool:
             pool.wait()
             yield pool.connection
+
+    @contextlib.contextmanager
+    def selecting(self, dsn: str, size: int) -> Iterator[SyncAsking]:
+        text, parameters = ONE.text(self.style), (ONE.argument,)
+        with ConnectionPool(dsn, min_size=size) as pool:
+            pool.wait()
+            yield lambda: pool.execute(text, parameters).fetchone()
 
     def many(self, conn: Any, query: Query) -> SyncAsking:
         text, parameters = query.text(self.style), (query.argument,)
