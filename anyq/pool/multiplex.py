@@ -9,6 +9,10 @@ has run for `SLOW` gets nothing more: another is taken, and if there is none the
 have been slow is remembered, and gets a connection of its own. Where neither can be had, statements wait here, and have
 not been sent: whichever line has room first takes the oldest, or a connection that comes back to the pool.
 
+*Nobody takes connections from those who want one.* While a client waits for a connection that is not being opened,
+lines get nothing more, so that they end: a line under load never would. A connection that then becomes a line takes as
+many statements as there is room for, and no more until the next client has had its turn.
+
 *Each is a transaction of its own*, and leaves nothing behind on its connection. What would, or needs what another
 statement has left, is refused by its text (`refused`); that is a help for users and no safeguard, for functions can do
 what they like.
@@ -30,17 +34,17 @@ from typing import Any
 import anyio
 
 from ..abc import Params, Query
+from ..adapt.placing import Inside, quoted_parts
 from ..backends import uninterrupted
 from ..connection import AsyncConnection
 from ..errors import OperationalError, ProgrammingError
 from ..sql import Composable
-from ..statements.consequences import changes_session
 from ..statements.statement import first_word
 from .bookkeeping import Place
 from .engine import Engine, Request
 from .errors import TooManyRequests
 from .lending import Lender
-from .opening import Opener
+from .opening import FIRST_PAUSE, LONGEST_PAUSE, Opener
 from .options import Hooks, Options
 
 DEPTH = 32
@@ -201,10 +205,19 @@ class Multiplexer:
 
     def _with_room(self, now: float) -> Line | None:
         found: Line | None = None
+        if self._client_waits():
+            return None
         for line in self._lines:
             if line.has_room(now) and (found is None or line.running < found.running):
                 found = line
         return found
+
+    def _client_waits(self) -> bool:
+        """Return whether the next connection is to be a client's, and is none that is being opened."""
+        books = self._books
+        if not books.waiting or isinstance(next(iter(books.waiting)), Turn):
+            return False
+        return books.retrying or len(books.waiting) > books.opening
 
     def _new_line(self, connection: Any, now: float, *, alone: bool) -> Line:
         line = Line(connection, self._hooks.inner(connection), now, alone=alone)
@@ -225,6 +238,7 @@ class Multiplexer:
         engine, books = self._engine, self._books
         turn = Turn(engine.here().create_waiter())
         self._turns[turn] = None
+        pause = FIRST_PAUSE
         try:
             with anyio.move_on_after(timeout):
                 while True:
@@ -236,7 +250,13 @@ class Multiplexer:
                     place = turn.take()
                     if await self._lender.is_good(place):
                         return self._line_of(place, turn)
+                    if place.fresh:
+                        # Others would be no better.
+                        await anyio.sleep(pause)
+                        pause = min(2 * pause, LONGEST_PAUSE)
                     turn.renew(engine.here().create_waiter())
+                    self._turns[turn] = None
+                    self._turns.move_to_end(turn, last=False)
                     books.queue_again(turn)
         finally:
             await self._give_up_turn(turn)
@@ -247,7 +267,7 @@ class Multiplexer:
         line = self._new_line(connection, monotonic(), alone=False)
         line.running = 1
         self._turns.pop(turn, None)
-        self._serve()
+        self._serve(line)
         return line
 
     async def _give_up_turn(self, turn: Turn) -> None:
@@ -278,11 +298,14 @@ class Multiplexer:
                 self._books.queue(turn)
             self._engine.settle()
 
-    def _serve(self) -> None:
-        """Give the room that there is to those who wait."""
+    def _serve(self, new: Line | None = None) -> None:
+        """Give the room that there is to those who wait.
+
+        :param new: a line that gets statements whoever else waits.
+        """
         now = monotonic()
         while self._turns:
-            line = self._with_room(now)
+            line = new if new is not None and new.has_room(now) else self._with_room(now)
             if line is None:
                 break
             turn, _ = self._turns.popitem(last=False)
@@ -324,7 +347,14 @@ _SESSION_WORDS = {
 _SESSION_FUNCTIONS = re.compile(
     rb"\b(?:pg_(?:try_)?advisory_(?:lock|unlock)\w*|set_config|setseed|currval|lastval)\s*\(", re.IGNORECASE
 ).search
-_QUOTED = re.compile(rb"'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|\$\w*\$", re.DOTALL)
+_TEMPORARY = re.compile(
+    rb"\bcreate\s+(?:or\s+replace\s+)?(?:(?:local|global)\s+)?(?:temp|temporary)\b|\bpg_temp\s*\."
+    rb"|\binto\s+(?:(?:local|global)\s+)?(?:temp|temporary)\s+(?:table\s+)?"
+    rb"(?!(?:as|default|from|overriding|select|using|values|with)\b)[\w\"]",
+    re.IGNORECASE,
+).search
+_BODY = re.compile(rb"\bbegin\s+atomic\b", re.IGNORECASE).search
+"""Of a function, with statements in it."""
 
 
 def refused(sql: bytes) -> str | None:
@@ -333,14 +363,25 @@ def refused(sql: bytes) -> str | None:
     reason = _SESSION_WORDS.get(word)
     if reason is not None:
         return reason
-    found = _SESSION_FUNCTIONS(sql)
+    code = without_quoted(sql)
+    found = _SESSION_FUNCTIONS(code)
     if found is not None:
         return f"{found[0].decode()[:-1].strip()}(), whose effect a session keeps"
-    if changes_session(word.decode("ascii", "replace"), sql):
+    if _TEMPORARY(code) is not None:
         return "temporary tables"
-    if b";" in _QUOTED.sub(b" ", sql).rstrip(b"; \t\r\n"):
+    if b";" in code.rstrip(b"; \t\r\n\f\v") and not (word == b"CREATE" and _BODY(code)):
         return "several statements at once"
     return None
+
+
+def without_quoted(sql: bytes) -> bytes:
+    """Return a text with spaces for strings and comments, and nothing in quoted names."""
+    kept: list[bytes] = []
+    end = 0
+    for part in quoted_parts(sql, "utf-8", standard_strings=True)[1]:
+        kept += (sql[end : part.begin], b'""' if part.inside is Inside.NAME else b" ")
+        end = part.end
+    return b"".join([*kept, sql[end:]])
 
 
 def text_of(query: Any) -> bytes:

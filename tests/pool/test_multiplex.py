@@ -308,6 +308,67 @@ async def test_a_client_that_waited_before_comes_first(anyio_backend: object, ds
 
 
 @pytest.mark.anyio
+async def test_a_client_gets_the_connection_of_a_line_under_load(
+    anyio_backend: object, dsn: str, patient: None
+) -> None:
+    async with AsyncConnectionPool(dsn, min_size=1, max_size=1) as pool:
+        done: list[int] = []
+
+        async def load() -> None:
+            while True:
+                await pool.execute("SELECT 1")
+                done.append(1)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(8):
+                group.start_soon(load)
+            await until(lambda: bool(done))
+            for _ in range(3):
+                async with pool.connection(timeout=PATIENCE):
+                    done.clear()
+                # Who waited meanwhile comes next.
+                await until(lambda: bool(done))
+            group.cancel_scope.cancel()
+
+
+@pytest.mark.anyio
+async def test_a_connection_that_becomes_a_line_takes_all_that_wait(
+    anyio_backend: object, dsn: str, patient: None
+) -> None:
+    async with AsyncConnectionPool(dsn, min_size=1, max_size=1) as pool, anyio.create_task_group() as group:
+        order: list[object] = []
+
+        async def statement(number: int) -> None:
+            order.append(await value(pool, "SELECT %s::int4", number))
+
+        async def client() -> None:
+            async with pool.connection():
+                order.append("client")
+
+        async with pool.connection():
+            for number in range(3):
+                group.start_soon(statement, number)
+                await until(lambda number=number: pool.multiplexer.waiting == number + 1)  # type: ignore[misc]
+            group.start_soon(client)
+            await until(lambda: pool.get_stats()["requests_waiting"] == 2)
+    assert order[3] == "client"
+
+
+@pytest.mark.anyio
+async def test_new_connections_that_are_no_good_are_not_asked_for_at_once(anyio_backend: object, dsn: str) -> None:
+    tried: list[object] = []
+
+    async def check(conn: object) -> None:
+        tried.append(conn)
+        raise ValueError
+
+    async with AsyncConnectionPool(dsn, min_size=0, max_size=1, check=check) as pool:
+        with pytest.raises(PoolTimeout):
+            await pool.execute("SELECT 1", timeout=0.5)
+    assert len(tried) <= 5
+
+
+@pytest.mark.anyio
 async def test_a_pool_that_is_not_open_has_none(anyio_backend: object, dsn: str) -> None:
     pool = AsyncConnectionPool(dsn, min_size=1)
     with pytest.raises(PoolClosed, match="not open yet"):
@@ -353,6 +414,10 @@ async def test_without_a_block_too(anyio_backend: object, dsn: str, patient: Non
         ("SELECT currval('s')", "currval()"),
         ("SELECT 1; SELECT 2", "several statements"),
         ("SELECT ';' ; SELECT 2", "several statements"),
+        ("SELECT $a$;$a$ /* ; */; SELECT 2", "several statements"),
+        ("CREATE OR REPLACE TEMP VIEW v AS SELECT 1", "temporary tables"),
+        ("CREATE TABLE pg_temp.t (a int)", "temporary tables"),
+        ('WITH a AS (SELECT 1) SELECT * INTO TEMPORARY TABLE "t" FROM a', "temporary tables"),
     ],
 )
 def test_what_needs_a_session_is_refused(text: str, reason: str) -> None:
@@ -367,6 +432,13 @@ def test_what_needs_a_session_is_refused(text: str, reason: str) -> None:
         "SELECT 1;",
         'SELECT \';\', "a;b" FROM (SELECT 1 AS "a;b") AS t -- ; \n',
         "INSERT INTO t VALUES (1) RETURNING a",
+        "DO $$ BEGIN PERFORM 1; PERFORM 2; END $$",
+        "SELECT $a$;$a$ /* ; /* ; */ */, E'\\';'",
+        "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END",
+        "SELECT temp FROM weather WHERE hold",
+        "CREATE INDEX ON weather (temp)",
+        "INSERT INTO temp (a) VALUES ('into temp t')",
+        "INSERT INTO t VALUES ('lastval()')",
         "UPDATE t SET a = 1",
         "SELECT pg_advisory_xact_lock(1)",
         "SELECT nextval('s')",
