@@ -190,15 +190,31 @@ class RowFormatter:
         name = "its PostgreSQL type" if info is None else info.name + ("[]" if dumper.oid == info.array_oid else "")
         if isinstance(obj, int) and isinstance(ex, (StructError, OverflowError)):
             why = "it is out of range"
+        elif isinstance(ex, (TypeError, AttributeError, StructError)):
+            why = self._what_to_do(dumper.oid, obj, ex)
         else:
-            why = f"convert it first ({ex})" if isinstance(ex, (TypeError, AttributeError)) else str(ex)
+            why = str(ex)
         failure = DataError(f"column {number + 1}: a value of type {type(obj).__name__} does not fit {name}: {why}")
         failure.__cause__ = ex
         return failure
 
+    def _what_to_do(self, oid: int, obj: Any, ex: Exception) -> str:
+        if isinstance(obj, list):
+            return f"convert its items first ({ex})"
+        # The class is what the driver's dumper is annotated with.
+        tables = self.tx.adapters
+        dumper = tables.get_dumper_by_oid(oid, Format.TEXT) if tables.has_dumper_for(oid, Format.TEXT) else None
+        wanted = getattr(dumper and dumper.dump, "__annotations__", {}).get("obj")
+        if not isinstance(wanted, str) or wanted in _VAGUE:
+            return f"convert it first ({ex})"
+        return f"convert it to {wanted.partition('[')[0].replace(' | ', ' or ')} first"
+
     def _dumper(self, number: int, obj: Any) -> Any:
         return self.tx.get_dumper(obj, self.py_format) if self.dumpers is None else self.dumpers[number]
 
+
+_VAGUE = frozenset({"Address | Interface", "Any", "Buffer", "Network"})
+"""Annotations of `dump()` that name no class that a user knows."""
 
 _UNFIT = (StructError, OverflowError, TypeError, ValueError, AttributeError)
 """What a dumper of the driver's may raise for an object of another class than it is for, which set types can bring."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
 from .builtin_types import BUILTIN_TYPES
 
-__all__ = ["TEXT_OID", "TypeInfo", "TypesRegistry", "global_types", "on_register"]
+__all__ = ["TEXT_OID", "TypeInfo", "TypesRegistry", "check_info", "global_types", "on_register"]
 
 _T = TypeVar("_T", bound="TypeInfo")
 
@@ -190,6 +190,17 @@ BASE_OID = (
     " SELECT base.oid FROM base WHERE base.next = 0"
 )
 """SQL for the oid of the type that values of a type are of, which is another one for a domain."""
+
+
+def check_info(info: Any, cls: type[TypeInfo], kind: str) -> None:
+    """Refuse what is no information on a type of that kind, before anything is registered.
+
+    :raises TypeError: `info` is None, or of another class.
+    """
+    if info is None:
+        raise TypeError(f"no info passed: {cls.__name__}.fetch() returns None where there is no {kind} of that name")
+    if not isinstance(info, cls):
+        raise TypeError(f"the info of a {kind} has to be fetched by {cls.__name__}.fetch(); this is {info!r}")
 
 
 def _name_in_sql(name: Any) -> str:

@@ -91,6 +91,8 @@ class BoundsDumper(RecursiveDumper):
         try:
             dumper = self._tx.get_common_dumper(bounds, format)
         except DataError as ex:
+            if classes == {datetime}:
+                self.check(bounds)
             names = ", ".join(sorted(cls.__name__ for cls in classes))
             raise DataError(f"cannot dump a {self.cls.__name__} with bounds of several types ({names})") from ex
         return dumper.oid or (TEXT_OID if isinstance(bounds[0], str) else 0)

@@ -26,7 +26,7 @@ from ..adapt.base import BinaryLoaders
 from ..adapt.encodings import encoding_of, is_ascii_safe
 from ..adapt.recursive import RecursiveDumper, RecursiveLoader
 from ..adapt.transformer import Transformer
-from ..adapt.typeinfo import BASE_OID, TEXT_OID, TypeInfo, global_types
+from ..adapt.typeinfo import BASE_OID, TEXT_OID, TypeInfo, check_info, global_types
 from ..errors import DataError, ProgrammingError
 from ..protocol.constants import Format
 from ._inside import by_characters, quote, refuse_loss
@@ -101,10 +101,9 @@ def register_composite(
     :param make_object: makes the object in place of the factory: is called with a sequence of values and `info`.
     :param make_sequence: returns the values of the fields of an object; needed for a class that is no sequence. It is
         called with the object and `info`.
-    :raises TypeError: `info` is None: there is no such composite type.
+    :raises TypeError: `info` is None: there is no such composite type; or it is no `CompositeInfo`.
     """
-    if not info:
-        raise TypeError("no info passed: CompositeInfo.fetch() returns None where there is no composite of that name")
+    check_info(info, CompositeInfo, "composite")
     made: Any = factory if factory is not None else _make_class(info)
     adapters = adapters_of(context)
     info.python_type = made if isinstance(made, type) else None

@@ -128,7 +128,9 @@ def _cannot_load(type_name: str, text: str, why: str) -> DataError:
 
 def _out_of_range(type_name: str, text: str) -> DataError:
     if text.endswith("infinity"):
-        return _cannot_load(type_name, text, "Python has no infinite dates, times or intervals")
+        module = "interval" if type_name == "interval" else "infinity"
+        why = f"Python has no infinite dates, times or intervals; register_{module}() of anyq.types.{module} loads them"
+        return _cannot_load(type_name, text, why)
     return _cannot_load(type_name, text, "Python's years are from 1 to 9999")
 
 

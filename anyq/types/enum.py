@@ -20,7 +20,7 @@ from .._accel.twins import DumpEnumArguments, LoadEnumArguments
 from ..adapt.adapters_map import AdaptContext, adapters_of
 from ..adapt.base import Dumper, Loader
 from ..adapt.encodings import encode_text, text_encoding
-from ..adapt.typeinfo import TypeInfo
+from ..adapt.typeinfo import TypeInfo, check_info
 from ..errors import DataError
 from ..protocol.constants import Format
 
@@ -30,6 +30,8 @@ E = TypeVar("E", bound=Enum)
 
 EnumMapping: TypeAlias = "Mapping[E, str] | Sequence[tuple[E, str]] | None"
 """The label of each member."""
+
+_LONGEST_LABEL = 64
 
 
 class EnumInfo(TypeInfo):
@@ -72,11 +74,10 @@ def register_enum(
     :param enum: the class; by default a new one, which is `info.enum` afterwards, with a member for each label.
     :param mapping: the label of each member: by default its name. Where several members have one label, as pairs, the
         last one is loaded.
-    :raises TypeError: `info` is None: there is no such enum.
+    :raises TypeError: `info` is None: there is no such enum; or it is no `EnumInfo`.
     :raises ValueError: no `enum` was passed, and Python cannot name members as the labels.
     """
-    if not info:
-        raise TypeError("no info passed: EnumInfo.fetch() returns None where there is no enum of that name")
+    check_info(info, EnumInfo, "enum")
     cls: type[Enum] = enum if enum is not None else _make_enum(info)
     members, labels = _match(cls, info.labels, mapping)
     info.enum = cls
@@ -183,13 +184,20 @@ class _Members(dict[bytes, Enum]):
 
     def __missing__(self, data: bytes) -> Enum:
         try:
-            member = self[data] = self._members[data.decode(self._encoding)]
-        except (UnicodeDecodeError, KeyError) as ex:
-            raise DataError(
-                f"{self._enum.__qualname__} has no member for the label {shown(data)}: add it, or name it in the"
-                " mapping of register_enum(); after ALTER TYPE fetch the EnumInfo again"
-            ) from (ex if isinstance(ex, UnicodeDecodeError) else None)
+            label = data.decode(self._encoding)
+        except UnicodeDecodeError as ex:
+            raise self._failure(shown(data)) from ex
+        if label not in self._members:
+            # A label has 63 bytes; what a server sends may have more.
+            raise self._failure(repr(label) if len(data) < _LONGEST_LABEL else shown(data))
+        member = self[data] = self._members[label]
         return member
+
+    def _failure(self, label: str) -> DataError:
+        return DataError(
+            f"{self._enum.__qualname__} has no member for the label {label}: add it, or name it in the mapping of"
+            " register_enum(); after ALTER TYPE fetch the EnumInfo again"
+        )
 
 
 class _EnumLoader(Loader):

@@ -55,14 +55,16 @@ class Box(NamedTuple):
 class Path(NamedTuple):
     """A line through points, which ends where it begins if it is closed."""
 
-    points: tuple[Point, ...]
+    points: Sequence[Point]
+    """A tuple where it was loaded."""
     closed: bool
 
 
 class Polygon(NamedTuple):
     """The area inside of a closed path."""
 
-    points: tuple[Point, ...]
+    points: Sequence[Point]
+    """A tuple where it was loaded."""
 
 
 class Circle(NamedTuple):

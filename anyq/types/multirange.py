@@ -13,7 +13,7 @@ from typing import Any
 
 from .._accel import twin
 from ..adapt.adapters_map import AdaptContext
-from ..adapt.typeinfo import BASE_OID, TypeInfo, TypesRegistry, global_types
+from ..adapt.typeinfo import BASE_OID, TypeInfo, TypesRegistry, check_info, global_types
 from ..protocol.constants import Format
 from ._inside import by_characters
 from ._range_bounds import BoundsDumper
@@ -332,12 +332,9 @@ def register_multirange(info: MultirangeInfo, context: AdaptContext | None = Non
 
     :param info: from `MultirangeInfo.fetch`.
     :param context: a connection, a cursor or a map; None for all connections that are opened from now on.
-    :raises TypeError: `info` is None: there is no such multirange type.
+    :raises TypeError: `info` is None: there is no such multirange type; or it is no `MultirangeInfo`.
     """
-    if not info:
-        raise TypeError(
-            "no info passed: MultirangeInfo.fetch() returns None where there is no multirange type of that name"
-        )
+    check_info(info, MultirangeInfo, "multirange type")
     dumpers = (MultirangeDumper, MultirangeBinaryDumper)
     register_own(info, info.subtype_oid, dumpers, (MultirangeLoader, MultirangeBinaryLoader), context)
 

@@ -18,7 +18,7 @@ from ..adapt.adapters_map import AdaptContext, adapters_of
 from ..adapt.base import BinaryLoaders
 from ..adapt.encodings import encoding_of, is_ascii_safe
 from ..adapt.recursive import RecursiveLoader
-from ..adapt.typeinfo import BASE_OID, TypeInfo, TypesRegistry, global_types
+from ..adapt.typeinfo import BASE_OID, TypeInfo, TypesRegistry, check_info, global_types
 from ..protocol.constants import Format
 from ._inside import by_characters
 from ._range_bounds import BoundsDumper
@@ -321,10 +321,9 @@ def register_range(info: RangeInfo, context: AdaptContext | None = None) -> None
 
     :param info: from `RangeInfo.fetch`.
     :param context: a connection, a cursor or a map; None for all connections that are opened from now on.
-    :raises TypeError: `info` is None: there is no such range type.
+    :raises TypeError: `info` is None: there is no such range type; or it is no `RangeInfo`.
     """
-    if not info:
-        raise TypeError("no info passed: RangeInfo.fetch() returns None where there is no range type of that name")
+    check_info(info, RangeInfo, "range type")
     register_own(info, info.subtype_oid, (RangeDumper, RangeBinaryDumper), (RangeLoader, RangeBinaryLoader), context)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import struct
 from collections import OrderedDict, namedtuple
 from collections.abc import Sequence
@@ -238,8 +239,14 @@ def test_what_to_do_about_a_value_that_does_not_fit() -> None:
     for type, value in (("int2", 2**15), ("int4", -(2**31) - 1), ("int8", 2**63), ("oid", -1)):
         with pytest.raises(DataError, match=f"a value of type int does not fit {type}: it is out of range$"):
             binary((value,), types=[type])
-    for type, wrong in (("uuid", "x"), ("text", 1), ("bytea", "x")):
-        with pytest.raises(DataError, match=rf"does not fit {type}: convert it first \(.*\)$"):
+    wrong: Any
+    for type, wrong, right in (("uuid", "x", "UUID"), ("text", 1, "str"), ("date", "x", "date"), ("int4", "x", "int")):
+        for form in (text, binary):
+            if (type, form) != ("uuid", text):
+                with pytest.raises(DataError, match=f"does not fit {type}: convert it to {right} first$"):
+                    form((wrong,), types=[type])
+    for type, wrong, what in (("bytea", "x", "it"), ("inet", 5, "it"), ("text[]", [5], "its items")):
+        with pytest.raises(DataError, match=rf"does not fit {re.escape(type)}: convert {what} first \(.*\)$"):
             binary((wrong,), types=[type])
 
 

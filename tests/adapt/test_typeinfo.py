@@ -10,10 +10,11 @@ import anyq
 from anyq import AsyncClientCursor, AsyncConnection, AsyncCursor, AsyncRawCursor, TransactionStatus, sql
 from anyq import errors as e
 from anyq.adapt import AdaptersMap, Dumper, Loader
-from anyq.adapt.typeinfo import TypeInfo, TypesRegistry
+from anyq.adapt.typeinfo import TypeInfo, TypesRegistry, check_info
 from anyq.postgres import adapters, types
 from anyq.protocol.constants import Format
 from anyq.rows import tuple_row
+from anyq.types.enum import EnumInfo
 
 
 @pytest.mark.parametrize("key", ["int4", "integer", 23, 1007, "int4[]", "integer[]"])
@@ -30,6 +31,14 @@ def test_find_nothing() -> None:
         types["int5"]
     with pytest.raises(KeyError, match=r"no type 'int5\[\]'"):
         types.get_oid("int5[]")
+
+
+def test_information_of_another_kind() -> None:
+    check_info(EnumInfo("a", 1, 2, ["x"]), EnumInfo, "enum")
+    with pytest.raises(TypeError, match=r"EnumInfo\.fetch\(\) returns None where there is no enum"):
+        check_info(None, EnumInfo, "enum")
+    with pytest.raises(TypeError, match=r"has to be fetched by EnumInfo\.fetch\(\); this is <TypeInfo: a "):
+        check_info(TypeInfo("a", 1, 2), EnumInfo, "enum")
 
 
 def test_oid() -> None:

@@ -69,7 +69,7 @@ def test_what_the_server_writes(text: str) -> None:
 @pytest.mark.parametrize("format", PYFORMATS)
 def test_plain_tuples_inside_and_other_numbers(format: PyFormat) -> None:
     assert there_and_back(Box((3, 4), [Decimal(1), True]), format) == Box(Point(3, 4), Point(1, 1))  # type: ignore[arg-type]
-    assert there_and_back(Path([(1, 2)], False), format) == Path((Point(1, 2),), False)  # type: ignore[arg-type]
+    assert there_and_back(Path([(1, 2)], False), format) == Path((Point(1, 2),), False)  # type: ignore[list-item]
     assert there_and_back(Circle((1, 2), 3), format) == Circle(Point(1, 2), 3)  # type: ignore[arg-type]
 
 

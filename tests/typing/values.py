@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
@@ -21,10 +22,12 @@ from anyq.types.net import InetLoader
 def geometric(box: Box, path: Path, polygon: Polygon, circle: Circle) -> None:
     assert_type(box.high, Point)
     assert_type(box.low.x, float)
-    assert_type(path.points, tuple[Point, ...])
+    assert_type(path.points, Sequence[Point])
     assert_type(path.closed, bool)
     assert_type(polygon.points[0].y, float)
     assert_type(circle.radius, float)
+    assert_type(Path([Point(1, 2)], closed=True), Path)
+    assert_type(Polygon([Point(1, 2)]), Polygon)
     Point("1", 2)  # type: ignore[arg-type]
 
 
