@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import anyq
 from anyq.adapt import PyFormat
 from anyq.types.composite import CompositeInfo, register_composite
+from anyq.types.geometric import Circle, Lseg, Path, Point, Polygon
 from anyq.types.json import Jsonb
 from anyq.types.range import Range, RangeInfo, register_range
 
@@ -26,6 +27,7 @@ EXAMPLES = 4
 
 ZONE = dt.timezone(dt.timedelta(hours=5, minutes=30))
 moments = st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30))
+points = st.builds(Point, *[st.floats(allow_nan=False)] * 2)
 text = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0") | st.sampled_from('(),"\\{}[] '), max_size=6
 )
@@ -64,6 +66,14 @@ KINDS = {
     "interval": Kind(st.timedeltas(dt.timedelta(days=-(10**6)), dt.timedelta(days=10**6)), ""),
     "inet": Kind(st.ip_addresses(v=4), ""),
     "cidr": Kind(st.ip_addresses(v=4).map(ip_network), None),
+    "varbit": Kind(st.text("01", max_size=9), None),
+    "macaddr": Kind(st.binary(min_size=6, max_size=6).map(lambda data: data.hex(":")), None),
+    "macaddr8": Kind(st.binary(min_size=8, max_size=8).map(lambda data: data.hex(":")), None),
+    "point": Kind(points, None),
+    "lseg": Kind(st.builds(Lseg, points, points), None),
+    "path": Kind(st.builds(Path, st.tuples(points, points), st.booleans()), None),
+    "polygon": Kind(st.builds(Polygon, st.tuples(points, points)), None),
+    "circle": Kind(st.builds(Circle, points, st.floats(0, 1e9)), None),
     "jsonb": Kind(
         st.dictionaries(text, st.none() | st.booleans() | text | st.lists(text, max_size=2), max_size=2), None, Jsonb
     ),
