@@ -3,14 +3,15 @@
 Knows the session and how a request is sent piece by piece. Must not know cursors, or how a row is made.
 
 The sets are sent as Bind and Execute messages without a Sync in between, so that all of them are one implicit
-transaction in autocommit mode. Each batch ends with a Flush; the next one is sent while the server works on it, and
-no further: what is under way is bounded, whatever the number of sets.
+transaction in autocommit mode. Each batch ends with a Flush, the last one of a list or a tuple with the Sync; the next
+one is sent while the server works on it, and no further: what is under way is bounded, whatever the number of sets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
+from operator import length_hint
 from typing import Any, NamedTuple
 
 from .._accel import bind, bind_sets
@@ -32,6 +33,9 @@ from .session import Session
 BATCH_BYTES = 64 * 1024
 BATCH_SETS = 1000
 """A batch ends when it has so many bytes or so many sets of parameters, whichever comes first."""
+
+_COUNTED: tuple[type[object], ...] = type(iter([0])), type(iter((0,)))
+"""Iterators that know how many sets are left."""
 
 BATCHES_AT_RISK = 3
 """How many batches may have been made when the last of those is complete that a CancelRequest for another can hit."""
@@ -277,7 +281,11 @@ class Sets:
         self._parsed = self._binder.parse(self._query, self._tx)
         count = bind_sets(data, self._sets, BATCH_SETS, BATCH_BYTES, self._add)
         self._count += count
-        return data, count == BATCH_SETS or len(data) >= BATCH_BYTES
+        more = count == BATCH_SETS or len(data) >= BATCH_BYTES
+        if more and isinstance(self._sets, _COUNTED):
+            # Else a full batch that is the last one would go without the Sync, which the server would wait for.
+            more = length_hint(self._sets) > 0
+        return data, more
 
     def _add(self, data: bytearray, params: Any) -> tuple[Any, ...] | None:
         """Append the messages of one set; for what it returns see :func:`bind_sets`."""

@@ -267,6 +267,40 @@ async def test_many_sets(conn: AsyncConnection, table: str, count: int, autocomm
     assert await content(conn) == [(n, str(n)) for n in range(1, count, 2)]
 
 
+@pytest.mark.any_loop
+@pytest.mark.parametrize(
+    ("params_seq", "flushes"),
+    [
+        ([(n,) for n in range(BATCH_SETS)], 0),
+        (tuple((n,) for n in range(2 * BATCH_SETS)), 1),
+        ([("x" * BATCH_BYTES,)], 0),
+        ([("x" * BATCH_BYTES,), (1,)], 1),
+        (((n,) for n in range(BATCH_SETS)), 1),  # it cannot be told whether there is another one
+    ],
+    ids=["list", "tuple", "big", "big first", "generator"],
+)
+async def test_the_last_batch_of_a_sequence_brings_the_sync(params_seq: Any, flushes: int) -> None:
+    """The server gets the end with it, and need not wait for that."""
+    seen: list[fm.FrontendMessage] = []
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        while not isinstance(message := await client.receive(), fm.Terminate):
+            assert message is not None
+            seen.append(message)
+            if isinstance(message, fm.Execute):
+                await client.send(be.CommandComplete("SELECT 1"))
+            elif isinstance(message, fm.Sync):
+                await client.send(READY)
+
+    async with fake_server(session) as server, AsyncConnection.connect(server.conninfo, autocommit=True) as conn:
+        cur = conn.cursor()
+        await cur.executemany("SELECT %s", params_seq)
+    assert cur.rowcount == sum(isinstance(message, fm.Execute) for message in seen) > 0
+    assert sum(isinstance(message, fm.Flush) for message in seen) == flushes
+    assert isinstance(seen[-1], fm.Sync)
+
+
 @pytest.mark.parametrize("size", [BATCH_BYTES // 3, BATCH_BYTES, 40 * BATCH_BYTES])
 async def test_big_sets(conn: AsyncConnection, size: int) -> None:
     cur = conn.cursor()
