@@ -121,16 +121,20 @@ cdef extern from *:
     object anyq_ascii(const char *data, Py_ssize_t size)
 
 cdef extern from "Python.h":
-    bint PyObject_IS_GC(object)
-    void PyObject_GC_UnTrack(object)
+    Py_ssize_t Py_REFCNT(object)
+    bint PyObject_GC_IsTracked(object)
+    void PyObject_GC_Track(object)
     object PyObject_CallOneArg(object callable, object arg)
     int PyList_Append(list, object) except -1
     list PyList_New(Py_ssize_t)
     void PyObject_GC_UnTrack(object)
     bint PyObject_IS_GC(object)
+    Py_ssize_t PyList_GET_SIZE(list)
+    PyObject *PyList_GET_ITEM(list, Py_ssize_t)
     void PyList_SET_ITEM(list, Py_ssize_t, object)
     object PyObject_CallObject(object callable, tuple args)
     tuple PyTuple_New(Py_ssize_t)
+    Py_ssize_t PyTuple_GET_SIZE(tuple)
     PyObject *PyTuple_GET_ITEM(tuple, Py_ssize_t)
     void PyTuple_SET_ITEM(tuple, Py_ssize_t, object)
     void Py_INCREF(object)
@@ -209,6 +213,7 @@ cdef object run_other(object function, Bytes data, Py_ssize_t size):
 def load_rows(data, Py_ssize_t start, Py_ssize_t stop, loads, list rows not None):
     global PASS, LAST_PASS
     cdef tuple functions = tuple(loads)
+    cdef Py_ssize_t first = -1
     if type(data) is list:
         load_values(<list>data, start, stop, functions, rows)
     else:
@@ -217,19 +222,24 @@ def load_rows(data, Py_ssize_t start, Py_ssize_t stop, loads, list rows not None
         LAST_PASS += 1
         PASS = LAST_PASS
         try:
-            load_messages(<Bytes>PyBytes_AS_STRING(data), start, stop, functions, rows)
+            load_messages(<Bytes>PyBytes_AS_STRING(data), start, stop, functions, rows, &first)
         finally:
             PASS = 0
+            if first >= 0:
+                track_rows(rows, first)
 
 
-cdef load_messages(Bytes run, Py_ssize_t start, Py_ssize_t end, tuple functions, list rows):
+cdef load_messages(Bytes run, Py_ssize_t start, Py_ssize_t end, tuple functions, list rows, Py_ssize_t *first):
+    """Append rows; those from `first` on are to be tracked, unless that is negative.
+
+    Nobody has them yet: the garbage collector, which their number calls again and again, would go through them in vain.
+    """
     cdef Py_ssize_t columns = len(functions), column, size
     cdef Bytes data = run + start
     cdef Bytes limit = run + end
     cdef Bytes stop
     cdef tuple row
     cdef object value
-    cdef bint collected
     while data < limit:
         # They were looked at when they came; but memory is read, so it is done again.
         size = get_uint32(data + 1) if limit - data >= 7 else 0
@@ -238,7 +248,8 @@ cdef load_messages(Bytes run, Py_ssize_t start, Py_ssize_t end, tuple functions,
         stop = data + 1 + size
         data += 7
         row = PyTuple_New(columns)
-        collected = columns == 0
+        if columns:
+            PyObject_GC_UnTrack(row)
         for column in range(columns):
             if stop - data < 4:
                 raise torn_row()
@@ -253,15 +264,35 @@ cdef load_messages(Bytes run, Py_ssize_t start, Py_ssize_t end, tuple functions,
                 value = None
             else:
                 raise torn_row()
-            collected |= PyObject_IS_GC(value)
+            if PyObject_IS_GC(value):
+                if first[0] < 0:
+                    first[0] = PyList_GET_SIZE(rows)
+                if type(value) is list and Py_REFCNT(value) == 1:
+                    PyObject_GC_UnTrack(value)
             Py_INCREF(value)
             PyTuple_SET_ITEM(row, column, value)
         if data != stop:
             raise torn_row()
-        if not collected:
-            # As the garbage collector does it when it comes by: there is nothing in it that could be part of a cycle.
-            PyObject_GC_UnTrack(row)
         PyList_Append(rows, row)
+
+
+cdef void track_rows(list rows, Py_ssize_t first) noexcept:
+    """Have the garbage collector look after the rows from this one on in which something could be part of a cycle."""
+    cdef Py_ssize_t i, column
+    cdef tuple row
+    cdef object value
+    cdef bint collected
+    for i in range(first, PyList_GET_SIZE(rows)):
+        row = <tuple>PyList_GET_ITEM(rows, i)
+        collected = False
+        for column in range(PyTuple_GET_SIZE(row)):
+            value = <object>PyTuple_GET_ITEM(row, column)
+            if PyObject_IS_GC(value):
+                collected = True
+                if type(value) is list and not PyObject_GC_IsTracked(value):
+                    PyObject_GC_Track(value)
+        if collected and not PyObject_GC_IsTracked(row):
+            PyObject_GC_Track(row)
 
 
 cdef load_values(list values, Py_ssize_t start, Py_ssize_t stop, tuple functions, list rows):

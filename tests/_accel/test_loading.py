@@ -6,9 +6,11 @@ Both run in one process, so this is of use whichever implementation is chosen, a
 from __future__ import annotations
 
 import enum
+import gc
 import json
 import math
 import struct
+import weakref
 from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from typing import Any
@@ -471,3 +473,54 @@ def test_json_loads_may_be_set_at_any_time() -> None:
         assert load(b'\1{"a": 1}') == '{"A": 1}'
     finally:
         set_json_loads(json.loads)
+
+
+# -- the garbage collector
+
+
+def rows_of(load: Callable[[bytes], Any], *values: bytes | None) -> list[tuple[Any, ...]]:
+    """Load rows of one value."""
+    rows: list[tuple[Any, ...]] = [(1,)]
+    run = b"".join([DataRow((value,)).encode() for value in values])
+    loading.load_rows(run, 0, len(run), [load], rows)
+    return rows[1:]
+
+
+LISTS = b"{1,2}", None, b"{{3},{4}}", b"{}"
+
+
+def test_rows_of_lists_are_collected() -> None:
+    """They are looked after once all are there, so that a cycle through one of them is found."""
+    rows = rows_of(pair(types.get_oid("int4[]"), 0)[1], *LISTS)
+    assert rows == [([1, 2],), (None,), ([[3], [4]],), ([],)]
+    assert [gc.is_tracked(row) for row in rows] == [True, False, True, True]
+    assert all(gc.is_tracked(row[0]) for row in rows if row[0] is not None)
+    ended = weakref.ref(Ended := type("Ended", (), {}))
+    rows[0][0].append(rows[0])
+    rows[0][0].append(Ended)
+    del rows, Ended
+    gc.collect()
+    assert ended() is None
+
+
+def test_a_collection_while_rows_are_loaded() -> None:
+    shared: list[Any] = [[]]
+
+    def load(data: bytes) -> Any:
+        gc.collect()
+        if data == b"bad":
+            raise ZeroDivisionError
+        return shared if data == b"shared" else [[data], {"a": [data]}]
+
+    rows = rows_of(load, b"a", b"shared", None, b"shared", b"b")
+    assert rows == [([[b"a"], {"a": [b"a"]}],), (shared,), (None,), (shared,), ([[b"b"], {"a": [b"b"]}],)]
+    assert rows[1][0] is rows[3][0] is shared
+    assert [gc.is_tracked(row) for row in rows] == [True, True, False, True, True]
+    assert all(gc.is_tracked(row[0]) for row in rows if row[0] is not None)
+    # Also those that were there when it failed.
+    rows = []
+    run = b"".join([DataRow((value, value)).encode() for value in (b"a", b"shared", b"bad")])
+    with pytest.raises(ZeroDivisionError):
+        loading.load_rows(run, 0, len(run), [load, load], rows)
+    assert len(rows) == 2
+    assert all(gc.is_tracked(row) and all(map(gc.is_tracked, row)) for row in rows)
