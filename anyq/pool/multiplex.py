@@ -9,8 +9,9 @@ has run for `SLOW` gets nothing more: another is taken, and if there is none the
 have been slow is remembered, and gets a connection of its own. Where neither can be had, statements wait here, and have
 not been sent: whichever line has room first takes the oldest, or a connection that comes back to the pool.
 
-*Nobody takes connections from those who want one.* While a client waits for a connection that is not being opened,
-lines get nothing more, so that they end: a line under load never would. A connection that then becomes a line takes as
+*Nobody keeps a connection from those who wait for one.* While a client waits for a connection that is not being opened,
+lines get nothing more, so that they end: a line under load never would. So it is while a slow statement waits, unless
+another one is running, whose connection it will have. A connection that then becomes a line takes as
 many statements as there is room for, and no more until the next client has had its turn.
 
 *Each is a transaction of its own*, and leaves nothing behind on its connection. What would, or needs what another
@@ -116,6 +117,8 @@ class Multiplexer:
         self._timeout = options.timeout
         self._lines: list[Line] = []
         self._turns: OrderedDict[Turn, None] = OrderedDict()
+        self._alone_running = 0
+        self._alone_waiting = 0
         self._allowed: dict[str, None] = {}
         self._durations: dict[str, float] = {}
 
@@ -217,11 +220,16 @@ class Multiplexer:
         books = self._books
         if not books.waiting or isinstance(next(iter(books.waiting)), Turn):
             return False
+        if self._alone_running and len(books.waiting) - bool(self._turns) <= self._alone_waiting:
+            # Only slow statements do: the next has the connection of one of them.
+            return False
         return books.retrying or len(books.waiting) > books.opening
 
     def _new_line(self, connection: Any, now: float, *, alone: bool) -> Line:
         line = Line(connection, self._hooks.inner(connection), now, alone=alone)
-        if not alone:
+        if alone:
+            self._alone_running += 1
+        else:
             self._lines.append(line)
         return line
 
@@ -231,7 +239,12 @@ class Multiplexer:
         :param alone: whether only the latter will do.
         """
         if alone:
-            line = self._new_line(await self._lender.lend(timeout), monotonic(), alone=True)
+            self._alone_waiting += 1
+            try:
+                connection = await self._lender.lend(timeout)
+            finally:
+                self._alone_waiting -= 1
+            line = self._new_line(connection, monotonic(), alone=True)
             line.running = 1
             return line
         self._check_may_wait()
@@ -324,7 +337,9 @@ class Multiplexer:
             self._serve()
         if line.running:
             return
-        if not line.alone:
+        if line.alone:
+            self._alone_running -= 1
+        else:
             self._lines.remove(line)
         line.end()
         if not self._lender.take_back_at_once(line.connection):
@@ -393,4 +408,4 @@ def text_of(query: Any) -> bytes:
     strings: Iterable[str] | None = getattr(query, "strings", None)  # of a template
     if strings is not None:
         return " ".join(strings).encode("utf-8", "replace")
-    return bytes(query)
+    return bytes(query) if isinstance(query, bytes | bytearray) else b""  # what is no query is told later

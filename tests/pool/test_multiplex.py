@@ -332,6 +332,60 @@ async def test_a_client_gets_the_connection_of_a_line_under_load(
 
 
 @pytest.mark.anyio
+async def test_slow_statements_that_wait_stop_no_line(anyio_backend: object, dsn: str, patient: None) -> None:
+    async with AsyncConnectionPool(dsn, min_size=2, max_size=2) as pool, held_lock(dsn) as lock:
+        await pool.wait()
+        multiplexer = pool.multiplexer
+        multiplexer._durations[lock.statement] = multiplexer._durations["SELECT 1"] = 2 * NEVER
+        async with anyio.create_task_group() as group:
+            group.start_soon(pool.execute, lock.statement)
+            await until(lambda: pool.get_stats()["pool_available"] == 1)
+            async with pool.connection():
+                group.start_soon(pool.execute, "SELECT 1")
+                await until(lambda: pool.get_stats()["requests_waiting"] == 1)
+                assert not multiplexer._client_waits()
+                client = pool_client(pool, group)
+                await until(lambda: pool.get_stats()["requests_waiting"] == 2)
+                assert multiplexer._client_waits()
+                client.cancel()
+                await until(lambda: pool.get_stats()["requests_waiting"] == 1)
+                group.start_soon(pool.execute, "SELECT 2")
+                await until(lambda: multiplexer.waiting == 1)
+                assert not multiplexer._client_waits()
+            await lock.release()
+
+
+def pool_client(pool: AsyncConnectionPool, group: Any) -> anyio.CancelScope:
+    """Have a client wait for a connection, until it is cancelled."""
+    scope = anyio.CancelScope()
+
+    async def wait() -> None:
+        with scope:
+            await pool.getconn()
+
+    group.start_soon(wait)
+    return scope
+
+
+@pytest.mark.anyio
+async def test_a_slow_statement_gets_the_connection_of_a_line_under_load(
+    anyio_backend: object, dsn: str, patient: None
+) -> None:
+    async with AsyncConnectionPool(dsn, min_size=1, max_size=1) as pool, anyio.create_task_group() as group:
+
+        async def load() -> None:
+            while True:
+                await pool.execute("SELECT 1")
+
+        for _ in range(8):
+            group.start_soon(load)
+        pool.multiplexer._durations["SELECT 2"] = 2 * NEVER
+        for _ in range(3):
+            await pool.execute("SELECT 2", timeout=PATIENCE)
+        group.cancel_scope.cancel()
+
+
+@pytest.mark.anyio
 async def test_a_connection_that_becomes_a_line_takes_all_that_wait(
     anyio_backend: object, dsn: str, patient: None
 ) -> None:
@@ -456,6 +510,7 @@ def test_the_text_of_every_kind_of_query() -> None:
     assert text_of("SET x = 1") == text_of(b"SET x = 1") == text_of(sql.SQL("SET x = 1")) == b"SET x = 1"
     composed = sql.SQL("SELECT {}").format(sql.Identifier("a"))
     assert re.fullmatch(b'SELECT "a"', text_of(composed))
+    assert text_of(10**11) == text_of(None) == b""
 
 
 @pytest.mark.anyio
