@@ -11,6 +11,7 @@ import re
 from ..errors import (
     Error,
     IndeterminateDatatype,
+    InvalidTextRepresentation,
     SyntaxError,
     UndefinedFunction,
     UndefinedParameter,
@@ -49,6 +50,7 @@ _QUOTED = (
     "a placeholder in quotes is text for the server: write %s without quotes, and to search for a pattern pass the "
     "whole of it as the value"
 )
+_NO_ARRAY = "what is sent as an array is a list: a tuple is sent as a composite, and a str as it is"
 _UNTYPED = "the server cannot tell the type of a parameter from where it is: write %s::text, with the right type"
 _PLACEHOLDERS = "placeholders are written %s, or %(name)s with a mapping of parameters"
 _COLON = f"{_PLACEHOLDERS}: :name is not known to PostgreSQL"
@@ -100,6 +102,8 @@ def hint_for(
         return None
     if isinstance(error, IndeterminateDatatype):
         return _QUOTED if any(_NUMBERED.search(found[0]) for found in _CONSTANT.finditer(text)) else _UNTYPED
+    if isinstance(error, InvalidTextRepresentation) and error.diag.source_function == "array_in":
+        return _NO_ARRAY
     if isinstance(error, UndefinedFunction) and position is not None and _LIST.match(text, position - 1):
         return _IN_LIST
     return None

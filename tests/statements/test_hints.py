@@ -65,6 +65,8 @@ async def table(conn: AsyncConnection) -> AsyncConnection:
         ("SELECT * FROM t WHERE b LIKE '%%%s%%'", ["x"], "without quotes"),
         ("SELECT %s IS NULL", [None], "%s::text"),
         ("SELECT concat(%s, 'x')", ["a"], "%s::text"),
+        ("SELECT %s::int[]", [(1, 2)], "is a list"),
+        ("SELECT 1 = ANY(%s)", [(1, 2)], "is a list"),
         ("SELECT :name", {"name": 1}, "%(name)s"),
         ("SELECT * FROM t WHERE a = :a", None, "%(name)s"),
         ("SELECT $1", {"name": 1}, "AsyncRawCursor"),
@@ -78,7 +80,7 @@ async def table(conn: AsyncConnection) -> AsyncConnection:
     ],
 )
 async def test_wrong_turns(query: Any, params: Any, part: str, table: AsyncConnection) -> None:
-    with pytest.raises(e.ProgrammingError) as caught:
+    with pytest.raises((e.ProgrammingError, e.InvalidTextRepresentation)) as caught:
         await table.execute(query, params)
     assert part in hint(caught.value)
 
