@@ -731,11 +731,15 @@ async def test_adapters_that_are_registered_before_the_result_is_fetched(conn: A
 
 async def test_settings_that_a_function_changes_leave_values_in_doubt(conn: AsyncConnection) -> None:
     """As in a text of several statements; nothing is loaded by a setting that may be another one."""
+    await conn.execute(
+        "CREATE FUNCTION pg_temp.change() RETURNS text LANGUAGE sql"
+        " AS $$ SELECT set_config('DateStyle', 'SQL, DMY', false) $$"
+    )
     await conn.execute("SET DateStyle = 'SQL, MDY'")
     async with conn.pipeline() as pipeline:
         date = await conn.execute("SELECT '2000-02-01'::date")
         number = await conn.execute("SELECT 5")
-        await conn.execute("SELECT set_config('DateStyle', 'SQL, DMY', false)")
+        await conn.execute("SELECT pg_temp.change()")
         behind = await conn.execute("SELECT '2000-02-01'::date")
         await pipeline.sync()
         assert await number.fetchone() == (5,)
@@ -744,6 +748,17 @@ async def test_settings_that_a_function_changes_leave_values_in_doubt(conn: Asyn
                 await cursor.fetchone()
         alone = await conn.execute("SELECT '2000-02-01'::date")
         assert await alone.fetchone() == (datetime.date(2000, 2, 1),)
+        await conn.execute("SET DateStyle = 'ISO'")
+
+
+async def test_settings_that_the_servers_function_changes_are_known(conn: AsyncConnection) -> None:
+    await conn.execute("SET DateStyle = 'SQL, MDY'")
+    async with conn.pipeline():
+        before = await conn.execute("SELECT '2000-02-01'::date")
+        await conn.execute("SELECT set_config('DateStyle', 'SQL, DMY', false)")
+        behind = await conn.execute("SELECT '2000-02-01'::date")
+        for cursor in (before, behind):
+            assert await cursor.fetchone() == (datetime.date(2000, 2, 1),)
         await conn.execute("SET DateStyle = 'ISO'")
 
 
