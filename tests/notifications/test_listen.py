@@ -303,7 +303,7 @@ async def test_leaving_while_another_task_sends(dsn: str, other: AsyncConnection
     async with AsyncConnection.connect(dsn, autocommit=True, grace_period=0) as auto:
 
         async def many() -> None:
-            await auto.cursor().executemany("SELECT pg_advisory_xact_lock(1, %s)", [(number,) for number in [3] * 3000])
+            await auto.cursor().executemany("SELECT pg_advisory_xact_lock(1, %s)", [(number,) for number in [3] * 3001])
 
         await other.execute("SELECT pg_advisory_lock(1, 3)")
         async with anyio.create_task_group() as tasks:
