@@ -19,6 +19,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from anyq import _accel
 from anyq._accel import python
 from anyq._accel.failures import load_failure
 from anyq.adapt import Format, Loader, Transformer
@@ -310,6 +311,7 @@ class Mood(enum.Enum):
     fine = 2
 
 
+@pytest.mark.skipif(_accel.implementation == "python", reason="then the loader is a method of dict, with no twin")
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "shift_jis"])
 @pytest.mark.parametrize("format", [0, 1])
 def test_enums(encoding: str, format: int) -> None:

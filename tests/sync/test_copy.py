@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import io
-import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -373,37 +372,3 @@ def test_the_end_amid_a_row_of_another_thread(table: anyq.Connection) -> None:
     slow.go_on.set()
     other.join(PATIENCE)
     assert content(table) == []
-
-
-@pytest.mark.parametrize("with_writer", [False, True])
-def test_threads_that_write_rows_at_once(table: anyq.Connection, with_writer: bool) -> None:
-    """Each row is stored as it was written, once, or refused."""
-    count, threads = 2_000, 3
-    file = io.BytesIO()
-    refusals: list[str] = []
-
-    def write(first: int) -> None:
-        for a in range(first, first + count):
-            while True:
-                try:
-                    copy.write_row((a, f"{a} " * 20))
-                    break
-                except e.ProgrammingError as error:
-                    refusals.append(str(error))
-
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with table.cursor().copy("COPY t FROM STDIN", writer=FileWriter(file) if with_writer else None) as copy:
-            workers = [threading.Thread(target=write, args=[n * count]) for n in range(threads)]
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join(PATIENCE)
-    finally:
-        sys.setswitchinterval(interval)
-    assert all("by another thread" in refusal for refusal in refusals)
-    if with_writer:
-        with table.cursor().copy("COPY t FROM STDIN") as copy:
-            copy.write(file.getvalue())
-    assert content(table) == [(a, f"{a} " * 20) for a in range(threads * count)]
