@@ -16,6 +16,7 @@ from .python import (
     DONE,
     Alike,
     DumpPlan,
+    Nesting,
     bind_sets,
     compile_dump,
     compile_format,
@@ -35,6 +36,7 @@ __all__ = [
     "DONE",
     "Alike",
     "DumpPlan",
+    "Nesting",
     "bind",
     "bind_sets",
     "compile_dump",
@@ -70,6 +72,7 @@ if _wanted != "python":
         from .dumping import (  # type: ignore[assignment]  # pyright: ignore[reportMissingModuleSource]
             Alike,
             DumpPlan,
+            Nesting,
             bind_sets,
             compile_dump,
             compile_key,

@@ -44,11 +44,21 @@ cdef inline bint loses(object oid, uint32_t into):
     return precision(oid, 0) > precision(into, 3)
 
 
+cdef enum:
+    MOST_NESTED = 16  # as in `anyq/types/composite.py`
+
+
+@cython.final
+cdef class Nesting:
+    cdef public int level
+
+
 @cython.final
 cdef class Inside:
     """The dumpers of values inside of values, as long as nothing is registered."""
 
     cdef object tx
+    cdef Nesting nesting
     cdef object adapters
     cdef object version
     cdef object format
@@ -121,6 +131,8 @@ cdef class Inside:
 cdef Inside inside_of(object tx, object format):
     cdef Inside inside = Inside.__new__(Inside)
     inside.tx = tx
+    # Where both implementations are in use, each counts for itself.
+    inside.nesting = tx.nesting if type(tx.nesting) is Nesting else Nesting()
     inside.adapters = tx.adapters
     inside.format = format
     inside.text = format == "t"
@@ -171,14 +183,16 @@ cdef Composite composite_of(object arguments):
 cdef int write_composite_text(DumpTwin self, object obj, Writer *out) except -1:
     cdef Py_ssize_t before = out.size
     cdef int written
-    if Py_EnterRecursiveCall(" while dumping a tuple"):
-        return -1
+    cdef Nesting nesting = (<Composite>self.item).inside.nesting
+    if nesting.level == MOST_NESTED:
+        return 0
+    nesting.level += 1
     try:
         values = (<Composite>self.item).values(obj)
         look_again(out)
         written = 0 if values is None else write_fields_text(<Composite>self.item, values, out)
     finally:
-        Py_LeaveRecursiveCall()
+        nesting.level -= 1
     if not written:
         out.size = before
     return written

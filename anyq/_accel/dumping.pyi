@@ -21,6 +21,9 @@ def bind_sets(
     out: bytearray, sets: Iterator[Any], most: int, size: int, add: Callable[[bytearray, Any], tuple[Any, ...] | None]
 ) -> int: ...
 
+class Nesting:
+    level: int
+
 class Alike:
     def __init__(
         self,

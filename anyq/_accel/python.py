@@ -227,6 +227,15 @@ class Dumping(Protocol):
         ...
 
 
+class Nesting:
+    """How deep a `Transformer` is in values inside of values, which it dumps."""
+
+    __slots__ = ("level",)
+
+    def __init__(self) -> None:
+        self.level = 0
+
+
 class Alike:
     """Binds sets of parameters to one statement, if they are like one that was bound to it before.
 

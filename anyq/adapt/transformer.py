@@ -18,7 +18,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .._accel import DumpPlan, compile_dump, compile_key, compile_load, dump_values
+from .._accel import DumpPlan, Nesting, compile_dump, compile_key, compile_load, dump_values
 from .._accel.failures import dumped_bytes
 from ..errors import DataError, InterfaceError, ProgrammingError
 from ..protocol.constants import Format
@@ -76,6 +76,8 @@ class Transformer:
         """The connection, None if there is none. Not to be changed."""
         self._handed_encoding = encoding
         self._level = 0
+        self.nesting = Nesting()
+        """For dumpers of values that contain values."""
         self.parameters = parameters
         """The server's parameters that were handed over, or None. Not to be changed."""
         self.clear()

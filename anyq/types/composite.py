@@ -138,6 +138,9 @@ def _identifier(name: str) -> str:
 
 # Dumping
 
+MOST_NESTED = 16
+"""Levels of records inside of records in text format, whose length doubles with each."""
+
 
 class TupleDumper(RecursiveDumper):
     """Dump a tuple as a record of no type, which the server takes for that of the place where it stands."""
@@ -151,10 +154,17 @@ class TupleDumper(RecursiveDumper):
         return self._write(obj)
 
     def _write(self, values: Sequence[Any], types: Sequence[int] = ()) -> bytes:
+        nesting = self._tx.nesting
+        if nesting.level == MOST_NESTED:
+            raise DataError(
+                f"cannot dump a tuple that is nested too deeply: more than {MOST_NESTED} levels; quotes inside of it "
+                "are doubled at each. Register the composite types, and use %b"
+            )
+        nesting.level += 1
         try:
             return b"(%b)" % b",".join(self._parts(values, types))
-        except RecursionError:
-            raise DataError("cannot dump a tuple that is nested too deeply") from None
+        finally:
+            nesting.level -= 1
 
     def _parts(self, values: Sequence[Any], types: Sequence[int]) -> list[bytes]:
         parts: list[bytes] = []

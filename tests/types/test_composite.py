@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-import sys
 from collections import namedtuple
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import anyq
-from anyq import AsyncClientCursor, AsyncConnection, _accel, sql
+from anyq import AsyncClientCursor, AsyncConnection, sql
 from anyq.adapt import PyFormat, Transformer
 from anyq.errors import DataError, ProgrammingError
 from anyq.postgres import types
 from anyq.types._record_formats import parse_record
-from anyq.types.composite import CompositeInfo, TupleDumper, register_composite
+from anyq.types.composite import MOST_NESTED, CompositeInfo, TupleDumper, register_composite
 from anyq.types.enum import EnumInfo, register_enum
 from anyq.types.range import Range
 from tests.support.values import FORMATS, PYFORMATS, FakeConnection, dump, load, there_and_back, transformer
@@ -271,16 +271,25 @@ def test_which_tuples() -> None:
         dump((1, 2), PyFormat.BINARY)
 
 
-@pytest.mark.skipif(
-    _accel.implementation == "cython" and sys.version_info >= (3, 12),
-    reason="there the limit of nested calls is of C's, and comes late: the text doubles its quotes with each level",
-)
-def test_a_tuple_without_end() -> None:
-    value: tuple[Any, ...] = ()
-    for _ in range(5_000):
+class Inner(tuple[Any, ...]):
+    """Has a dumper of its own."""
+
+
+@pytest.mark.parametrize("wrap", [tuple, lambda inner: [tuple(inner)], Inner], ids=["tuple", "list", "both"])
+def test_a_tuple_without_end(wrap: Callable[[list[Any]], Any]) -> None:
+    """Its text would double with each level."""
+    value: Any = ("\\",)
+    for _ in range(MOST_NESTED - 1):
         value = (value,)
-    with pytest.raises(DataError, match="nested too deeply"):
-        dump(value, PyFormat.AUTO)
+    text = dump(value, PyFormat.AUTO)[0]
+    assert isinstance(text, bytes)
+    assert text.count(b"\\") == 2 ** (MOST_NESTED - 1) * 2
+    for levels in (1, 30, 5_000):
+        for _ in range(levels):
+            value = (wrap([value]),)
+        with pytest.raises(DataError, match="nested too deeply: more than 16 levels.*use %b"):
+            dump(value, PyFormat.AUTO)
+    assert dump((1, 2), PyFormat.AUTO)[0] == b"(1,2)"
 
 
 def test_a_dumper_of_ones_own() -> None:
