@@ -50,6 +50,8 @@ class Engine:
         self.open_one: Callable[[], Awaitable[None]]
         """What an opener does; set by who makes it."""
         self.was_opened = False
+        self.round_trip = float("inf")
+        """Seconds to the server and back, at best; infinity as long as there was no connection."""
         self._hooks = hooks
         self._backend: Backend | None = None
         self._block: anyio.abc.TaskGroup | None = None

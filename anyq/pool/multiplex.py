@@ -5,9 +5,10 @@ behind the other. Many on one line are cheaper than few on many: they go out in 
 one. So a line is filled before another one is taken of the pool, and given back when nothing is under way on it.
 
 *Nobody is to wait for long because of another.* The server runs what is on a line in turn. So a line whose statement
-has run for `SLOW` gets nothing more: another is taken, and if there is none the pool grows. A text whose statements
-have been slow is remembered, and gets a connection of its own. Where neither can be had, statements wait here, and have
-not been sent: whichever line has room first takes the oldest, or a connection that comes back to the pool.
+has run for `SLOW`, beyond the time to the server and back, gets nothing more: another is taken, and if there is none
+the pool grows. A text whose statements have been slow is remembered, and gets a connection of its own. Where neither
+can be had, statements wait here, and have not been sent: whichever line has room first takes the oldest, or a
+connection that comes back to the pool.
 
 *Nobody keeps a connection from those who wait for one.* While a client waits for a connection that is not being opened,
 lines get nothing more, so that they end: a line under load never would. So it is while a slow statement waits, unless
@@ -50,8 +51,10 @@ from .options import Hooks, Options
 
 DEPTH = 32
 """Statements on a line at most."""
+ROUND_TRIPS = 2
+"""Round trips to the server that no statement counts as slow for."""
 SLOW = 0.01
-"""Seconds after which a statement holds up those behind it."""
+"""Seconds beyond these after which a statement holds up those behind it."""
 MOST_KNOWN = 1000
 """Texts of which it is known how long they take, or that they are not refused."""
 ATTEMPTS = 3
@@ -79,11 +82,14 @@ class Line:
         self.autocommit = transactions.autocommit
         transactions.autocommit = True
 
-    def has_room(self, now: float) -> bool:
-        """Return whether another statement may be sent on it."""
+    def has_room(self, now: float, slow: float) -> bool:
+        """Return whether another statement may be sent on it.
+
+        :param slow: for how long the first one may have run, in seconds.
+        """
         if not self.running:
             self.moved_at = now
-        return self.running < DEPTH and now - self.moved_at < SLOW and not self.inner.closed
+        return self.running < DEPTH and now - self.moved_at < slow and not self.inner.closed
 
     def end(self) -> None:
         """Make the connection what it was."""
@@ -147,7 +153,7 @@ class Multiplexer:
         key = query if isinstance(query, str) else None
         if key is None or key not in self._allowed:
             self._check(query, key)
-        alone = key is not None and self._durations.get(key, 0.0) >= SLOW
+        alone = key is not None and self._durations.get(key, 0.0) >= self._slow()
         attempt = 0
         while True:
             attempt += 1
@@ -185,12 +191,16 @@ class Multiplexer:
         known = self._durations.get(key)
         if known is not None:
             self._durations[key] = known + (seconds - known) / 4
-        elif seconds >= SLOW:
+        elif seconds >= self._slow():
             if len(self._durations) >= MOST_KNOWN:
                 self._durations.clear()
             self._durations[key] = seconds
 
     # -- lines
+
+    def _slow(self) -> float:
+        """Return for how many seconds a statement may run before it holds up others: the way to the server counts."""
+        return SLOW + ROUND_TRIPS * self._engine.round_trip
 
     def _line_at_once(self) -> Line | None:
         """Return a line with room, on which the statement is counted; None where it has to wait for one."""
@@ -210,8 +220,9 @@ class Multiplexer:
         found: Line | None = None
         if self._client_waits():
             return None
+        slow = self._slow()
         for line in self._lines:
-            if line.has_room(now) and (found is None or line.running < found.running):
+            if line.has_room(now, slow) and (found is None or line.running < found.running):
                 found = line
         return found
 
@@ -318,7 +329,7 @@ class Multiplexer:
         """
         now = monotonic()
         while self._turns:
-            line = new if new is not None and new.has_room(now) else self._with_room(now)
+            line = new if new is not None and new.has_room(now, self._slow()) else self._with_room(now)
             if line is None:
                 break
             turn, _ = self._turns.popitem(last=False)

@@ -120,6 +120,9 @@ class Opener:
         inner = self._hooks.inner(connection)
         try:
             with anyio.fail_after(options.timeout):
+                asked = monotonic()
+                await inner.session.wire.catch_up()
+                self._engine.round_trip = min(self._engine.round_trip, monotonic() - asked)
                 await self.configure(connection)
         except BaseException:
             inner.session.wire.close()

@@ -45,6 +45,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every statement that is under way is slow."""
     monkeypatch.setattr(multiplex, "SLOW", 1e-12)
+    monkeypatch.setattr(multiplex, "ROUND_TRIPS", 0)
 
 
 async def value(pool: AsyncConnectionPool, query: str, *params: Any) -> Any:
@@ -175,6 +176,22 @@ async def test_a_text_that_was_slow_has_a_connection_of_its_own(
         group.start_soon(pool.execute, lock.statement)
         await until(lambda: pool.get_stats()["pool_available"] < pool.get_stats()["pool_size"])
         assert not pool.multiplexer.running()
+        await lock.release()
+
+
+@pytest.mark.anyio
+async def test_the_way_to_a_distant_server_is_no_slowness(
+    pool: AsyncConnectionPool, impatient: None, monkeypatch: pytest.MonkeyPatch, dsn: str
+) -> None:
+    assert 0 < pool.engine.round_trip < PATIENCE
+    monkeypatch.setattr(multiplex, "ROUND_TRIPS", 1)
+    pool.engine.round_trip = NEVER
+    async with held_lock(dsn) as lock, anyio.create_task_group() as group:
+        group.start_soon(pool.execute, lock.statement)
+        await until(lambda: len(pool.multiplexer.running()) == 1)
+        group.start_soon(pool.execute, "SELECT 1")
+        await until(lambda: len(pool.multiplexer.running()) == 2)
+        assert len(set(pool.multiplexer.running())) == 1
         await lock.release()
 
 
