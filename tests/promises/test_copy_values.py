@@ -6,6 +6,7 @@ The other side of each COPY is a statement, so that what is written and what is 
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,7 @@ from uuid import UUID
 
 import pytest
 
-from anyq import AsyncConnection
+from anyq import AsyncConnection, sql
 from anyq import errors as e
 from anyq.adapt.encodings import python_codec
 from tests.support.queries import one
@@ -193,3 +194,70 @@ async def test_no_columns_and_no_rows(table: AsyncConnection, format: str) -> No
     async with cur.copy(f"COPY t FROM STDIN (FORMAT {format})") as copy:
         copy.set_types(["int4", "text", "text[]"])
     assert await one(table, "SELECT count(*) FROM t") == 0
+
+
+NUMBERS: dict[str, list[Any]] = {
+    "float8": [math.nan, math.inf, -math.inf, -0.0, 0.0, 5e-324, 1.7976931348623157e308, 0.1],
+    "float4": [math.nan, math.inf, -math.inf, -0.0, 2.0**-149, 3.4028234663852886e38, 0.5],
+    "numeric": [
+        Decimal(text)
+        for text in (
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "0",
+            "0.00",
+            "0E-20",
+            "-1.50",
+            "1E-30",
+            "1" + "0" * 130,
+            "9999.9999",
+            "10000",
+        )
+    ],
+    "int2": [-(2**15), 2**15 - 1],
+    "int4": [-(2**31), 2**31 - 1],
+    "int8": [-(2**63), 2**63 - 1],
+    "oid": [0, 2**32 - 1],
+}
+
+
+@pytest.mark.parametrize("options", ["", " (FORMAT binary)"])
+@pytest.mark.parametrize("name", NUMBERS)
+async def test_special_numbers(conn: AsyncConnection, name: str, options: str) -> None:
+    """In and out, and as the server writes them."""
+    values = NUMBERS[name]
+    await conn.execute(sql.SQL("CREATE TEMP TABLE numbers (id int, x {}) ON COMMIT DROP").format(sql.Identifier(name)))
+    async with conn.cursor().copy(f"COPY numbers FROM STDIN{options}".encode()) as copy:
+        copy.set_types(["int4", name])
+        for row in enumerate(values):
+            await copy.write_row(row)
+    if not options:
+        # Without types they are written as parameters are.
+        async with conn.cursor().copy(b"COPY numbers FROM STDIN") as copy:
+            for i, value in enumerate(values, len(values)):
+                await copy.write_row((i, value))
+        values = values * 2
+    cur = await conn.execute("SELECT x, x::text FROM numbers ORDER BY id")
+    stored = await cur.fetchall()
+    assert list(map(repr, [x for x, _ in stored])) == list(map(repr, values))
+    query = f"COPY (SELECT x, x::text FROM numbers ORDER BY id) TO STDOUT{options}".encode()
+    async with conn.cursor().copy(query) as copy:
+        copy.set_types([name, "text"])
+        assert repr([row async for row in copy.rows()]) == repr(stored)
+
+
+@pytest.mark.parametrize("options", ["", " (FORMAT binary)"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("int2", 2**15), ("int4", 2**31), ("int8", -(2**63) - 1), ("float4", 1e39), ("int4", math.nan)],
+)
+async def test_numbers_that_do_not_fit(conn: AsyncConnection, name: str, value: Any, options: str) -> None:
+    """Neither the client nor the server stores another number."""
+    await conn.execute(sql.SQL("CREATE TEMP TABLE numbers (x {})").format(sql.Identifier(name)))
+    with pytest.raises(e.DataError):
+        async with conn.cursor().copy(f"COPY numbers FROM STDIN{options}".encode()) as copy:
+            copy.set_types([name])
+            await copy.write_row([value])
+    await conn.rollback()
+    assert await one(conn, "SELECT 1") == 1
