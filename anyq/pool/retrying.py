@@ -24,7 +24,7 @@ import anyio
 from ..connection import AsyncConnection
 from ..errors import Error, ProgrammingError
 from ..protocol.constants import TransactionStatus
-from ..session.transactions import IsolationLevel
+from ..session.transactions import IsolationLevel, Transactions
 from ..sync.connection import Connection
 from ..sync.transaction import Transaction
 from ..transaction import AsyncTransaction
@@ -236,18 +236,14 @@ async def with_settings(
     deferrable: bool | None = None,
 ) -> AsyncGenerator[None, None]:
     """Have transactions begun with some settings in a block; None leaves one as it is."""
-    transactions = connection.session.transactions
-    before = transactions.isolation_level, transactions.read_only, transactions.deferrable
-    if isolation_level is not None:
-        await connection.set_isolation_level(isolation_level)
-    if read_only is not None:
-        await connection.set_read_only(read_only)
-    if deferrable is not None:
-        await connection.set_deferrable(deferrable)
-    try:
+    with _kept(connection.session.transactions):
+        if isolation_level is not None:
+            await connection.set_isolation_level(isolation_level)
+        if read_only is not None:
+            await connection.set_read_only(read_only)
+        if deferrable is not None:
+            await connection.set_deferrable(deferrable)
         yield
-    finally:
-        transactions.isolation_level, transactions.read_only, transactions.deferrable = before
 
 
 @contextmanager
@@ -258,15 +254,26 @@ def with_settings_sync(
     deferrable: bool | None = None,
 ) -> Generator[None, None, None]:
     """Do the same in a thread."""
-    transactions = connection.async_connection.session.transactions
-    before = transactions.isolation_level, transactions.read_only, transactions.deferrable
-    if isolation_level is not None:
-        connection.set_isolation_level(isolation_level)
-    if read_only is not None:
-        connection.set_read_only(read_only)
-    if deferrable is not None:
-        connection.set_deferrable(deferrable)
-    try:
+    with _kept(connection.async_connection.session.transactions):
+        if isolation_level is not None:
+            connection.set_isolation_level(isolation_level)
+        if read_only is not None:
+            connection.set_read_only(read_only)
+        if deferrable is not None:
+            connection.set_deferrable(deferrable)
         yield
-    finally:
+
+
+@contextmanager
+def _kept(transactions: Transactions) -> Generator[None, None, None]:
+    """Have the settings of transactions after a block be what they were before it."""
+    before = transactions.isolation_level, transactions.read_only, transactions.deferrable
+    try:
+        try:
+            yield
+        finally:
+            transactions.isolation_level, transactions.read_only, transactions.deferrable = before
+    except BaseException:
+        # Ctrl-C may have come before that was done.
         transactions.isolation_level, transactions.read_only, transactions.deferrable = before
+        raise

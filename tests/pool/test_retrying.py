@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 import anyq
-from anyq import AsyncConnection, Connection, IsolationLevel
+from anyq import AsyncConnection, Connection, IsolationLevel, TransactionStatus
 from anyq.errors import (
     DeadlockDetected,
     OperationalError,
@@ -20,7 +20,14 @@ from anyq.errors import (
     UniqueViolation,
 )
 from anyq.pool import AsyncConnectionPool, ConnectionPool, run_transaction
-from anyq.pool.retrying import is_retried
+from anyq.pool.retrying import is_retried, with_settings
+from tests.support.activity import PATIENCE
+from tests.support.interrupting import interrupt_at_each_step
+from tests.support.pools import until
+from tests.support.stepping import cancel_at_each_wait
+from tests.sync.conftest import portal_backend
+
+__all__ = ["portal_backend"]
 
 
 @pytest.fixture
@@ -143,6 +150,90 @@ async def test_a_cancellation_rolls_back(pool: AsyncConnectionPool, table: str) 
     assert await (await pool.execute(f"SELECT n FROM {table}")).fetchone() == (0,)
 
 
+@pytest.fixture
+def natively(anyio_backend: tuple[str, dict[str, Any]]) -> bool:
+    """Each way to cancel on one of asyncio's two loops; trio has cancel scopes only."""
+    name, options = anyio_backend
+    return name == "asyncio" and not options["use_uvloop"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("owner", ["pool", "connection", "block"])
+async def test_each_wait_cancelled(dsn: str, table: str, owner: str, natively: bool) -> None:
+    """All of it is rolled back, or committed; settings are what they were, and the connection is back in its pool."""
+    settings = IsolationLevel.REPEATABLE_READ, False, True
+    sets = {"grace_period": PATIENCE, "autocommit": True}
+    kept: list[Any] = []
+    values = [0]
+    calls = 0
+    ran = False
+
+    async def set_some(conn: AsyncConnection[Any]) -> None:
+        await conn.set_isolation_level(settings[0])
+        await conn.set_read_only(settings[1])
+        await conn.set_deferrable(settings[2])
+        kept.append(conn)
+
+    async def increment(conn: AsyncConnection[Any]) -> None:
+        nonlocal calls, ran
+        assert await (await conn.execute("SHOW transaction_isolation")).fetchone() == ("serializable",)
+        await conn.execute(f"UPDATE {table} SET n = n + 1")
+        await conn.execute(f"UPDATE {table} SET n = n + 1")
+        calls += 1
+        if calls % 2 and owner != "block":
+            raise SerializationFailure
+        ran = True
+
+    async def operation() -> None:
+        nonlocal ran
+        ran = False
+        if owner == "block":
+            level = IsolationLevel.SERIALIZABLE
+            async with pool.transaction(isolation_level=level, read_only=False, deferrable=False) as conn:
+                await increment(conn)
+        else:
+            source: Any = pool if owner == "pool" else own
+            await run_transaction(source, increment, isolation_level=IsolationLevel.SERIALIZABLE, backoff=0.001)
+
+    async def check() -> None:
+        await until(lambda: not (pool.books.busy or pool.books.opening))
+        assert (len(pool.books.out), len(pool.books.waiting), len(pool.books.idle)) == (0, 0, 1)
+        async with pool.connection() as lent:
+            assert lent is kept[0]
+            for conn in (lent, own):
+                assert conn.session.transaction_status is TransactionStatus.IDLE
+                assert (conn.isolation_level, conn.read_only, conn.deferrable) == settings
+                assert not conn.session.transactions.blocks
+                row = await (await conn.execute(f"SELECT n FROM {table}")).fetchone()
+        assert row is not None
+        assert row[0] in ((values[-1], values[-1] + 2) if ran else (values[-1],))
+        values.append(row[0])
+
+    async with (
+        AsyncConnectionPool(dsn, min_size=1, max_size=1, kwargs=sets, configure=set_some, timeout=PATIENCE) as pool,
+        AsyncConnection.connect(dsn, autocommit=True, grace_period=PATIENCE) as own,
+    ):
+        await pool.wait()
+        await set_some(own)
+        assert await cancel_at_each_wait(operation, check, natively=natively) > 5
+    assert values[-1] - values[-2] == 2, "the last one was not cancelled"
+
+
+@pytest.mark.anyio
+async def test_each_wait_for_a_setting_cancelled(dsn: str, natively: bool) -> None:
+    async def operation() -> None:
+        async with with_settings(conn, IsolationLevel.SERIALIZABLE, True, True):
+            assert (conn.isolation_level, conn.read_only, conn.deferrable) == (IsolationLevel.SERIALIZABLE, True, True)
+
+    async def check() -> None:
+        assert (conn.isolation_level, conn.read_only, conn.deferrable) == (IsolationLevel.REPEATABLE_READ, False, None)
+
+    async with AsyncConnection.connect(dsn) as conn:
+        await conn.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+        await conn.set_read_only(False)
+        assert await cancel_at_each_wait(operation, check, natively=natively) >= 3
+
+
 @pytest.mark.anyio
 async def test_only_a_whole_transaction_can_be(pool: AsyncConnectionPool) -> None:
     function, calls = failing(0, ValueError)
@@ -221,3 +312,38 @@ def test_a_block_in_a_thread(sync_pool: ConnectionPool) -> None:
         assert conn.execute("SHOW transaction_read_only").fetchone() == ("on",)
     with sync_pool.connection() as conn:
         assert (conn.read_only, conn.deferrable) == (None, None)
+
+
+@pytest.mark.any_loop
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of connections that nobody has any more
+@pytest.mark.parametrize("owner", ["pool", "connection", "block"])
+def test_interrupted_at_any_step(portal_backend: object, dsn: str, owner: str) -> None:
+    """By Ctrl-C: what was begun is rolled back, settings are what they were, and no connection is lost for good."""
+
+    def function(conn: Connection[Any]) -> None:
+        assert conn.execute("SHOW transaction_isolation").fetchone() == ("serializable",)
+
+    def call() -> None:
+        if owner == "block":
+            with pool.transaction(isolation_level=IsolationLevel.SERIALIZABLE, read_only=True) as conn:
+                function(conn)
+        else:
+            source: Any = pool if owner == "pool" else own
+            run_transaction(source, function, isolation_level=IsolationLevel.SERIALIZABLE)
+
+    def check(where: str) -> None:
+        with pool.connection() as lent:
+            assert (lent.isolation_level, lent.read_only) == (None, None), where
+            lent.execute("SELECT 1")
+        assert pool.get_stats()["pool_size"] == 1, where
+        assert own.isolation_level is IsolationLevel.REPEATABLE_READ, where
+        own.execute("SELECT 1")
+        assert own.info.transaction_status is TransactionStatus.IDLE, where
+
+    with (
+        ConnectionPool(dsn, min_size=1, max_size=1, timeout=PATIENCE) as pool,
+        anyq.connect(dsn, autocommit=True) as own,
+    ):
+        own.isolation_level = IsolationLevel.REPEATABLE_READ
+        call()
+        assert interrupt_at_each_step(call, check) > 100

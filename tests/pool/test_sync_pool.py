@@ -22,7 +22,7 @@ from anyq import errors as e
 from anyq.pool import ConnectionPool, NullConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 from anyq.rows import dict_row
 from tests.support.activity import PATIENCE, SCALE
-from tests.support.interrupting import Interrupt
+from tests.support.interrupting import interrupt_at_each_step
 from tests.support.pools import kill_by, pid_of_sync, wait_until
 from tests.sync.conftest import Background, conn, observer, portal_backend
 
@@ -294,22 +294,44 @@ def test_many_threads(portal_backend: object, dsn: str, observer: anyq.Connectio
 def test_interrupted_at_any_step(portal_backend: object, dsn: str) -> None:
     """By Ctrl-C: no connection is lost for good, and none is given to two."""
     with ConnectionPool(dsn, min_size=1, timeout=PATIENCE) as pool:
-        pid_of_sync(pool)
-        gc.collect()
-        gc.freeze()  # what is there need not be looked at each time
-        step = 1
-        while True:
-            with suppress(KeyboardInterrupt), Interrupt(step) as interrupt, pool.connection() as mine:
+
+        def use() -> None:
+            with pool.connection() as mine:
                 mine.execute("SELECT 1")
-            mine = None  # type: ignore[assignment]
-            if interrupt.where is None:
-                break
-            gc.collect()
-            assert pid_of_sync(pool), interrupt.where
-            assert pool.get_stats()["pool_size"] == 1, interrupt.where
-            step += 1
-        gc.unfreeze()
-        assert step > 100
+
+        def check(where: str) -> None:
+            assert pid_of_sync(pool), where
+            assert pool.get_stats()["pool_size"] == 1, where
+
+        use()
+        assert interrupt_at_each_step(use, check) > 100
+
+
+@pytest.mark.any_loop
+@pytest.mark.parametrize("kind", ["at once", "slow", "check"])
+def test_a_statement_interrupted_at_any_step(portal_backend: object, dsn: str, kind: str) -> None:
+    """By Ctrl-C: no line, turn or place is left, and the next statement has its own result."""
+    check_connection = ConnectionPool.check_connection if kind == "check" else None
+    with ConnectionPool(dsn, min_size=1, max_size=1, timeout=PATIENCE, check=check_connection) as pool:
+        books, multiplexer = pool._inner.books, pool._inner.multiplexer
+        text = "SELECT %s::int4"
+
+        def execute() -> None:
+            assert pool.execute(text, [1]).fetchall() == [(1,)]
+
+        def check(where: str) -> None:
+            assert pool.execute("SELECT 2").fetchall() == [(2,)], where
+            wait_until(lambda: len(books.idle) == 1)
+            assert not (multiplexer.running() or multiplexer.waiting), where
+            assert (multiplexer._alone_running, multiplexer._alone_waiting) == (0, 0), where
+            assert (len(books.out), books.busy, books.counters.connections_num) == (0, 0, 1), where
+
+        execute()
+        if kind == "slow":
+            multiplexer._durations[text] = 1e9
+        assert interrupt_at_each_step(execute, check) > 20
+        with pool.connection() as mine:
+            assert not mine.autocommit
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
