@@ -1,7 +1,8 @@
-"""When a CancelRequest is sent, by a clock of our own, and whom it hits that comes too late."""
+"""When a CancelRequest is sent, by a clock of our own, what ends it, and whom it hits that comes too late."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from anyq._accel import keep_rows, take_replies
 from anyq.backends import current_backend
 from anyq.protocol import frontend
 from anyq.protocol import messages as be
+from anyq.protocol.constants import TransactionStatus
 from anyq.protocol.request import SimpleRequest
 from anyq.protocol.session import ProtocolSession
 from anyq.session.cancelling import CANCEL_AGAIN, signals_of_a_cancel_request
@@ -319,3 +321,288 @@ async def test_a_cancel_request_that_comes_to_no_end(is_sent: bool) -> None:
         assert "grace time" in str(replies["SELECT 'neighbour'"])
     else:
         assert replies == {"SELECT 'neighbour'": "neighbour", "SELECT 'next'": "next"}
+
+
+# -- from the CancelRequest to its end
+
+
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_a_cancelled_query_is_cancelled_on_the_server_and_drained() -> None:
+    sent, cancelled = anyio.Event(), anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"slow")
+        await client.send(*row("not for anybody")[:2])
+        sent.set()
+        await cancelled.wait()
+        await client.send(CANCELED, READY)
+        await client.expect(fm.Query, sql=b"next")
+        await client.send(*row("1"))
+        await client.expect(fm.Terminate)
+
+    async with fake_server(session, cancel_script(cancelled)) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, conn, "slow")
+                await sent.wait()
+                group.cancel_scope.cancel()
+            assert cancelled.is_set()
+            assert conn.info.transaction_status is TransactionStatus.IDLE
+            assert await ask(conn, "next") == "1"
+
+
+async def test_a_cancel_request_that_the_server_forgot_is_sent_again() -> None:
+    """As one does that comes before it has begun with the query."""
+    sent, forgotten, cancelled = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"slow")
+        sent.set()
+        await cancelled.wait()
+        await client.send(CANCELED, READY)
+        await client.expect(fm.Terminate)
+
+    scripts = (session, cancel_script(forgotten), cancel_script(anyio.Event()), cancel_script(cancelled))
+    async with fake_server(*scripts) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, conn, "slow")
+                await sent.wait()
+                group.cancel_scope.cancel()
+        assert not conn.closed
+
+
+async def test_cancelled_before_the_server_has_begun(conn: AsyncConnection) -> None:
+    """Many times, as this is a race that the server decides."""
+    await conn.set_autocommit(True)
+
+    async def sleep(prepare: bool) -> None:
+        await conn.execute("SELECT pg_sleep(1000)", prepare=prepare)
+
+    for turn in range(30):
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(sleep, turn % 2 == 0)
+                await anyio.lowlevel.checkpoint()
+                group.cancel_scope.cancel()
+        assert await ask(conn, f"SELECT {turn}") == turn
+
+
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_nothing_is_sent_while_a_cancel_request_is_under_way() -> None:
+    """It would be hit. And afterwards all of it is sent, whoever has fallen asleep meanwhile."""
+    large = f"SELECT '{'x' * 8 * 1024 * 1024}'"
+    sent, cancelling, replied = anyio.Event(), anyio.Event(), anyio.Event()
+    seen: list[str] = []
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"slow")
+        sent.set()
+        await cancelling.wait()
+        await client.send(*row("in spite of it"))
+        replied.set()
+        await client.expect(fm.Query, sql=large.encode())
+        seen.append("query")
+        await client.send(*row("1"))
+        await client.expect(fm.Terminate)
+
+    async def cancel(client: FakeClient) -> None:
+        await client.expect(fm.CancelRequest)
+        cancelling.set()
+        await replied.wait()
+        await anyio.wait_all_tasks_blocked()
+        seen.append("cancelled")
+
+    replies: dict[str, Any] = {}
+    async with fake_server(session, cancel) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
+                doomed.start_soon(ask, conn, "slow")
+                await sent.wait()
+                doomed.cancel_scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    await cancelling.wait()
+                group.start_soon(ask, conn, large, replies)
+    assert replies == {large: "1"}
+    assert seen == ["cancelled", "query"]
+
+
+@pytest.mark.parametrize("unix", [False, True])
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_a_server_that_ignores_the_cancel_request(unix: bool) -> None:
+    sent = anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"slow")
+        sent.set()
+        await client.expect_end()
+
+    async def cancel(client: FakeClient) -> None:
+        await client.expect(fm.CancelRequest)
+
+    async with fake_server(session, cancel, unix=unix) as server:
+        conn = await connect(server, grace_period=0.2)
+        before = anyio.current_time()
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, conn, "slow")
+                await sent.wait()
+                group.cancel_scope.cancel()
+        assert anyio.current_time() - before >= 0.2
+        assert conn.closed
+        assert conn.broken
+        with pytest.raises(errors.OperationalError, match=r"grace time of 0\.2 s"):
+            await conn.execute("SELECT 1")
+
+
+async def test_a_server_that_does_not_answer_the_second_connection() -> None:
+    sent = anyio.Event()
+    replies: dict[str, Any] = {}
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"slow")
+        sent.set()
+        await client.ignore_the_rest()
+
+    async with fake_server(session, FakeClient.stall) as server:
+        conn = await connect(server, grace_period=0.2)
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group, anyio.create_task_group() as doomed:
+                doomed.start_soon(ask, conn, "slow")
+                await sent.wait()
+                group.start_soon(ask, conn, "behind", replies)
+                await anyio.wait_all_tasks_blocked()
+                doomed.cancel_scope.cancel()
+        assert conn.broken
+    assert isinstance(replies["behind"], errors.OperationalError)
+    assert "grace time" in str(replies["behind"])
+
+
+async def test_a_second_connection_that_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """The query is drained all the same."""
+    sent = anyio.Event()
+    go_on = anyio.Event()
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        await client.expect(fm.Query, sql=b"slow")
+        sent.set()
+        await go_on.wait()
+        await client.send(*row("done"))
+        await client.expect(fm.Terminate)
+
+    async with fake_server(session) as server, connect(server) as conn:
+
+        async def refuse(may_send: Callable[[], bool]) -> None:
+            go_on.set()
+            raise ConnectionRefusedError("no more connections")
+
+        conn.session.wire.cancelling.canceller = refuse
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, conn, "slow")
+                await sent.wait()
+                group.cancel_scope.cancel()
+        assert not conn.closed
+    assert "no more connections" in caplog.text
+
+
+class Task:
+    """A task that asks a query and is cancelled as its event loop does it: natively on asyncio, by a scope on trio."""
+
+    def __init__(self, group: anyio.abc.TaskGroup, conn: AsyncConnection, query: str, loop: str) -> None:
+        self._scope = anyio.CancelScope()
+        self._future: asyncio.Future[Any] | None = None
+        self._replies: dict[str, Any] = {}
+        if loop == "asyncio":
+            self._future = asyncio.ensure_future(ask(conn, query, self._replies))
+        else:
+            group.start_soon(self._ask, conn, query)
+
+    async def _ask(self, conn: AsyncConnection, query: str) -> None:
+        with self._scope:
+            await ask(conn, query, self._replies)
+
+    def cancel(self) -> None:
+        if self._future is not None:
+            self._future.cancel()
+        else:
+            self._scope.cancel()
+
+    async def check_cancelled(self) -> None:
+        """To be called when the group is left."""
+        if self._future is not None:
+            with pytest.raises(asyncio.CancelledError):
+                await self._future
+        assert self._replies == {}
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["its-own", "for-another"])
+@pytest.mark.usefixtures("one_cancel_request")
+async def test_a_cancel_request_comes_to_its_end(own: bool, anyio_backend_name: str) -> None:
+    """Though its sender is cancelled meanwhile, by asyncio's task.cancel() too, which does not stop at a shield.
+
+    Until then nothing is sent, as it could be hit. Of a request that was cancelled in the queue the sender is the one
+    who reads when it is its turn.
+    """
+    sent, checked, cancelling, replied, ended = (anyio.Event() for _ in range(5))
+    seen: list[str] = []
+    queries = ["SELECT 'slow'"] if own else ["SELECT 'first'", "SELECT 'slow'", "SELECT 'sender'"]
+
+    async def session(client: FakeClient) -> None:
+        await client.accept_startup()
+        for query in queries:
+            await client.expect(fm.Query, sql=query.encode())
+        sent.set()
+        await checked.wait()
+        if not own:
+            await client.send(*row("first"))
+        await cancelling.wait()
+        await client.send(CANCELED, READY)
+        if not own:
+            await client.send(*row("sender"))
+        replied.set()
+        await client.expect(fm.Query, sql=b"SELECT 'next'")
+        seen.append("next")
+        await client.send(*row("next"))
+        await client.expect(fm.Terminate)
+
+    async def cancel(client: FakeClient) -> None:
+        await client.expect(fm.CancelRequest)
+        cancelling.set()
+        await ended.wait()
+        seen.append("the end")
+
+    replies: dict[str, Any] = {}
+    async with fake_server(session, cancel) as server, connect(server) as conn:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                tasks: list[Task] = []
+                if not own:
+                    group.start_soon(ask, conn, "SELECT 'first'", replies)
+                    await anyio.wait_all_tasks_blocked()
+                for query in queries[-2:] if not own else queries:
+                    tasks.append(Task(group, conn, query, anyio_backend_name))
+                    await anyio.wait_all_tasks_blocked()
+                await sent.wait()
+                tasks[0].cancel()
+                checked.set()
+                await cancelling.wait()
+                # The one who is at it.
+                tasks[-1].cancel()
+                await replied.wait()
+                group.start_soon(ask, conn, "SELECT 'next'", replies)
+                await anyio.wait_all_tasks_blocked()
+                assert seen == []
+                ended.set()
+            for task in tasks:
+                await task.check_cancelled()
+        assert not conn.closed
+    assert replies.pop("SELECT 'next'") == "next"
+    assert replies == ({} if own else {"SELECT 'first'": "first"})
+    assert seen == ["the end", "next"]
