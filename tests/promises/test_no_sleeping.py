@@ -35,7 +35,7 @@ ALLOWED = {
     "_accel/test_polling.py::test_whether_a_socket_is_readable_soon": "it has to wait as long as it is told, at least",
     "session/test_link.py::test_looking_for_longer": "deadlines are on this clock; one is past, others are far away",
     "session/test_cancelling.py::test_a_server_that_ignores_the_cancel_request": "the grace time has to be over",
-    "promises/test_cancellation.py::test_neighbours_of_cancelled_tasks_notice_nothing": "any length will do",
+    "promises/test_storms.py::test_neighbours_of_cancelled_tasks_notice_nothing": "any length will do",
     "benchmarks/worker.py::run": "a benchmark measures time",
     "benchmarks/worker.py::run_sync": "a benchmark measures time",
     "tools/interrupts.py::interrupt_soon": "a signal at any moment, and when it came",
