@@ -1,6 +1,12 @@
-"""Named cursors as a session has them, below the objects that a user holds."""
+"""Named cursors as a session has them, below the objects that a user holds; and what is left of them when these are
+cancelled or dropped.
+
+What they give to their user is in tests/test_server_cursor.py.
+"""
 
 from __future__ import annotations
+
+import gc
 
 import anyio
 import pytest
@@ -12,7 +18,10 @@ from anyq.session.session import Session
 from anyq.statements.binders import SERVER_SIDE
 from anyq.statements.declare import DeclareRequest, Options
 from anyq.statements.layout import Layouts
-from tests.support.stepping import cancel_when_blocked
+from tests.support.named_cursors import auto, numbers, open_cursors, spy
+from tests.support.stepping import cancel_at_each_wait, cancel_when_blocked, cancelled_at
+
+__all__ = ["auto"]
 
 pytestmark = pytest.mark.anyio
 
@@ -126,3 +135,157 @@ async def test_a_declare_of_a_task_that_is_cancelled_while_it_waits_for_others(c
     cur = await conn.execute("SELECT name FROM pg_cursors WHERE name <> ''")
     assert await cur.fetchall() == []
     assert conn.session.cursors.owner("c") is None
+
+
+# -- cancellation, of what a user holds
+
+
+@pytest.mark.parametrize("withhold", [False, True])
+async def test_execute_cancelled_anywhere_leaves_no_cursor(conn: AsyncConnection, withhold: bool) -> None:
+    await conn.set_autocommit(withhold)
+
+    async def execute() -> None:
+        await conn.cursor("c", withhold=withhold).execute("SELECT generate_series(1, %s)", [5])
+        gc.collect()
+
+    async def check() -> None:
+        assert not conn.closed
+        if conn.info.transaction_status is TransactionStatus.INERROR:
+            await conn.rollback()
+        assert await open_cursors(conn) == []
+        await conn.rollback()
+
+    assert await cancel_at_each_wait(execute, check) > 0
+
+
+async def test_one_object_executes_again_after_a_cancellation(auto: AsyncConnection) -> None:
+    cur = auto.cursor("c", withhold=True)
+    for wait in range(1, 20):
+        cancelled = await cancelled_at(wait, lambda: cur.execute("SELECT generate_series(1, 3)"))
+        await cur.execute("SELECT generate_series(4, 6)")
+        assert await auto.cursor().execute("SELECT 1")
+        assert await cur.fetchall() == [(4,), (5,), (6,)]
+        if not cancelled:
+            break
+    await cur.close()
+    assert await open_cursors(auto) == []
+
+
+@pytest.mark.parametrize("how", ["fetchone", "fetchmany", "fetchall", "__anext__", "scroll"])
+@pytest.mark.parametrize("held", [False, True])
+async def test_a_fetch_cancelled_anywhere(conn: AsyncConnection, how: str, held: bool) -> None:
+    for wait in range(1, 30):
+        cur = await numbers(conn, 1000, scrollable=True, withhold=True)
+        assert await cur.fetchmany(3) == [0, 1, 2]
+        if held:
+            await conn.commit()
+        arguments: list[int] = {"fetchmany": [5], "scroll": [7]}.get(how, [])
+        cancelled = await cancelled_at(wait, lambda: getattr(cur, how)(*arguments))  # noqa: B023
+        if not cancelled:
+            break
+        assert not conn.closed
+        if conn.info.transaction_status is TransactionStatus.INERROR:
+            await conn.rollback()
+        else:
+            # Either nothing has happened, or it is known that it is not known.
+            assert cur.rownumber == 3
+            try:
+                assert await cur.fetchone() == 3
+            except e.OperationalError as error:
+                assert "were lost" in str(error)
+                try:
+                    await cur.scroll(3, "absolute")
+                except e.ObjectNotInPrerequisiteState:
+                    assert held  # a fetch that fails is the end of a held one, which no rollback undoes
+                else:
+                    assert await cur.fetchmany(2) == [3, 4]
+        await cur.close()
+        await conn.rollback()
+        assert await open_cursors(conn) == []
+        await conn.rollback()
+    else:
+        pytest.fail("it has waited too often")
+    await conn.rollback()
+
+
+async def test_a_fetch_that_takes_long_is_cancelled_on_the_server(conn: AsyncConnection) -> None:
+    cur = await conn.cursor("c").execute("SELECT pg_sleep(x * 3600) FROM generate_series(0, 5) AS x")
+    assert await cur.fetchone() == ("",)
+    await cancel_when_blocked(cur.fetchone)
+    assert conn.info.transaction_status is TransactionStatus.INERROR
+    with pytest.raises(e.OperationalError, match="were lost"):
+        await cur.fetchone()
+    await cur.close()
+    await conn.rollback()
+
+
+@pytest.mark.parametrize("withhold", [False, True])
+@pytest.mark.parametrize("by", ["close", "block"])
+async def test_closing_happens_whatever_is_cancelled(conn: AsyncConnection, withhold: bool, by: str) -> None:
+    async def close() -> None:
+        if by == "close":
+            await cur.close()
+        else:
+            async with cur:
+                pass
+
+    for wait in range(1, 20):
+        cur = await conn.cursor("c", withhold=withhold).execute("SELECT 1")
+        if withhold:
+            await conn.commit()
+        cancelled = await cancelled_at(wait, close)
+        assert cur.closed
+        assert await open_cursors(conn) == []
+        await conn.rollback()
+        if not cancelled:
+            break
+
+
+async def test_a_block_that_is_cancelled(conn: AsyncConnection) -> None:
+    with anyio.CancelScope() as scope:
+        async with conn.cursor("c", withhold=True) as cur:
+            await cur.execute("SELECT 1")
+            await conn.commit()
+            scope.cancel()
+            await cur.fetchone()
+    assert scope.cancelled_caught
+    assert await open_cursors(conn) == []
+
+
+# -- dropped
+
+
+async def test_a_cursor_that_is_dropped(auto: AsyncConnection, recwarn: pytest.WarningsRecorder) -> None:
+    for number in range(3):
+        await auto.cursor(f"c{number}", withhold=True).execute("SELECT generate_series(1, 1000)")
+    gc.collect()
+    sent = spy(auto)
+    assert await open_cursors(auto) == []
+    assert len(sent) == 1  # closed with that, no round trip of its own
+    assert not auto.session.composer.statements.closing
+    assert [warning for warning in recwarn if "never closed" in str(warning.message)] == []
+
+
+async def test_one_that_is_dropped_before_a_commit(conn: AsyncConnection) -> None:
+    await conn.execute("CREATE TEMP SEQUENCE s")
+    await conn.cursor("c", withhold=True).execute("SELECT nextval('s') FROM generate_series(1, 100)")
+    gc.collect()
+    await conn.commit()  # would run the query, if it were not closed before
+    assert await (await conn.execute("SELECT is_called FROM s")).fetchone() == (False,)
+
+
+async def test_one_of_the_name_is_declared_before_the_dropped_one_is_closed(auto: AsyncConnection) -> None:
+    await auto.cursor("c", withhold=True).execute("SELECT 1")
+    gc.collect()
+    cur = await auto.cursor("c", withhold=True).execute("SELECT 2")
+    assert await open_cursors(auto) == ["c"]
+    assert await cur.fetchall() == [(2,)]
+    await cur.close()
+
+
+async def test_iteration_that_is_left(conn: AsyncConnection) -> None:
+    async for row in await numbers(conn, 1000):
+        if row == 3:
+            break
+    gc.collect()
+    assert await open_cursors(conn) == []
