@@ -23,6 +23,7 @@ from ..connection import GRACE_PERIOD
 from ..errors import ProgrammingError
 from ..rows import RowFactory, TupleRow
 from ..session.transactions import IsolationLevel
+from ..sync.closing import Closing
 from ..sync.connection import Connection
 from ..sync.cursor import Cursor
 from ..sync.portal import Portal
@@ -61,7 +62,7 @@ class Lent(Generic[ConnectionT]):
             self._pool.end_lending(connection, self._turn, exc_val)
 
 
-class ConnectionPool(Generic[ConnectionT]):
+class ConnectionPool(Closing, Generic[ConnectionT]):
     """Connections that are kept, and lent to one client at a time; any number of threads may use it.
 
     Its tasks run in the event loop of a portal: they keep `min_size` connections, replace what was lost and close what
@@ -228,14 +229,6 @@ class ConnectionPool(Generic[ConnectionT]):
         if self.closed:
             self.open()
         return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def open(self, wait: bool = False, timeout: float = 30.0) -> None:
         """Open the pool, and have its tasks run.
