@@ -112,28 +112,32 @@ async def pipeline(driver: Driver, workload: Workload, dsn: str) -> AsyncIterato
         yield Operation(driver.pipeline(conn, workload.size), check)
 
 
+def at_once(asking: list[Asking]) -> Operation:
+    """Return that each is asked `SELECTS` times in a task of its own, all at the same time."""
+
+    async def repeat(one: Asking, results: list[Any]) -> None:
+        row = None
+        for _ in range(SELECTS):
+            row = await one()
+        results.append(row)
+
+    async def run() -> list[Any]:
+        results: list[Any] = []
+        async with anyio.create_task_group() as tasks:
+            for one in asking:
+                tasks.start_soon(repeat, one, results)
+        return results
+
+    async def check(rows: Any) -> None:
+        are_one_row(rows, len(asking))
+
+    return Operation(run, check)
+
+
 @contextlib.asynccontextmanager
 async def connections(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
     async with connected(driver, dsn, workload.size) as conns:
-        asking = [driver.one(conn) for conn in conns]
-
-        async def repeat(one: Asking, results: list[Any]) -> None:
-            row = None
-            for _ in range(SELECTS):
-                row = await one()
-            results.append(row)
-
-        async def run() -> list[Any]:
-            results: list[Any] = []
-            async with anyio.create_task_group() as tasks:
-                for one in asking:
-                    tasks.start_soon(repeat, one, results)
-            return results
-
-        async def check(rows: Any) -> None:
-            are_one_row(rows, workload.size)
-
-        yield Operation(run, check)
+        yield at_once([driver.one(conn) for conn in conns])
 
 
 @contextlib.asynccontextmanager
@@ -155,47 +159,17 @@ async def checkout(driver: Driver, workload: Workload, dsn: str) -> AsyncIterato
 async def pool(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
     async with driver.pool(dsn, POOL_SIZE) as acquire:
 
-        async def repeat(results: list[Any]) -> None:
-            row = None
-            for _ in range(SELECTS):
-                async with acquire() as conn:
-                    row = await driver.one(conn)()
-            results.append(row)
+        async def one() -> Any:
+            async with acquire() as conn:
+                return await driver.one(conn)()
 
-        async def run() -> list[Any]:
-            results: list[Any] = []
-            async with anyio.create_task_group() as tasks:
-                for _ in range(workload.size):
-                    tasks.start_soon(repeat, results)
-            return results
-
-        async def check(rows: Any) -> None:
-            are_one_row(rows, workload.size)
-
-        yield Operation(run, check)
+        yield at_once([one] * workload.size)
 
 
 @contextlib.asynccontextmanager
 async def selects(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
     async with driver.selecting(dsn, POOL_SIZE) as one:
-
-        async def repeat(results: list[Any]) -> None:
-            row = None
-            for _ in range(SELECTS):
-                row = await one()
-            results.append(row)
-
-        async def run() -> list[Any]:
-            results: list[Any] = []
-            async with anyio.create_task_group() as tasks:
-                for _ in range(workload.size):
-                    tasks.start_soon(repeat, results)
-            return results
-
-        async def check(rows: Any) -> None:
-            are_one_row(rows, workload.size)
-
-        yield Operation(run, check)
+        yield at_once([one] * workload.size)
 
 
 @contextlib.asynccontextmanager
@@ -427,8 +401,8 @@ def sync_pipeline(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[
 
 
 @contextlib.contextmanager
-def sync_connections(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
-    """A thread for each connection; the threads stay, so that only the selects are timed."""
+def sync_at_once(driver: SyncDriver, asking: list[SyncAsking]) -> Iterator[SyncOperation]:
+    """Each is asked in a thread of its own; the threads stay, so that only the selects are timed."""
 
     def repeat(one: SyncAsking) -> Any:
         row = None
@@ -436,15 +410,19 @@ def sync_connections(driver: SyncDriver, workload: Workload, dsn: str) -> Iterat
             row = one()
         return row
 
+    with ThreadPoolExecutor(len(asking)) as threads:
+        yield SyncOperation(
+            lambda: list(threads.map(repeat, asking)), driver.checks(lambda rows: are_one_row(rows, len(asking)))
+        )
+
+
+@contextlib.contextmanager
+def sync_connections(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
     with (
         sync_connected(driver, dsn, workload.size) as conns,
-        ThreadPoolExecutor(workload.size) as threads,
+        sync_at_once(driver, [driver.one(conn) for conn in conns]) as operation,
     ):
-        asking = [driver.one(conn) for conn in conns]
-        yield SyncOperation(
-            lambda: list(threads.map(repeat, asking)),
-            driver.checks(lambda rows: are_one_row(rows, workload.size)),
-        )
+        yield operation
 
 
 @contextlib.contextmanager
@@ -464,35 +442,23 @@ def sync_checkout(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[
 
 @contextlib.contextmanager
 def sync_pool(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
-    with driver.pool(dsn, POOL_SIZE) as acquire, ThreadPoolExecutor(workload.size) as threads:
+    with driver.pool(dsn, POOL_SIZE) as acquire:
 
-        def repeat(number: int) -> Any:
-            row = None
-            for _ in range(SELECTS):
-                with acquire() as conn:
-                    row = driver.one(conn)()
-            return row
+        def one() -> Any:
+            with acquire() as conn:
+                return driver.one(conn)()
 
-        yield SyncOperation(
-            lambda: list(threads.map(repeat, range(workload.size))),
-            driver.checks(lambda rows: are_one_row(rows, workload.size)),
-        )
+        with sync_at_once(driver, [one] * workload.size) as operation:
+            yield operation
 
 
 @contextlib.contextmanager
 def sync_selects(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
-    with driver.selecting(dsn, POOL_SIZE) as one, ThreadPoolExecutor(workload.size) as threads:
-
-        def repeat(number: int) -> Any:
-            row = None
-            for _ in range(SELECTS):
-                row = one()
-            return row
-
-        yield SyncOperation(
-            lambda: list(threads.map(repeat, range(workload.size))),
-            driver.checks(lambda rows: are_one_row(rows, workload.size)),
-        )
+    with (
+        driver.selecting(dsn, POOL_SIZE) as one,
+        sync_at_once(driver, [one] * workload.size) as operation,
+    ):
+        yield operation
 
 
 @contextlib.contextmanager
