@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gc
-import os
 import selectors
 import socket
 import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -25,38 +23,11 @@ from tests.support.activity import held_lock, until_sleeping
 from tests.support.fakeserver import FakeClient, FakeServer, fake_server
 from tests.support.queries import one
 from tests.support.server import Server
+from tests.support.sockets import needs_proc, open_sockets
 
 pytestmark = pytest.mark.anyio
 
 PATIENCE = 20.0
-FDS = Path("/proc/self/fd")
-CAN_COUNT = FDS.exists()
-needs_proc = pytest.mark.skipif(not CAN_COUNT, reason="open files are counted in Linux' /proc")
-
-
-def sockets() -> int:
-    """How many sockets this process has open."""
-    count = 0
-    for path in FDS.iterdir():
-        try:
-            count += os.readlink(path).startswith("socket:")
-        except FileNotFoundError:  # of the listing itself
-            continue
-    return count
-
-
-class Sends:
-    """What a connection hands to its socket, a piece for each attempt to send."""
-
-    def __init__(self, conn: AsyncConnection) -> None:
-        self.pieces: list[bytes] = []
-        self._send = conn.session.wire.channel.try_send
-        conn.session.wire.channel.try_send = self._record  # type: ignore[method-assign]
-
-    def _record(self, data: Any) -> int:
-        sent = self._send(data)
-        self.pieces.append(bytes(data[:sent]))
-        return sent
 
 
 # -- making one
@@ -201,14 +172,13 @@ async def refused(*args: Any, count: bool = True, **kwargs: Any) -> e.Error:
 
     :param count: False while a server of this process has sockets as well.
     """
-    count = count and CAN_COUNT
-    before = sockets() if count else 0
+    before = open_sockets()
     with pytest.raises(e.Error) as caught, anyio.fail_after(PATIENCE):
         await AsyncConnection.connect(*args, **kwargs)
     error = caught.value
     assert isinstance(error, e.OperationalError | e.NotSupportedError)
     if count:
-        assert sockets() == before
+        assert open_sockets() == before
     return error
 
 
@@ -421,16 +391,16 @@ async def test_the_server_ends_the_connection(dsn: str, server: Server) -> None:
 
 @needs_proc
 async def test_closing_leaves_no_socket(dsn: str) -> None:
-    before = sockets()
+    before = open_sockets()
     async with AsyncConnection.connect(dsn) as conn:
         conn.fileno()
-        assert sockets() == before + 2
-    assert sockets() == before
+        assert len(open_sockets()) == len(before) + 2
+    assert open_sockets() == before
 
 
 @needs_proc
 async def test_a_connection_that_is_forgotten(dsn: str) -> None:
-    before = sockets()
+    before = open_sockets()
     conn = await AsyncConnection.connect(dsn)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -438,7 +408,7 @@ async def test_a_connection_that_is_forgotten(dsn: str) -> None:
         gc.collect()
     assert [str(warning.message) for warning in caught if "was never closed; use 'async with'" in str(warning.message)]
     assert {warning.category for warning in caught} == {ResourceWarning}
-    assert sockets() == before
+    assert open_sockets() == before
 
 
 async def test_a_connection_that_is_open_at_the_end_of_the_program(

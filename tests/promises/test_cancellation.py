@@ -27,9 +27,9 @@ from tests.support.cancelled import (
     check_ready,
     connected,
     observer,
-    sockets,
     until_none_is_left,
 )
+from tests.support.sockets import open_sockets
 from tests.support.stepping import CancelAt
 
 __all__ = ["observer"]
@@ -314,7 +314,7 @@ async def test_an_operation_that_is_cancelled_anywhere(
         **{many: {0, ROWS}, block: {0, 2}, nested_blocks: {0, 2}, block_with_an_error: {0}, pipelined_block: {0, 2}}
     }
     async with connected(dsn, autocommit=autocommit) as conn:
-        before = sockets()
+        before = open_sockets()
         n = 1
         # A sample of the later points of long operations: they are many, and much the same.
         while await cancelled_at(operation(conn), n, native):
@@ -324,7 +324,7 @@ async def test_an_operation_that_is_cancelled_anywhere(
             if autocommit or operation in (block, pipelined_block, nested_blocks, block_with_an_error):
                 assert conn.info.transaction_status is TransactionStatus.IDLE
             assert await at_work(observer) == 0
-            assert sockets() == before
+            assert open_sockets() == before
             await check_ready(conn, n)
             if operation in whole:
                 cursor = await conn.execute("SELECT count(*) FROM t")
@@ -363,10 +363,10 @@ async def connect_and_close(dsn: str) -> None:
 
 async def test_connecting(native: bool, dsn: str, observer: AsyncConnection) -> None:
     await connect_and_close(dsn)
-    before = sockets()
+    before = open_sockets()
     n = 1
     while await cancelled_at(connect_and_close(dsn), n, native):
-        assert sockets() == before
+        assert open_sockets() == before
         n += 1
     assert n > 3
     await until_none_is_left(observer)
@@ -377,17 +377,17 @@ async def test_connecting_with_a_password_to_one_of_several_hosts(
 ) -> None:
     dsn = f"{embedded_server.role_dsn('scram-sha-256')} host=/no/such/dir,localhost port=1,{embedded_server.port}"
     await connect_and_close(dsn)
-    before = sockets()
+    before = open_sockets()
     n = 1
     while await cancelled_at(connect_and_close(dsn), n, native):
-        assert sockets() == before
+        assert open_sockets() == before
         n += 1
     await until_none_is_left(observer)
 
 
 @pytest.mark.parametrize("dirty", [False, True])
 async def test_closing(dirty: bool, native: bool, dsn: str, observer: AsyncConnection) -> None:
-    before = sockets()
+    before = open_sockets()
     again, n = True, 1
     while again:
         conn = await AsyncConnection.connect(dsn, application_name=NAME)
@@ -395,20 +395,20 @@ async def test_closing(dirty: bool, native: bool, dsn: str, observer: AsyncConne
             await conn.execute("SELECT 1")
         again = await cancelled_at(conn.close(), n, native)
         assert conn.closed
-        assert sockets() == before
+        assert open_sockets() == before
         n += 1
     await until_none_is_left(observer)
 
 
 async def test_leaving_the_block_of_a_connection(native: bool, dsn: str, observer: AsyncConnection) -> None:
-    before = sockets()
+    before = open_sockets()
     again, n = True, 1
     while again:
         conn = await AsyncConnection.connect(dsn, application_name=NAME)
         await conn.execute("SELECT 1")
         again = await cancelled_at(conn.__aexit__(None, None, None), n, native)
         assert conn.closed
-        assert sockets() == before
+        assert open_sockets() == before
         n += 1
     assert n > 2
     await until_none_is_left(observer)
@@ -424,10 +424,10 @@ async def test_waiting_for_the_end(native: bool, dsn: str) -> None:
 async def test_having_the_server_cancel(native: bool, dsn: str, observer: AsyncConnection) -> None:
     """A request that is on its way may still arrive, and then hits whatever runs; the connection is fine."""
     async with connected(dsn, autocommit=True) as conn:
-        before = sockets()
+        before = open_sockets()
         n = 1
         while await cancelled_at(conn.cancel_safe(), n, native):
-            assert sockets() == before
+            assert open_sockets() == before
             with suppress(e.QueryCanceled):
                 await check_ready(conn, n)
             n += 1

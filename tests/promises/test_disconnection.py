@@ -28,6 +28,7 @@ from tests.support.fakeserver import READY, FakeClient, fake_server
 from tests.support.notifying import send, terminate
 from tests.support.queries import one
 from tests.support.server import another_server
+from tests.support.sockets import open_sockets
 
 pytestmark = pytest.mark.anyio
 
@@ -63,21 +64,6 @@ def tasks_living() -> int:
     if sniffio.current_async_library() == "trio":
         return trio.lowlevel.current_statistics().tasks_living
     return len(asyncio.all_tasks())
-
-
-def open_files() -> set[str]:
-    """Return the sockets that this process has open."""
-    if sys.platform != "linux":
-        return set()
-    found = set()
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            target = os.readlink(f"/proc/self/fd/{number}")
-        except FileNotFoundError:
-            continue
-        if target.startswith("socket:"):
-            found.add(target)
-    return found
 
 
 class Everyone:
@@ -127,7 +113,7 @@ class Everyone:
 
 async def test_everyone_learns_at_once(conn: AsyncConnection, other: AsyncConnection, dsn: str) -> None:
     everyone = Everyone(conn)
-    files = open_files()
+    files = open_sockets()
     before = tasks_living()
     with anyio.fail_after(PATIENCE):
         async with anyio.create_task_group() as tasks:
@@ -151,8 +137,8 @@ async def test_everyone_learns_at_once(conn: AsyncConnection, other: AsyncConnec
     assert conn.closed and conn.broken
     assert "terminating connection due to administrator command" in conn.info.error_message
     # The connection's socket is closed, and no other is open.
-    assert len(files - open_files()) == (sys.platform == "linux")
-    assert open_files() <= files
+    assert len(files - open_sockets()) == (sys.platform == "linux")
+    assert open_sockets() <= files
     with pytest.raises(e.OperationalError, match="the connection is closed: terminating connection due to admin"):
         await conn.execute("SELECT 1")
     with pytest.raises(e.OperationalError):
@@ -456,7 +442,7 @@ async def test_failures_of_the_network(
         await ready.wait()
         await fail(client)
 
-    files, before = open_files(), tasks_living()
+    files, before = open_sockets(), tasks_living()
     with anyio.fail_after(PATIENCE):
         async with fake_server(script) as server:
             conn = await AsyncConnection.connect(server.conninfo, autocommit=True)
@@ -479,7 +465,7 @@ async def test_failures_of_the_network(
         assert type(error) is kind
         with pytest.raises(kind, match=message):
             raise error
-    assert (open_files() - files, tasks_living()) == (set(), before)
+    assert (open_sockets() - files, tasks_living()) == (set(), before)
 
 
 # -- the manual's own ways

@@ -22,9 +22,9 @@ from tests.support.cancelled import (
     check_ready,
     connected,
     observer,
-    sockets,
     until_none_is_left,
 )
+from tests.support.sockets import open_sockets
 from tests.support.stepping import CancelAt
 
 __all__ = ["observer"]
@@ -195,12 +195,12 @@ async def test_a_storm_on_one_connection(seed: int, dsn: str, observer: AsyncCon
             await storm.run(chance.choice(MIXTURE)(conn, chance))
 
     async with connected(dsn, autocommit=True) as conn:
-        before = sockets()
+        before = open_sockets()
         with anyio.fail_after(2 * PATIENCE * SCALE):
             async with anyio.create_task_group() as group:
                 for number in range(50):
                     group.start_soon(client, number)
-        assert sockets() == before
+        assert open_sockets() == before
         assert await at_work(observer) == 0
         await check_ready(conn, 5)
     assert storm.done > 200 * SCALE

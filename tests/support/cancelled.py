@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -21,19 +19,6 @@ NAME = "anyq-cancelled"
 
 WORK = "SELECT count(*) FROM generate_series(1, %s::int)"
 """Keeps a server busy, and ends at once when it is cancelled."""
-
-FDS = Path("/proc/self/fd")
-
-
-def sockets() -> int:
-    """How many sockets this process has open; 0 where nothing tells."""
-    count = 0
-    for path in FDS.iterdir() if FDS.exists() else ():
-        try:
-            count += os.readlink(path).startswith("socket:")
-        except FileNotFoundError:  # of the listing itself
-            continue
-    return count
 
 
 @pytest.fixture
