@@ -48,12 +48,15 @@ _CHANGES_PATH = re.compile(rb"\b(?:search_path|schema|role|authorization|all)\b"
 """In the text of a SET or RESET: the search_path itself, what "$user" in it means, or everything."""
 SELECT_INTO = b"SELECT INTO TEMP"
 """The text to be given for a SELECT that has no columns, whatever else it is."""
-_FOR_SESSION = frozenset(("SET", "RESET", "LISTEN", "DISCARD", "LOAD"))
-_MAYBE_FOR_SESSION = frozenset(("SELECT", "CREATE", "DECLARE"))
+_FOR_SESSION = frozenset(("SET", "RESET", "LISTEN", "DISCARD", "LOAD", "DO"))
+_MAYBE_FOR_SESSION = frozenset(
+    ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "EXPLAIN", "CREATE", "DECLARE"),
+)
 _LASTING = re.compile(
-    rb"\b(?:temp|temporary|pg_temp|hold|set_config|pg_(?:try_)?advisory_lock(?:_shared)?)\b", re.IGNORECASE
+    rb"\b(?:temp|temporary|pg_temp|hold|execute|set_config|pg_(?:try_)?advisory_lock(?:_shared)?)\b", re.IGNORECASE
 ).search
-"""In a text that makes something temporary, a cursor that outlives its transaction, a setting, or a session's lock."""
+"""In a text that makes something temporary, a cursor that outlives its transaction, a setting, or a session's lock; or
+that executes another one, whose tag is sent."""
 _CREATES = re.compile(rb"\b(?:create|into)\b", re.IGNORECASE).search
 """In a text whose tag is SELECT: CREATE TABLE AS has that one."""
 
@@ -81,7 +84,7 @@ def consequence(tag: str | None, text: bytes) -> Consequence:
 def changes_session(tag: str | None, text: bytes) -> bool:
     """Return whether a statement that has succeeded may have changed what lasts as long as the session does.
 
-    What the user's functions and procedures do is not seen.
+    What the user's functions and procedures do is not seen; a DO block may have done anything.
     """
     word = (tag or "").partition(" ")[0]
     return word in _FOR_SESSION or word in _MAYBE_FOR_SESSION and _LASTING(text) is not None

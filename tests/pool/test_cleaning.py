@@ -125,6 +125,35 @@ async def settings_of_many(conn: AsyncConnection) -> None:
     await conn.commit()
 
 
+async def settings_by_a_block(conn: AsyncConnection) -> None:
+    await conn.execute("DO $$ BEGIN SET work_mem TO '1234kB'; PERFORM pg_advisory_lock(1); END $$")
+    await conn.commit()
+
+
+async def settings_explained(conn: AsyncConnection) -> None:
+    await conn.execute("EXPLAIN ANALYZE SELECT set_config('work_mem', '1234kB', false)")
+    await conn.commit()
+
+
+async def settings_by_what_was_prepared(conn: AsyncConnection) -> None:
+    await conn.execute("PREPARE left_by_name AS SELECT set_config('work_mem', '1234kB', false)")
+    await conn.execute("EXECUTE left_by_name")
+    await conn.commit()
+
+
+async def settings_in_a_copy(conn: AsyncConnection) -> None:
+    async with conn.cursor().copy("COPY (SELECT set_config('work_mem', '1234kB', false)) TO STDOUT") as copy:
+        await copy.read()
+    await conn.commit()
+
+
+async def settings_by_an_insert(conn: AsyncConnection) -> None:
+    await conn.execute("CREATE TABLE left_by_nobody (n text)")
+    await conn.execute("INSERT INTO left_by_nobody SELECT set_config('work_mem', '1234kB', false)")
+    await conn.execute("DROP TABLE left_by_nobody")
+    await conn.commit()
+
+
 async def settings_streamed(conn: AsyncConnection) -> None:
     async with conn.cursor().stream("SELECT set_config('work_mem', %s, false)", ["1234kB"]) as rows:
         async for _ in rows:
@@ -273,7 +302,8 @@ UNDONE: list[Leave] = [
     *(set_role, characteristics, everything_discarded, raw_listen, listen_after_all, kept_notifications),
     *(temporary_table, temporary_table_of_a_query, temporary_view, temporary_by_copy, cursor_with_hold),
     *(declared_with_hold, named_cursor, advisory_lock, advisory_lock_tried, attributes, handlers, cancelled_statement),
-    *(failed_setting, stream_left),
+    *(failed_setting, stream_left, settings_by_a_block, settings_explained, settings_by_what_was_prepared),
+    *(settings_in_a_copy, settings_by_an_insert),
 ]
 
 

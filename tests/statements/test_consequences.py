@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anyq.statements.consequences import Consequence, consequence
+from anyq.statements.consequences import Consequence, changes_session, consequence
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,32 @@ from anyq.statements.consequences import Consequence, consequence
 )
 def test_consequences(tag: str | None, text: str, expected: Consequence) -> None:
     assert consequence(tag, text.encode()) is expected
+
+
+@pytest.mark.parametrize(
+    ("tag", "text", "expected"),
+    [
+        (None, "", False),
+        ("SET", "SET work_mem TO '1MB'", True),
+        ("LISTEN", "LISTEN c", True),
+        ("DO", "DO $$ BEGIN END $$", True),
+        ("SELECT 1", "SELECT 1", False),
+        ("SELECT 1", "SELECT set_config('work_mem', '1MB', false)", True),
+        ("SELECT 1", "SELECT pg_advisory_xact_lock(1)", False),
+        ("INSERT 0 1", "INSERT INTO t SELECT PG_TRY_ADVISORY_LOCK(1)", True),
+        ("UPDATE 1", "UPDATE t SET a = set_config('work_mem', '1MB', false)", True),
+        ("DELETE 1", "DELETE FROM t WHERE pg_advisory_lock(1) IS NULL", True),
+        ("MERGE 1", "MERGE INTO t USING (SELECT pg_advisory_lock_shared(1)) ...", True),
+        ("COPY 1", "COPY (SELECT set_config('work_mem', '1MB', false)) TO STDOUT", True),
+        ("COPY 1", "COPY t TO STDOUT", False),
+        ("EXPLAIN", "EXPLAIN ANALYZE CREATE TEMP TABLE t AS SELECT 1", True),
+        ("EXPLAIN", "EXPLAIN ANALYZE SELECT 1", False),
+        ("SELECT 1", "EXECUTE s", True),
+        ("DECLARE CURSOR", "DECLARE c CURSOR WITH HOLD FOR SELECT 1", True),
+        ("DECLARE CURSOR", "DECLARE c CURSOR FOR SELECT 1", False),
+        ("CREATE TABLE", "CREATE TABLE pg_temp.t (a int)", True),
+        ("CREATE TABLE", "CREATE TABLE t (a int)", False),
+    ],
+)
+def test_what_lasts_as_long_as_the_session(tag: str | None, text: str, expected: bool) -> None:
+    assert changes_session(tag, text.encode()) is expected
