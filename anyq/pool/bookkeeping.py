@@ -24,6 +24,7 @@ Knows numbers and times. Must not know connections, tasks or event loops.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Collection
 from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 
@@ -160,6 +161,8 @@ class Books:
         self.due = float("inf")
         """When there may be idle connections to be closed, if nothing else happens; or later."""
         self.waiting: OrderedDict[Ticket, None] = OrderedDict()
+        self.statements: Collection[Ticket] = ()
+        """Statements that wait for room on a connection, of which some wait for one of their own, too."""
         self.counters = Counters()
 
     @property
@@ -171,6 +174,11 @@ class Books:
     def ready(self) -> int:
         """How many connections there are."""
         return self.size - self.opening
+
+    @property
+    def waiting_number(self) -> int:
+        """How many wait, clients and statements."""
+        return len(self.waiting) + sum(ticket not in self.waiting for ticket in self.statements)
 
     @property
     def is_too_big(self) -> bool:
@@ -200,7 +208,6 @@ class Books:
         """Have somebody wait."""
         self.waiting[ticket] = None
         self.gave_up = False
-        self.counters.requests_queued += 1
 
     def queue_again(self, ticket: Ticket) -> None:
         """Have somebody wait before all others: what was given was no good."""

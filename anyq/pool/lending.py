@@ -98,7 +98,8 @@ class Lender:
         request = Request(engine.here().create_waiter())
         request.place = place
         if place is None:
-            self._check_may_wait()
+            self.check_may_wait()
+            books.counters.requests_queued += 1
             books.queue(request)
         began = monotonic()
         pause = FIRST_PAUSE
@@ -123,6 +124,8 @@ class Lender:
                     books.queue_again(request)
         finally:
             changed = request.work or not served
+            if not served:
+                books.counters.waited(monotonic() - began, served=False)
             given_late = books.leave_queue(request)
             if given_late is not None:
                 self.put_back(given_late, given_late.connection)
@@ -130,12 +133,17 @@ class Lender:
                 engine.settle()
         raise self._opener.timed_out("had no connection", timeout)
 
-    def _check_may_wait(self) -> None:
+    def check_may_wait(self) -> None:
+        """Check that one more may wait.
+
+        :raises PoolClosed: the pool is not open.
+        :raises TooManyRequests: as many as may do so already.
+        """
         books = self._books
         if not books.is_open:
             raise self._engine.not_open()
-        if 0 < books.max_waiting <= len(books.waiting):
-            raise TooManyRequests(f"the pool {self._name!r} has {len(books.waiting)} requests waiting already")
+        if 0 < books.max_waiting <= books.waiting_number:
+            raise TooManyRequests(f"the pool {self._name!r} has {books.waiting_number} requests waiting already")
 
     async def is_good(self, place: Place) -> bool:
         """Return whether a client can have a connection that it was given; otherwise it is dropped.

@@ -44,7 +44,6 @@ from ..sql import Composable
 from ..statements.statement import first_word
 from .bookkeeping import Place
 from .engine import Engine, Request
-from .errors import TooManyRequests
 from .lending import Lender
 from .opening import FIRST_PAUSE, LONGEST_PAUSE, Opener
 from .options import Hooks, Options
@@ -123,6 +122,7 @@ class Multiplexer:
         self._timeout = options.timeout
         self._lines: list[Line] = []
         self._turns: OrderedDict[Turn, None] = OrderedDict()
+        engine.books.statements = self._turns
         self._alone_running = 0
         self._alone_waiting = 0
         self._allowed: dict[str, None] = {}
@@ -258,8 +258,23 @@ class Multiplexer:
             line = self._new_line(connection, monotonic(), alone=True)
             line.running = 1
             return line
-        self._check_may_wait()
+        counters = self._books.counters
+        counters.requests_num += 1
+        began = monotonic()
+        served = False
+        try:
+            line = await self._wait_for_turn(timeout)
+            served = True
+            return line
+        finally:
+            counters.requests_errors += not served
+            counters.waited(monotonic() - began, served=served)
+
+    async def _wait_for_turn(self, timeout: float) -> Line:  # noqa: ASYNC109 - the user's
+        """Wait until there is room on a line, or a connection that becomes one."""
+        self._lender.check_may_wait()
         engine, books = self._engine, self._books
+        books.counters.requests_queued += 1
         turn = Turn(engine.here().create_waiter())
         self._turns[turn] = None
         pause = FIRST_PAUSE
@@ -305,14 +320,6 @@ class Multiplexer:
             await self._leave(line)
         self._engine.settle()
         self._ask_for_first()
-
-    def _check_may_wait(self) -> None:
-        books = self._books
-        if not books.is_open:
-            raise self._engine.not_open()
-        waiting = len(books.waiting) + len(self._turns)
-        if 0 < books.max_waiting <= waiting:
-            raise TooManyRequests(f"the pool {self._engine.name!r} has {waiting} requests waiting already")
 
     def _ask_for_first(self) -> None:
         """Have the statement that has waited longest wait for a connection, too: one at a time, for a line has room."""

@@ -259,7 +259,7 @@ class AsyncConnectionPool(Generic[ConnectionT]):
         """Open the pool without a block, which does more.
 
         Connections are opened and replaced by those who ask for one. So `min_size` is not kept while nobody does, and
-        what is idle is closed with the next request rather than in time. Close it by :meth:`close`.
+        what is idle is closed when the next connection is returned rather than in time. Close it by :meth:`close`.
 
         :param wait: whether to open `min_size` connections before returning, as :meth:`wait` does.
         :raises OperationalError: it was closed, and cannot be opened again.
@@ -439,7 +439,7 @@ class AsyncConnectionPool(Generic[ConnectionT]):
             "pool_max": books.max_size,
             "pool_size": books.size,
             "pool_available": len(books.idle),
-            "requests_waiting": len(books.waiting),
+            "requests_waiting": books.waiting_number,
             **dict(books.counters.items()),
         }
 

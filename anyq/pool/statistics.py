@@ -48,9 +48,11 @@ class Counters:
         self.connections_lost = 0
         self.waits = [0] * len(WAIT_BOUNDS)
 
-    def waited(self, seconds: float) -> None:
-        """Count a request that had to wait and was served."""
+    def waited(self, seconds: float, *, served: bool = True) -> None:
+        """Count a request that had to wait."""
         self.requests_wait_time += seconds
+        if not served:
+            return
         for index, bound in enumerate(WAIT_BOUNDS):
             if seconds <= bound:
                 self.waits[index] += 1

@@ -188,6 +188,21 @@ def test_each_turn_is_another_one() -> None:
     assert len(set(turns)) == 3
 
 
+def test_what_a_client_had_is_not_fresh_and_its_time_is_counted() -> None:
+    desk = Desk()
+    ticket = desk.ask()
+    place = desk.succeed()
+    assert place.fresh
+    desk.now = 2.0
+    desk.give_back(place, taken(ticket.take()))
+    assert not place.fresh
+    desk.now = 3.0
+    again = desk.ask().take()
+    desk.now = 3.5
+    desk.give_back(again, taken(again))
+    assert desk.books.counters.usage_time == 2.5
+
+
 def test_a_dropped_connection_frees_its_place_once() -> None:
     desk = Desk()
     desk.ask()

@@ -9,9 +9,10 @@ from contextlib import suppress
 import anyio
 import pytest
 
-from anyq import AsyncConnection, AsyncRawCursor, IsolationLevel
+from anyq import AsyncConnection, AsyncRawCursor, AsyncRawServerCursor, IsolationLevel
 from anyq.errors import OperationalError
 from anyq.pool import AsyncConnectionPool
+from anyq.pool.cleaning import is_clean, settings_of
 from anyq.rows import dict_row
 from tests.support.activity import PATIENCE, held_lock
 
@@ -318,6 +319,57 @@ async def test_what_is_undone(pool: AsyncConnectionPool, leave: Leave) -> None:
     async with pool.connection() as conn:
         assert conn is first, "it is of use still"
         assert await state(conn) == before
+        assert is_clean(conn, conn, first.pooled.settings), "a return takes nothing any more"  # type: ignore[attr-defined]
+
+
+ATTRIBUTES = {
+    "autocommit": True,
+    "isolation_level": IsolationLevel.SERIALIZABLE,
+    "read_only": True,
+    "deferrable": True,
+    "prepare_threshold": 9,
+    "prepared_max": 9,
+    "row_factory": dict_row,
+    "cursor_factory": AsyncRawCursor,
+    "server_cursor_factory": AsyncRawServerCursor,
+}
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+async def test_each_attribute_alone(pool: AsyncConnectionPool, name: str) -> None:
+    async with pool.connection() as conn:
+        before = settings_of(conn, conn)
+        if name in ("autocommit", "isolation_level", "read_only", "deferrable"):
+            await getattr(conn, f"set_{name}")(ATTRIBUTES[name])
+        else:
+            setattr(conn, name, ATTRIBUTES[name])
+        changed = settings_of(conn, conn)
+        assert [field for field in before._fields if getattr(before, field) != getattr(changed, field)] == [name]
+    async with pool.connection() as again:
+        assert again is conn
+        assert settings_of(conn, conn) == before
+
+
+async def test_what_was_prepared_under_another_search_path(dsn: str) -> None:
+    """The reset gives names another meaning, so that the types of parameters are looked up again."""
+    options = "-c search_path=of_all"
+    async with AsyncConnectionPool(dsn, min_size=1, kwargs={"prepare_threshold": 0, "options": options}) as pool:
+        try:
+            async with pool.connection() as conn:
+                for schema in ("of_all", "of_a_client"):
+                    await conn.execute(f"CREATE SCHEMA {schema}")
+                    await conn.execute(f"CREATE TYPE {schema}.label AS ENUM ('{schema}')")
+                await conn.execute("SET search_path TO of_a_client")
+                await conn.commit()
+                for _ in range(3):
+                    await conn.execute("SELECT %s::label", ["of_a_client"])
+            async with pool.connection() as again:
+                assert again is conn
+                cur = await again.execute("SELECT %s::label", ["of_all"])
+                assert await cur.fetchone() == ("of_all",)
+        finally:
+            async with pool.connection() as conn:
+                await conn.execute("DROP SCHEMA of_all, of_a_client CASCADE")
 
 
 # -- what nobody goes on with

@@ -293,6 +293,29 @@ async def test_a_check_that_always_fails(
         assert "did not pass its check" in caplog.text
 
 
+async def test_a_check_that_closes_the_connection(dsn: str) -> None:
+    """It has not passed, though nothing was raised."""
+    checked: list[AsyncConnection] = []
+
+    async def check(conn: AsyncConnection) -> None:
+        checked.append(conn)
+        if len(checked) == 1:
+            await conn.close()
+
+    async with AsyncConnectionPool(dsn, min_size=1, max_size=1, check=check, timeout=PATIENCE) as pool:
+        assert await pid_of(pool)
+        assert [conn.closed for conn in checked] == [True, False]
+        assert pool.get_stats()["connections_lost"] == 1
+
+
+async def test_a_check_is_no_wait(dsn: str) -> None:
+    async with AsyncConnectionPool(dsn, min_size=1, max_size=1, check=check, timeout=PATIENCE) as pool:
+        await pool.wait()
+        await pid_of(pool)
+        stats = pool.get_stats()
+    assert (stats["requests_num"], stats["requests_queued"], stats["requests_wait_le_10000ms"]) == (1, 0, 0)
+
+
 @pytest.mark.parametrize("checked", ["by the pool", "by a client"])
 async def test_a_frozen_server(embedded_server: Server, checked: str) -> None:
     """A connection that does not answer is given up after the grace time, and another one takes its place."""

@@ -304,6 +304,23 @@ async def test_one_that_waits_in_vain_is_told_and_forgotten(anyio_backend: objec
 
 
 @pytest.mark.anyio
+async def test_statements_that_wait_are_counted_as_clients_are(anyio_backend: object, dsn: str, patient: None) -> None:
+    async with AsyncConnectionPool(dsn, min_size=1, max_size=1, max_waiting=3) as pool:
+        async with anyio.create_task_group() as group, pool.connection():
+            pool.pop_stats()
+            for number in range(3):
+                group.start_soon(pool.execute, "SELECT 1")
+                await until(lambda number=number: pool.get_stats()["requests_waiting"] == number + 1)  # type: ignore[misc]
+            with pytest.raises(TooManyRequests, match="3 requests waiting"):
+                await pool.execute("SELECT 2")
+            with pytest.raises(TooManyRequests, match="3 requests waiting"):
+                await pool.getconn()
+        stats = pool.get_stats()
+    assert (stats["requests_num"], stats["requests_queued"], stats["requests_errors"]) == (5, 3, 2)
+    assert (stats["requests_waiting"], stats["requests_wait_le_10000ms"]) == (0, 3)
+
+
+@pytest.mark.anyio
 async def test_a_client_that_waited_before_comes_first(anyio_backend: object, dsn: str, impatient: None) -> None:
     order: list[str] = []
     async with AsyncConnectionPool(dsn, min_size=1, max_size=1) as pool:
@@ -421,7 +438,7 @@ async def test_a_connection_that_becomes_a_line_takes_all_that_wait(
                 group.start_soon(statement, number)
                 await until(lambda number=number: pool.multiplexer.waiting == number + 1)  # type: ignore[misc]
             group.start_soon(client)
-            await until(lambda: pool.get_stats()["requests_waiting"] == 2)
+            await until(lambda: pool.get_stats()["requests_waiting"] == 4)
     assert order[3] == "client"
 
 

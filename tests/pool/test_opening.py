@@ -115,6 +115,20 @@ async def test_it_is_given_up(dsn: str, block: bool, is_async: bool, quick: None
         over.set()
 
 
+async def test_what_has_failed_long_ago_is_no_reason(dsn: str, quick: None) -> None:
+    gate = Gate(dsn)
+    gate.refuses = True
+    async with gate.pool(max_size=1, reconnect_timeout=0) as pool:
+        with pytest.raises(PoolTimeout, match="refused"):
+            await pool.getconn()
+        gate.refuses = False
+        async with pool.connection():
+            with pytest.raises(PoolTimeout) as info:
+                await pool.getconn(timeout=0)
+    assert str(info.value).endswith("within 0 s")
+    assert info.value.__cause__ is None
+
+
 async def test_min_size_is_filled_up_after_it_was_given_up(dsn: str, quick: None) -> None:
     gate = Gate(dsn)
     gate.refuses = True

@@ -33,6 +33,13 @@ def test_the_histogram_is_cumulative() -> None:
     assert dict(counters.items())["requests_wait_ms"] == 63022
 
 
+def test_who_waits_in_vain_is_in_no_histogram() -> None:
+    counters = Counters()
+    counters.waited(0.5, served=False)
+    assert not any(counters.waits)
+    assert dict(counters.items())["requests_wait_ms"] == 500
+
+
 def test_counting_from_zero() -> None:
     counters = Counters()
     counters.requests_num = 5
