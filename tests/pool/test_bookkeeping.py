@@ -192,10 +192,10 @@ def test_what_a_client_had_is_not_fresh_and_its_time_is_counted() -> None:
     desk = Desk()
     ticket = desk.ask()
     place = desk.succeed()
-    assert place.fresh
+    fresh = [place.fresh]
     desk.now = 2.0
     desk.give_back(place, taken(ticket.take()))
-    assert not place.fresh
+    assert [*fresh, place.fresh] == [True, False]
     desk.now = 3.0
     again = desk.ask().take()
     desk.now = 3.5

@@ -319,7 +319,7 @@ async def test_what_is_undone(pool: AsyncConnectionPool, leave: Leave) -> None:
     async with pool.connection() as conn:
         assert conn is first, "it is of use still"
         assert await state(conn) == before
-        assert is_clean(conn, conn, first.pooled.settings), "a return takes nothing any more"  # type: ignore[attr-defined]
+        assert is_clean(conn, conn, settings_of(conn, conn)), "the next return takes nothing"
 
 
 ATTRIBUTES = {
