@@ -16,8 +16,7 @@ another one is running, whose connection it will have. A connection that then be
 many statements as there is room for, and no more until the next client has had its turn.
 
 *Each is a transaction of its own*, and leaves nothing behind on its connection. What would, or needs what another
-statement has left, is refused by its text (`refused`); that is a help for users and no safeguard, for functions can do
-what they like.
+statement has left, is refused by its text (`refusing`).
 
 *A connection that is lost* fails the statement that the server may have begun with. What was behind that has certainly
 not been run, if the server itself has said that it closes the connection: this is sent again on another one.
@@ -27,26 +26,22 @@ Knows how connections are lent. Must not know how statements are sent.
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
-from collections.abc import Iterable
 from time import monotonic
 from typing import Any
 
 import anyio
 
 from ..abc import Params, Query
-from ..adapt.placing import Inside, quoted_parts
 from ..backends import uninterrupted
 from ..connection import AsyncConnection
 from ..errors import OperationalError, ProgrammingError
-from ..sql import Composable
-from ..statements.statement import first_word
 from .bookkeeping import Place
 from .engine import Engine, Request
 from .lending import Lender
 from .opening import FIRST_PAUSE, LONGEST_PAUSE, Opener
 from .options import Hooks, Options
+from .refusing import KnownTexts, refused, text_of
 
 DEPTH = 32
 """Statements on a line at most."""
@@ -54,8 +49,6 @@ ROUND_TRIPS = 2
 """Round trips to the server that no statement counts as slow for."""
 SLOW = 0.01
 """Seconds beyond these after which a statement holds up those behind it."""
-MOST_KNOWN = 1000
-"""Texts of which it is known how long they take, or that they are not refused."""
 ATTEMPTS = 3
 """How often a statement is sent that is certain not to have been run."""
 
@@ -125,8 +118,8 @@ class Multiplexer:
         engine.books.statements = self._turns
         self._alone_running = 0
         self._alone_waiting = 0
-        self._allowed: dict[str, None] = {}
-        self._durations: dict[str, float] = {}
+        self._allowed = KnownTexts[None]()
+        self._durations = KnownTexts[float]()
 
     @property
     def waiting(self) -> int:
@@ -183,18 +176,14 @@ class Multiplexer:
                 f"execute() of a pool cannot be used for {reason}: take a connection, by 'async with pool.connection()'"
             )
         if key is not None:
-            if len(self._allowed) >= MOST_KNOWN:
-                self._allowed.clear()
-            self._allowed[key] = None
+            self._allowed.keep(key, None)
 
     def _learn(self, key: str, seconds: float) -> None:
         known = self._durations.get(key)
         if known is not None:
             self._durations[key] = known + (seconds - known) / 4
         elif seconds >= self._slow():
-            if len(self._durations) >= MOST_KNOWN:
-                self._durations.clear()
-            self._durations[key] = seconds
+            self._durations.keep(key, seconds)
 
     # -- lines
 
@@ -362,68 +351,3 @@ class Multiplexer:
         line.end()
         if not self._lender.take_back_at_once(line.connection):
             await self._lender.take_back(line.connection)
-
-
-# -- which statements
-
-
-_SESSION_WORDS = {
-    **dict.fromkeys((b"BEGIN", b"START", b"COMMIT", b"END", b"ROLLBACK", b"ABORT"), "transactions of more statements"),
-    **dict.fromkeys((b"SAVEPOINT", b"RELEASE"), "transactions of more statements"),
-    **dict.fromkeys((b"SET", b"RESET", b"DISCARD", b"LOAD"), "settings of a session"),
-    **dict.fromkeys((b"LISTEN", b"UNLISTEN"), "notifications, which a session has to wait for"),
-    **dict.fromkeys((b"PREPARE", b"EXECUTE", b"DEALLOCATE"), "prepared statements of a session"),
-    **dict.fromkeys((b"DECLARE", b"FETCH", b"MOVE", b"CLOSE"), "named cursors"),
-    b"COPY": "COPY",
-    b"LOCK": "locks, which end with their transaction",
-}
-_SESSION_FUNCTIONS = re.compile(
-    rb"\b(?:pg_(?:try_)?advisory_(?:lock|unlock)\w*|set_config|setseed|currval|lastval)\s*\(", re.IGNORECASE
-).search
-_TEMPORARY = re.compile(
-    rb"\bcreate\s+(?:or\s+replace\s+)?(?:(?:local|global)\s+)?(?:temp|temporary)\b|\bpg_temp\s*\."
-    rb"|\binto\s+(?:(?:local|global)\s+)?(?:temp|temporary)\s+(?:table\s+)?"
-    rb"(?!(?:as|default|from|overriding|select|using|values|with)\b)[\w\"]",
-    re.IGNORECASE,
-).search
-_BODY = re.compile(rb"\bbegin\s+atomic\b", re.IGNORECASE).search
-"""Of a function, with statements in it."""
-
-
-def refused(sql: bytes) -> str | None:
-    """Return what a statement needs a session for, as far as its text tells; None if it may be executed on any."""
-    word = first_word(sql)
-    reason = _SESSION_WORDS.get(word)
-    if reason is not None:
-        return reason
-    code = without_quoted(sql)
-    found = _SESSION_FUNCTIONS(code)
-    if found is not None:
-        return f"{found[0].decode()[:-1].strip()}(), whose effect a session keeps"
-    if _TEMPORARY(code) is not None:
-        return "temporary tables"
-    if b";" in code.rstrip(b"; \t\r\n\f\v") and not (word == b"CREATE" and _BODY(code)):
-        return "several statements at once"
-    return None
-
-
-def without_quoted(sql: bytes) -> bytes:
-    """Return a text with spaces for strings and comments, and nothing in quoted names."""
-    kept: list[bytes] = []
-    end = 0
-    for part in quoted_parts(sql, "utf-8", standard_strings=True)[1]:
-        kept += (sql[end : part.begin], b'""' if part.inside is Inside.NAME else b" ")
-        end = part.end
-    return b"".join([*kept, sql[end:]])
-
-
-def text_of(query: Any) -> bytes:
-    """Return the text of a query as far as it is needed to look at it."""
-    if isinstance(query, str):
-        return query.encode("utf-8", "replace")
-    if isinstance(query, Composable):
-        return query.as_string(None).encode("utf-8", "replace")
-    strings: Iterable[str] | None = getattr(query, "strings", None)  # of a template
-    if strings is not None:
-        return " ".join(strings).encode("utf-8", "replace")
-    return bytes(query) if isinstance(query, bytes | bytearray) else b""  # what is no query is told later

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -15,7 +14,6 @@ import anyq
 from anyq import sql
 from anyq.errors import AdminShutdown, DivisionByZero, InterfaceError, ProgrammingError, QueryCanceled
 from anyq.pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests, multiplex
-from anyq.pool.multiplex import refused, text_of
 from anyq.rows import dict_row
 from tests.support.activity import PATIENCE, held_lock
 
@@ -476,75 +474,6 @@ async def test_without_a_block_too(anyio_backend: object, dsn: str, patient: Non
 
 
 # -- what is refused
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("SET search_path TO x", "settings"),
-        ("  /* why */ set local x.y = 1", "settings"),
-        ("RESET ALL", "settings"),
-        ("LISTEN a", "notifications"),
-        ("begin", "transactions"),
-        ("START TRANSACTION", "transactions"),
-        ("-- c\nCOMMIT", "transactions"),
-        ("SAVEPOINT a", "transactions"),
-        ("PREPARE x AS SELECT 1", "prepared statements"),
-        ("DECLARE c CURSOR FOR SELECT 1", "named cursors"),
-        ("COPY t FROM STDIN", "COPY"),
-        ("LOCK TABLE t", "locks"),
-        ("CREATE TEMP TABLE t (a int)", "temporary tables"),
-        ("CREATE GLOBAL TEMPORARY TABLE t AS SELECT 1", "temporary tables"),
-        ("SELECT 1 AS a INTO TEMP t", "temporary tables"),
-        ("SELECT pg_advisory_lock(1)", "pg_advisory_lock()"),
-        ("WITH a AS (SELECT pg_try_advisory_lock_shared (1)) SELECT * FROM a", "pg_try_advisory_lock_shared()"),
-        ("SELECT pg_catalog.set_config('a.b', '1', false)", "set_config()"),
-        ("SELECT currval('s')", "currval()"),
-        ("SELECT 1; SELECT 2", "several statements"),
-        ("SELECT ';' ; SELECT 2", "several statements"),
-        ("SELECT $a$;$a$ /* ; */; SELECT 2", "several statements"),
-        ("CREATE OR REPLACE TEMP VIEW v AS SELECT 1", "temporary tables"),
-        ("CREATE TABLE pg_temp.t (a int)", "temporary tables"),
-        ('WITH a AS (SELECT 1) SELECT * INTO TEMPORARY TABLE "t" FROM a', "temporary tables"),
-    ],
-)
-def test_what_needs_a_session_is_refused(text: str, reason: str) -> None:
-    found = refused(text.encode())
-    assert found is not None
-    assert reason in found
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "SELECT 1;",
-        'SELECT \';\', "a;b" FROM (SELECT 1 AS "a;b") AS t -- ; \n',
-        "INSERT INTO t VALUES (1) RETURNING a",
-        "DO $$ BEGIN PERFORM 1; PERFORM 2; END $$",
-        "SELECT $a$;$a$ /* ; /* ; */ */, E'\\';'",
-        "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END",
-        "SELECT temp FROM weather WHERE hold",
-        "CREATE INDEX ON weather (temp)",
-        "INSERT INTO temp (a) VALUES ('into temp t')",
-        "INSERT INTO t VALUES ('lastval()')",
-        "UPDATE t SET a = 1",
-        "SELECT pg_advisory_xact_lock(1)",
-        "SELECT nextval('s')",
-        "CREATE TABLE t (a int)",
-        "VACUUM",
-        "NOTIFY a",
-        "",
-    ],
-)
-def test_what_needs_none_is_not(text: str) -> None:
-    assert refused(text.encode()) is None
-
-
-def test_the_text_of_every_kind_of_query() -> None:
-    assert text_of("SET x = 1") == text_of(b"SET x = 1") == text_of(sql.SQL("SET x = 1")) == b"SET x = 1"
-    composed = sql.SQL("SELECT {}").format(sql.Identifier("a"))
-    assert re.fullmatch(b'SELECT "a"', text_of(composed))
-    assert text_of(10**11) == text_of(None) == b""
 
 
 @pytest.mark.anyio
