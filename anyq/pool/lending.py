@@ -16,18 +16,15 @@ import anyio
 
 from ..backends import uninterrupted
 from ..protocol.constants import TransactionStatus
-from ..session.link import SOMETHING
 from .bookkeeping import Place, PlaceState
 from .cleaning import clean, is_clean, left_open, restore
 from .engine import Engine, Request
 from .errors import TooManyRequests, told_by
-from .opening import FIRST_PAUSE, LONGEST_PAUSE, Opener, check_idle
+from .opening import FIRST_PAUSE, LONGEST_PAUSE, Opener, check_idle, is_alive
 from .options import Callback, Hooks, Options
 
 logger = logging.getLogger("anyq.pool")
 
-MOST_CHUNKS = 10
-"""How much of what has arrived is looked at; what a server says at the end of a session is one, and its end another."""
 TRUSTED = 0.01
 """Seconds for which a connection that was used is taken to be there still; later it is looked whether it is."""
 
@@ -70,12 +67,7 @@ class Lender:
         return connection
 
     def _is_alive(self, place: Place) -> bool:
-        """Return whether a connection is not known to be lost, having looked at what has arrived."""
-        wire = self._hooks.inner(place.connection).session.wire
-        for _ in range(MOST_CHUNKS):
-            if wire.poll() is not SOMETHING:
-                break
-        return not wire.closed
+        return is_alive(self._hooks.inner(place.connection))
 
     def lend_at_once(self, now: float) -> Any | None:
         """Return a connection that can be had without waiting and without a check; None if there is none."""

@@ -36,6 +36,7 @@ from ..abc import Params, Query
 from ..backends import uninterrupted
 from ..connection import AsyncConnection
 from ..errors import OperationalError, ProgrammingError
+from .batches import Batch
 from .bookkeeping import Place
 from .engine import Engine, Request
 from .lending import Lender
@@ -49,6 +50,8 @@ ROUND_TRIPS = 2
 """Round trips to the server that no statement counts as slow for."""
 SLOW = 0.01
 """Seconds beyond these after which a statement holds up those behind it."""
+MANY = "executemany: "
+"""Before the texts of those that are executed for many sets of parameters, where it is kept how long they take."""
 ATTEMPTS = 3
 """How often a statement is sent that is certain not to have been run."""
 
@@ -135,18 +138,28 @@ class Multiplexer:
     async def execute(
         self,
         query: Query,
-        params: Params | None,
+        params: Params | Batch | None,
         *,
-        prepare: bool | None,
-        binary: bool,
+        prepare: bool | None = None,
+        binary: bool = False,
         row_factory: Any,
         timeout: float | None,  # noqa: ASYNC109 - the user's
     ) -> Any:
-        """Execute one statement; see :meth:`AsyncConnectionPool.execute`."""
+        """Execute one statement; see :meth:`AsyncConnectionPool.execute` and `executemany`.
+
+        :param params: a batch, if it is executed for many sets of them.
+        """
         key = query if isinstance(query, str) else None
+        batch = params if isinstance(params, Batch) else None
         if key is None or key not in self._allowed:
-            self._check(query, key)
-        alone = key is not None and self._durations.get(key, 0.0) >= self._slow()
+            self.check(query, "execute" if batch is None else "executemany")
+        alone = False
+        if batch is not None:
+            alone = batch.is_long
+            # How long one of them takes says nothing of many, nor these of a single one.
+            key = None if key is None or alone else MANY + key
+        if key is not None and self._durations.get(key, 0.0) >= self._slow():
+            alone = True
         attempt = 0
         while True:
             attempt += 1
@@ -156,10 +169,13 @@ class Multiplexer:
             sent_at = monotonic()
             try:
                 cursor, inner = self._hooks.result(line.connection, row_factory)
-                await inner.run(query, params, prepare=prepare, binary=binary or None)
+                if batch is None:
+                    await inner.run(query, params, prepare=prepare, binary=binary or None)
+                else:
+                    await inner.run_many(query, batch.sets, returning=batch.returning)
                 return cursor
             except OperationalError as error:
-                if not error.never_run or attempt == ATTEMPTS:
+                if not error.never_run or attempt == ATTEMPTS or batch is not None and not batch.is_repeatable:
                     raise
             finally:
                 now = monotonic()
@@ -168,15 +184,20 @@ class Multiplexer:
                 line.moved_at = now
                 await self._leave(line)
 
-    def _check(self, query: Query, key: str | None) -> None:
-        text = text_of(query)
-        reason = refused(text)
+    def check(self, query: Query, method: str) -> None:
+        """Check that a statement needs no session.
+
+        :param method: what it was given to.
+        :raises ProgrammingError: it does.
+        """
+        reason = refused(text_of(query))
         if reason is not None:
             raise ProgrammingError(
-                f"execute() of a pool cannot be used for {reason}: take a connection, by 'async with pool.connection()'"
+                f"{method}() of a pool cannot be used for {reason}: take a connection, by "
+                "'async with pool.connection()'"
             )
-        if key is not None:
-            self._allowed.keep(key, None)
+        if isinstance(query, str):
+            self._allowed.keep(query, None)
 
     def _learn(self, key: str, seconds: float) -> None:
         known = self._durations.get(key)

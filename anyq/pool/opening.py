@@ -23,6 +23,7 @@ from ..backends import Finalizer, uninterrupted
 from ..connection import GRACE_PERIOD, AsyncConnection
 from ..errors import ProgrammingError
 from ..protocol.constants import TransactionStatus
+from ..session.link import SOMETHING
 from ..session.wire import Wire
 from .bookkeeping import Place
 from .cleaning import settings_of
@@ -38,6 +39,8 @@ LONGEST_PAUSE = 0.8
 """Seconds, so that a pool has connections within a second of the server's return."""
 JITTER = 0.05
 """By which part a connection lives shorter than `max_lifetime`, at most: those of one moment do not end at one."""
+MOST_CHUNKS = 10
+"""How much of what has arrived is looked at; what a server says at the end of a session is one, and its end another."""
 
 
 @uninterrupted
@@ -124,6 +127,8 @@ class Opener:
                 await inner.session.wire.catch_up()
                 self._engine.round_trip = min(self._engine.round_trip, monotonic() - asked)
                 await self.configure(connection)
+            if not is_alive(inner):
+                raise inner.session.wire.protocol.closed_error()
         except BaseException:
             inner.session.wire.close()
             raise
@@ -177,6 +182,15 @@ class Opener:
                     await self._hooks.call(failed, self._pool())
                 except Exception:
                     logger.exception("reconnect_failed of %r has failed", self._name)
+
+
+def is_alive(inner: AsyncConnection[Any]) -> bool:
+    """Return whether a connection is not known to be lost, having looked at what has arrived."""
+    wire = inner.session.wire
+    for _ in range(MOST_CHUNKS):
+        if wire.poll() is not SOMETHING:
+            break
+    return not wire.closed
 
 
 def check_idle(what: str, inner: AsyncConnection[Any]) -> None:

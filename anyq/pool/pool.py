@@ -17,12 +17,10 @@ from typing import Any, Generic
 import anyio
 from typing_extensions import Self, TypeVar
 
-from ..abc import Params, Query
 from ..backends import Finalizer, uninterrupted
 from ..connection import AsyncConnection
-from ..cursor import AsyncCursor
 from ..errors import ProgrammingError
-from ..rows import AsyncRowFactory, TupleRow
+from ..rows import TupleRow
 from ..session.transactions import IsolationLevel
 from .bookkeeping import Books, Place, PlaceState
 from .engine import Engine
@@ -31,6 +29,7 @@ from .multiplex import Multiplexer
 from .opening import Opener
 from .options import Hooks, Options, Sizes, check_numbers, kept_sizes, null_sizes
 from .retrying import PoolTransaction
+from .statements import StatementsOfTasks
 
 ConnectionT = TypeVar("ConnectionT", bound=Any, default=AsyncConnection[TupleRow])
 
@@ -84,7 +83,7 @@ class Lending(Generic[ConnectionT]):
 
 
 @uninterrupted
-class AsyncConnectionPool(Generic[ConnectionT]):
+class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
     """Connections that are kept, and lent to one client at a time; to be used as ``async with AsyncConnectionPool()``.
 
     The block has a task group: it opens connections when they are asked for, keeps `min_size` of them, replaces those
@@ -364,38 +363,6 @@ class AsyncConnectionPool(Generic[ConnectionT]):
         For transactions that may have to be run again there is :func:`run_transaction`.
         """
         return PoolTransaction(self.connection(timeout), isolation_level, read_only, deferrable)
-
-    async def execute(
-        self,
-        query: Query,
-        params: Params | None = None,
-        *,
-        prepare: bool | None = None,
-        binary: bool = False,
-        row_factory: AsyncRowFactory[Any] | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - as for connection()
-    ) -> AsyncCursor[Any]:
-        """Execute one statement, which is a transaction of its own, without having a connection.
-
-        Statements of many tasks share few connections, pipelined, and cost a fraction of what a connection for each of
-        them would. One that takes long does not keep the others waiting.
-
-        :param prepare: see :meth:`AsyncCursor.execute`; so for `binary`.
-        :param row_factory: makes the rows; by default that of the connections.
-        :param timeout: seconds to wait for a connection; by default the pool's.
-        :return: a cursor with the result, all of which has arrived.
-        :raises ProgrammingError: several statements, or one that needs a session: SET, LISTEN, BEGIN, COPY, temporary
-            tables, advisory locks, named cursors. Use :meth:`connection` for them.
-        :raises PoolTimeout: there was no connection in time; see :meth:`connection` for others.
-        :raises Error: what the server says.
-
-        A cancellation cancels this statement, and none of the others. If a connection is lost, what had not been begun
-        there is sent again; otherwise it is not known whether the statement took effect.
-        """
-        cursor: AsyncCursor[Any] = await self.multiplexer.execute(
-            query, params, prepare=prepare, binary=binary, row_factory=row_factory, timeout=timeout
-        )
-        return cursor
 
     # -- at any time
 

@@ -15,7 +15,7 @@ from ..sync.cursor import Cursor
 
 def _refuse(self: object, *args: object, **kwargs: object) -> NoReturn:
     raise ProgrammingError(
-        "this is the result of a pool's execute(), whose connection is others' by now: call pool.execute() again"
+        "this is the result of a pool's statement, whose connection is others' by now: call pool.execute() again"
     )
 
 
@@ -27,8 +27,8 @@ def async_result_class(factory: Any) -> type[Any]:
     class AsyncResult(cursor_class):  # type: ignore[misc]
         """The result of a statement that a pool has executed."""
 
-        run = cursor_class.execute
-        execute = executemany = stream = copy = begin_many = _refuse
+        run, run_many = cursor_class.execute, cursor_class.executemany
+        execute = executemany = stream = copy = _refuse
 
         def check_open(self) -> None:
             if self._closed:
@@ -46,6 +46,7 @@ def result_class(factory: Any) -> type[Any]:
         """The result of a statement that a pool has executed."""
 
         async_class = async_result_class(cursor_class.async_class)
+        run_many = cursor_class.executemany
         execute = executemany = stream = copy = _refuse
 
     return Result

@@ -17,19 +17,18 @@ from weakref import WeakSet, ref
 from anyio.from_thread import BlockingPortal
 from typing_extensions import Self, TypeVar
 
-from ..abc import Params, Query
 from ..backends import Finalizer
 from ..connection import GRACE_PERIOD
 from ..errors import ProgrammingError
-from ..rows import RowFactory, TupleRow
+from ..rows import TupleRow
 from ..session.transactions import IsolationLevel
 from ..sync.closing import Closing
 from ..sync.connection import Connection
-from ..sync.cursor import Cursor
 from ..sync.portal import Portal
 from ..sync.shared_portal import leave_portal, open_portal
 from .in_portal import NullPoolInPortal, PoolInPortal, SyncHooks, check_connection
 from .retrying import SyncPoolTransaction
+from .statements import StatementsOfThreads
 
 ConnectionT = TypeVar("ConnectionT", bound=Connection[Any], default=Connection[TupleRow])
 
@@ -62,7 +61,7 @@ class Lent(Generic[ConnectionT]):
             self._pool.end_lending(connection, self._turn, exc_val)
 
 
-class ConnectionPool(Closing, Generic[ConnectionT]):
+class ConnectionPool(StatementsOfThreads, Closing, Generic[ConnectionT]):
     """Connections that are kept, and lent to one client at a time; any number of threads may use it.
 
     Its tasks run in the event loop of a portal: they keep `min_size` connections, replace what was lost and close what
@@ -79,6 +78,7 @@ class ConnectionPool(Closing, Generic[ConnectionT]):
     """
 
     _inner_class: type[PoolInPortal] = PoolInPortal
+    _inner: PoolInPortal
 
     def __init__(
         self,
@@ -281,8 +281,8 @@ class ConnectionPool(Closing, Generic[ConnectionT]):
         else:
             portal.release(self._user)
 
-    def _opened(self) -> Portal:
-        """Return the way into the pool's event loop.
+    def opened(self) -> Portal:
+        """For this package: return the way into the pool's event loop.
 
         :raises PoolClosed: it is not open.
         """
@@ -299,7 +299,7 @@ class ConnectionPool(Closing, Generic[ConnectionT]):
         :raises PoolTimeout: they are not in time; the pool is closed then.
         :raises PoolClosed: the pool is not open, or was closed meanwhile.
         """
-        portal = self._opened()
+        portal = self.opened()
         try:
             portal.call(GRACE_PERIOD, self._inner.wait, timeout)
         except BaseException:
@@ -323,7 +323,7 @@ class ConnectionPool(Closing, Generic[ConnectionT]):
 
     def getconn(self, timeout: float | None = None) -> ConnectionT:
         """Return a connection of the pool, to be given back by :meth:`putconn`; see :meth:`connection`."""
-        portal, inner = self._opened(), self._inner
+        portal, inner = self.opened(), self._inner
         got: list[ConnectionT] = []
 
         async def get() -> None:
@@ -387,39 +387,11 @@ class ConnectionPool(Closing, Generic[ConnectionT]):
         """
         return SyncPoolTransaction(self.connection(timeout), isolation_level, read_only, deferrable)
 
-    def execute(
-        self,
-        query: Query,
-        params: Params | None = None,
-        *,
-        prepare: bool | None = None,
-        binary: bool = False,
-        row_factory: RowFactory[Any] | None = None,
-        timeout: float | None = None,
-    ) -> Cursor[Any]:
-        """Execute one statement, which is a transaction of its own, without having a connection.
-
-        Statements of many threads share few connections, pipelined; see :meth:`AsyncConnectionPool.execute`.
-
-        :return: a cursor with the result, all of which has arrived.
-        """
-        cursor: Cursor[Any] = self._opened().call(
-            GRACE_PERIOD,
-            self._inner.multiplexer.execute,
-            query,
-            params,
-            prepare=prepare,
-            binary=binary,
-            row_factory=row_factory,
-            timeout=timeout,
-        )
-        return cursor
-
     # -- at any time
 
     def check(self) -> None:
         """Look whether each idle connection can be used, by :meth:`check_connection`, and close those that cannot."""
-        self._opened().call(GRACE_PERIOD, self._inner.check)
+        self.opened().call(GRACE_PERIOD, self._inner.check)
 
     check_connection = staticmethod(check_connection)
 
@@ -429,11 +401,11 @@ class ConnectionPool(Closing, Generic[ConnectionT]):
         :param max_size: by default `min_size`.
         :raises ValueError: they cannot be.
         """
-        self._opened().call(GRACE_PERIOD, self._inner.resize, min_size, max_size)
+        self.opened().call(GRACE_PERIOD, self._inner.resize, min_size, max_size)
 
     def drain(self) -> None:
         """Have every connection that there is closed: at once if it is idle, otherwise when it is returned."""
-        self._opened().call(GRACE_PERIOD, self._inner.drain)
+        self.opened().call(GRACE_PERIOD, self._inner.drain)
 
     def get_stats(self) -> dict[str, int]:
         """Return what the pool has counted, under psycopg_pool's names; times are in milliseconds."""

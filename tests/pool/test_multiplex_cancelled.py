@@ -190,6 +190,10 @@ SITUATIONS: dict[str, tuple[Any, dict[str, Any]]] = {
     "slow": (before_others, {"slow": True, "max_size": 2}),
     "slow, client": (behind_a_client, {"slow": True}),
     "slow, cleaned": (before_others, {"slow": True, "text": SETTING}),
+    "few": (amid_others, {"many": 3}),
+    "few in the queue": (amid_others, {"many": 3, "depth": 1}),
+    "many": (before_others, {"many": 3000, "max_size": 2}),
+    "many, client": (behind_a_client, {"many": 3000}),
 }
 
 
@@ -224,6 +228,7 @@ async def run_each(
     block: bool = True,
     anew: bool = False,
     max_size: int = 1,
+    many: int = 0,
     **options: Any,
 ) -> None:
     monkeypatch.setattr(multiplex, "SLOW", NEVER)
@@ -239,7 +244,8 @@ async def run_each(
         opened_before = pool.get_stats()["connections_num"]
         if slow:
             pool.multiplexer._durations[text] = 1e3 * NEVER
-        times = await cancel_at_each_wait(pool, partial(pool.execute, text), situation, natively=natively, anew=anew)
+        execute = partial(pool.executemany, "SELECT %s::int4", [[1]] * many) if many else partial(pool.execute, text)
+        times = await cancel_at_each_wait(pool, execute, situation, natively=natively, anew=anew)
         if max_size == 1 and not anew and not (natively and cleans):
             assert pool.get_stats()["connections_num"] == opened_before, "a cancellation has cost a connection"
     assert times

@@ -8,7 +8,7 @@ from typing import Any
 
 from typing_extensions import assert_type
 
-from anyq import AsyncConnection, AsyncCursor, Connection
+from anyq import AsyncConnection, AsyncCursor, Connection, Cursor
 from anyq.pool import AsyncConnectionPool, AsyncNullConnectionPool, ConnectionPool, NullConnectionPool, run_transaction
 from anyq.rows import DictRow, TupleRow, dict_row
 
@@ -32,6 +32,8 @@ async def for_tasks() -> None:
         assert_type(await pool.getconn(), AsyncConnection[TupleRow])
         assert_type(pool.get_stats(), dict[str, int])
         assert_type(await pool.execute("SELECT 1"), AsyncCursor[Any, Any])
+        assert_type(await pool.executemany("SELECT %s", [[1]], returning=True), AsyncCursor[Any, Any])
+        assert_type(await pool.executemany("SELECT %(a)s", ({"a": n} for n in (1, 2))), AsyncCursor[Any, Any])
         assert_type(await run_transaction(pool, number_of), int)
         assert_type(await run_transaction(conn, number_of), int)
         async with pool.transaction(read_only=True) as lent:
@@ -57,6 +59,8 @@ async def configure(conn: Mine) -> None:
 def for_threads() -> None:
     with ConnectionPool("dbname=test") as pool, pool.connection() as conn:
         assert_type(conn, Connection[TupleRow])
+        assert_type(pool.execute("SELECT 1"), Cursor[Any, Any])
+        assert_type(pool.executemany("SELECT %s", [(1,), (2,)]), Cursor[Any, Any])
     with ConnectionPool(lambda: "dbname=test", connection_class=MySync) as mine, mine.connection() as own:
         assert_type(own, MySync)
         assert_type(own.execute("SELECT 1").fetchone(), DictRow | None)
@@ -67,6 +71,7 @@ def for_threads() -> None:
 async def wrong(pool: AsyncConnectionPool, sync: ConnectionPool) -> None:
     async with pool.connection(timeout="1"):  # type: ignore[arg-type]
         pass
+    await pool.executemany("SELECT 1", 1)  # type: ignore[arg-type]
     await pool.putconn(sync)  # type: ignore[arg-type]
     AsyncConnectionPool(configure=1)  # type: ignore[arg-type]
     AsyncConnectionPool(connection_class=Connection, configure=configure)  # type: ignore[arg-type]
