@@ -9,12 +9,13 @@ Knows clients and callbacks; what is cleaned, and how, is in `cleaning`. Must no
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any
 
 import anyio
 
-from ..backends import uninterrupted
+from ..backends import alone, uninterrupted
 from ..protocol.constants import TransactionStatus
 from .bookkeeping import Place, PlaceState
 from .cleaning import clean, is_clean, left_open, restore
@@ -185,14 +186,13 @@ class Lender:
                 with anyio.move_on_after(self._timeout):
                     good = await self._passes(check, place.connection)
             except BaseException:
-                good = await self._make_ready(place, place.connection, told=False)
+                await self._make_ready(place, place.connection, told=False, idle_since=idle_since)
                 raise
-            finally:
-                if good:
-                    self._put(place, idle_since)
-                else:
-                    self._lose(place)
-                self._engine.settle()
+            if good:
+                self._put(place, idle_since)
+            else:
+                self._lose(place)
+            self._engine.settle()
 
     # -- back from a client
 
@@ -259,21 +259,15 @@ class Lender:
 
     async def _take_back(self, place: Place, connection: Any, *, told: bool) -> None:
         books = self._books
-        inner = self._hooks.inner(connection)
         books.take_back(place, connection, monotonic())
-        ready = False
-        try:
-            if inner.closed:
-                logger.warning("a connection of %r was closed or lost while it was lent", self._name)
-                books.counters.connections_lost += 1
-            elif books.is_open:
-                ready = await self._make_ready(place, connection, told=told)
-        finally:
-            if ready:
-                self._put(place)
-            else:
-                self._engine.close(books.drop(place))
-            self._engine.settle()
+        if self._hooks.inner(connection).closed:
+            logger.warning("a connection of %r was closed or lost while it was lent", self._name)
+            books.counters.connections_lost += 1
+        elif books.is_open:
+            await self._make_ready(place, connection, told=told)
+            return
+        self._engine.close(books.drop(place))
+        self._engine.settle()
 
     def _put(self, place: Place, idle_since: float | None = None) -> None:
         """Put back a connection that is ready for the next client."""
@@ -282,19 +276,33 @@ class Lender:
         else:
             self._engine.close(self._books.drop(place))
 
-    async def _make_ready(self, place: Place, connection: Any, *, told: bool) -> bool:
-        """Clean a connection, shielded; return whether that has succeeded."""
+    async def _make_ready(self, place: Place, connection: Any, *, told: bool, idle_since: float | None = None) -> None:
+        """Clean a connection and put it back; close it if that does not succeed.
+
+        A cancellation waits for that, also asyncio's own.
+        """
         inner = self._hooks.inner(connection)
         left = left_open(inner)
-        if left is None:
-            if told and inner.session.wire.protocol.transaction_status is not TransactionStatus.IDLE:
-                logger.warning("a connection was returned to %r in a transaction, which is rolled back", self._name)
-                self._books.counters.returns_bad += 1
+
+        async def clean_now() -> None:
+            nonlocal left
             left = await self._clean(place, connection)
-        if left is not None:
-            logger.warning("a connection that was returned to %r is closed: %s", self._name, left)
-            self._books.counters.returns_bad += 1
-        return left is None
+
+        try:
+            if left is None:
+                if told and inner.session.wire.protocol.transaction_status is not TransactionStatus.IDLE:
+                    logger.warning("a connection was returned to %r in a transaction, which is rolled back", self._name)
+                    self._books.counters.returns_bad += 1
+                left = "its cleaning was interrupted"
+                await _out_of_reach(clean_now)
+        finally:
+            if left is None:
+                self._put(place, idle_since)
+            else:
+                logger.warning("a connection that was returned to %r is closed: %s", self._name, left)
+                self._books.counters.returns_bad += 1
+                self._engine.close(self._books.drop(place))
+            self._engine.settle()
 
     async def _clean(self, place: Place, connection: Any) -> str | None:
         """Clean a connection; return why it cannot be used, None if it can."""
@@ -313,6 +321,19 @@ class Lender:
         except Exception as error:
             return f"it could not be cleaned: {told_by(error)}"
         return f"it could not be cleaned within {grace:g} s"
+
+
+async def _out_of_reach(func: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Await a function that shields itself; a cancellation is raised when it is at its end.
+
+    It is in a task of its own, as asyncio's `task.cancel()` does not stop at a shield.
+    """
+    try:
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as group:
+                group.start_soon(func)
+    except BaseException as error:
+        raise alone(error) from None
 
 
 def is_lent(place: Place, turn: int) -> bool:

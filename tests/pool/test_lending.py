@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import random
 import signal
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -86,9 +88,89 @@ async def test_each_wait_cancelled(dsn: str, block: bool, kind: str, natively: b
         if kind != "first":
             await still_good()
         assert await cancel_at_each_wait(waiting, still_good, natively=natively) >= (kind not in ("plain", "waiting"))
-        # asyncio's own cancellation reaches what is shielded from others: the cleaning.
-        if kind != "first" and not (kind == "left" and natively):
+        if kind != "first":
             assert pool.get_stats()["connections_num"] == 1, "a cancellation has cost a connection"
+
+
+async def cancel(task: asyncio.Task[None], limit: asyncio.Event) -> None:
+    task.cancel()
+    for _ in range(3):
+        await anyio.lowlevel.checkpoint()
+
+
+async def cancel_twice(task: asyncio.Task[None], limit: asyncio.Event) -> None:
+    await cancel(task, limit)
+    await cancel(task, limit)
+
+
+async def let_time_be_over(task: asyncio.Task[None], limit: asyncio.Event) -> None:
+    limit.set()
+    for _ in range(5):
+        await anyio.lowlevel.checkpoint()
+
+
+async def by_cancel(client: Callable[[], Coroutine[Any, Any, None]], limit: asyncio.Event) -> None:
+    await client()
+
+
+async def by_timeout(client: Callable[[], Coroutine[Any, Any, None]], limit: asyncio.Event) -> None:
+    async with asyncio.timeout(None) as timeout:  # type: ignore[attr-defined]
+
+        async def set_limit() -> None:
+            await limit.wait()
+            timeout.reschedule(0.0)
+
+        setting = asyncio.ensure_future(set_limit())
+        await client()
+        await setting
+
+
+async def by_wait_for(client: Callable[[], Coroutine[Any, Any, None]], limit: asyncio.Event) -> None:
+    await asyncio.wait_for(client(), PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("way", "stop", "error"),
+    [
+        pytest.param(by_cancel, cancel_twice, asyncio.CancelledError, id="cancel"),
+        pytest.param(by_wait_for, cancel, asyncio.CancelledError, id="wait_for"),
+        pytest.param(
+            *(by_timeout, let_time_be_over, TimeoutError),
+            id="timeout",
+            marks=pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout() is new in Python 3.11"),
+        ),
+    ],
+)
+async def test_cancelled_by_asyncio_while_it_is_cleaned(
+    dsn: str, anyio_backend_name: str, way: Any, stop: Any, error: type[BaseException]
+) -> None:
+    """asyncio's own cancellation does not stop at a shield, and yet the connection is kept."""
+    if anyio_backend_name != "asyncio":
+        pytest.skip("trio has cancel scopes only")
+    cleaning, go_on, limit = anyio.Event(), anyio.Event(), asyncio.Event()
+
+    async def reset(conn: AsyncConnection) -> None:
+        cleaning.set()
+        await go_on.wait()
+
+    async with AsyncConnectionPool(dsn, min_size=1, reset=reset, kwargs={"grace_period": PATIENCE}) as pool:
+
+        async def client() -> None:
+            async with pool.connection() as conn:
+                await conn.execute("SET work_mem TO '1234kB'")
+                await conn.commit()
+
+        task = asyncio.ensure_future(way(client, limit))
+        await cleaning.wait()
+        await stop(task, limit)
+        assert not task.done()
+        go_on.set()
+        with pytest.raises(error):
+            await task
+        assert pool.get_stats()["pool_available"] == 1
+        async with pool.connection() as conn:
+            assert await (await conn.execute("SHOW work_mem")).fetchone() == ("4MB",)
+        assert pool.get_stats()["connections_num"] == 1
 
 
 async def check_and_roll_back(conn: AsyncConnection) -> None:
