@@ -47,7 +47,8 @@ class Place:
     """One connection's place in a pool."""
 
     __slots__ = (
-        *("connection", "expires_at", "fresh", "given_at", "idle_since", "key", "made_at", "settings", "state", "turn"),
+        *("connection", "expires_at", "followed", "fresh", "given_at", "idle_since", "key", "made_at", "settings"),
+        *("state", "turn"),
     )
 
     def __init__(self, connection: Any, made_at: float, expires_at: float) -> None:
@@ -60,6 +61,8 @@ class Place:
         """When it is closed rather than used again."""
         self.settings: Any = None
         """What a client may have changed, as it was when the connection was configured."""
+        self.followed: Any = None
+        """What its server has to be; None if any will do."""
         self.state = PlaceState.BUSY
         self.fresh = True
         """Whether no client has had it yet."""

@@ -11,11 +11,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
 from ..backends import alone, uninterrupted
+from ..connection import AsyncConnection
 from ..protocol.constants import TransactionStatus
 from .bookkeeping import Place, PlaceState
 from .cleaning import clean, is_clean, left_open, restore
@@ -43,6 +44,8 @@ class Lender:
         self._timeout = options.timeout
         self._check = options.check
         self._reset = options.reset
+        self.when_drained: Callable[[], object] = bool
+        """Called when no connection that there is is to be used again; set by who keeps some in use."""
 
     # -- to a client
 
@@ -163,10 +166,38 @@ class Lender:
             await self._hooks.call(check, connection)
             if inner.session.transaction_status is not TransactionStatus.IDLE:
                 await inner.session.end_transaction(b"ROLLBACK", cancellable=False)
+            reason = await self._why_unsuitable(inner)
         except Exception as error:
-            logger.info("a connection of %r did not pass its check: %s", self._name, told_by(error))
-            return False
-        return not inner.closed
+            reason = told_by(error)
+        if reason is not None:
+            logger.info("a connection of %r did not pass its check: %s", self._name, reason)
+        return reason is None and not inner.closed
+
+    async def _why_unsuitable(self, inner: AsyncConnection[Any]) -> str | None:
+        """Return why the server of a connection is none any more that is asked for, None if it is one.
+
+        If it is none all connections are replaced, as the others will be no better.
+        """
+        target = cast(Place, inner.pooled).followed
+        if target is None or inner.closed or not target.may_have_changed(inner):
+            return None
+        reason: str | None = await target.why_unsuitable(inner)
+        if reason is not None:
+            logger.warning("%r replaces its connections: %s", self._name, reason)
+            self.drain()
+        return reason
+
+    def drain(self) -> None:
+        """Have all connections that there are closed rather than used again."""
+        self._books.drain(monotonic())
+        self.when_drained()
+        self._engine.settle()
+
+    def suspect(self, connection: Any, error: BaseException) -> None:
+        """Take note of what a client has got of a connection that he has: its server may be none any more to use."""
+        place: Any = self._hooks.inner(connection).pooled
+        if place.followed is not None:
+            place.followed.suspect(error)
 
     def _lose(self, place: Place) -> None:
         """Drop a connection that was found not to be good."""
@@ -207,6 +238,8 @@ class Lender:
             self._reset is not None
             or place.state is not PlaceState.OUT
             or turn not in (None, place.turn)
+            or place.followed is not None
+            and place.followed.may_have_changed(inner)
             or not is_clean(inner, connection, place.settings)
         ):
             return False
@@ -250,6 +283,8 @@ class Lender:
         place: Any = inner.pooled
         if not is_lent(place, turn):
             return
+        if exc is not None:
+            self.suspect(connection, exc)
         try:
             if exc is None and inner.session.transaction_status is not TransactionStatus.IDLE and not inner.closed:
                 await inner.commit_at_end()
@@ -317,7 +352,7 @@ class Lender:
                     await self._hooks.call(self._reset, connection)
                     check_idle("reset", inner)
                 inner.session.composer.statements.changes_session = False
-                return "it was lost" if inner.closed else None
+                return "it was lost" if inner.closed else await self._why_unsuitable(inner)
         except Exception as error:
             return f"it could not be cleaned: {told_by(error)}"
         return f"it could not be cleaned within {grace:g} s"

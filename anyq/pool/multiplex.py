@@ -35,10 +35,11 @@ import anyio
 from ..abc import Params, Query
 from ..backends import uninterrupted
 from ..connection import AsyncConnection
-from ..errors import OperationalError, ProgrammingError
+from ..errors import OperationalError, ProgrammingError, ReadOnlySqlTransaction
 from .batches import Batch
 from .bookkeeping import Place
 from .engine import Engine, Request
+from .following import Followed
 from .lending import Lender
 from .opening import FIRST_PAUSE, LONGEST_PAUSE, Opener
 from .options import Hooks, Options
@@ -63,7 +64,7 @@ class Line:
     :param alone: whether it is for one statement.
     """
 
-    __slots__ = ("alone", "autocommit", "connection", "inner", "moved_at", "running")
+    __slots__ = ("alone", "autocommit", "connection", "expires_at", "followed", "inner", "moved_at", "running")
 
     def __init__(self, connection: Any, inner: AsyncConnection[Any], now: float, *, alone: bool) -> None:
         self.connection = connection
@@ -73,6 +74,10 @@ class Line:
         """How many statements are on it."""
         self.moved_at = now
         """When the server may have begun with the first of them."""
+        place: Any = inner.pooled
+        self.expires_at: float = place.expires_at
+        """When it gets nothing more, so that it ends and the connection can be replaced."""
+        self.followed: Followed | None = place.followed
         transactions = inner.session.transactions
         self.autocommit = transactions.autocommit
         transactions.autocommit = True
@@ -84,7 +89,7 @@ class Line:
         """
         if not self.running:
             self.moved_at = now
-        return self.running < DEPTH and now - self.moved_at < slow and not self.inner.closed
+        return self.running < DEPTH and now - self.moved_at < slow and now < self.expires_at and not self.inner.closed
 
     def end(self) -> None:
         """Make the connection what it was."""
@@ -119,6 +124,7 @@ class Multiplexer:
         self._lines: list[Line] = []
         self._turns: OrderedDict[Turn, None] = OrderedDict()
         engine.books.statements = self._turns
+        lender.when_drained = self.retire
         self._alone_running = 0
         self._alone_waiting = 0
         self._allowed = KnownTexts[None]()
@@ -177,8 +183,13 @@ class Multiplexer:
             except OperationalError as error:
                 if not error.never_run or attempt == ATTEMPTS or batch is not None and not batch.is_repeatable:
                     raise
+            except ReadOnlySqlTransaction as error:
+                self._lender.suspect(line.connection, error)
+                raise
             finally:
                 now = monotonic()
+                if line.followed is not None and line.followed.may_have_changed(line.inner):
+                    line.expires_at = now
                 if key is not None:
                     self._learn(key, now - max(sent_at, line.moved_at))
                 line.moved_at = now
@@ -207,6 +218,11 @@ class Multiplexer:
             self._durations.keep(key, seconds)
 
     # -- lines
+
+    def retire(self) -> None:
+        """Have no more statements sent on the lines that there are, so that their connections come back."""
+        for line in self._lines:
+            line.expires_at = float("-inf")
 
     def _slow(self) -> float:
         """Return for how many seconds a statement may run before it holds up others: the way to the server counts."""

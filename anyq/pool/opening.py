@@ -29,6 +29,7 @@ from .bookkeeping import Place
 from .cleaning import settings_of
 from .engine import Engine
 from .errors import PoolTimeout, told_by
+from .following import followed
 from .options import Hooks, Options
 
 logger = logging.getLogger("anyq.pool")
@@ -129,6 +130,7 @@ class Opener:
                 await self.configure(connection)
             if not is_alive(inner):
                 raise inner.session.wire.protocol.closed_error()
+            target = await followed(inner)
         except BaseException:
             inner.session.wire.close()
             raise
@@ -138,6 +140,7 @@ class Opener:
         inner.pooled = place = self._make_place(connection, now, now + lifetime)
         assert isinstance(place, Place)
         place.settings = settings_of(inner, connection)
+        place.followed = target
         inner.session.composer.statements.changes_session = False
         inner.if_forgotten.call_off()  # this one says it
         Finalizer(connection, self._if_dropped, place.key, ref(inner.session.wire))

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
-from time import monotonic
 from types import TracebackType
 from typing import Any, Generic
 
@@ -78,7 +77,7 @@ class Lending(Generic[ConnectionT]):
         exc_tb: TracebackType | None,
     ) -> None:
         connection, self._connection = self._connection, None
-        if not self._lender.take_back_at_once(connection, self._turn):
+        if exc_val is not None or not self._lender.take_back_at_once(connection, self._turn):
             await self._lender.end(connection, self._turn, exc_val)
 
 
@@ -386,13 +385,14 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
         :raises ValueError: they cannot be.
         """
         self.books.resize(*self._sizes(min_size, max_size))
+        if self.books.is_too_big:
+            self.multiplexer.retire()
         self.engine.settle()
         await self.engine.here().checkpoint()
 
     async def drain(self) -> None:
         """Have every connection that there is closed: at once if it is idle, otherwise when it is returned."""
-        self.books.drain(monotonic())
-        self.engine.settle()
+        self.lender.drain()
         await self.engine.here().checkpoint()
 
     def get_stats(self) -> dict[str, int]:
