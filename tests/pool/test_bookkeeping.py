@@ -311,6 +311,15 @@ def test_attempts_are_spread_over_those_who_wait() -> None:
     assert [ticket.work for ticket in tickets] == [1, 0, 1, 0, 2]
 
 
+def test_several_attempts_at_a_time_are_begun_by_as_many() -> None:
+    desk = Desk(max_size=4)
+    tickets = [desk.ask() for _ in range(3)]
+    desk.books.hand_out(2)
+    assert [ticket.work for ticket in tickets] == [0, 1, 1]
+    desk.books.hand_out(2)
+    assert [ticket.work for ticket in tickets] == [1, 1, 2], "all have begun one: the last is there for longest"
+
+
 # -- time
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -19,7 +20,7 @@ from anyq.errors import (
     SerializationFailure,
     UniqueViolation,
 )
-from anyq.pool import AsyncConnectionPool, ConnectionPool, run_transaction
+from anyq.pool import AsyncConnectionPool, ConnectionPool, retrying, run_transaction
 from anyq.pool.retrying import is_retried, with_settings
 from tests.support.activity import PATIENCE
 from tests.support.interrupting import interrupt_at_each_step
@@ -305,6 +306,27 @@ def test_threads_do_the_same(sync_pool: ConnectionPool) -> None:
 
 def _raise(conn: Connection[Any]) -> None:
     raise ValueError("no")
+
+
+@pytest.mark.parametrize("retries", [0, 1, 9])
+def test_so_often_and_no_more_in_a_thread(
+    sync_pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch, retries: int
+) -> None:
+    """The pauses are given by the longest that each may be: chance takes up to a half of it."""
+    pauses: list[float] = []
+    monkeypatch.setattr(retrying, "time", SimpleNamespace(sleep=pauses.append))
+    monkeypatch.setattr(retrying, "random", SimpleNamespace(uniform=lambda low, high: {(0.5, 1.0): 1.0}[low, high]))
+    calls = 0
+
+    def function(conn: Connection[Any]) -> None:
+        nonlocal calls
+        calls += 1
+        raise SerializationFailure
+
+    with pytest.raises(SerializationFailure):
+        run_transaction(sync_pool, function, retries=retries, backoff=0.01)
+    assert calls == retries + 1
+    assert pauses == pytest.approx([0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0][:retries])
 
 
 def test_a_block_in_a_thread(sync_pool: ConnectionPool) -> None:
