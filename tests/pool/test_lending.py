@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +18,7 @@ import pytest
 from anyq import AsyncConnection
 from anyq.errors import OperationalError
 from anyq.pool import AsyncConnectionPool, PoolTimeout
-from tests.support.activity import PATIENCE, SCALE, held_lock
+from tests.support.activity import PATIENCE, held_lock
 from tests.support.pools import Gate, kill, opened, pid_of, until
 from tests.support.server import Server
 from tests.support.stepping import cancel_at_each_wait
@@ -417,81 +416,3 @@ async def test_a_frozen_server(embedded_server: Server, checked: str) -> None:
                 assert await pid_of(pool) != pid
         finally:
             os.kill(pid, signal.SIGCONT)
-
-
-# -- many
-
-
-@pytest.fixture
-async def observer(dsn: str) -> AsyncIterator[AsyncConnection]:
-    async with AsyncConnection.connect(dsn, autocommit=True) as conn:
-        yield conn
-
-
-async def test_a_storm(dsn: str, observer: AsyncConnection) -> None:
-    """Tasks with random time limits on few connections, of which some are killed now and then: none is lost."""
-    size, tasks = 5, 40
-    rng = random.Random(7)
-    held: set[object] = set()
-    served = 0
-    over = False
-    async with AsyncConnectionPool(
-        dsn, min_size=size, timeout=PATIENCE, kwargs={"application_name": "anyq-storm"}
-    ) as pool:
-        await pool.wait()
-
-        async def client(kind: int, limit: float) -> None:
-            nonlocal served
-            with anyio.move_on_after(limit), suppress(OperationalError):
-                async with pool.connection() as conn:
-                    assert conn not in held, "two have it"
-                    held.add(conn)
-                    try:
-                        assert conn.info.transaction_status.name == "IDLE"
-                        cur = await conn.execute("SELECT %s::int, current_setting('work_mem')", [kind])
-                        assert await cur.fetchone() == (kind, "4MB")
-                        if kind == 0:
-                            await conn.execute("SET work_mem TO '1234kB'")
-                        elif kind == 1:
-                            await conn.execute("SELECT pg_sleep(60)")
-                        elif kind == 2:
-                            await conn.commit()
-                        served += 1
-                    finally:
-                        held.discard(conn)
-
-        async def clients() -> None:
-            for _ in range(8 * SCALE):
-                kind = rng.randrange(12)
-                await client(kind, rng.random() * (0.02 if kind == 1 else 0.2))
-
-        async def killer() -> None:
-            for number in range(4 * SCALE):
-                await until(lambda: over or served > 20 * number)  # noqa: B023
-                await observer.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'anyq-storm' "
-                    "ORDER BY random() LIMIT 1"
-                )
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(killer)
-            async with anyio.create_task_group() as inner:
-                for _ in range(tasks):
-                    inner.start_soon(clients)
-            over = True
-        await pool.wait(PATIENCE)
-        assert served
-        assert not held
-        await until(lambda: pool.get_stats()["pool_available"] == size)
-        stats = pool.get_stats()
-        assert (stats["pool_size"], stats["requests_waiting"], pool.books.busy, pool.books.opening) == (size, 0, 0, 0)
-        await pool.check()
-        await pool.wait(PATIENCE)
-        with anyio.fail_after(PATIENCE):
-            count = None
-            while count != (size,):
-                count = await (
-                    await observer.execute(
-                        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'anyq-storm'"
-                    )
-                ).fetchone()

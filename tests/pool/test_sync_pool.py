@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-import random
 import subprocess
 import sys
 import textwrap
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ import anyq
 from anyq import errors as e
 from anyq.pool import ConnectionPool, NullConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 from anyq.rows import dict_row
-from tests.support.activity import PATIENCE, SCALE
+from tests.support.activity import PATIENCE
 from tests.support.interrupting import interrupt_at_each_step
 from tests.support.pools import kill_by, pid_of_sync, wait_until
 from tests.sync.conftest import Background, conn, observer, portal_backend
@@ -256,38 +254,7 @@ def test_a_null_pool(portal_backend: object, dsn: str) -> None:
             NullConnectionPool(dsn, min_size=1)
 
 
-# -- many threads, Ctrl-C, fork
-
-
-def test_many_threads(portal_backend: object, dsn: str, observer: anyq.Connection) -> None:
-    size, rounds, threads = 4, 4 * SCALE, 64 if SCALE > 1 else 24
-    held: set[object] = set()
-
-    with ConnectionPool(dsn, min_size=size, timeout=PATIENCE, kwargs={"application_name": "anyq-threads"}) as pool:
-
-        def work(seed: int) -> None:
-            rng = random.Random(seed)
-            for number in range(rounds):
-                with suppress(e.OperationalError, ZeroDivisionError), pool.connection() as mine:
-                    assert mine not in held
-                    held.add(mine)
-                    try:
-                        assert mine.info.transaction_status.name == "IDLE"
-                        assert mine.execute("SELECT %s::int", [number]).fetchone() == (number,)
-                        if rng.random() < 0.05:
-                            raise ZeroDivisionError
-                    finally:
-                        held.discard(mine)
-
-        workers = [Background(lambda seed=seed: work(seed)) for seed in range(threads)]  # type: ignore[misc]
-        observer.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'anyq-threads' LIMIT 1"
-        )
-        for worker in workers:
-            worker.result()
-        pool.check()
-        pool.wait(PATIENCE)
-        assert pool.get_stats()["pool_available"] == size
+# -- Ctrl-C, fork; many threads are in `test_storms`
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # of connections that nobody has any more
