@@ -83,6 +83,9 @@ class Ticket:
 
     __slots__ = ("attempts", "error", "place", "wake_up", "work")
 
+    is_statement = False
+    """Whether it is one of :attr:`Books.statements`."""
+
     def __init__(self, wake_up: WakeUp) -> None:
         self.wake_up = wake_up
         self.place: Place | None = None
@@ -166,6 +169,7 @@ class Books:
         self.waiting: OrderedDict[Ticket, None] = OrderedDict()
         self.statements: Collection[Ticket] = ()
         """Statements that wait for room on a connection, of which some wait for one of their own, too."""
+        self._waiting_for_both = 0
         self.counters = Counters()
 
     @property
@@ -181,7 +185,7 @@ class Books:
     @property
     def waiting_number(self) -> int:
         """How many wait, clients and statements."""
-        return len(self.waiting) + sum(ticket not in self.waiting for ticket in self.statements)
+        return len(self.waiting) + len(self.statements) - self._waiting_for_both
 
     @property
     def is_too_big(self) -> bool:
@@ -209,18 +213,20 @@ class Books:
 
     def queue(self, ticket: Ticket) -> None:
         """Have somebody wait."""
+        self._waiting_for_both += ticket.is_statement and ticket not in self.waiting
         self.waiting[ticket] = None
         self.gave_up = False
 
     def queue_again(self, ticket: Ticket) -> None:
         """Have somebody wait before all others: what was given was no good."""
-        self.waiting[ticket] = None
+        self.queue(ticket)
         self.waiting.move_to_end(ticket, last=False)
-        self.gave_up = False
 
     def leave_queue(self, ticket: Ticket) -> Place | None:
         """Have somebody wait no longer; return the place that was given at the same moment, to be put back."""
-        self.waiting.pop(ticket, None)
+        if ticket in self.waiting:
+            del self.waiting[ticket]
+            self._waiting_for_both -= ticket.is_statement
         self.opening -= ticket.work
         ticket.work = 0
         place, ticket.place = ticket.place, None
@@ -315,8 +321,9 @@ class Books:
         """
         self.retrying = False
         self.gave_up = True
-        tickets = list(self.waiting)
+        tickets = [*self.waiting, *(ticket for ticket in self.statements if ticket not in self.waiting)]
         self.waiting.clear()
+        self._waiting_for_both = 0
         return tickets
 
     # -- supply and demand
@@ -338,6 +345,7 @@ class Books:
                 continue
             self.idle.pop()
             ticket, _ = self.waiting.popitem(last=False)
+            self._waiting_for_both -= ticket.is_statement
             self._give(place, now)
             ticket.place = place
             ticket.wake_up.set()

@@ -116,6 +116,8 @@ class Lender:
                         # Others would be no better.
                         await anyio.sleep(pause)
                         pause = min(2 * pause, LONGEST_PAUSE)
+                    if not books.is_open:
+                        raise engine.not_open()
                     request.renew(engine.here().create_waiter())
                     books.queue_again(request)
         finally:

@@ -27,6 +27,7 @@ Knows how connections are lent. Must not know how statements are sent.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
@@ -101,6 +102,8 @@ class Turn(Request):
 
     __slots__ = ("line",)
 
+    is_statement = True
+
     def __init__(self, waiter: Any) -> None:
         super().__init__(waiter)
         self.line: Line | None = None
@@ -139,6 +142,12 @@ class Multiplexer:
         """Return the line of each statement that is under way, but for those that have one of their own."""
         return [line for line in self._lines for _ in range(line.running)]
 
+    def statistics(self) -> Iterator[tuple[str, int]]:
+        """Yield the name and the number of what there is now."""
+        yield "statements_waiting", len(self._turns)
+        yield "statements_running", sum([line.running for line in self._lines]) + self._alone_running
+        yield "statements_connections", len(self._lines) + self._alone_running
+
     # -- statements
 
     async def execute(
@@ -166,6 +175,9 @@ class Multiplexer:
             key = None if key is None or alone else MANY + key
         if key is not None and self._durations.get(key, 0.0) >= self._slow():
             alone = True
+        counters = self._books.counters
+        counters.statements_num += 1
+        counters.statements_alone += alone
         attempt = 0
         while True:
             attempt += 1
@@ -183,6 +195,7 @@ class Multiplexer:
             except OperationalError as error:
                 if not error.never_run or attempt == ATTEMPTS or batch is not None and not batch.is_repeatable:
                     raise
+                counters.statements_repeated += 1
             except ReadOnlySqlTransaction as error:
                 self._lender.suspect(line.connection, error)
                 raise
@@ -319,6 +332,8 @@ class Multiplexer:
                         # Others would be no better.
                         await anyio.sleep(pause)
                         pause = min(2 * pause, LONGEST_PAUSE)
+                    if not books.is_open:
+                        raise engine.not_open()
                     turn.renew(engine.here().create_waiter())
                     self._turns[turn] = None
                     self._turns.move_to_end(turn, last=False)

@@ -398,7 +398,8 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
     def get_stats(self) -> dict[str, int]:
         """Return what the pool has counted, under psycopg_pool's names; times are in milliseconds.
 
-        ``requests_wait_le_<n>ms`` is how many of the requests that had to wait were served within so many.
+        ``requests_wait_le_<n>ms`` is how many of the requests that had to wait were served within so many. What begins
+        with ``statements_`` is about :meth:`execute`.
         """
         books = self.books
         return {
@@ -407,6 +408,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
             "pool_size": books.size,
             "pool_available": len(books.idle),
             "requests_waiting": books.waiting_number,
+            **dict(self.multiplexer.statistics()),
             **dict(books.counters.items()),
         }
 

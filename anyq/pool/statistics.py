@@ -14,7 +14,8 @@ WAIT_BOUNDS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
 class Counters:
     """What is counted since a pool was made, or since the last look. Times are in seconds.
 
-    The names in what :meth:`items` gives are psycopg_pool's, whose times are whole milliseconds.
+    The names in what :meth:`items` gives are psycopg_pool's, whose times are whole milliseconds; those of the histogram
+    and of statements without a connection are ours.
     """
 
     __slots__ = (
@@ -27,6 +28,9 @@ class Counters:
         "requests_queued",
         "requests_wait_time",
         "returns_bad",
+        "statements_alone",
+        "statements_num",
+        "statements_repeated",
         "usage_time",
         "waits",
     )
@@ -46,6 +50,9 @@ class Counters:
         self.connections_time = 0.0
         self.connections_errors = 0
         self.connections_lost = 0
+        self.statements_num = 0
+        self.statements_alone = 0
+        self.statements_repeated = 0
         self.waits = [0] * len(WAIT_BOUNDS)
 
     def waited(self, seconds: float, *, served: bool = True) -> None:
@@ -69,6 +76,9 @@ class Counters:
         yield "connections_ms", _milliseconds(self.connections_time)
         yield "connections_errors", self.connections_errors
         yield "connections_lost", self.connections_lost
+        yield "statements_num", self.statements_num
+        yield "statements_alone", self.statements_alone
+        yield "statements_repeated", self.statements_repeated
         for bound, count in zip(WAIT_BOUNDS, self.waits, strict=True):
             yield f"requests_wait_le_{_milliseconds(bound)}ms", count
 

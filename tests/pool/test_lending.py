@@ -17,13 +17,15 @@ import pytest
 
 from anyq import AsyncConnection
 from anyq.errors import OperationalError
-from anyq.pool import AsyncConnectionPool, PoolTimeout
+from anyq.pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from tests.support.activity import PATIENCE, held_lock
 from tests.support.pools import Gate, kill, opened, pid_of, until
 from tests.support.server import Server
 from tests.support.stepping import cancel_at_each_wait
 
 pytestmark = pytest.mark.anyio
+
+NEVER = 1e9
 
 
 @pytest.fixture(params=["scope", "native"])
@@ -387,6 +389,29 @@ async def test_a_check_that_closes_the_connection(dsn: str) -> None:
         assert await pid_of(pool)
         assert [conn.closed for conn in checked] == [True, False]
         assert pool.get_stats()["connections_lost"] == 1
+
+
+@pytest.mark.parametrize("statement", [True, False], ids=["statement", "client"])
+async def test_closed_while_a_check_fails(dsn: str, statement: bool) -> None:
+    """There is nothing to wait for any more."""
+    checking, go_on = anyio.Event(), anyio.Event()
+
+    async def check(conn: AsyncConnection) -> None:
+        checking.set()
+        await go_on.wait()
+        raise ValueError
+
+    async with AsyncConnectionPool(dsn, min_size=1, max_size=1, check=check, timeout=NEVER) as pool:
+
+        async def client() -> None:
+            with pytest.raises(PoolClosed):
+                await (pool.execute("SELECT 1") if statement else pool.getconn())
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(client)
+            await checking.wait()
+            await pool.close()
+            go_on.set()
 
 
 async def test_a_check_is_no_wait(dsn: str) -> None:

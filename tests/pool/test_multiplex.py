@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -237,6 +238,7 @@ async def test_what_was_behind_a_lost_statement_is_sent_again(
             await killer.execute("SELECT pg_terminate_backend(%s)", [pid])
 
         head, outcomes = await in_tasks(partial(pool.execute, lock.statement), others)
+        assert pool.get_stats()["statements_repeated"] == 5
     assert isinstance(head, AdminShutdown)
     assert not head.never_run
     assert outcomes == [*range(5), None]
@@ -316,6 +318,67 @@ async def test_statements_that_wait_are_counted_as_clients_are(anyio_backend: ob
         stats = pool.get_stats()
     assert (stats["requests_num"], stats["requests_queued"], stats["requests_errors"]) == (5, 3, 2)
     assert (stats["requests_waiting"], stats["requests_wait_le_10000ms"]) == (0, 3)
+
+
+@pytest.mark.anyio
+async def test_statements_in_the_statistics(anyio_backend: object, dsn: str, patient: None) -> None:
+    async with (
+        AsyncConnectionPool(dsn, min_size=1, max_size=2) as pool,
+        held_lock(dsn) as lock,
+        anyio.create_task_group() as group,
+    ):
+
+        def stats() -> dict[str, int]:
+            return {name.removeprefix("statements_"): n for name, n in pool.get_stats().items() if "statements" in name}
+
+        await pool.wait()
+        pool.multiplexer._durations["SELECT 'slow'"] = 2 * NEVER
+        await pool.execute("SELECT 'slow'")
+        assert stats() == {"num": 1, "alone": 1, **dict.fromkeys(("repeated", "running", "connections", "waiting"), 0)}
+        group.start_soon(pool.execute, lock.statement)
+        await until(lambda: stats()["running"] == 1)
+        group.start_soon(pool.execute, "SELECT 1")
+        await until(lambda: stats()["running"] == 2)
+        assert stats()["connections"] == 1
+        group.start_soon(pool.execute, lock.statement.replace("SELECT", "SELECT 'slow',"))
+        pool.multiplexer._durations[lock.statement.replace("SELECT", "SELECT 'slow',")] = 2 * NEVER
+        await until(lambda: stats()["connections"] == 2)
+        assert (stats()["running"], stats()["alone"], stats()["waiting"]) == (3, 2, 0)
+        await lock.release()
+    assert stats() == {"num": 4, "alone": 2, **dict.fromkeys(("repeated", "running", "connections", "waiting"), 0)}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("leave", ["served", "cancelled", "closed"])
+async def test_who_waits_is_counted_once_and_to_the_end(
+    anyio_backend: object, dsn: str, patient: None, leave: str
+) -> None:
+    """A statement is in two queues, and clients are among them."""
+    async with AsyncConnectionPool(dsn, min_size=1, max_size=1, timeout=NEVER) as pool:
+        held = await pool.getconn()
+        async with anyio.create_task_group() as group:
+
+            async def client() -> None:
+                with suppress(PoolClosed):
+                    async with pool.connection():
+                        pass
+
+            async def statement() -> None:
+                with suppress(PoolClosed):
+                    await pool.execute("SELECT 1")
+
+            for number in range(10):
+                group.start_soon(client if number % 3 else statement)
+                await until(lambda number=number: pool.books.waiting_number == number + 1)  # type: ignore[misc]
+            if leave == "served":
+                await pool.putconn(held)
+            elif leave == "cancelled":
+                group.cancel_scope.cancel()
+            else:
+                await pool.close()
+        assert (pool.books.waiting_number, len(pool.books.waiting), pool.books._waiting_for_both) == (0, 0, 0)
+        if leave != "served":
+            await pool.putconn(held)
 
 
 @pytest.mark.anyio

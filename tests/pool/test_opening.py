@@ -115,6 +115,27 @@ async def test_it_is_given_up(dsn: str, block: bool, is_async: bool, quick: None
         over.set()
 
 
+@BLOCK
+async def test_all_statements_are_told_that_it_is_given_up(dsn: str, block: bool, quick: None) -> None:
+    gate = Gate(dsn)
+    gate.refuses = True
+    told: list[str] = []
+    async with opened(gate.pool(timeout=1e9, reconnect_timeout=0), block=block) as pool:
+
+        async def statement() -> None:
+            with pytest.raises(PoolTimeout, match="could not reach a server within 0 s.*refused") as info:
+                await pool.execute("SELECT 1")
+            told.append(str(info.value))
+
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                for _ in range(5):
+                    group.start_soon(statement)
+        gate.refuses = False
+        assert await (await pool.execute("SELECT 1")).fetchone() == (1,)
+    assert len(told) == 5
+
+
 async def test_what_has_failed_long_ago_is_no_reason(dsn: str, quick: None) -> None:
     gate = Gate(dsn)
     gate.refuses = True

@@ -614,6 +614,12 @@ async def test_statistics(pool: AsyncConnectionPool) -> None:
         "connections_num": 2,
         "connections_errors": 0,
         "connections_lost": 0,
+        "statements_num": 0,
+        "statements_alone": 0,
+        "statements_repeated": 0,
+        "statements_waiting": 0,
+        "statements_running": 0,
+        "statements_connections": 0,
     }
     assert pool.get_stats()["requests_num"] == 0
 

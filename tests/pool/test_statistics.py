@@ -6,10 +6,11 @@ from anyq.pool.statistics import WAIT_BOUNDS, Counters
 
 
 def test_names() -> None:
-    """The names are psycopg_pool's; the histogram is ours."""
+    """The names are psycopg_pool's; those of statements and the histogram are ours."""
     assert [name for name, _ in Counters().items()] == [
         *("usage_ms", "requests_num", "requests_queued", "requests_wait_ms", "requests_errors", "returns_bad"),
         *("connections_num", "connections_ms", "connections_errors", "connections_lost"),
+        *("statements_num", "statements_alone", "statements_repeated"),
         *("requests_wait_le_1ms", "requests_wait_le_5ms", "requests_wait_le_25ms", "requests_wait_le_100ms"),
         *("requests_wait_le_500ms", "requests_wait_le_2500ms", "requests_wait_le_10000ms"),
     ]
