@@ -21,6 +21,7 @@ from anyq.backends import current_backend
 from anyq.session.transactions import TwoPhase
 from tests.support.interrupting import Interrupt
 from tests.support.stepping import cancelled_at
+from tests.support.two_phase import leave_none, leave_none_async
 
 #: Seconds; an interrupted call may not take longer, nor may what is checked after it.
 GRACE = 1.0
@@ -257,7 +258,7 @@ class AsyncRun(Run):
             task.uncancel()
         try:
             with anyio.fail_after(PATIENCE):
-                self.outcome[await self._look()] += 1
+                self.outcome[await self._look_at_all()] += 1
         except Exception as error:
             self.blame(interrupt, repr(error))
             if self._conn is not None:
@@ -277,6 +278,12 @@ class AsyncRun(Run):
 
     async def _connect(self) -> AsyncConnection:
         return await AsyncConnection.connect(self.dsn, **self.options)
+
+    async def _look_at_all(self) -> str:
+        found = await self._look()
+        if self.kind == "two-phase":
+            check_prepared(await leave_none_async(self.dsn), found)
+        return found
 
     async def _look(self) -> str:
         conn = self._conn
@@ -326,6 +333,14 @@ def _files() -> int:
 def check(fact: object, what: str) -> None:
     if not fact:
         raise Wrong(what)
+
+
+def check_prepared(left: int, found: str) -> None:
+    """Check that no transaction was left prepared but by a connection that had to be closed: that is for others to end.
+
+    A server has room for few of them, and each step may leave one.
+    """
+    check(not left or found == "closed" and left == 1, "a transaction is left prepared")
 
 
 # -- in synchronous code
@@ -478,7 +493,10 @@ class SyncRun(Run):
                     break
                 try:
                     with anyq.sync.timeout(PATIENCE):
-                        self.outcome[self._look(conn, step)] += 1
+                        found = self._look(conn, step)
+                        self.outcome[found] += 1
+                        if self.kind == "two-phase":
+                            check_prepared(leave_none(self.dsn), found)
                 except Exception as error:
                     self.blame(interrupt, repr(error))
                     if conn is not None:

@@ -24,12 +24,23 @@ def prepared_here(conn: anyq.Connection[Any]) -> list[anyq.Xid]:
     return [xid for xid in conn.tpc_recover() if xid.database == conn.info.dbname]
 
 
-def leave_none(dsn: str) -> None:
-    """Roll back what is prepared in the database of a test."""
+def leave_none(dsn: str) -> int:
+    """Roll back what is prepared in the database of a test; return how many transactions that were."""
     with anyq.connect(dsn) as conn:
-        for xid in prepared_here(conn):
+        xids = prepared_here(conn)
+        for xid in xids:
             with suppress(e.UndefinedObject):
                 conn.tpc_rollback(xid)
+        return len(xids)
+
+
+async def leave_none_async(dsn: str) -> int:
+    """Do the same in an event loop."""
+    async with AsyncConnection.connect(dsn) as conn:
+        texts = await prepared(conn)
+        for text in texts:
+            await conn.tpc_rollback(text)
+        return len(texts)
 
 
 async def prepared(conn: AsyncConnection[Any]) -> list[str]:
