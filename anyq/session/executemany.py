@@ -21,13 +21,13 @@ from ..backends import interruptible, uninterrupted
 from ..protocol import frontend
 from ..protocol.request import Result, TransactionEffect
 from ..statements.binders import Binder
-from ..statements.composer import refuse_copy
+from ..statements.composer import Composer, refuse_copy
 from ..statements.outcome import affected_rows, failure_of
 from ..statements.placeholders import ParsedQuery, query_text
-from ..statements.prepared import PreparedStatements
 from ..statements.requests import StatementRequest, add_begin
-from ..statements.statement import Statement, is_query, is_repeatable
-from .cancelling import was_victim
+from ..statements.statement import Statement, is_query
+from .execute import forget_if_stale, may_repeat
+from .naming import Names
 from .session import Session
 
 BATCH_BYTES = 64 * 1024
@@ -53,8 +53,9 @@ class _ManyRequest(StatementRequest):
 
     ending = _ending()
 
-    def __init__(self, account: PreparedStatements, keep: bool) -> None:
-        super().__init__(account)
+    def __init__(self, composer: Composer, names: Names, keep: bool) -> None:
+        super().__init__(composer.statements)
+        self._names = names
         # If they are not wanted, nothing is described, and a statement that returns rows is welcome.
         self.keeps_rows = keep
         self.counting = not keep
@@ -100,6 +101,10 @@ class _ManyRequest(StatementRequest):
         # It is ready when it is done, and no sooner: else whoever drains it would not sleep.
         self.wanted = 0
 
+    def finish(self) -> None:
+        self._names.settle(self.parsed - self.after_begin)
+        super().finish()
+
     def ready(self) -> bool:
         return self.done or self.wanted > 0 and (self.error is not None or self.wanted <= self.completed)
 
@@ -124,13 +129,15 @@ class ManyExecutions:
 
     def __init__(self, session: Session, query: Query, binder: Binder, tx: Transformer, *, returning: bool) -> None:
         self._session = session
-        self._new_request = partial(_ManyRequest, session.composer.statements, returning)
+        self._names = Names(session.composer, by_name=binder.extended)
+        self._new_request = partial(_ManyRequest, session.composer, self._names, returning)
         self._request = self._new_request()
         self._sent: list[bytearray] | None = []  # all batches, as long as one could be hit; then None
         # Also where there is no set, by which it would be bound. A template string is refused here, too.
         refuse_copy(query_text(query, tx, tx.encoding))
-        self._sets = Sets(query, binder, tx, returning)
+        self._sets = Sets(query, binder, tx, returning, self._names)
         self._opened = False
+        self._head = bytearray()
         self.outcome = ManyResults(self._request, 0, None)
         """What it has given, when the last portion has been fed."""
 
@@ -158,6 +165,8 @@ class ManyExecutions:
         """Undo what was sent, unless it has come to its end; shielded, within the grace time."""
         if self._opened:
             await self._session.wire.abandon(self._request)
+        else:
+            self._names.settle(0)
 
     async def _open(self) -> None:
         session = self._session
@@ -167,10 +176,11 @@ class ManyExecutions:
         if self._sets.utility is not None:
             self._request.effect = TransactionEffect.UNCERTAIN
             self._request.text = self._sets.utility
+        self._head = bytearray()
+        session.composer.catch_up(self._head)
         if begin is not None:
-            head = bytearray()
-            add_begin(self._request, head, begin)
-            session.wire.send(head)
+            add_begin(self._request, self._head, begin)
+        self._names.open(self._head)
 
     async def _send(self, batch: bytearray, more: bool, last: bool) -> bool:
         """Send a batch and those that follow it; return whether another portion is wanted."""
@@ -179,8 +189,7 @@ class ManyExecutions:
         while more or not last:
             if not batch:
                 return True
-            self._keep(batch)
-            wire.send(batch + frontend.FLUSH)
+            wire.send(self._with_head(batch, frontend.FLUSH))
             request.wanted = self._sets.previous
             await wire.backend.checkpoint()
             if request.wanted:
@@ -194,8 +203,7 @@ class ManyExecutions:
         # With the Sync it all takes effect.
         await wire.backend.checkpoint_if_cancelled()
         request.wanted = 0
-        self._keep(batch)
-        wire.close_request(request, batch + frontend.SYNC)
+        wire.close_request(request, self._with_head(batch, frontend.SYNC))
         await wire.backend.checkpoint()
         await wire.wait(request)
         if request.error is not None or request.failure is not None:
@@ -207,6 +215,12 @@ class ManyExecutions:
         self.outcome = ManyResults(request, request.rowcount, request.last() if request.counting else None)
         return False
 
+    def _with_head(self, batch: bytearray, end: bytes) -> bytes:
+        """Return what to send for a batch, behind what goes before the first one."""
+        self._keep(batch)
+        head, self._head = self._head, bytearray()
+        return b"".join((head, batch, end))
+
     def _keep(self, batch: bytearray) -> None:
         """Keep what is going to be sent, while it could be hit by a CancelRequest meant for a request before this one.
 
@@ -215,17 +229,26 @@ class ManyExecutions:
         """
         if self._sent is not None and batch:
             self._sent.append(batch)
+            if len(self._sent) == BATCHES_AT_RISK - 1:
+                # A statement that is new in the next batch fails when that cannot be sent again.
+                self._names.close()
             if len(self._sent) > BATCHES_AT_RISK:
                 self._sent = None
 
     async def _begin_again(self) -> bytearray | None:
-        """Begin a new request after one that was a victim; return what to send once more, or None if it was none."""
-        request, sent = self._request, self._sent
-        if not sent or not was_victim(request) or not is_repeatable(self._sets.statement.sql):
+        """Begin a new request after one that failed for a reason of the driver's own; return what to send once more.
+
+        None if it did not, or that cannot be done: then the next executemany() is right.
+        """
+        session, request, statement, sent = self._session, self._request, self._sets.statement, self._sent
+        request.reused = self._names.relies
+        stale = forget_if_stale(session, request, statement)
+        again = bool(sent) and await may_repeat(session, request, statement)
+        if stale or again:
+            self._names.forget()
+        if sent is None or not again:
             return None
         self._opened = False
-        if request.after_begin:
-            await self._session.end_transaction(b"ROLLBACK", cancellable=False)
         self._request = self._new_request()
         self._sent = []
         await self._open()
@@ -235,16 +258,18 @@ class ManyExecutions:
 class Sets:
     """Turns sets of parameters into messages, a batch at a time."""
 
-    def __init__(self, query: Query, binder: Binder, tx: Transformer, describe: bool) -> None:
+    def __init__(self, query: Query, binder: Binder, tx: Transformer, describe: bool, names: Names) -> None:
         # A LiteralString is narrowed to str by an assignment; what was checked at the call stays what it is.
         self._query: Any = query
         self._binder = binder
         self._tx = tx
+        self._names = names
+        self._name = b""
         self._sets: Iterator[Any] = iter(())
-        # What is new to the server is described once, if results are wanted.
+        # What is another statement than the one before is described once, if results are wanted.
         self._first = frontend.DESCRIBE_EXECUTE if describe else frontend.EXECUTE
         self._parsed: ParsedQuery | None = None
-        self._sql: bytes | None = None  # the statement that was parsed last, and the types of its parameters
+        self._sql: bytes | None = None  # the last statement, and the types of its parameters
         self._oids: tuple[int, ...] = ()
         self._bound: Statement | None = None  # what was bound last, where sets have nothing in common
         self._count = 0
@@ -302,11 +327,13 @@ class Sets:
             # Other types are another statement; the description must be that of this one.
             if sql != self._sql and not is_query(sql):
                 self.utility = sql
-            frontend.parse(data, b"", sql, oids)
-            bind(data, b"", b"", formats, values, (), self._first)
+            self._name, parse = self._names.find((sql, oids))
+            if parse:
+                frontend.parse(data, self._name, sql, oids)
+            bind(data, b"", self._name, formats, values, (), self._first)
             self._sql, self._oids = sql, oids
         else:
-            bind(data, b"", b"", formats, values, (), frontend.EXECUTE)
+            bind(data, b"", self._name, formats, values, (), frontend.EXECUTE)
         if parsed is None or parsed.names is not None:
             return None
-        return tx, parsed.formats, oids, formats, b"", (), frontend.EXECUTE
+        return tx, parsed.formats, oids, formats, self._name, (), frontend.EXECUTE

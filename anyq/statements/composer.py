@@ -161,12 +161,11 @@ class Composer:
         if entry is None or not entry.prepared:
             frontend.parse(data, name, sql, oids)
         else:
+            # By a request that had no description of it, or whose reply nobody looked at: so it is described now.
             request.reused = True
         request.foreseen = foreseen
+        request.entry = entry
         bind(data, b"", name, formats, values, result_formats, frontend.DESCRIBE_EXECUTE_SYNC)
-        # If it is prepared, that was by a request whose reply nobody looked at: describe it now, and settle nothing.
-        if entry is not None and not entry.prepared:
-            request.entry = entry
         return request, data
 
     def _remember(
@@ -182,11 +181,15 @@ class Composer:
                 self.statements, statement, statement.query, entry, layout, parameters
             )
 
-    def begin_segment(self, data: bytearray, begin: bytes | None) -> SegmentRequest:
-        """Return a request for statements of a pipeline, and append what goes before the first one."""
+    def catch_up(self, data: bytearray) -> None:
+        """Take note of what the server has reported, and append the messages that close what is not wanted any more."""
         if self._session.parameters is not self._parameters:
             self._parameters_changed()
         self.close_left(data)
+
+    def begin_segment(self, data: bytearray, begin: bytes | None) -> SegmentRequest:
+        """Return a request for statements of a pipeline, and append what goes before the first one."""
+        self.catch_up(data)
         request = SegmentRequest(self.statements)
         if begin is not None:
             add_begin(request, data, begin)
@@ -228,6 +231,8 @@ class Composer:
                     else:
                         item.entry = request.preparing[key] = entry
                         item.number = request.parses
+                elif entry is not None and entry.prepared:
+                    item.entry = entry  # for its description
         except BaseException:
             del data[mark:]
             if entry is not None and not entry.prepared and key not in request.preparing:

@@ -53,7 +53,7 @@ class StatementRequest(RowsRequest):
     """A request that keeps the account of prepared statements; see :class:`Request` for the other parameters."""
 
     entry: Entry | None = None
-    """The statement to be prepared by this request; it has an account to settle when the reply is there."""
+    """The statement to be prepared or described by this request; its account is settled when the reply is there."""
     foreseen = False
     """Whether it asks for the result formats that an earlier description of the statement suggests."""
     after_begin = False
@@ -114,7 +114,7 @@ class StatementRequest(RowsRequest):
             # An empty query: after a BEGIN in the same string the server does not mention it.
             self.results.append(Result())
         if self.entry is not None:
-            parsed = self.parsed > self.after_begin and not self._dropped
+            parsed = (self.reused or self.parsed > self.after_begin) and not self._dropped
             # The server refuses a query whose result is another by now. Any other statement is described each time.
             if parsed and self.text is None and self.error is None and not self.abandoned:
                 result = self.results[-1] if self.results else Result()

@@ -21,9 +21,12 @@ from anyq._accel import python
 from anyq.adapt import PyFormat, Transformer, transformer
 from anyq.protocol.frontend import bind
 from anyq.session import executemany as _executemany
+from anyq.session.naming import Names
 from anyq.statements.binders import SERVER_SIDE
+from anyq.statements.composer import Composer
 from anyq.types.numeric import Float4, Int2, Int4, Int8, IntNumeric, Oid
 from anyq.types.string import StrDumper
+from tests.support.sessions import started
 from tests.support.twins import Context, outcome
 
 dumping = pytest.importorskip("anyq._accel.dumping", reason="the compiled path is not built")
@@ -173,7 +176,7 @@ def bound(implementation: Any, query: str, sets: Sequence[Any], meddle: Callable
                     meddle(tx)
                 yield params
 
-        many: Any = _executemany.Sets(query, SERVER_SIDE, tx, False)
+        many: Any = _executemany.Sets(query, SERVER_SIDE, tx, False, Names(Composer(None, started()), by_name=False))
         many.refill(feed())
         more = True
         while more:

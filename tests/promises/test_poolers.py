@@ -384,6 +384,10 @@ async def test_a_lost_statement_is_prepared_again(without_prepared: Poolers) -> 
             async with elsewhere(without_prepared, pid):
                 assert await value(conn, "SELECT pg_backend_pid() + %s::int", [0]) != pid
                 await conn.commit()
+                cur = conn.cursor()
+                await cur.executemany("SELECT pg_backend_pid() + %s::int", [[0], [1]], returning=True)
+                assert [await result.fetchone() async for result in cur.results()] != [(pid,), (pid + 1,)]
+                await conn.commit()
 
 
 async def test_a_lost_statement_inside_a_transaction(without_prepared: Poolers) -> None:

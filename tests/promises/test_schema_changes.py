@@ -15,6 +15,7 @@ from anyq import AsyncClientCursor, AsyncConnection, AsyncRawCursor, Transaction
 from anyq import errors as e
 from anyq.adapt import Dumper
 from anyq.rows import dict_row
+from anyq.session.executemany import BATCH_SETS
 from tests.support.state import status
 
 pytestmark = [pytest.mark.anyio, pytest.mark.any_loop]
@@ -43,6 +44,14 @@ async def often(conn: AsyncConnection, query: str, params: Any = None, **options
     for _ in range(TIMES):
         result = await rows(conn, query, params, **options)
     return result
+
+
+async def many(conn: AsyncConnection, query: str, *values: Any, count: int = 2) -> list[Any]:
+    """Execute for so many sets of the first value, and one of each of the others."""
+    cursor = conn.cursor()
+    sets = [(values[0],)] * count + [(value,) for value in values[1:]] if values else [()] * count
+    await cursor.executemany(query, sets, returning=True)
+    return [await result.fetchall() async for result in cursor.results()]
 
 
 async def run(conn: AsyncConnection, *statements: str) -> None:
@@ -462,6 +471,91 @@ async def test_changed_by_another_session_during_a_transaction(
     await conn.rollback()
 
 
+@pytest.mark.parametrize("count", [1, BATCH_SETS, 2 * BATCH_SETS + 1])
+@pytest.mark.parametrize(("create", "query", "params", "change"), CHANGES)
+async def test_changed_by_another_session_for_executemany(
+    conn: AsyncConnection, other: AsyncConnection, create: str, query: str, params: Any, change: str, count: int
+) -> None:
+    """All sets are sent again, as they were made: none is dumped again, and each has one result."""
+    await other.execute(create)
+    for _ in range(TIMES):
+        await many(conn, query, *(params or ())[:1])
+    await conn.commit()
+    await other.execute(change)
+    for _ in range(2):
+        assert len(await many(conn, query, *(params or ())[1:], count=count)) == count
+        assert status(conn) is (TransactionStatus.IDLE if conn.autocommit else TransactionStatus.INTRANS)
+        await conn.commit()
+    assert len(await rows(conn, "SELECT 1 FROM pg_prepared_statements", prepare=False)) == 1
+
+
+@pytest.mark.parametrize(("create", "query", "params", "change"), CHANGES)
+async def test_changed_by_another_session_for_executemany_in_a_transaction(
+    conn: AsyncConnection, other: AsyncConnection, create: str, query: str, params: Any, change: str
+) -> None:
+    await other.execute(create)
+    for _ in range(TIMES):
+        await many(conn, query, *(params or ())[:1])
+    await conn.commit()
+    await other.execute(change)
+    await conn.execute("BEGIN" if conn.autocommit else "SELECT 1")
+    with pytest.raises(e.DatabaseError):
+        await many(conn, query, *(params or ())[1:])
+    await conn.rollback()
+    await conn.execute("BEGIN" if conn.autocommit else "SELECT 1")
+    assert len(await many(conn, query, *(params or ())[1:])) == 2
+    await conn.rollback()
+
+
+async def test_what_executemany_has_sent_too_much_of_is_not_sent_again(
+    conn: AsyncConnection, other: AsyncConnection
+) -> None:
+    """A value that the old type has not, behind so many that it has: it is told, once."""
+    await other.execute("CREATE TABLE t (a int)")
+    query = "INSERT INTO t VALUES (%s) RETURNING 1"
+    for _ in range(TIMES):
+        await many(conn, query, "1")
+    await conn.commit()
+    await other.execute("ALTER TABLE t ALTER a TYPE text; TRUNCATE t")
+    with pytest.raises(e.InvalidTextRepresentation, match="abc"):
+        await many(conn, query, "1", "abc", count=5 * BATCH_SETS)
+    await conn.rollback()
+    await many(conn, query, "1", "abc", count=5 * BATCH_SETS)
+    assert await rows(conn, "SELECT count(*) FROM t") == [(5 * BATCH_SETS + 1,)]
+
+
+async def test_what_executemany_has_prepared_is_dropped_unseen(conn: AsyncConnection) -> None:
+    """By a function, of which nothing is known; and what it had to parse meanwhile is not left behind."""
+    await run(conn, "CREATE FUNCTION drops() RETURNS void LANGUAGE plpgsql AS 'BEGIN EXECUTE ''DEALLOCATE ALL''; END'")
+    await conn.commit()
+    for _ in range(TIMES):
+        assert await many(conn, "SELECT %s::int + 1", 1, None) == [[(2,)], [(2,)], [(None,)]]
+    await rows(conn, "SELECT drops()")
+    await conn.commit()
+    for _ in range(2):
+        assert await many(conn, "SELECT %s::int + 1", 1, None) == [[(2,)], [(2,)], [(None,)]]
+        await conn.commit()
+    assert len(await rows(conn, "SELECT 1 FROM pg_prepared_statements", prepare=False)) == 2
+
+
+async def test_what_executemany_comes_to_late_need_not_be_there(conn: AsyncConnection) -> None:
+    """When its first sets are not kept any more, a statement of other types is parsed as if it were new."""
+    await run(
+        conn,
+        "CREATE FUNCTION drops() RETURNS void LANGUAGE plpgsql AS 'BEGIN EXECUTE ''DEALLOCATE '' || quote_ident((SELECT"
+        " name FROM pg_prepared_statements ORDER BY prepare_time DESC LIMIT 1)); END'",
+    )
+    await conn.commit()
+    conn.prepare_threshold = 0
+    await many(conn, "SELECT %s::int + 1", 1)
+    await many(conn, "SELECT %s::int + 1", None)
+    await conn.commit()
+    await rows(conn, "SELECT drops()", prepare=False)
+    await conn.commit()
+    results = await many(conn, "SELECT %s::int + 1", 1, None, count=3 * BATCH_SETS)
+    assert results == [*[[(2,)]] * (3 * BATCH_SETS), [(None,)]]
+
+
 async def test_changed_by_a_function(conn: AsyncConnection) -> None:
     await run(
         conn,
@@ -608,7 +702,7 @@ async def test_parameters_of_a_statement_that_fails(conn: AsyncConnection, dumps
     await conn.rollback()
 
 
-@pytest.mark.parametrize("way", ["execute", "stream"])
+@pytest.mark.parametrize("way", ["execute", "stream", "executemany"])
 async def test_parameters_of_a_statement_that_is_sent_again(
     conn: AsyncConnection, other: AsyncConnection, dumps: list[str], way: str
 ) -> None:
@@ -618,7 +712,10 @@ async def test_parameters_of_a_statement_that_is_sent_again(
         await rows(conn, query, (f"1{number}",))
     await conn.commit()
     await other.execute("ALTER TABLE t ADD b int")
-    assert await rows(conn, query, ("2",)) == [(1, None, 2)]
+    if way == "executemany":
+        assert await many(conn, query, "2", count=1) == [[(1, None, 2)]]
+    else:
+        assert await rows(conn, query, ("2",)) == [(1, None, 2)]
     assert dumps[-1] == "2"
     assert len(dumps) == len(set(dumps))
 

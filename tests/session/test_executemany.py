@@ -18,7 +18,7 @@ from tests.support import frontend_messages as fm
 from tests.support.activity import PATIENCE, held_lock, until_sleeping
 from tests.support.fakeserver import READY, FakeClient, fake_server
 from tests.support.state import status
-from tests.support.victims import as_victim
+from tests.support.victims import WAITS, as_victim
 
 pytestmark = pytest.mark.anyio
 
@@ -357,6 +357,143 @@ async def test_a_wrong_set_in_a_later_batch(conn: AsyncConnection, table: str) -
     with pytest.raises(e.ProgrammingError, match="2 placeholders but 1 parameters"):
         await conn.cursor().executemany(INSERT, [*((n, "x") for n in range(2 * BATCH_SETS)), (1,)])
     assert await content(conn) == []
+
+
+# -- prepared statements
+
+
+async def prepared(conn: AsyncConnection, like: str = "%") -> list[str]:
+    """What is prepared, as the server says."""
+    query = "SELECT statement FROM pg_prepared_statements WHERE statement LIKE %s ORDER BY prepare_time"
+    return [statement for (statement,) in await (await conn.execute(query, [like], prepare=False)).fetchall()]
+
+
+async def test_it_is_prepared_when_it_was_executed_often(conn: AsyncConnection, table: str) -> None:
+    for n in range(6):
+        assert await prepared(conn) == []
+        await conn.cursor().executemany(INSERT, [(n, "a"), (-n, "b")])
+    assert await prepared(conn) == ["INSERT INTO t VALUES ($1, $2)"]
+    for n in range(3):
+        await conn.cursor().executemany(INSERT, [(n, "a")] * (2 * BATCH_SETS))
+        # It is the same statement for all.
+        await conn.execute(INSERT, (1, "x"))
+    assert len(await prepared(conn)) == 1
+
+
+@pytest.mark.parametrize(("threshold", "most"), [(None, 100), (0, 0)])
+async def test_it_is_not_prepared_if_that_is_not_wanted(
+    conn: AsyncConnection, table: str, threshold: int | None, most: int
+) -> None:
+    conn.prepare_threshold, conn.prepared_max = threshold, most
+    for _ in range(7):
+        await conn.cursor().executemany(INSERT, [(1, "a"), (None, "b")])
+    assert await prepared(conn) == []
+
+
+async def test_what_is_no_query_is_not_prepared(conn: AsyncConnection) -> None:
+    conn.prepare_threshold = 0
+    await conn.cursor().executemany("SELECT set_config('anyq.test', %s, false)", [("a",)])
+    await conn.cursor().executemany("DISCARD PLANS", [()])
+    assert await prepared(conn) == []
+
+
+@pytest.mark.parametrize("threshold", [0, 2])
+async def test_types_that_alternate_are_statements_of_their_own(conn: AsyncConnection, threshold: int) -> None:
+    conn.prepare_threshold = threshold
+    values: list[Any] = [None, 1, 2**40, "x", Decimal("1.5")] * 3
+    for _ in range(3):
+        cur = conn.cursor()
+        await cur.executemany("SELECT %s AS value", [(value,) for value in values], returning=True)
+        assert [await result.fetchone() async for result in cur.results()] == [(value,) for value in values]
+    # None and a str have the same type, as far as the server is told.
+    assert await prepared(conn) == ["SELECT $1 AS value"] * 4
+
+
+async def test_it_drops_what_was_not_used_for_longest(conn: AsyncConnection, table: str) -> None:
+    conn.prepare_threshold, conn.prepared_max = 0, 2
+    cur = conn.cursor()
+    for n in range(4):
+        await cur.executemany(f"INSERT INTO t VALUES (%s, '{n}')".encode(), [(n,)])
+    await cur.executemany("INSERT INTO t VALUES (%s, '3')", [(n,)])
+    # The third one went when the fourth had come, and is closed by the next request.
+    assert await prepared(conn) == [f"INSERT INTO t VALUES ($1, '{n}')" for n in (2, 3)]
+
+
+async def test_one_that_fails_is_not_taken_for_prepared(conn: AsyncConnection, table: str) -> None:
+    conn.prepare_threshold = 0
+    for _ in range(2):
+        # In a transaction nothing would be sent again.
+        with pytest.raises(e.UndefinedTable):
+            async with conn.transaction():
+                await conn.execute("SELECT 1")
+                await conn.cursor().executemany("INSERT INTO t2 VALUES (%s)", [(1,)])
+    await conn.execute("CREATE TEMP TABLE t2 (a int)")
+    for _ in range(2):
+        await conn.cursor().executemany("INSERT INTO t2 VALUES (%s)", [(1,)])
+        with pytest.raises(e.InvalidTextRepresentation):
+            await conn.cursor().executemany("INSERT INTO t2 VALUES (%s)", [("1",), ("x",)])
+    assert await (await conn.execute("SELECT a FROM t2")).fetchall() == [(1,), (1,)]
+
+
+@pytest.mark.parametrize("wrong", [1, BATCH_SETS + 1])
+async def test_wrong_sets_leave_nothing_half_prepared(conn: AsyncConnection, table: str, wrong: int) -> None:
+    conn.prepare_threshold = 0
+    sets: list[Any] = [(n, None) for n in range(wrong)]
+    for _ in range(2):
+        with pytest.raises(e.DataError):
+            await conn.cursor().executemany(INSERT, [*sets, (1, "\0")])
+    await conn.cursor().executemany(INSERT, [(1, None)])
+    assert await content(conn) == [(1, None)]
+    assert await prepared(conn, "INSERT%") == ["INSERT INTO t VALUES ($1, $2)"]
+
+
+@pytest.mark.parametrize("relied_on", [True, False])
+async def test_a_cancelled_one_leaves_names_as_they_are(
+    conn: AsyncConnection, dsn: str, table: str, relied_on: bool
+) -> None:
+    conn.prepare_threshold = 0
+    query = "INSERT INTO t SELECT %s FROM pg_sleep(%s)"
+    if relied_on:
+        await conn.cursor().executemany(query, [(1, 0)])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(conn.cursor().executemany, query, [(2, 0), (3, 600)])
+        await until_sleeping(dsn, conn.info.backend_pid)
+        tasks.cancel_scope.cancel()
+    await conn.cursor().executemany(query, [(4, 0)])
+    assert await content(conn) == [(1, None)] * relied_on + [(4, None)]
+    assert len(await prepared(conn, "INSERT%")) == 1
+
+
+async def test_what_is_forgotten_while_it_waits_for_its_turn(conn: AsyncConnection, table: str) -> None:
+    conn.prepare_threshold = 0
+    await conn.cursor().executemany(INSERT, [(1, "a")])
+    async with anyio.create_task_group() as tasks, conn.cursor().copy("COPY t FROM STDIN") as copy:
+        tasks.start_soon(conn.cursor().executemany, INSERT, [(2, "b"), (None, "c")])
+        await anyio.wait_all_tasks_blocked()
+        conn.session.composer.statements.renew()
+        await copy.write_row((3, "d"))
+    assert await content(conn) == [(1, "a"), (2, "b"), (3, "d"), (None, "c")]
+    await conn.cursor().executemany(INSERT, [(4, "e")])
+    assert len(await prepared(conn, "INSERT%")) == 2
+
+
+@pytest.mark.parametrize("relied_on", [True, False])
+async def test_a_victim_is_begun_again_with_its_names(
+    conn: AsyncConnection, table: str, dsn: str, relied_on: bool
+) -> None:
+    conn.prepare_threshold = 0
+    query = "INSERT INTO t SELECT a, CASE WHEN a = 3 THEN ({})::text ELSE '' END FROM (SELECT %s::int AS a) AS s"
+
+    async def neighbour(waits: str) -> None:
+        await conn.cursor().executemany(query.format(waits).encode(), [(1,), ("2",), (3,), (4,)])
+
+    if relied_on:
+        await conn.cursor().executemany(query.format(WAITS).encode(), [(1,), ("2",)])
+        await conn.execute("TRUNCATE t")
+    await as_victim(conn, dsn, neighbour)
+    assert [a for a, _ in await content(conn)] == [1, 2, 3, 4]
+    await neighbour(WAITS)
+    assert len(await prepared(conn, "INSERT%")) == 2
 
 
 # -- other tasks on the same connection

@@ -175,8 +175,23 @@ def test_one_that_nobody_has_looked_at_is_described(composed: Composed) -> None:
     proto = busy(request)
     request.abandon()
     feed(proto, wire(be.ParseComplete(), be.BindComplete(), ONE, be.CommandComplete("SELECT 0"), IDLE))
-    _, messages = composed.compose("SELECT %s", [1])
+    # Once: that execution is looked at.
+    request, messages = composed.compose("SELECT %s", [1])
     assert messages == [fm.Bind(b"", name, (1,), (b"\0\1",), (0,)), *RUN]
+    composed.answer(request, be.BindComplete(), ONE, be.CommandComplete("SELECT 0"))
+    _, messages = composed.compose("SELECT %s", [1])
+    assert messages == [fm.Bind(b"", name, (1,), (b"\0\1",), (1,)), *AGAIN]
+    assert len(composed.composer.statements) == 1
+
+
+def test_one_that_nobody_has_looked_at_and_that_fails_is_described_again(composed: Composed) -> None:
+    entry = composed.composer.statements.lookup((b"SELECT $1", (INT2,)), True)
+    assert entry is not None
+    composed.composer.statements.executed(entry, True)
+    for _ in range(2):
+        request, messages = composed.compose("SELECT %s", [1])
+        assert messages == [fm.Bind(b"", entry.name, (1,), (b"\0\1",), (0,)), *RUN]
+        composed.answer(request, be.BindComplete(), ONE, be.ErrorResponse(WRONG))
 
 
 def test_statements_are_closed_with_the_next_request(composed: Composed) -> None:

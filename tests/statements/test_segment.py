@@ -112,6 +112,22 @@ def test_what_a_segment_prepares_is_run_by_its_name_behind_that(segment: Segment
     assert [bind.statement for bind in binds] == [name, name, b""]
 
 
+def test_what_others_have_prepared_without_a_description_is_described_once(composer: Composer, tx: Transformer) -> None:
+    """As an executemany() does."""
+    entry = composer.statements.lookup((b"SELECT 1", ()), True)
+    assert entry is not None
+    composer.statements.executed(entry, True)
+    described: list[bool] = []
+    for _ in range(2):
+        segment = Segment(composer, tx)
+        segment.add("SELECT 1")
+        assert not any(isinstance(message, fm.Parse) for message in segment.messages())
+        described.append(any(isinstance(message, fm.Describe) for message in segment.messages()))
+        segment.answer(*row(b"1"), IDLE)
+    assert described == [True, False]
+    assert len(composer.statements) == 1
+
+
 def test_behind_what_may_drop_them_nothing_is_run_by_its_name(segment: Segment) -> None:
     segment.add("SELECT 1", prepare=True)
     segment.add("DISCARD ALL")
