@@ -136,7 +136,7 @@ class Error(Exception):
     value: there is no value of a parameter in it. ``None`` if no statement was sent.
 
     `never_run` is whether it is certain that the server has not begun with the statement, as the connection was lost
-    before: it may be sent again on another one.
+    before: it may be sent again on another one. False if that is not known.
     """
 
     sqlstate: str | None = None

@@ -208,14 +208,14 @@ class SessionState:
         if self.phase < ENDED:
             self._reason, self._cause = reason, cause
         self.happened(event)
-        behind = False
+        not_begun = False
         while self.pending:
             error = self.lost()
-            # A server that says why it closes the connection has not begun with what is behind.
-            error.never_run = behind and self.fatal_error is not None
+            error.never_run = not_begun
             self.pending[0].fail(error)  # first, as an interrupt may come, and this is called again
             self.pending.popleft()
-            behind = True
+            # A process that was told to end was at the first one.
+            not_begun = self.fatal_error is not None and _is_of_the_process(self.fatal_error)
 
     def _impossible(self, event: Event) -> LocalProtocolError:
         return LocalProtocolError(f"{_IMPOSSIBLE[event]} in phase {self.phase.name}")
@@ -316,6 +316,18 @@ class SessionState:
         reason = str(self.fatal_error or self._reason)
         return reason if "closed" in reason else f"the connection is closed: {reason}"
 
+
+def _is_of_the_process(error: Error) -> bool:
+    """Return whether it is certain that an error was told by the server process itself, on its orderly way out.
+
+    A pooler says similar things, of a process that may go on with what it was sent; but it has no functions of the
+    server's to name.
+    """
+    return error.diag.source_function is not None and (error.sqlstate or "").startswith(_TOLD_TO_END)
+
+
+_TOLD_TO_END: Final = "57P", "25P03", "25P04"
+"""SQLSTATEs: told to by somebody, or by a time limit of the session or its transaction."""
 
 _IMPOSSIBLE: Final = {
     Event.START: "a session cannot be started",

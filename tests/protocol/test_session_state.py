@@ -17,7 +17,7 @@ from anyq.protocol.request import Request, TransactionEffect
 from anyq.protocol.session import ProtocolSession
 from anyq.protocol.session_state import make_rows
 from tests.support.phases import COPY_IN, SAMPLES, do, in_phase
-from tests.support.sessions import INTRANS, feed, message, started, wire
+from tests.support.sessions import IDLE, INTRANS, busy, feed, message, started, wire
 
 
 def test_only_transitions_change_the_phase() -> None:
@@ -176,6 +176,70 @@ def test_the_phase_stays_while_there_are_other_requests() -> None:
     assert proto.pending[0].status_before is TransactionStatus.INTRANS
     proto.end_request(proto.pending, TransactionStatus.IDLE)
     assert [*phases, proto.phase] == [Phase.BUSY, Phase.IDLE]
+
+
+# -- whether a request may have been run
+
+
+def ends(request: Request) -> bool:
+    assert request.error is not None
+    return request.error.never_run
+
+
+TOLD = {"S": "FATAL", "V": "FATAL", "C": "57P01", "M": "told to", "F": "postgres.c", "L": "1", "R": "ProcessInterrupts"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "certain"),
+    [
+        (TOLD, True),
+        ({**TOLD, "C": "57P05"}, True),
+        ({**TOLD, "C": "25P03"}, True),
+        ({**TOLD, "C": "08P01"}, False),
+        ({**TOLD, "C": "XX000"}, False),
+        ({name: value for name, value in TOLD.items() if name != "R"}, False),  # a pooler's
+    ],
+    ids=lambda value: value["C"] + value.get("R", "")[:1] if isinstance(value, dict) else "",
+)
+@pytest.mark.parametrize("warned", [True, False], ids=["warned", "fatal"])
+def test_what_is_behind_the_first_was_not_begun(fields: dict[str, str], certain: bool, warned: bool) -> None:
+    """If the server process says that it was told to end; what others say is not certain."""
+    requests = [Request() for _ in range(3)]
+    proto = busy(*requests)
+    if warned:
+        proto.receive_data(wire(be.NoticeResponse({**fields, "S": "WARNING", "V": "WARNING"})))
+    else:
+        proto.receive_data(wire(be.ErrorResponse(fields)))
+    proto.receive_eof()
+    expected = certain and (not warned or fields["C"] == "57P01")  # nobody is warned of the others
+    assert [ends(request) for request in requests] == [False, expected, expected]
+
+
+def test_what_has_come_to_its_end_is_none_that_is_behind() -> None:
+    """The second one has become the first, with which the process may have begun."""
+    first, second, third = (Request() for _ in range(3))
+    proto = busy(first, second, third)
+    proto.receive_data(wire(be.CommandComplete("SELECT 0"), IDLE, be.ErrorResponse(TOLD)))
+    proto.receive_eof()
+    assert first.error is None
+    assert [ends(request) for request in (second, third)] == [False, True]
+
+
+def test_nothing_is_certain_where_the_connection_breaks() -> None:
+    requests = [Request() for _ in range(2)]
+    proto = busy(*requests)
+    proto.receive_eof()
+    assert [ends(request) for request in requests] == [False, False]
+    requests = [Request() for _ in range(2)]
+    proto = busy(*requests)
+    proto.close()
+    assert [ends(request) for request in requests] == [False, False]
+
+
+def test_what_comes_after_the_end_was_not_begun() -> None:
+    proto = started()
+    proto.close()
+    assert proto.closed_error().never_run
 
 
 # -- what others ask
