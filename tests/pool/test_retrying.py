@@ -332,6 +332,10 @@ def test_so_often_and_no_more_in_a_thread(
 def test_a_block_in_a_thread(sync_pool: ConnectionPool) -> None:
     with sync_pool.transaction(read_only=True, deferrable=True) as conn:
         assert conn.execute("SHOW transaction_read_only").fetchone() == ("on",)
+        assert conn.execute("SHOW transaction_deferrable").fetchone() == ("on",)
+    with sync_pool.transaction() as conn:
+        assert conn.execute("SHOW transaction_deferrable").fetchone() == ("off",)
+        raise anyq.Rollback
     with sync_pool.connection() as conn:
         assert (conn.read_only, conn.deferrable) == (None, None)
 
