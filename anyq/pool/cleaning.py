@@ -139,18 +139,14 @@ async def clean(connection: AsyncConnection[Any], given: Any, settings: Settings
     A cancellation leaves it as it is, half done.
     """
     session = connection.session
-    await session.transactions.end_lost_blocks()
     session.transactions.pipelines.clear()
     if session.wire.protocol.pending:
         await session.wire.catch_up()
     await session.end_transaction(b"ROLLBACK", cancellable=False)
     connection.notifications.generators.forget_kept()
-    statements = session.composer.statements
-    reset = statements.changes_session
+    reset = session.composer.statements.changes_session
     if reset:
         await session.transactions.turn_without_begin()
         await session.send_command(RESET_SESSION)
-        statements.renew()
-        statements.changes_session = False
     restore(connection, given, settings)
     return reset

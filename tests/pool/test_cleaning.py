@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from anyq.pool import AsyncConnectionPool
 from anyq.pool.cleaning import is_clean, settings_of
 from anyq.rows import dict_row
 from tests.support.activity import PATIENCE, held_lock
+from tests.support.pools import until
 
 pytestmark = pytest.mark.anyio
 
@@ -274,9 +276,15 @@ async def handlers(conn: AsyncConnection) -> None:
 
 
 async def cancelled_statement(conn: AsyncConnection) -> None:
-    with anyio.CancelScope() as scope:
-        scope.cancel()
-        await conn.execute("SELECT set_config('work_mem', '1234kB', false), pg_sleep(60)")
+    async with anyio.create_task_group() as group:
+        group.start_soon(conn.execute, "SELECT set_config('work_mem', '1234kB', false), pg_sleep(60)")
+        await until(lambda: conn.session.wire.protocol.pending)
+        group.cancel_scope.cancel()
+
+
+async def cancelled_in_autocommit_mode(conn: AsyncConnection) -> None:
+    await conn.set_autocommit(True)
+    await cancelled_statement(conn)
 
 
 async def failed_setting(conn: AsyncConnection) -> None:
@@ -284,6 +292,22 @@ async def failed_setting(conn: AsyncConnection) -> None:
     await conn.set_autocommit(True)
     with pytest.raises(Exception, match="zero"):
         await conn.execute("SET work_mem TO '1234kB'; COMMIT; SELECT 1/0")
+
+
+async def forgotten_transaction(conn: AsyncConnection) -> None:
+    block = conn.transaction()
+    await block.__aenter__()
+    await conn.execute("SET LOCAL work_mem TO '1234kB'")
+    del block
+    gc.collect()
+
+
+async def forgotten_pipeline(conn: AsyncConnection) -> None:
+    block = conn.pipeline()
+    await block.__aenter__()
+    await conn.execute("SET work_mem TO '1234kB'")
+    del block
+    gc.collect()
 
 
 async def stream_left(conn: AsyncConnection) -> None:
@@ -304,7 +328,8 @@ UNDONE: list[Leave] = [
     *(temporary_table, temporary_table_of_a_query, temporary_view, temporary_by_copy, cursor_with_hold),
     *(declared_with_hold, named_cursor, advisory_lock, advisory_lock_tried, attributes, handlers, cancelled_statement),
     *(failed_setting, stream_left, settings_by_a_block, settings_explained, settings_by_what_was_prepared),
-    *(settings_in_a_copy, settings_by_an_insert),
+    *(settings_in_a_copy, settings_by_an_insert, forgotten_transaction, forgotten_pipeline),
+    cancelled_in_autocommit_mode,
 ]
 
 
@@ -318,6 +343,9 @@ async def test_what_is_undone(pool: AsyncConnectionPool, leave: Leave) -> None:
     await pool.putconn(first)
     async with pool.connection() as conn:
         assert conn is first, "it is of use still"
+        assert is_clean(conn, conn, settings_of(conn, conn)), (
+            "nothing is left to be undone by the next client's statement"
+        )
         assert await state(conn) == before
         assert is_clean(conn, conn, settings_of(conn, conn)), "the next return takes nothing"
 
