@@ -1,4 +1,4 @@
-"""The programs in examples/ run, on both event loops."""
+"""The programs in examples/ run, on both event loops where they are for both."""
 
 from __future__ import annotations
 
@@ -71,3 +71,18 @@ def test_copy_table(dsn: str, backend: str) -> None:
             assert conn.execute("SELECT count(*), count(DISTINCT t) FROM copied.t").fetchone() == (6000, 3000)
         finally:
             conn.execute("DROP SCHEMA copied CASCADE")
+
+
+def test_transfers(dsn: str) -> None:
+    """A program for trio: what is printed was committed, once, and heard of by all."""
+    program = [sys.executable, "-W", "error", str(ROOT / "examples" / "transfers.py"), "--dsn", dsn]
+    done = subprocess.run(
+        [*program, "--clerks", "3", "--transfers", "10"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^\d from \d to \d$", done.stdout, re.MULTILINE)) == 30
+    assert re.search(r"^30 transfers over [1-5] connections, 400 in the bank$", done.stdout, re.MULTILINE)
