@@ -36,7 +36,7 @@ logger = logging.getLogger("anyq.pool")
 
 FIRST_PAUSE = 0.05
 """Seconds before the second attempt; then twice as long each time."""
-LONGEST_PAUSE = 0.8
+LONGEST_PAUSE = 0.5
 """Seconds, so that a pool has connections within a second of the server's return."""
 JITTER = 0.05
 """By which part a connection lives shorter than `max_lifetime`, at most: those of one moment do not end at one."""
@@ -62,7 +62,7 @@ class Opener:
         self._name = options.name
         self._outage_since: float | None = None
         self._last_tried = float("-inf")
-        self._failures = 0  # attempts in a row that have failed
+        self._failures = 0  # attempts in a row that have failed; those that have begun at the same time are one
         self._last_error: BaseException | None = None
         self._if_dropped = partial(_dropped, ref(engine))
 
@@ -90,10 +90,11 @@ class Opener:
                 try:
                     place = await self._open()
                 except Exception as error:
-                    pause = self._has_failed(error)
+                    self._has_failed(error)
                     if books.retrying and not mine:
                         return
                     books.retrying = mine = True
+                    pause = self._next_pause()
                     if pause is None:
                         break
                     await anyio.sleep(pause)
@@ -156,12 +157,14 @@ class Opener:
             await self._hooks.call(configure, connection)
             check_idle("configure", self._hooks.inner(connection))
 
-    def _has_failed(self, error: Exception) -> float | None:
-        """Take note that an attempt has failed; return how long to wait before the next one, None to give up."""
-        now = monotonic()
+    def _has_failed(self, error: Exception) -> None:
         self._engine.books.counters.connections_errors += 1
         logger.warning("%r could not open a connection: %s", self._name, told_by(error))
         self._last_error = error
+
+    def _next_pause(self) -> float | None:
+        """Return how long the one who tries again is to wait before that, None to give up."""
+        now = monotonic()
         if self._outage_since is None:
             self._outage_since = now
             self._failures = 0

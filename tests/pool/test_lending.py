@@ -372,7 +372,7 @@ async def test_a_check_that_always_fails(
         await pool.wait()
         monkeypatch.setattr(anyio, "sleep", slept)
         await pid_of(pool)
-        assert pauses[:6] == [0.05, 0.1, 0.2, 0.4, 0.8, 0.8]
+        assert pauses[:6] == [0.05, 0.1, 0.2, 0.4, 0.5, 0.5]
         assert "did not pass its check" in caplog.text
 
 

@@ -60,10 +60,14 @@ async def test_pauses_get_longer(dsn: str, monkeypatch: pytest.MonkeyPatch) -> N
         await anyio.lowlevel.checkpoint()
 
     monkeypatch.setattr(anyio, "sleep", slept)
-    async with gate.pool() as pool:
-        await pid_of(pool)
-        for pause, longest in zip(pauses, [0.05, 0.1, 0.2, 0.4, 0.8, 0.8, 0.8, 0.8], strict=True):
+    async with gate.pool(max_size=5) as pool:
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(pid_of, pool)
+        assert gate.attempts >= 5 + 8, "all of them were begun at once"
+        for pause, longest in zip(pauses, [0.05, 0.1, 0.2, 0.4, 0.5, 0.5, 0.5, 0.5], strict=True):
             assert 0.8 * longest <= pause <= longest
+        await pool.resize(0, 1)
         async with pool.connection() as conn:
             await conn.close()
         pauses.clear()
@@ -196,36 +200,45 @@ async def test_an_outage_that_nobody_has_waited_for_to_end(dsn: str, block: bool
             gate.refuses = False
 
 
-async def test_a_restart_under_load(embedded_server: Server) -> None:
-    """It heals by itself, and has its connections within a second of the server's return."""
-    pool = AsyncConnectionPool(
-        embedded_server.dsn, min_size=3, timeout=PATIENCE, check=AsyncConnectionPool.check_connection
-    )
-    rounds = 0
+@pytest.mark.parametrize("mode", ["fast", pytest.param("immediate", marks=pytest.mark.any_loop)])
+async def test_a_restart_under_load(embedded_server: Server, mode: str) -> None:
+    """It heals by itself, for clients and for statements, with no more connections than it needs."""
+    size, tasks = 5, 50
+    left: set[int] = set()
     done = False
+    pool = AsyncConnectionPool(embedded_server.dsn, min_size=size, timeout=PATIENCE)
 
-    async def client() -> None:
-        nonlocal rounds
+    async def once(number: int) -> None:
+        if number % 2:
+            await pool.execute("SELECT 1")
+            return
+        async with pool.connection() as conn:
+            await conn.execute("SELECT 1")
+
+    async def client(number: int) -> None:
         while not done:
             try:
-                async with pool.connection() as conn:
-                    await conn.execute("SELECT 1")
-                rounds += 1
+                await once(number)
             except OperationalError:
                 await anyio.lowlevel.checkpoint()
+            else:
+                left.discard(number)
 
     async with pool:
         await pool.wait()
         async with anyio.create_task_group() as group:
-            for _ in range(6):
-                group.start_soon(client)
-            await until(lambda: rounds > 20)
-            await anyio.to_thread.run_sync(embedded_server.restart)
-            rounds = 0
-            await until(lambda: rounds > 20)
+            left.update(range(tasks))
+            for number in range(tasks):
+                group.start_soon(client, number)
+            await until(lambda: not left)
+            await anyio.to_thread.run_sync(embedded_server.restart, mode)
+            left.update(range(tasks))
+            await until(lambda: not left)
             done = True
         await pool.wait(PATIENCE)
-        assert pool.get_stats()["pool_size"] == 3
+        stats = pool.get_stats()
+        assert stats["pool_size"] == size
+        assert stats["connections_num"] - stats["connections_errors"] == 2 * size
 
 
 async def test_lifetimes_differ(dsn: str) -> None:
