@@ -17,7 +17,7 @@ import anyio
 import anyio.abc
 
 from ..backends import Backend, Waiter, current_backend, uninterrupted
-from ..errors import OperationalError, ProgrammingError
+from ..errors import InterfaceError, OperationalError, ProgrammingError
 from .bookkeeping import Books, Ticket, Todo
 from .errors import PoolClosed
 from .options import Hooks
@@ -68,6 +68,17 @@ class Engine:
             self._backend = current_backend()
         return self._backend
 
+    def check_here(self) -> None:
+        """Check that this is the event loop of the pool: nothing of it may be touched elsewhere.
+
+        :raises InterfaceError: it is another one.
+        """
+        if not self.here().is_here():
+            raise InterfaceError(
+                f"the pool {self.name!r} belongs to another event loop, and can be used by the tasks of that only: "
+                "make a pool in each event loop; for threads there is ConnectionPool"
+            )
+
     # -- opening and closing
 
     def begin(self) -> None:
@@ -83,7 +94,7 @@ class Engine:
         """Begin to have a task group, and the keeper in it."""
         if self._block is not None:
             raise ProgrammingError(f"the block of the pool {self.name!r} was entered already")
-        self.here().check_here()
+        self.check_here()
         group = anyio.create_task_group()
         await group.__aenter__()
         self._block = group

@@ -17,6 +17,7 @@ import anyio
 
 from ..backends import alone, uninterrupted
 from ..connection import AsyncConnection
+from ..errors import InterfaceError
 from ..protocol.constants import TransactionStatus
 from .bookkeeping import Place, PlaceState
 from .cleaning import clean, is_clean, left_open, restore
@@ -58,7 +59,11 @@ class Lender:
         """Return a connection that is a client's from now on; see :meth:`AsyncConnectionPool.getconn`."""
         books = self._books
         books.counters.requests_num += 1
-        await self._engine.here().checkpoint_if_cancelled()
+        try:
+            await self._engine.here().checkpoint_if_cancelled()
+        except InterfaceError:
+            self._engine.check_here()
+            raise
         now = monotonic()
         place = books.take(now)
         if place is None or self._check is not None or now - place.idle_since > TRUSTED and not self._is_alive(place):

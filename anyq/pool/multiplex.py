@@ -164,6 +164,7 @@ class Multiplexer:
 
         :param params: a batch, if it is executed for many sets of them.
         """
+        self._engine.check_here()
         key = query if isinstance(query, str) else None
         batch = params if isinstance(params, Batch) else None
         if key is None or key not in self._allowed:

@@ -262,6 +262,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
         :param wait: whether to open `min_size` connections before returning, as :meth:`wait` does.
         :raises OperationalError: it was closed, and cannot be opened again.
         """
+        self.engine.check_here()
         if self.closed:
             self._begin()
         await self.engine.here().checkpoint()
@@ -275,10 +276,16 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
     async def close(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - psycopg_pool's
         """Close the pool: those who wait are told, idle connections are closed, and each other one when it is returned.
 
+        From another event loop it is closed in its own, as soon as that gets to it.
+
         :param timeout: has no effect, as nothing is waited for.
         """
-        self._end()
-        await self.engine.here().checkpoint()
+        backend = self.engine.here()
+        if backend.is_here():
+            self._end()
+            await backend.checkpoint()
+        elif not backend.call_there(self._end):
+            self._end()  # where its own has ended nobody else is at work
 
     def _end(self) -> None:
         if self._if_dropped is not None:
@@ -292,6 +299,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
         :raises PoolClosed: the pool is not open, or was closed meanwhile.
         """
         engine, books = self.engine, self.books
+        engine.check_here()
         await engine.here().checkpoint()
         with anyio.move_on_after(timeout):
             await engine.wait_until_ready()
@@ -312,6 +320,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
         :raises PoolTimeout: there was none in time.
         :raises PoolClosed: the pool is not open, or was closed meanwhile.
         :raises TooManyRequests: `max_waiting` others wait already.
+        :raises InterfaceError: the pool was used in another event loop before.
 
         A cancellation of what waits costs nobody a turn. One of the block's body is an exception: what was under way
         is cancelled and rolled back, within the connection's grace time, or another connection takes its place.
@@ -343,6 +352,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
             raise ValueError(f"the connection is of the pool {place.pool.name!r}, not of {self.name!r}")
         if place.state is not PlaceState.OUT:
             raise ValueError(f"the connection was given back to the pool {self.name!r} already")
+        self.engine.check_here()
         if not self.lender.take_back_at_once(conn):
             await self.lender.take_back(conn)
 
@@ -367,6 +377,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
 
     async def check(self) -> None:
         """Look whether each idle connection can be used, by :meth:`check_connection`, and close those that cannot."""
+        self.engine.check_here()
         await self.engine.here().checkpoint()
         await self.lender.check_idle_ones(self.hooks.check)
 
@@ -384,6 +395,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
         :param max_size: by default `min_size`.
         :raises ValueError: they cannot be.
         """
+        self.engine.check_here()
         self.books.resize(*self._sizes(min_size, max_size))
         if self.books.is_too_big:
             self.multiplexer.retire()
@@ -392,6 +404,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
 
     async def drain(self) -> None:
         """Have every connection that there is closed: at once if it is idle, otherwise when it is returned."""
+        self.engine.check_here()
         self.lender.drain()
         await self.engine.here().checkpoint()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import inspect
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -223,13 +224,54 @@ async def test_what_a_client_has_when_it_is_closed(dsn: str, block: bool) -> Non
 
 
 async def test_it_belongs_to_one_event_loop(dsn: str, anyio_backend_name: str) -> None:
+    """Whatever is called in another one is refused before anything of it was touched."""
     async with AsyncConnectionPool(dsn, min_size=1) as pool:
+        await pool.wait()
+        held = await pool.getconn()
+        before = pool.get_stats()
+        calls: list[Callable[[], Any]] = [
+            *(pool.getconn, pool.open, pool.wait, pool.check, pool.drain, partial(pool.resize, 1, 2)),
+            *(partial(pool.putconn, held), partial(pool.execute, "SELECT 1")),
+            partial(pool.executemany, "SELECT %s", [[1]]),
+        ]
 
         def elsewhere() -> None:
-            with pytest.raises(e.InterfaceError, match="belongs to the"):
-                anyio.run(pool.getconn, backend=anyio_backend_name)
+            for call in calls:
+                with pytest.raises(e.InterfaceError, match=f"the pool {pool.name!r} belongs to another event loop"):
+                    anyio.run(call, backend=anyio_backend_name)
 
         await anyio.to_thread.run_sync(elsewhere)
+        after = pool.get_stats()
+        assert {**after, "requests_num": 0} == {**before, "requests_num": 0}
+        await pool.putconn(held)
+        async with pool.connection() as conn:
+            assert conn is held
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["ended", "running"])
+def test_closed_from_another_event_loop(dsn: str, ended: bool) -> None:
+    """It is done where the pool is; where that has ended nobody else is at work."""
+    pool = AsyncConnectionPool(dsn, min_size=1, max_size=1)
+    wires: list[Any] = []
+
+    async def use() -> None:
+        await pool.open()
+        async with pool.connection() as conn:
+            wires.append(conn.session.wire)
+
+    async def wait_for_the_end() -> None:
+        await use()
+        async with pool.connection(), anyio.create_task_group() as group:
+            group.start_soon(anyio.to_thread.run_sync, partial(anyio.run, pool.close))
+            with pytest.raises(PoolClosed):
+                await pool.getconn(timeout=PATIENCE)
+
+    anyio.run(use if ended else wait_for_the_end)
+    if ended:
+        anyio.run(pool.close)
+    assert pool.closed
+    assert wires[0].closed
+    assert pool.get_stats()["pool_size"] == 0
 
 
 async def test_a_pool_that_was_never_closed_warns(dsn: str) -> None:

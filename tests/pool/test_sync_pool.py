@@ -9,15 +9,18 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
-from anyio.from_thread import start_blocking_portal
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 import anyq
 from anyq import errors as e
-from anyq.pool import ConnectionPool, NullConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from anyq.pool import AsyncConnectionPool, ConnectionPool, NullConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 from anyq.rows import dict_row
 from tests.support.activity import PATIENCE
 from tests.support.interrupting import interrupt_at_each_step
@@ -110,6 +113,36 @@ def test_the_callers_portal(dsn: str) -> None:
         assert pid_of_sync(pool) == pid_of_sync(pool)
         with pytest.raises(e.InterfaceError, match="thread of its own portal's event loop"):
             portal.call(pool.getconn)
+
+
+@pytest.mark.anyio
+async def test_beside_a_pool_for_tasks(anyio_backend: object, dsn: str) -> None:
+    """In an application's own portal: its threads have one pool and its tasks another, in the same event loop."""
+    from_tasks: list[Any] = []
+    from_threads: list[Any] = []
+    async with BlockingPortal() as portal, AsyncConnectionPool(dsn, min_size=1, max_size=2) as pool:
+
+        def in_threads() -> None:
+            with ConnectionPool(dsn, min_size=1, max_size=2, portal=portal) as others:
+
+                def work(number: int) -> None:
+                    from_threads.extend(others.execute("SELECT %s::int4", [number]).fetchall())
+                    with others.connection() as conn:
+                        from_threads.extend(conn.execute("SELECT %s::int4", [number]).fetchall())
+
+                for worker in [Background(partial(work, number)) for number in range(5)]:
+                    worker.result()
+
+        async def in_task(number: int) -> None:
+            from_tasks.extend(await (await pool.execute("SELECT %s::int4", [number])).fetchall())
+            async with pool.connection() as conn:
+                from_tasks.extend(await (await conn.execute("SELECT %s::int4", [number])).fetchall())
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.to_thread.run_sync, in_threads)
+            for number in range(5):
+                group.start_soon(in_task, number)
+    assert sorted(from_tasks) == sorted(from_threads) == sorted([(number,) for number in range(5)] * 2)
 
 
 def test_one_that_was_never_closed_warns(portal_backend: object, dsn: str) -> None:
@@ -341,6 +374,125 @@ def test_fork(portal_backend: Any, dsn: str) -> None:
         pool.putconn(mine)
         pool.close()
         print("well")
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (ended.stdout, ended.returncode) == ("well\n", 0), ended.stderr
+
+
+@pytest.mark.any_loop
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_fork_while_threads_wait(portal_backend: Any, dsn: str) -> None:
+    """Neither those who wait for a connection nor who is about to open one keep anything locked in the child."""
+    source = f"""
+        import os, sys, threading, warnings
+        warnings.simplefilter("error")
+        # Python 3.12 warns of what is done here.
+        warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
+        import anyq
+        from anyq.pool import ConnectionPool
+        anyq.sync.set_portal_backend(*{portal_backend!r})
+        go_on = threading.Event()
+
+        def dsn():
+            # In a thread of the pool's own, which the child has not.
+            if pool.get_stats()["connections_num"] == 2:
+                go_on.wait()
+            return {dsn!r}
+
+        pool = ConnectionPool(dsn, min_size=1, max_size=2)
+        held = pool.getconn()
+        got = []
+
+        def work():
+            got.append(pool.execute("SELECT 1").fetchone())
+            with pool.connection() as conn:
+                got.append(conn.execute("SELECT 1").fetchone())
+
+        threads = [threading.Thread(target=work) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        while pool.get_stats()["requests_waiting"] < 5 or pool.get_stats()["connections_num"] < 2:
+            pass
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                assert (pool.get_stats()["pool_size"], pool.get_stats()["requests_waiting"]) == (0, 0)
+                assert pool.execute("SELECT 1").fetchone() == (1,)
+                with pool.connection() as conn:
+                    assert conn.execute("SELECT 2").fetchone() == (2,)
+                pool.close()
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        go_on.set()
+        held.rollback()
+        pool.putconn(held)
+        for thread in threads:
+            thread.join()
+        assert got == [(1,)] * 10
+        pool.close()
+        print("well")
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (ended.stdout, ended.returncode) == ("well\n", 0), ended.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_fork_with_a_pool_for_tasks(dsn: str) -> None:
+    """It is its event loop's, and so its process': a child is told, and the parent's sessions live."""
+    source = f"""
+        import asyncio, gc, os
+        import anyq
+        from anyq.pool import AsyncConnectionPool
+
+        async def child_of(pool):
+            for call in (pool.getconn, pool.close):
+                try:
+                    await call()
+                except anyq.InterfaceError as error:
+                    assert "make a pool in each event loop" in str(error)
+            async with AsyncConnectionPool({dsn!r}, min_size=1) as other:
+                assert await (await other.execute("SELECT 1")).fetchone() == (1,)
+
+        async def main():
+            async with AsyncConnectionPool({dsn!r}, min_size=2) as pool:
+                await pool.wait()
+                held = await pool.getconn()
+                child = os.fork()
+                if not child:
+                    status = 1
+                    try:
+                        asyncio.events._set_running_loop(None)
+                        asyncio.run(child_of(pool))
+                        del held
+                        gc.collect()
+                        status = 0
+                    finally:
+                        os._exit(status)
+                assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+                assert await (await held.execute("SELECT 1")).fetchone() == (1,)
+                await held.rollback()
+                await pool.putconn(held)
+                async with pool.connection(), pool.connection() as conn:
+                    await conn.execute("SELECT 1")
+                assert pool.get_stats()["connections_num"] == 2
+            print("well")
+
+        asyncio.run(main())
     """
     ended = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(source)],
