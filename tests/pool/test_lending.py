@@ -323,6 +323,17 @@ async def test_a_lost_connection_is_seen_without_a_check(dsn: str, monkeypatch: 
         assert pool.get_stats()["connections_lost"] == 2
 
 
+async def test_a_statement_is_not_sent_on_a_lost_connection(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anyq.pool.lending.TRUSTED", -1.0)
+    async with AsyncConnectionPool(dsn, min_size=1, timeout=PATIENCE) as pool:
+        await kill(dsn, await pid_of(pool))
+        before = pool.pop_stats()
+        await pool.execute("SELECT 1")
+        stats = pool.get_stats()
+    assert (before["connections_lost"], stats["connections_lost"], stats["connections_num"]) == (0, 1, 1)
+    assert (stats["pool_size"], stats["pool_available"], stats["requests_num"]) == (1, 1, 1)
+
+
 async def test_one_that_was_lost_while_it_was_lent(dsn: str, caplog: pytest.LogCaptureFixture) -> None:
     async with AsyncConnectionPool(dsn, min_size=1, timeout=PATIENCE) as pool:
         with pytest.raises(OperationalError):
