@@ -219,8 +219,10 @@ class Books:
 
     def queue_again(self, ticket: Ticket) -> None:
         """Have somebody wait before all others: what was given was no good."""
-        self.queue(ticket)
+        self._waiting_for_both += ticket.is_statement and ticket not in self.waiting
+        self.waiting[ticket] = None
         self.waiting.move_to_end(ticket, last=False)
+        self.gave_up = False
 
     def leave_queue(self, ticket: Ticket) -> Place | None:
         """Have somebody wait no longer; return the place that was given at the same moment, to be put back."""
@@ -321,7 +323,8 @@ class Books:
         """
         self.retrying = False
         self.gave_up = True
-        tickets = [*self.waiting, *(ticket for ticket in self.statements if ticket not in self.waiting)]
+        statements = [ticket for ticket in self.statements if not (ticket in self.waiting or ticket.is_served)]
+        tickets = [*self.waiting, *statements]
         self.waiting.clear()
         self._waiting_for_both = 0
         return tickets

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backends import alone
+from ..backends import alone, uninterrupted
 from ..connection import AsyncConnection
 from ..errors import ReadOnlySqlTransaction
 from ..startup.targets import why_unsuitable
 
 
+@uninterrupted
 class Followed:
     """What the server of a connection has to be.
 
@@ -52,6 +53,7 @@ class Followed:
         return None if reason is None else f"{reason}, and target_session_attrs={self.target}"
 
 
+@uninterrupted
 async def followed(inner: AsyncConnection[Any]) -> Followed | None:
     """Return what is to be followed of a connection that was just opened; None if any server will do."""
     target = inner.info.get_parameters().get("target_session_attrs", "any")

@@ -68,8 +68,10 @@ class Opener:
 
     def timed_out(self, what: str, timeout: float) -> PoolTimeout:
         """Return the error for one who has waited in vain; it tells why, if that is known."""
+        books = self._engine.books
+        held = f"; clients have {len(books.out)} of {books.size}" if books.out else ""
         reason = "" if self._last_error is None else f"; opening one has failed: {told_by(self._last_error)}"
-        error = PoolTimeout(f"the pool {self._name!r} {what} within {timeout:g} s{reason}")
+        error = PoolTimeout(f"the pool {self._name!r} {what} within {timeout:g} s{held}{reason}")
         error.__cause__ = self._last_error
         return error
 
@@ -190,6 +192,7 @@ class Opener:
                     logger.exception("reconnect_failed of %r has failed", self._name)
 
 
+@uninterrupted
 def is_alive(inner: AsyncConnection[Any]) -> bool:
     """Return whether a connection is not known to be lost, having looked at what has arrived."""
     wire = inner.session.wire

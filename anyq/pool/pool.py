@@ -262,9 +262,9 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
         :param wait: whether to open `min_size` connections before returning, as :meth:`wait` does.
         :raises OperationalError: it was closed, and cannot be opened again.
         """
-        self.engine.check_here()
         if self.closed:
             self._begin()
+        self.engine.check_here()
         await self.engine.here().checkpoint()
         if wait:
             await self.wait(timeout)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from ..adapt.placing import Inside, quoted_parts
+from ..backends import uninterrupted
 from ..sql import Composable
 from ..statements.statement import first_word
 
@@ -25,6 +26,7 @@ MOST_CHARACTERS = 1_000_000
 """Characters of all of them."""
 
 
+@uninterrupted
 class KnownTexts(dict[str, T]):
     """What is remembered of texts, of which there are not too many, nor too long ones."""
 

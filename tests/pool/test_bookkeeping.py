@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from anyq.errors import OperationalError
+from anyq.pool import bookkeeping
 from anyq.pool.bookkeeping import Books, Place, PlaceState, Ticket
 
 FOREVER = float("inf")
@@ -709,3 +712,41 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+
+
+# -- many who wait
+
+
+def work_of(count: int, leave: str) -> int:
+    """Return how many lines of the books are run, by so many who come and leave without having been served."""
+    books = Books(0, 10)
+    books.is_open = True
+    lines = 0
+
+    def trace(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal lines
+        if frame.f_code.co_filename != bookkeeping.__file__:
+            return None
+        lines += event == "line"
+        return trace
+
+    tickets = [Ticket(WakeUp()) for _ in range(count)]
+    sys.settrace(trace)
+    try:
+        for ticket in tickets:
+            books.queue(ticket)
+            todo = books.settle(0.0)
+            books.hand_out(0 if todo is None else todo.opening)
+        for ticket in tickets if leave == "in order" else reversed(tickets):
+            books.leave_queue(ticket)
+            todo = books.settle(0.0)
+            books.hand_out(0 if todo is None else todo.opening)
+    finally:
+        sys.settrace(None)
+    assert books.size == 0
+    return lines
+
+
+@pytest.mark.parametrize("leave", ["in order", "the last first"])
+def test_work_is_in_proportion_to_those_who_wait(leave: str) -> None:
+    assert work_of(2000, leave) < 2.2 * work_of(1000, leave)

@@ -308,7 +308,8 @@ def test_interrupted_at_any_step(portal_backend: object, dsn: str) -> None:
 
 
 @pytest.mark.any_loop
-@pytest.mark.parametrize("kind", ["at once", "slow", "check"])
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of connections that nobody has any more
+@pytest.mark.parametrize("kind", ["at once", "slow", "check", "few", "many", "iterator"])
 def test_a_statement_interrupted_at_any_step(portal_backend: object, dsn: str, kind: str) -> None:
     """By Ctrl-C: no line, turn or place is left, and the next statement has its own result."""
     check_connection = ConnectionPool.check_connection if kind == "check" else None
@@ -317,14 +318,20 @@ def test_a_statement_interrupted_at_any_step(portal_backend: object, dsn: str, k
         text = "SELECT %s::int4"
 
         def execute() -> None:
-            assert pool.execute(text, [1]).fetchall() == [(1,)]
+            if kind in ("at once", "slow", "check"):
+                assert pool.execute(text, [1]).fetchall() == [(1,)]
+            else:
+                sets: Any = [[1]] * (3 if kind == "few" else 300)
+                assert pool.executemany(text, iter(sets) if kind == "iterator" else sets).rowcount == len(sets)
 
         def check(where: str) -> None:
             assert pool.execute("SELECT 2").fetchall() == [(2,)], where
             wait_until(lambda: len(books.idle) == 1)
             assert not (multiplexer.running() or multiplexer.waiting), where
             assert (multiplexer._alone_running, multiplexer._alone_waiting) == (0, 0), where
-            assert (len(books.out), books.busy, books.counters.connections_num) == (0, 0, 1), where
+            assert (len(books.out), books.busy) == (0, 0), where
+            # A generator's sets have a connection in this thread, which is dropped if that comes as it is entered.
+            assert kind == "iterator" or books.counters.connections_num == 1, where
 
         execute()
         if kind == "slow":
