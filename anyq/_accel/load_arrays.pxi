@@ -74,13 +74,15 @@ cdef list binary_items(object item, Bytes *at, Bytes end, Py_ssize_t *dims, Py_s
             PyList_SET_ITEM(items, i, value)
         return items
     data = at[0]
-    # By far the most frequent one; a call for each of them is noticed.
-    cdef bint int4 = type(item) is LoadTwin and (<LoadTwin>item).run == load_int4
+    # By far the most frequent ones; a call for each of them is noticed.
+    cdef LoadC run = (<LoadTwin>item).run if type(item) is LoadTwin else NULL
     while i < dims[0]:
-        if int4:
+        if run == load_int4:
             i = anyq_int4_items(items, i, &data, end)
-            if i == dims[0]:
-                break
+        elif run == load_text:
+            i = anyq_text_items(items, i, &data, end)
+        if i == dims[0]:
+            break
         if end - data < 4:
             return None
         size = <int32_t>get_uint32(data)

@@ -73,17 +73,32 @@ cdef extern from *:
     /* A str of ASCII characters, which the caller has checked to be that. */
     static PyObject *anyq_ascii(const char *data, Py_ssize_t size) {
         PyObject *text = PyUnicode_New(size, 127);
-        if (text) memcpy(PyUnicode_1BYTE_DATA(text), data, size);
+        char *to;
+        if (!text) return NULL;
+        to = (char *)PyUnicode_1BYTE_DATA(text);
+        if (size < 8 || size > 16) {
+            memcpy(to, data, size);
+        } else {
+            /* Two words, which have bytes in common: no call. */
+            memcpy(to, data, 8);
+            memcpy(to + size - 8, data + size - 8, 8);
+        }
         return text;
     }
     static int anyq_is_ascii(const char *data, Py_ssize_t size) {
         unsigned long long word, all = 0;
-        Py_ssize_t i = 0;
-        for (; size - i >= 8; i += 8) {
-            memcpy(&word, data + i, 8);
+        Py_ssize_t i;
+        if (size < 8) {
+            for (i = 0; i < size; i++) all |= (unsigned char)data[i];
+        } else {
+            /* The last word may have a part of the one before it. */
+            for (i = 0; i < size - 8; i += 8) {
+                memcpy(&word, data + i, 8);
+                all |= word;
+            }
+            memcpy(&word, data + size - 8, 8);
             all |= word;
         }
-        for (; i < size; i++) all |= (unsigned char)data[i];
         return !(all & 0x8080808080808080ULL);
     }
     /* Fill a list from an item on as long as there are items of int4; return how many are filled then. */
@@ -95,6 +110,22 @@ cdef extern from *:
             PyObject *number = PyLong_FromLong((int)bits);
             if (!number) return -1;
             PyList_SET_ITEM(list, at, number);
+        }
+        *data = from;
+        return at;
+    }
+    /* The same for items of text that have ASCII characters only, more than one. */
+    static Py_ssize_t anyq_text_items(PyObject *list, Py_ssize_t at, const unsigned char **data, const unsigned char *end) {
+        const unsigned char *from = *data;
+        Py_ssize_t count = PyList_GET_SIZE(list);
+        while (at < count && end - from >= 6 && !from[0]) {
+            Py_ssize_t size = (Py_ssize_t)from[1] << 16 | (Py_ssize_t)from[2] << 8 | from[3];
+            PyObject *text;
+            if (size < 2 || size > end - from - 4 || !anyq_is_ascii((const char *)from + 4, size)) break;
+            text = anyq_ascii((const char *)from + 4, size);
+            if (!text) return -1;
+            PyList_SET_ITEM(list, at++, text);
+            from += 4 + size;
         }
         *data = from;
         return at;
@@ -112,6 +143,7 @@ cdef extern from *:
     """
     object anyq_text(const char *data, Py_ssize_t size)
     Py_ssize_t anyq_int4_items(list items, Py_ssize_t at, Bytes *data, Bytes end) except -1
+    Py_ssize_t anyq_text_items(list items, Py_ssize_t at, Bytes *data, Bytes end) except -1
     object anyq_uint128(const unsigned char *data)
     int anyq_set_slot(PyObject *descriptor, object instance, PyObject *value) except -1
     void anyq_fill_slot(object instance, Py_ssize_t offset, object value)

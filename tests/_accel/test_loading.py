@@ -284,6 +284,39 @@ def test_binary_arrays(name: str) -> None:
     check()
 
 
+def array_of_texts(items: list[bytes | None], *sizes: int) -> bytes:
+    """An array in binary format; `sizes` is what it says of its last items, whatever they have."""
+    said = [-1 if item is None else len(item) for item in items]
+    said[len(said) - len(sizes) :] = sizes
+    lengths = [struct.pack(">i", size) for size in said]
+    out = struct.pack(">iiIii", 1, 0, types["text"].oid, len(items), 1)
+    return out + b"".join([length + (item or b"") for length, item in zip(lengths, items, strict=True)])
+
+
+def test_texts_of_any_length_with_any_character_at_any_place() -> None:
+    """What is not ASCII may be in the last bytes, which are looked at together with those before them."""
+    letters = "abcdefghijklmnopqrstuvw"
+    texts = [letters[:size] for size in range(20)]
+    for size in range(1, 20):
+        texts += [letters[:at] + other + letters[at + 1 : size] for at in range(size) for other in "é\x7f"]
+    array: list[bytes | None] = [text.encode() for text in texts]
+    array.insert(30, None)
+    for data in array:
+        if data is not None:
+            same(types["text"].oid, 1, data)
+    same(types.get_oid("text[]"), 1, array_of_texts(array))
+    _, load = pair(types.get_oid("text[]"), 1)
+    assert load(array_of_texts(array)) == [None if data is None else data.decode() for data in array]
+
+
+@pytest.mark.parametrize("last", [b"", b"a", b"\xff", b"abcdefgh", b"abcdefg\xff", b"abcdefghijkl"])
+@pytest.mark.parametrize("size", [-(2**31), -2, -1, 0, 1, 2, 7, 8, 9, 12, 13, 0xFFFFFF, 2**24, 2**31 - 1])
+def test_the_last_text_of_an_array_that_says_it_has_another_length(last: bytes, size: int) -> None:
+    data = array_of_texts([b"first text", last], size)
+    for stop in range(len(data) - len(last) - 4, len(data) + 1):
+        same(types.get_oid("text[]"), 1, data[:stop])
+
+
 @pytest.mark.parametrize("name", ["int4", "text", "bytea"])
 def test_text_arrays(name: str) -> None:
     @given(changed(text_array.map(str.encode)))
