@@ -25,6 +25,10 @@ DumperKey: TypeAlias = "type | tuple[Any, ...]"
 """What a dumper is cached by: the class of the object, or a tuple that starts with it."""
 
 
+UNWRITTEN: list[object] = []
+"""The methods of base classes that subclasses have to write."""
+
+
 class PyFormat(str, Enum):
     """How the query asks for a parameter to be sent: the letter of its placeholder."""
 
@@ -165,11 +169,13 @@ class AdaptersMap:
 
         :param cls: the class, or its full name (`package.module.Class`) so that it need not be imported, or
             None for a dumper that is only found by its oid.
+        :raises TypeError: the dumper is no class, or has no `dump`.
         """
         if cls is not None and not isinstance(cls, (type, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"a dumper serves a class or the name of one, not {cls!r}")
         if not hasattr(dumper, "format"):
             raise TypeError(f"a dumper is a class, as a subclass of anyq.adapt.Dumper is, not {dumper!r}")
+        _check_method(dumper, "dump")
         if self.before_change is not None:
             self.before_change()
         if not self._own_dumpers:
@@ -190,6 +196,7 @@ class AdaptersMap:
 
         :param oid: the oid of the type, or its name if the registry `types` knows it (`int4`, `int4[]`).
         :raises KeyError: `types` knows no type of this name.
+        :raises TypeError: the loader is no class, or has no `load`.
         """
         if isinstance(oid, str):
             oid = self.types.get_oid(oid)
@@ -197,6 +204,7 @@ class AdaptersMap:
             raise TypeError(f"a loader serves an oid or the name of a type, not {oid!r}")
         if not hasattr(loader, "format"):
             raise TypeError(f"a loader is a class, as a subclass of anyq.adapt.Loader is, not {loader!r}")
+        _check_method(loader, "load")
         if self.before_change is not None:
             self.before_change()
         if not self._own_loaders:
@@ -269,6 +277,13 @@ class AdaptersMap:
 
 global_adapters = AdaptersMap(types=global_types)
 """The map that every connection starts from; `anyq.postgres` fills it."""
+
+
+def _check_method(cls: Any, name: str) -> None:
+    """Refuse a class whose objects could not do what they are registered for: it would be found out at each value."""
+    method = getattr(cls, name, None)
+    if method is None or any(method is one for one in UNWRITTEN):
+        raise TypeError(f"{cls.__name__} cannot be registered: it has no {name}(), write that method")
 
 
 def parameter_of(context: AdaptContext | None, name: str) -> str | None:

@@ -12,7 +12,7 @@ from .._accel import twin
 from .._accel.failures import dumped_bytes
 from ..errors import DataError
 from ..protocol.constants import Format
-from .adapters_map import AdaptContext, AdaptersMap, Buffer, DumperKey, DumperProtocol, PyFormat
+from .adapters_map import UNWRITTEN, AdaptContext, AdaptersMap, Buffer, DumperKey, DumperProtocol, PyFormat
 from .encodings import encoding_of
 from .quoting import quote_literal
 
@@ -122,3 +122,6 @@ class Loader:
     def is_usable(cls, oid: int, tx: BinaryLoaders) -> bool:
         """Return whether values of `oid` can be loaded: False if that takes a loader that does not exist."""
         return True
+
+
+UNWRITTEN.extend((Dumper.dump, Loader.load))

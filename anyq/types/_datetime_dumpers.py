@@ -32,6 +32,18 @@ _MAX_OFFSET = timedelta(hours=16)
 _SECOND = timedelta(seconds=1)
 
 
+def _check_date(obj: date) -> None:
+    """Refuse an aware datetime, which only the type asked for can bring here: a cast has the day of its time zone.
+
+    Of a naive one it is the date that a cast gives as well.
+    """
+    if isinstance(obj, datetime) and obj.tzinfo is not None:
+        raise DataError(
+            f"cannot dump {obj!r} as a date: which day that is depends on the time zone; pass .date(), after "
+            "astimezone() if another one is meant"
+        )
+
+
 class DateDumper(Dumper):
     """Dump a `date` as date, in text."""
 
@@ -39,6 +51,7 @@ class DateDumper(Dumper):
 
     @twin("dump_date_text")
     def dump(self, obj: date) -> bytes:
+        _check_date(obj)
         # ISO is understood whatever DateStyle is set.
         return obj.isoformat().encode()
 
@@ -51,6 +64,7 @@ class DateBinaryDumper(Dumper):
 
     @twin("dump_date")
     def dump(self, obj: date) -> bytes:
+        _check_date(obj)
         return _pack_date(obj.toordinal() - EPOCH_ORDINAL)
 
 

@@ -369,6 +369,9 @@ async def test_a_loader_that_cannot_be_made(conn: AsyncConnection) -> None:
         def __init__(self, oid: int, context: Any = None) -> None:
             raise RuntimeError("not made")
 
+        def load(self, data: bytes) -> Any:
+            return data
+
     cur = conn.cursor()
     cur.adapters.register_loader("text", Unwilling)
     await cur.execute("SELECT 'x'::text FROM generate_series(1, 5000)")

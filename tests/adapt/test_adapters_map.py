@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 
-from anyq.adapt import AdaptersMap, Format, PyFormat
+from anyq.adapt import AdaptersMap, Dumper, Format, Loader, PyFormat
 from anyq.adapt.typeinfo import TypeInfo
 from anyq.errors import ProgrammingError
 from anyq.postgres import adapters, types
@@ -127,6 +128,36 @@ def test_version_changes_with_each_registration(context: AdaptersMap) -> None:
 def test_a_map_is_a_context(context: AdaptersMap) -> None:
     assert context.adapters is context
     assert context.connection is None
+
+
+class Unwritten:
+    """What has all that is asked of dumpers and loaders but the one thing that they are for."""
+
+    format = Format.TEXT
+    oid = 0
+
+    def __init__(self, cls: object, context: object = None) -> None: ...
+
+
+class UnwrittenDumper(Dumper):
+    oid = 60_000
+
+
+class UnwrittenLoader(Loader):
+    format = Format.BINARY
+
+
+@pytest.mark.parametrize("cls", [Unwritten, UnwrittenDumper, UnwrittenLoader])
+def test_what_cannot_dump_or_load_is_refused(cls: Any) -> None:
+    own = AdaptersMap(adapters)
+    version = own.version
+    if cls is not UnwrittenLoader:
+        with pytest.raises(TypeError, match=rf"{cls.__name__} cannot be registered: it has no dump\(\)"):
+            own.register_dumper(Thing, cls)
+    if cls is not UnwrittenDumper:
+        with pytest.raises(TypeError, match=rf"{cls.__name__} cannot be registered: it has no load\(\)"):
+            own.register_loader("int4", cls)
+    assert own.version == version
 
 
 def test_functions_are_no_dumpers_and_no_loaders() -> None:

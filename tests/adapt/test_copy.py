@@ -200,6 +200,7 @@ def test_text_that_cannot_be(is_binary: bool, value: str) -> None:
         ("bool", b"t"),
         ("date", "2020-01-01"),
         ("date", 5),
+        ("date", dt.datetime(2020, 1, 1, tzinfo=UTC)),
         ("time", dt.date(2020, 1, 1)),
         ("timestamp", dt.datetime(2020, 1, 1, tzinfo=UTC)),
         ("timestamptz", dt.datetime(2020, 1, 1)),

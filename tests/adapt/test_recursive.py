@@ -47,6 +47,9 @@ def test_type_that_contains_itself(context: AdaptersMap) -> None:
         def is_usable(cls, oid: int, tx: BinaryLoaders) -> bool:
             return tx.has_binary_loader(60_001)
 
+        def load(self, data: bytes) -> Any:
+            return data
+
     TypeInfo("tree", 60_000, 60_001).register(context)
     context.register_loader("tree", Tree)
     assert Transformer(context).has_binary_loader(60_000)

@@ -15,6 +15,7 @@ from anyq.postgres import types
 from anyq.protocol.messages import DataRow, FieldDescription
 from anyq.protocol.request import Result, Run
 from anyq.statements.loading import DoubtfulLoads, LoadedAhead, RowLoads
+from anyq.types.string import TextLoader
 from tests.support.values import FakeConnection
 
 
@@ -51,7 +52,7 @@ def test_a_run_is_loaded_from_anywhere(tx: Transformer) -> None:
 def test_what_it_is_for(tx: Transformer) -> None:
     loads = RowLoads(tx, (field("a", "int4"),))
     assert (loads.parameters, loads.adapters, loads.version) == (tx.parameters, tx.adapters, tx.adapters.version)
-    tx.adapters.register_loader("text", Loader)
+    tx.adapters.register_loader("text", TextLoader)
     assert loads.version != tx.adapters.version
 
 

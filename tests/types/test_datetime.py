@@ -535,6 +535,19 @@ def test_wrong_kind_for_an_oid(type_name: str, value: Any, format: Format) -> No
         dumper.dump(value)
 
 
+@pytest.mark.parametrize("format", [Format.TEXT, Format.BINARY])
+def test_a_datetime_as_a_date(format: Format) -> None:
+    """Found by the type, as for a COPY with set types: what a cast gives, or an error if that takes a time zone."""
+    dumper = Transformer(ADAPTERS).get_dumper_by_oid(global_types["date"].oid, format)
+    naive = datetime(2024, 2, 29, 23, 59)
+    value = dumper.dump(naive)
+    assert value is not None
+    assert load("date", bytes(value) if format else bytes(value)[:10].decode()) == naive.date()
+    for zone in (UTC, ROME):
+        with pytest.raises(DataError, match=r"as a date: which day that is depends on the time zone; pass \.date\(\)"):
+            dumper.dump(naive.replace(tzinfo=zone))
+
+
 VALUES = [
     date(1, 1, 1),
     date(2024, 2, 29),
