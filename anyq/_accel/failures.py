@@ -18,6 +18,7 @@ from ..errors import DataError, Error, ProgrammingError
 from .twins import name_of
 
 _SHOWN = 40  # bytes of a value in a message
+_LONGEST_OBJECT = 80  # characters of an object in a message
 _LONGEST_REASON = 200  # characters of one that repeats the value, as that of float() does
 
 
@@ -72,6 +73,16 @@ def dumped_bytes(value: Any, dump: Callable[[Any], Any]) -> bytes | None:
 def shown(data: bytes) -> str:
     """Return a value as it is shown in a message."""
     return repr(data) if len(data) <= _SHOWN else f"{data[:_SHOWN]!r} ... ({len(data)} bytes)"
+
+
+def shown_object(obj: object) -> str:
+    """Return an object as it is shown in a message: its class, where it cannot say what it is."""
+    try:
+        text = repr(obj)
+    except Exception:
+        # Of an int of thousands of digits, say, or of what is nested too deeply.
+        return f"a value of type {type(obj).__name__}"
+    return text if len(text) <= _LONGEST_OBJECT else text[:_LONGEST_OBJECT] + " ..."
 
 
 def is_own(load: Callable[[bytes], Any]) -> bool:

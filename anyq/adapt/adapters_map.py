@@ -259,7 +259,10 @@ class AdaptersMap:
         if dumper is None:
             info = self.types.get(oid)
             name = f"type {info.name} (oid {oid})" if info is not None else f"the unknown type of oid {oid}"
-            raise ProgrammingError(f"there is no dumper for {name} in format {Format(format).name}: register one")
+            raise ProgrammingError(
+                f"there is no dumper for {name} in format {Format(format).name}: register one"
+                + (", or use text format" if format and self.has_dumper_for(oid, Format.TEXT) else "")
+            )
         return dumper
 
     def has_dumper_for(self, oid: int, format: int) -> bool:

@@ -27,6 +27,8 @@ class Dumper:
 
     format: Format = Format.TEXT
     oid: int = 0
+    delegates = False
+    """Whether `dump` runs other dumpers, and says itself which part of a value does not fit."""
 
     def __init__(self, cls: type, context: AdaptContext | None = None):
         self.cls = cls

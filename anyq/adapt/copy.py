@@ -14,7 +14,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from struct import Struct
-from struct import error as StructError
 from typing import Any
 
 from .._accel import compile_format, compile_parse, dump_values
@@ -25,6 +24,7 @@ from .adapters_map import Buffer, DumperProtocol, LoadFunc, PyFormat
 from .copy_binary import BINARY_HEADER, BINARY_TRAILER, BinarySplitter
 from .copy_text import NULL, TextSplitter, escape, unescape
 from .encodings import is_ascii_safe
+from .misfits import OUT_OF_RANGE, UNFIT, is_own_dumper
 from .transformer import Transformer
 
 __all__ = ["BINARY_HEADER", "BINARY_TRAILER", "RowFormatter", "RowParser"]
@@ -180,44 +180,15 @@ class RowFormatter:
             dumper = self._dumper(number, obj)
         except Exception as missing:
             return _with_column(missing, number) if isinstance(missing, Error) else missing
-        own = str(type(dumper).__module__).startswith(_PACKAGE)
+        own = is_own_dumper(dumper)
         if isinstance(ex, Error):
             return _with_column(ex, number) if own else ex
-        unfit = (StructError, OverflowError) if self.dumpers is None or not own else _UNFIT
-        if not isinstance(ex, unfit):
+        if not isinstance(ex, OUT_OF_RANGE if self.dumpers is None or not own else UNFIT):
             return ex
-        info = self.tx.adapters.types.get(dumper.oid)
-        name = "its PostgreSQL type" if info is None else info.name + ("[]" if dumper.oid == info.array_oid else "")
-        if isinstance(obj, int) and isinstance(ex, (StructError, OverflowError)):
-            why = "it is out of range"
-        elif isinstance(ex, (TypeError, AttributeError, StructError)):
-            why = self._what_to_do(dumper.oid, obj, ex)
-        else:
-            why = str(ex)
-        failure = DataError(f"column {number + 1}: a value of type {type(obj).__name__} does not fit {name}: {why}")
-        failure.__cause__ = ex
-        return failure
-
-    def _what_to_do(self, oid: int, obj: Any, ex: Exception) -> str:
-        if isinstance(obj, list):
-            return f"convert its items first ({ex})"
-        # The class is what the driver's dumper is annotated with.
-        tables = self.tx.adapters
-        dumper = tables.get_dumper_by_oid(oid, Format.TEXT) if tables.has_dumper_for(oid, Format.TEXT) else None
-        wanted = getattr(dumper and dumper.dump, "__annotations__", {}).get("obj")
-        if not isinstance(wanted, str) or wanted in _VAGUE:
-            return f"convert it first ({ex})"
-        return f"convert it to {wanted.partition('[')[0].replace(' | ', ' or ')} first"
+        return _with_column(self.tx.misfit(dumper, obj, ex), number)
 
     def _dumper(self, number: int, obj: Any) -> Any:
         return self.tx.get_dumper(obj, self.py_format) if self.dumpers is None else self.dumpers[number]
-
-
-_VAGUE = frozenset({"Address | Interface", "Any", "Buffer", "Network"})
-"""Annotations of `dump()` that name no class that a user knows."""
-
-_UNFIT = (StructError, OverflowError, TypeError, ValueError, AttributeError)
-"""What a dumper of the driver's may raise for an object of another class than it is for, which set types can bring."""
 
 
 class RowParser:

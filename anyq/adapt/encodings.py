@@ -121,7 +121,8 @@ def encode_text(text: str, encoding: str) -> bytes:
     :raises DataError: it has a NUL character, a lone surrogate, or a character that the encoding does not
         have.
     """
-    if "\0" in text:
+    # Looked for in anything else, such as an iterator, it could take for ever.
+    if "\0" in str.__str__(text):
         raise DataError(
             "text in PostgreSQL cannot contain NUL (0x00) characters:"
             f" there is one at index {text.index(chr(0))}; remove it or store bytes"

@@ -13,6 +13,8 @@ from .transformer import Transformer
 class RecursiveDumper(Dumper):
     """Dump objects that contain objects: `self._tx` dumps these."""
 
+    delegates = True
+
     def __init__(self, cls: type, context: AdaptContext | None = None):
         super().__init__(cls, context)
         self._tx = Transformer.from_context(context)

@@ -14,7 +14,6 @@ dropped when the map changes.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +34,7 @@ from .adapters_map import (
 )
 from .base import Dumper, Loader
 from .encodings import connection_encoding, encode_text, encoding_to_write
+from .misfits import OUT_OF_RANGE, UNFIT, misfit
 from .quoting import quote_identifier
 from .typeinfo import TEXT_OID, TypeInfo
 
@@ -138,8 +138,10 @@ class Transformer:
             raise ProgrammingError(f"got {len(params)} parameters for {len(formats)} placeholders")
         try:
             dump_values(params, formats, self.dump_plans, self.plan_class, self.plan_key, values, oids, wire)
-        except (struct.error, OverflowError) as ex:
-            raise _out_of_range(params[len(values)], f"parameter {len(values) + 1}", ex) from ex
+        except OUT_OF_RANGE as ex:
+            obj = params[len(values)]
+            dumper = self.get_dumper(obj, formats[len(values)])
+            raise self.misfit(dumper, obj, ex, f"parameter {len(values) + 1}: ") from ex
         return values, tuple(oids), wire
 
     def as_literal(self, obj: Any) -> bytes:
@@ -151,8 +153,8 @@ class Transformer:
         dumper = self.get_dumper(obj, PyFormat.TEXT)
         try:
             literal = dumped_bytes(dumper.quote(obj), dumper.quote)
-        except (struct.error, OverflowError) as ex:
-            raise _out_of_range(obj, "literal", ex) from ex
+        except OUT_OF_RANGE as ex:
+            raise self.misfit(dumper, obj, ex) from ex
         if literal is None:
             return b"NULL"
         # Bare numbers and keywords need no cast. The last character tells, as the first may be an E.
@@ -161,6 +163,21 @@ class Transformer:
             if info is not None:
                 literal += b"::" + encode_text(_type_as_sql(info, dumper.oid), encoding_to_write(self.encoding))
         return literal
+
+    def misfit(self, dumper: DumperProtocol, obj: Any, ex: Exception, where: str = "") -> DataError:
+        """Return the error for a value that a dumper has raised something of `UNFIT` for.
+
+        :param where: which value it is, unless the error is about a part of one.
+        """
+        if getattr(dumper, "delegates", False):
+            try:
+                # A compiled twin does not say which part of the value it is.
+                dumper.dump(obj)
+            except DataError as told:
+                return told
+            except UNFIT:
+                pass
+        return misfit(self.adapters, dumper.oid, obj, ex, where)
 
     def get_dumper(self, obj: object, format: PyFormat) -> DumperProtocol:
         """Return the dumper of an object; cached, the same for all objects that are dumped alike.
@@ -307,10 +324,6 @@ class Transformer:
                 found = True
             self._has_binary_loader[oid] = found
         return found
-
-
-def _out_of_range(obj: Any, where: str, cause: Exception) -> DataError:
-    return DataError(f"{where}: a value of type {type(obj).__name__} does not fit its PostgreSQL type: {cause}")
 
 
 def _type_as_sql(info: TypeInfo, oid: int) -> str:

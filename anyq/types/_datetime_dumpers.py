@@ -11,6 +11,7 @@ from struct import Struct
 from typing import Any
 
 from .._accel import twin
+from .._accel.failures import shown_object
 from ..adapt.adapters_map import DumperKey, DumperProtocol, PyFormat
 from ..adapt.base import Dumper
 from ..adapt.typeinfo import global_types
@@ -90,7 +91,7 @@ class NaiveOrAwareDumper(Dumper):
         kind, other, how = (
             ("aware", "without", "give it a tzinfo") if self.aware else ("naive", "with", "replace(tzinfo=None)")
         )
-        return DataError(f"cannot dump {obj!r}, {other} time zone, where {kind} values are expected: {how}")
+        return DataError(f"cannot dump {shown_object(obj)}, {other} time zone, where {kind} values are expected: {how}")
 
 
 class TimeDumper(NaiveOrAwareDumper):

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from struct import error as StructError
 from typing import Any, ClassVar
 
 from .._accel import twin
-from .._accel.failures import dumped_bytes
+from .._accel.failures import dumped_bytes, shown_object
 from .._accel.twins import DumpRangeArguments
 from ..adapt.adapters_map import AdaptContext, Buffer, DumperKey, DumperProtocol, PyFormat
 from ..adapt.encodings import encoding_of, is_ascii_safe
+from ..adapt.misfits import OUT_OF_RANGE, UNFIT, reason
 from ..adapt.recursive import RecursiveDumper
 from ..adapt.typeinfo import TEXT_OID, TypeInfo, global_types
 from ..errors import DataError
@@ -105,17 +105,19 @@ class BoundsDumper(RecursiveDumper):
         dumper = self._tx.get_dumper(value, PyFormat.from_pq(self.format))
         refuse_loss(value, dumper.oid, self.subtype_oid)
         data: Buffer | None
-        if self.format == Format.TEXT or dumper.oid == self.subtype_oid:
-            data = dumper.dump(value)
-        else:
+        unfit: tuple[type[Exception], ...] = OUT_OF_RANGE
+        if self.format != Format.TEXT and dumper.oid != self.subtype_oid:
             dumper = self._tx.get_dumper_by_oid(self.subtype_oid, self.format)
-            try:
-                data = dumper.dump(Decimal(value) if self.subtype_oid == _NUMERIC else value)
-            except (TypeError, ValueError, AttributeError, ArithmeticError, StructError) as ex:
-                raise DataError(f"cannot dump {value!r} as a bound of {self._type_name()}: {ex}") from ex
+            unfit = UNFIT
+        try:
+            is_text_of_number = unfit is UNFIT and type(value) is str and self.subtype_oid == _NUMERIC
+            data = dumper.dump(Decimal(value) if is_text_of_number else value)
+        except unfit as ex:
+            why = reason(self._tx.adapters, dumper.oid, value, ex)
+            raise DataError(f"cannot dump {shown_object(value)} as a bound of {self._type_name()}: {why}") from ex
         bound = dumped_bytes(data, dumper.dump)
         if bound is None:
-            raise DataError(f"cannot dump {value!r} as a bound of a range: a bound cannot be NULL")
+            raise DataError(f"cannot dump {shown_object(value)} as a bound of a range: a bound cannot be NULL")
         return bound
 
     def dump_arguments(self) -> DumpRangeArguments | None:

@@ -11,6 +11,7 @@ The lower bounds of an array are not kept: a list starts at 0.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
 from struct import Struct
@@ -23,6 +24,7 @@ from .._accel.twins import DumpListArguments, KeyListArguments, LoadArrayArgumen
 from ..adapt.adapters_map import AdaptContext, DumperKey, DumperProtocol, LoadFunc, PyFormat, adapters_of
 from ..adapt.base import BinaryLoaders
 from ..adapt.encodings import encoding_of, is_ascii_safe
+from ..adapt.misfits import OUT_OF_RANGE, UNFIT, is_own_dumper
 from ..adapt.recursive import RecursiveDumper, RecursiveLoader
 from ..adapt.transformer import Transformer
 from ..adapt.typeinfo import TEXT_OID, TypeInfo, global_types, on_register
@@ -54,6 +56,8 @@ def _flatten(obj: list[Any]) -> tuple[list[int], list[Any]]:
     :raises DataError: the lists of one dimension have different lengths, or PostgreSQL has not so many
         dimensions.
     """
+    if type(obj) is not list and not _is_sequence(obj):
+        raise DataError(f"a value of type {type(obj).__name__} is no array: convert it to a list")
     dims = [len(obj)]
     items = obj
     while items and isinstance(items[0], list):
@@ -69,6 +73,10 @@ def _flatten(obj: list[Any]) -> tuple[list[int], list[Any]]:
         if issubclass(cls, list):
             raise DataError(_RAGGED)
     return dims, items
+
+
+def _is_sequence(obj: Any) -> bool:
+    return isinstance(obj, Sequence) and not isinstance(obj, str | bytes | bytearray)
 
 
 _RAGGED = "the lists of one dimension of an array must have the same length: fill them up with None"
@@ -148,6 +156,10 @@ class BaseListDumper(RecursiveDumper):
         """Return what the compiled twin needs to know, None where it is no good."""
         return None if self.oid else KeyListArguments(self.cls, self._tx, self._item_formats)
 
+    def _type(self) -> str:
+        info = self._tx.adapters.types.get(self.element_oid)
+        return "the array" if info is None else f"{info.name}[]"
+
     def _dump_items(self, items: list[Any]) -> tuple[int, list[bytes | None]]:
         """Return the oid of the items, 0 if that is not known, and what they are dumped as."""
         dumper = self.sub_dumper or self._common_dumper(items, PyFormat.from_pq(self.format))
@@ -158,7 +170,18 @@ class BaseListDumper(RecursiveDumper):
                 f"{type(self).__name__} cannot take what {type(dumper).__name__} writes: the formats differ"
             )
         dump = dumper.dump
-        values = [None if item is None else dumped_bytes(dump(item), dump) for item in items]
+        values: list[bytes | None] = []
+        try:
+            for item in items:
+                values.append(None if item is None else dumped_bytes(dump(item), dump))
+        except UNFIT as ex:
+            # What was found by the class of the items has been given no other one.
+            if not isinstance(ex, OUT_OF_RANGE) and not (type(self).element_oid and is_own_dumper(dumper)):
+                raise
+            failure = self._tx.misfit(dumper, items[len(values)], ex)
+            raise DataError(
+                f"a value of type list does not fit {self._type()}: convert its items first ({failure})"
+            ) from ex
         return self.element_oid or dumper.oid, values
 
 

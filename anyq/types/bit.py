@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from struct import Struct
 
+from .._accel.failures import shown_object
 from ..adapt.adapters_map import AdaptContext
 from ..adapt.base import Dumper, Loader
 from ..adapt.typeinfo import global_types
@@ -24,12 +25,11 @@ __all__ = [
 ]
 
 _length = Struct("!i")  # bits; they follow, the first of them the highest of the first byte
-_SHOWN = 40  # characters of a value in a message
 
 
 def _check(obj: str) -> None:
     if obj.count("0") + obj.count("1") != len(obj):
-        raise DataError(f"cannot dump {obj[:_SHOWN]!r}: a bit string is written with 0 and 1")
+        raise DataError(f"cannot dump {shown_object(obj)}: a bit string is written with 0 and 1")
 
 
 class BitDumper(Dumper):

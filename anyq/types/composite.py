@@ -15,7 +15,6 @@ from collections import namedtuple
 from collections.abc import Callable, Sequence
 from functools import partial
 from struct import Struct
-from struct import error as StructError
 from typing import Any, TypeAlias, TypeVar
 
 from .._accel import twin
@@ -24,6 +23,7 @@ from .._accel.twins import DumpCompositeArguments, LoadCompositeArguments
 from ..adapt.adapters_map import AdaptContext, LoadFunc, PyFormat, adapters_of
 from ..adapt.base import BinaryLoaders
 from ..adapt.encodings import encoding_of, is_ascii_safe
+from ..adapt.misfits import OUT_OF_RANGE, UNFIT, reason
 from ..adapt.recursive import RecursiveDumper, RecursiveLoader
 from ..adapt.transformer import Transformer
 from ..adapt.typeinfo import BASE_OID, TEXT_OID, TypeInfo, check_info, global_types
@@ -175,7 +175,10 @@ class TupleDumper(RecursiveDumper):
                 dumper = get_dumper(value, PyFormat.TEXT)
                 if types:
                     refuse_loss(value, dumper.oid, types[len(parts)])
-                data = dumped_bytes(dumper.dump(value), dumper.dump)
+                try:
+                    data = dumped_bytes(dumper.dump(value), dumper.dump)
+                except OUT_OF_RANGE as ex:
+                    raise self._tx.misfit(dumper, value, ex) from ex
             parts.append(b"" if data is None else quote(data, self._encoding))
         return parts
 
@@ -260,17 +263,17 @@ class _CompositeBinaryDumper(_CompositeBase):
             refuse_loss(value, dumper.oid, oid)
         except ProgrammingError:
             pass  # such as a tuple, whose types only the field says
-        if dumper is not None and dumper.format == Format.BINARY and dumper.oid in (oid, info.field_types[i]):
-            data = dumper.dump(value)
-        else:
+        unfit: tuple[type[Exception], ...] = OUT_OF_RANGE
+        if dumper is None or dumper.format != Format.BINARY or dumper.oid not in (oid, info.field_types[i]):
             dumper = self._tx.get_dumper_by_oid(oid, Format.BINARY)
-            try:
-                data = dumper.dump(value)
-            except (TypeError, ValueError, AttributeError, ArithmeticError, StructError) as ex:
-                raise DataError(
-                    f"cannot dump {type(value).__name__} as the field {info.field_names[i]} of {info.name} in binary"
-                    f" format: {ex}; convert it to the field's type, or use %t"
-                ) from ex
+            unfit = UNFIT
+        try:
+            data = dumper.dump(value)
+        except unfit as ex:
+            raise DataError(
+                f"cannot dump {type(value).__name__} as the field {info.field_names[i]} of {info.name} in binary"
+                f" format: {reason(self._tx.adapters, dumper.oid, value, ex)}, or use %t"
+            ) from ex
         return dumped_bytes(data, dumper.dump)
 
 

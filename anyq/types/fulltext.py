@@ -15,10 +15,17 @@ from typing import TypeAlias
 
 from ..adapt.adapters_map import AdaptContext
 from ..adapt.encodings import SQL_ASCII
+from ..adapt.typeinfo import global_types
 from ..protocol.constants import Format
-from .string import TextLoader
+from .string import StrDumperUnknown, TextLoader
 
-__all__ = ["TsqueryBinaryLoader", "TsvectorBinaryLoader", "register_default_adapters"]
+__all__ = [
+    "TsqueryBinaryLoader",
+    "TsqueryDumper",
+    "TsvectorBinaryLoader",
+    "TsvectorDumper",
+    "register_default_adapters",
+]
 
 _count = Struct("!i")
 _uint16 = Struct("!H")
@@ -35,6 +42,18 @@ _OF_A_VALUE = 5
 
 _Rope: TypeAlias = "str | tuple[_Rope, ...]"
 """Text in pieces: to join them at each step would take the square of the time."""
+
+
+class TsvectorDumper(StrDumperUnknown):
+    """Dump the str of a tsvector, in text, which only the server can read: found by the oid."""
+
+    oid = global_types["tsvector"].oid
+
+
+class TsqueryDumper(StrDumperUnknown):
+    """Dump the str of a tsquery, in text, which only the server can read: found by the oid."""
+
+    oid = global_types["tsquery"].oid
 
 
 class _WordsLoader(TextLoader):
@@ -146,6 +165,8 @@ def _pieces(rope: _Rope) -> Iterator[str]:
 def register_default_adapters(context: AdaptContext) -> None:
     """Register tsvector and tsquery."""
     adapters = context.adapters
+    for dumper in (TsvectorDumper, TsqueryDumper):
+        adapters.register_dumper(None, dumper)
     # The last one of a type is preferred: text is what it becomes.
     for name, binary in (("tsvector", TsvectorBinaryLoader), ("tsquery", TsqueryBinaryLoader)):
         adapters.register_loader(name, binary)

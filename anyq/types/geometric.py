@@ -14,6 +14,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import Any, NamedTuple
 
+from .._accel.failures import shown_object
 from ..adapt.adapters_map import AdaptContext
 from ..adapt.base import Dumper, Loader, plain
 from ..adapt.typeinfo import global_types
@@ -91,8 +92,10 @@ _number = re.compile(r"[-+.0-9A-Za-z]+")
 # To and from binary
 
 
-def _flat(points: Iterable[Iterable[float]]) -> list[float]:
-    # Two numbers each: a third one would shift the others.
+def _flat(points: Sequence[Iterable[float]]) -> list[float]:
+    # What has no length, such as a network of millions of addresses, may have no end. Two numbers each: a third one
+    # would shift the others.
+    len(points)
     return [number for x, y in points for number in (x, y)]
 
 
@@ -110,6 +113,21 @@ def _pack_polygon(obj: Polygon) -> bytes:
     (points,) = obj
     numbers = _flat(points)
     return _polygon_header.pack(len(numbers) // 2) + _pack(numbers)
+
+
+def _pack_point(obj: Point) -> bytes:
+    x, y = obj
+    return _two.pack(x, y)
+
+
+def _pack_line(obj: Line) -> bytes:
+    a, b, c = obj
+    return _three.pack(a, b, c)
+
+
+def _pack_four(obj: Lseg | Box) -> bytes:
+    start, end = obj
+    return _four.pack(*_flat((start, end)))
 
 
 def _pack_circle(obj: Circle) -> bytes:
@@ -198,7 +216,7 @@ class _GeometricDumper(Dumper):
         except (TypeError, ValueError, StructError) as ex:
             # Of the text of these nothing is about geometry.
             raise DataError(
-                f"cannot dump {repr(obj)[:_SHOWN]} as {self.name}: a point has two numbers, a line three,"
+                f"cannot dump {shown_object(obj)} as {self.name}: a point has two numbers, a line three,"
                 " and other types have points"
             ) from ex
 
@@ -221,9 +239,6 @@ class _GeometricLoader(Loader):
         return self.unpack(_from_text(self.name, data))
 
 
-_SHOWN = 80  # characters of a value in a message
-
-
 def register_default_adapters(context: AdaptContext) -> None:
     """Register the geometric types."""
     adapters = context.adapters
@@ -239,10 +254,10 @@ def register_default_adapters(context: AdaptContext) -> None:
 
 
 _SHAPES: tuple[tuple[type, Callable[[Any], bytes], Callable[[bytes], Any]], ...] = (
-    (Point, lambda obj: _two.pack(*obj), lambda data: Point._make(_two.unpack(data))),
-    (Line, lambda obj: _three.pack(*obj), lambda data: Line._make(_three.unpack(data))),
-    (Lseg, lambda obj: _four.pack(*_flat(obj)), _unpack_lseg),
-    (Box, lambda obj: _four.pack(*_flat(obj)), _unpack_box),
+    (Point, _pack_point, lambda data: Point._make(_two.unpack(data))),
+    (Line, _pack_line, lambda data: Line._make(_three.unpack(data))),
+    (Lseg, _pack_four, _unpack_lseg),
+    (Box, _pack_four, _unpack_box),
     (Path, _pack_path, _unpack_path),
     (Polygon, _pack_polygon, _unpack_polygon),
     (Circle, _pack_circle, _unpack_circle),

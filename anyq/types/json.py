@@ -19,7 +19,7 @@ from ..adapt.encodings import UTF8, encode_text, text_encoding
 from ..adapt.typeinfo import global_types
 from ..errors import DataError
 from ..protocol.constants import Format
-from .string import TextLoader
+from .string import StrDumperUnknown, TextLoader
 
 __all__ = ["Json", "Jsonb", "set_json_dumps", "set_json_loads"]
 
@@ -87,7 +87,18 @@ class _JsonDumper(Dumper):
 
     def dump(self, obj: Any) -> bytes:
         # Found by oid, for COPY, it is given objects without a wrapper.
-        data = (obj.dumps or self.dumps)(obj.obj) if isinstance(obj, Json) else self.dumps(obj)
+        dumps = self.dumps
+        if isinstance(obj, Json):
+            dumps, obj = obj.dumps or dumps, obj.obj
+        try:
+            data = dumps(obj)
+        except (ValueError, RecursionError) as ex:
+            # A TypeError says which object it is about, and is what programs expect.
+            if dumps is not json.dumps:
+                raise
+            raise DataError(
+                f"cannot dump {type(obj).__name__} as JSON: {ex}; convert it, or say how by set_json_dumps()"
+            ) from ex
         return encode_text(data, self._encoding) if isinstance(data, str) else data
 
 
@@ -179,6 +190,21 @@ class JsonbBinaryLoader(_JsonLoader):
         return super().load(data[1:])
 
 
+class JsonpathDumper(StrDumperUnknown):
+    """Dump the str of a jsonpath, in text: found by the oid."""
+
+    oid = global_types["jsonpath"].oid
+
+
+class JsonpathBinaryDumper(JsonpathDumper):
+    """Dump the str of a jsonpath, in binary: found by the oid."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: str) -> bytes:
+        return _JSONB_VERSION + super().dump(obj)
+
+
 class JsonpathBinaryLoader(TextLoader):
     """Load jsonpath in binary format, as the str that it is in text."""
 
@@ -211,6 +237,8 @@ def register_default_adapters(context: AdaptContext) -> None:
         adapters.register_dumper(cls, dumper)
     for name, loader in _LOADERS:
         adapters.register_loader(name, loader)
+    for by_oid in (JsonpathDumper, JsonpathBinaryDumper):
+        adapters.register_dumper(None, by_oid)
     # The last one is preferred.
     adapters.register_loader("jsonpath", JsonpathBinaryLoader)
     adapters.register_loader("jsonpath", TextLoader)

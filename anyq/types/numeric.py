@@ -1,6 +1,6 @@
 """Numbers.
 
-Knows the integer types, oid and its like, float4, float8 and numeric in both formats, and how a Python int finds its
+Knows the integer types, oid, float4, float8 and numeric in both formats, and how a Python int finds its
 type (PostgreSQL manual, "Numeric Types", "Object Identifier Types"). Must not know other types.
 
 Text and binary format give equal objects. So a float4 is loaded from text as the number that it is, not as the shortest
@@ -15,6 +15,7 @@ from decimal import Decimal
 from math import isfinite
 from operator import index
 from struct import Struct
+from typing import Any
 
 from .._accel import twin
 from ..adapt.adapters_map import AdaptContext, DumperKey, PyFormat
@@ -31,7 +32,6 @@ _int2 = Struct(">h")
 _int4 = Struct(">i")
 _int8 = Struct(">q")
 _uint4 = Struct(">I")
-_uint8 = Struct(">Q")
 _float4 = Struct(">f")
 _float8 = Struct(">d")
 
@@ -40,7 +40,6 @@ _unpack_int2 = _int2.unpack
 _unpack_int4 = _int4.unpack
 _unpack_int8 = _int8.unpack
 _unpack_uint4 = _uint4.unpack
-_unpack_uint8 = _uint8.unpack
 _pack_float4 = _float4.pack
 _unpack_float4 = _float4.unpack
 _unpack_float8 = _float8.unpack
@@ -165,6 +164,14 @@ class OidDumper(_IntTextDumper):
     """Dump int as oid, as text."""
 
     oid = global_types["oid"].oid
+    pack: Any = plain(_uint4.pack)
+
+    def dump(self, obj: int) -> bytes:
+        # The server takes what is below 0 for what is so far below the end, and of some types what is beyond it, too.
+        self.pack(obj)
+        return super().dump(obj)
+
+    _write = dump
 
 
 class IntNumericDumper(_IntTextDumper):
@@ -300,24 +307,13 @@ class Int8BinaryLoader(Loader):
 
 
 class OidBinaryLoader(Loader):
-    """Load int from oid, xid or cid."""
+    """Load int from oid, or another type of 32 bits without a sign."""
 
     format = Format.BINARY
 
     @twin("load_oid")
     def load(self, data: bytes) -> int:
         number: int = _unpack_uint4(data)[0]
-        return number
-
-
-class Xid8BinaryLoader(Loader):
-    """Load int from xid8."""
-
-    format = Format.BINARY
-
-    @twin("load_xid8")
-    def load(self, data: bytes) -> int:
-        number: int = _unpack_uint8(data)[0]
         return number
 
 
@@ -489,9 +485,6 @@ def register_default_adapters(context: AdaptContext) -> None:
         ("int4", IntLoader, Int4BinaryLoader),
         ("int8", IntLoader, Int8BinaryLoader),
         ("oid", IntLoader, OidBinaryLoader),
-        ("xid", IntLoader, OidBinaryLoader),
-        ("cid", IntLoader, OidBinaryLoader),
-        ("xid8", IntLoader, Xid8BinaryLoader),
         ("float4", Float4Loader, Float4BinaryLoader),
         ("float8", FloatLoader, Float8BinaryLoader),
         ("numeric", NumericBinaryLoader, NumericLoader),

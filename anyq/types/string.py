@@ -32,12 +32,11 @@ class _BaseStrDumper(Dumper):
 
     @twin("dump_text")
     def dump(self, obj: str) -> bytes:
-        if "\0" in obj:
-            return encode_text(obj, self._encoding)
         try:
-            return obj.encode(self._encoding)
+            data = obj.encode(self._encoding)
         except UnicodeEncodeError:
             return encode_text(obj, self._encoding)
+        return encode_text(obj, self._encoding) if b"\0" in data else data
 
     def dump_arguments(self) -> NoArguments | None:
         """Return what the compiled twin needs to know, None where it is no good."""

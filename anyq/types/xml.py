@@ -9,13 +9,34 @@ from __future__ import annotations
 import re
 
 from ..adapt.adapters_map import AdaptContext
+from ..adapt.encodings import UTF8, encode_text
+from ..adapt.typeinfo import global_types
 from ..protocol.constants import Format
-from .string import TextLoader
+from .string import StrDumperUnknown, TextLoader
 
-__all__ = ["XmlBinaryLoader", "register_default_adapters"]
+__all__ = ["XmlBinaryDumper", "XmlBinaryLoader", "XmlDumper", "register_default_adapters"]
 
 # As the server writes it, which is not how somebody may have written it into the document.
 _declaration = re.compile(rb'<\?xml version="([^"]*)" encoding="[^"]*"( standalone="(?:yes|no)")?\?>')
+
+
+# What a document's author may have written, of which the server takes the encoding for that of the bytes.
+_encoding = re.compile(r"""^(<\?xml\s[^>]*?)\sencoding\s*=\s*(?:"[^"]*"|'[^']*')""").sub
+
+
+class XmlDumper(StrDumperUnknown):
+    """Dump the str of an xml, in text: found by the oid."""
+
+    oid = global_types["xml"].oid
+
+
+class XmlBinaryDumper(XmlDumper):
+    """Dump the str of an xml, in binary, in UTF-8, which it is where it does not say another encoding."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: str) -> bytes:
+        return encode_text(_encoding(r"\1", obj), UTF8)
 
 
 class XmlBinaryLoader(TextLoader):
@@ -38,6 +59,8 @@ class XmlBinaryLoader(TextLoader):
 
 def register_default_adapters(context: AdaptContext) -> None:
     """Register xml."""
+    for dumper in (XmlDumper, XmlBinaryDumper):
+        context.adapters.register_dumper(None, dumper)
     # The last one is preferred.
     context.adapters.register_loader("xml", XmlBinaryLoader)
     context.adapters.register_loader("xml", TextLoader)

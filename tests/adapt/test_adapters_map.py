@@ -63,8 +63,10 @@ def test_dumper_by_oid_only(context: AdaptersMap) -> None:
         context.get_dumper(Thing, PyFormat.TEXT)
     with pytest.raises(ProgrammingError, match="no dumper for the unknown type of oid 60000 in format BINARY"):
         context.get_dumper_by_oid(60_000, Format.BINARY)
-    with pytest.raises(ProgrammingError, match="no dumper for type tsvector"):
-        context.get_dumper_by_oid(types["tsvector"].oid, Format.TEXT)
+    with pytest.raises(ProgrammingError, match=r"no dumper for type tsvector .*: register one, or use text format$"):
+        context.get_dumper_by_oid(types["tsvector"].oid, Format.BINARY)
+    with pytest.raises(ProgrammingError, match=r"no dumper for type gtsvector .*: register one$"):
+        context.get_dumper_by_oid(types["gtsvector"].oid, Format.TEXT)
 
 
 def test_loader_by_oid_and_name(context: AdaptersMap) -> None:

@@ -246,9 +246,23 @@ def test_what_to_do_about_a_value_that_does_not_fit() -> None:
             if (type, form) != ("uuid", text):
                 with pytest.raises(DataError, match=f"does not fit {type}: convert it to {right} first$"):
                     form((wrong,), types=[type])
-    for type, wrong, what in (("bytea", "x", "it"), ("inet", 5, "it"), ("text[]", [5], "its items")):
-        with pytest.raises(DataError, match=rf"does not fit {re.escape(type)}: convert {what} first \(.*\)$"):
+    for type, wrong, what in (
+        ("bytea", "x", "it to bytes first"),
+        ("inet", 5, "it to ip_address() or ip_interface() first"),
+        ("cidr", "x", "it to ip_network() first"),
+        ("text", ["x"], "it to str first"),
+        ("int4range", 5, "it to Range first"),
+        ("text[]", [5], "its items first (a value of type int does not fit text: convert it to str first)"),
+        ("int4[]", [[1], [2**31]], "its items first (a value of type int does not fit int4: it is out of range)"),
+        ("oid[]", [-1], "its items first (a value of type int does not fit oid: it is out of range)"),
+    ):
+        with pytest.raises(DataError, match=rf"does not fit {re.escape(type)}: convert {re.escape(what)}$"):
             binary((wrong,), types=[type])
+    for wrong in (5, "12", b"12", {1: 2}, {1}, None.__class__):
+        with pytest.raises(
+            DataError, match=rf"a value of type {wrong.__class__.__name__} is no array: convert it to a"
+        ):
+            binary((wrong,), types=["int4[]"])
 
 
 def test_integers_go_by_their_size() -> None:

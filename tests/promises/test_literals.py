@@ -19,6 +19,7 @@ import pytest
 
 from anyq import AsyncClientCursor, AsyncConnection, sql
 from anyq.adapt import AdaptersMap, Dumper, Format, PyFormat
+from anyq.errors import FeatureNotSupported
 from anyq.postgres import adapters
 from anyq.types import TypeInfo
 from anyq.types.composite import CompositeInfo, register_composite
@@ -203,8 +204,13 @@ async def test_every_oid(conn: AsyncConnection[Any]) -> None:
             continue  # arrays
         checked += 1
         sample = SAMPLES_BY_NAME[info.name]
-        cursor = await conn.execute(sql.SQL("SELECT {}::text::{}").format(sample, sql.Identifier(info.name)))
-        [[value]] = await cursor.fetchall()
+        query = sql.SQL("SELECT {}::text::{}").format(sample, sql.Identifier(info.name))
+        try:
+            async with conn.transaction():
+                [[value]] = await (await conn.execute(query)).fetchall()
+        except FeatureNotSupported:
+            assert info.name == "xml"  # a server may be built without it
+            continue
         dumper = dumper_cls(type(value), conn)
         assert isinstance(dumper, Dumper)
         for conforming in ("on", "off") if conn.info.server_version < 190000 else ("on",):

@@ -207,8 +207,12 @@ def test_by_oid(value: list[Any], format: Format) -> None:
 
 
 def test_by_oid_without_a_dumper_of_the_items() -> None:
-    with pytest.raises(ProgrammingError, match="no dumper for type regclass"):
-        transformer().get_dumper_by_oid(types["regclass"].array_oid, Format.TEXT)
+    with pytest.raises(
+        ProgrammingError, match=r"no dumper for type regclass .* in format BINARY: .*, or use text format"
+    ):
+        transformer().get_dumper_by_oid(types["regclass"].array_oid, Format.BINARY)
+    with pytest.raises(ProgrammingError, match=r"no dumper for type gtsvector .* in format TEXT: register one$"):
+        transformer().get_dumper_by_oid(types["gtsvector"].array_oid, Format.TEXT)
 
 
 # Text
