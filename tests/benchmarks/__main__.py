@@ -33,7 +33,19 @@ from .workloads import WORKLOADS
 _SETTINGS = {"max_connections": "200"}
 #: Seconds that a driver may take for a measurement before it is said to hang.
 _PATIENCE = 120
-_PACKAGES = ("anyq", "asyncpg", "psycopg", "psycopg2-binary", "pg8000", "psqlpy", "anyio", "trio", "uvloop")
+_PACKAGES = (
+    "anyq",
+    "asyncpg",
+    "fastpg",
+    "psycopg",
+    "psycopg-pool",
+    "psycopg2-binary",
+    "pg8000",
+    "psqlpy",
+    "anyio",
+    "trio",
+    "uvloop",
+)
 
 
 # As glibc's malloc() sets them by itself once a process has given back a block of 32 MB. Until something like that
@@ -166,7 +178,13 @@ class Comparison:
                 self.failures += 1
                 print(f"FAILED: {name} with {process.driver}: {answer['error']}")
             return None
-        return Figures(wall=answer["wall"], cpu=answer["cpu"], operations=answer["operations"], memory=answer["memory"])
+        return Figures(
+            wall=answer["wall"],
+            cpu=answer["cpu"],
+            operations=answer["operations"],
+            tail=answer["tail"],
+            memory=answer["memory"],
+        )
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import anyio
@@ -35,6 +36,8 @@ class Operation(NamedTuple):
     run: Asking
     check: Callable[[Any], Awaitable[None]]
     """Given what an operation returned: raises AssertionError if that is not right."""
+    latencies: list[float] | None = None
+    """Where it has parts whose longest times are wanted: the seconds of each."""
 
 
 class SyncOperation(NamedTuple):
@@ -168,8 +171,34 @@ async def pool(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Op
 
 @contextlib.asynccontextmanager
 async def selects(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
-    async with driver.selecting(dsn, POOL_SIZE) as one:
+    async with driver.selecting(dsn, POOL_SIZE) as (one, _):
         yield at_once([one] * workload.size)
+
+
+def beside_a_slow_one(lent: bool) -> Callable[[Driver, Workload, str], AbstractAsyncContextManager[Operation]]:
+    """:param lent: whether each statement has a connection of the pool."""
+
+    @contextlib.asynccontextmanager
+    async def tail(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+        latencies: list[float] = []
+        block = driver.lending if lent else driver.selecting
+        async with block(dsn, POOL_SIZE) as (one, slow), anyio.create_task_group() as beside:
+
+            async def timed() -> Any:
+                began = perf_counter()
+                row = await one()
+                latencies.append(perf_counter() - began)
+                return row
+
+            async def go_on() -> None:
+                while True:
+                    await slow()
+
+            beside.start_soon(go_on)
+            yield at_once([timed] * (workload.size - 1))._replace(latencies=latencies)
+            beside.cancel_scope.cancel()
+
+    return tail
 
 
 @contextlib.asynccontextmanager
@@ -339,6 +368,8 @@ KINDS: dict[str, Callable[[Driver, Workload, str], AbstractAsyncContextManager[O
     "checkout": checkout,
     "pool": pool,
     "selects": selects,
+    "tail": beside_a_slow_one(lent=False),
+    "tail_lent": beside_a_slow_one(lent=True),
     "insert": insert,
     "connect": connect,
     "notify": notifications,

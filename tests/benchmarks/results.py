@@ -29,11 +29,12 @@ def show(results: Results, reference: str) -> None:
         if not any(by_driver.values()):
             continue
         print(f"\n{workload}: {WORKLOADS[workload].title}")
+        has_tail = any(figures["tail"] is not None for rounds in by_driver.values() for figures in rounds)
         has_memory = any(figures["memory"] is not None for rounds in by_driver.values() for figures in rounds)
         base = by_driver.get(reference, [])
         head = f"  {'driver':<24}{'us, clock':>12}{'us, CPU':>12}"
         head += f"{'rate against ' + reference:>40}{'CPU against it':>16}" if base else ""
-        print(head + (f"{'peak, MB':>12}" if has_memory else ""))
+        print(head + (f"{'99 %, us':>12}" if has_tail else "") + (f"{'peak, MB':>12}" if has_memory else ""))
         for driver, rounds in by_driver.items():
             if not rounds:
                 continue
@@ -43,6 +44,9 @@ def show(results: Results, reference: str) -> None:
             if base:
                 load = rate(by_driver, reference, driver, "cpu")
                 line += f"{rate(by_driver, driver, reference):>40.2f}{load:>16.2f}"
+            tails = [figures["tail"] for figures in rounds if figures["tail"] is not None]
+            if tails:
+                line += f"{statistics.median(tails):>12.0f}"
             peaks = [figures["memory"] for figures in rounds if figures["memory"] is not None]
             if peaks:
                 line += f"{statistics.median(peaks) / 2**20:>12.1f}"

@@ -17,12 +17,18 @@ MEMORY = 20 * 1024 * 1024
 
 STREAMED = ("stream_1m",)
 AT_ONCE = ("one_row", "connections_10", "connections_50")
+CHECKOUT = 5.0
+"""Microseconds of processor time for having a connection of a pool and giving it back, on asyncio."""
+TAIL = 2.0
+"""How many times longer the longest of 99 in 100 statements may take on shared connections, beside a slow one."""
+
 POOLED = "pool_select_16", "pool_select_100"
 LENT = "pool_one_row_10", "pool_one_row_100"
 EVERY = tuple(WORKLOADS)
 COPIES = tuple(name for name in EVERY if name.startswith("copy"))
 NOTIFICATIONS = tuple(name for name in EVERY if name.startswith("notify"))
 ASYNCPG = "asyncpg-asyncio", "asyncpg-uvloop"
+RIVALS = "asyncpg-uvloop", "fastpg-uvloop"
 PSYCOPG_ASYNCIO = "psycopg-asyncio", "psycopg-asyncio-binary"
 PSYCOPG = "psycopg-sync", "psycopg-sync-binary"
 
@@ -51,9 +57,10 @@ TARGETS = [
     Target("anyq-sync", PSYCOPG[:1], 1.3, COPIES),
     Target("anyq-asyncio", PSYCOPG_ASYNCIO[:1], 1.0, ("pipeline_100", "cursor_100k")),
     Target("anyq-sync", PSYCOPG[:1], 1.0, ("pipeline_100", "cursor_100k")),
-    Target("anyq-uvloop", ASYNCPG[1:], 2.0, POOLED),
-    *(Target(f"anyq-{loop}", ASYNCPG[1:], 1.5, POOLED) for loop in ("asyncio", "trio")),
+    Target("anyq-uvloop", RIVALS, 2.0, POOLED),
+    *(Target(f"anyq-{loop}", RIVALS, 1.5, POOLED) for loop in ("asyncio", "trio")),
     *(Target(f"anyq-{loop}", ASYNCPG[1:], 1.3, LENT) for loop in ("asyncio", "uvloop", "trio")),
+    *(Target(f"anyq-{loop}", PSYCOPG_ASYNCIO, 2.0, LENT) for loop in ("asyncio", "uvloop", "trio")),
     *(Target(f"anyq-{loop}-pure", ("pg8000-sync",), 2.0, EVERY) for loop in ("asyncio", "trio", "sync")),
 ]
 
@@ -70,7 +77,7 @@ class Verdict(NamedTuple):
 
     @property
     def reached(self) -> bool:
-        return self.found <= self.wanted if self.unit == "MB" else self.found >= self.wanted
+        return self.found <= self.wanted if self.unit else self.found >= self.wanted
 
     @property
     def missed_by(self) -> str:
@@ -98,6 +105,22 @@ def verdicts(results: Results) -> Iterator[Verdict]:
             if driver.startswith("anyq") and not driver.endswith(OTHER) and peaks:
                 found = statistics.median(peaks) / 2**20
                 yield Verdict(workload, driver, "an idle process", MEMORY / 2**20, found, "MB")
+    yield from _of_pools(results)
+
+
+def _of_pools(results: Results) -> Iterator[Verdict]:
+    """Yield the targets that are no ratios of rates."""
+    rounds = results.get("pool_checkout", {}).get("anyq-asyncio")
+    if rounds:
+        found = statistics.median(figures["cpu"] for figures in rounds)
+        yield Verdict("pool_checkout", "anyq-asyncio", "its processor time", CHECKOUT, found, "us")
+    for driver, shared in results.get("pool_tail_50", {}).items():
+        lent = results.get("pool_tail_50_lent", {}).get(driver)
+        if driver.startswith("anyq") and shared and lent:
+            found = statistics.median(
+                (one["tail"] or 0.0) / (other["tail"] or 1.0) for one, other in zip(shared, lent, strict=True)
+            )
+            yield Verdict("pool_tail_50", driver, "its pool_tail_50_lent, 99 %", TAIL, found, "x")
 
 
 def show_targets(results: Results) -> None:

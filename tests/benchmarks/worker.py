@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -31,6 +32,8 @@ class Figures(TypedDict):
     cpu: float
     """Microseconds of the process, all its threads together."""
     operations: int
+    tail: float | None
+    """Microseconds within which 99 of 100 parts of an operation were done, where these are measured."""
     memory: int | None
     """Bytes by which the peak of the process is above what it had before, where the process is a new one."""
 
@@ -52,7 +55,7 @@ def more(count: int, wall: float, seconds: float) -> int:
 
 
 def figures(wall: float, cpu: float, count: int) -> Figures:
-    return {"wall": wall / count * 1e6, "cpu": cpu / count * 1e6, "operations": count, "memory": None}
+    return {"wall": wall / count * 1e6, "cpu": cpu / count * 1e6, "operations": count, "tail": None, "memory": None}
 
 
 async def run(operation: Operation, warm: int, count: int, seconds: float) -> Figures:
@@ -61,14 +64,20 @@ async def run(operation: Operation, warm: int, count: int, seconds: float) -> Fi
         await operation.check(await operation.run())
     gc.collect()
     repeated = operation.run
+    latencies = operation.latencies
     while True:
+        if latencies is not None:
+            latencies.clear()
         wall, cpu = time.perf_counter(), time.process_time()
         for _ in range(count):
             result = await repeated()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         if wall >= seconds / 2:
             await operation.check(result)
-            return figures(wall, cpu, count)
+            found = figures(wall, cpu, count)
+            if latencies is not None:
+                found["tail"] = statistics.quantiles(latencies, n=100)[98] * 1e6
+            return found
         count = more(count, wall, seconds)
 
 
@@ -116,6 +125,8 @@ def measure(entry: Entry, workload: Workload, dsn: str, seconds: float, count: i
         found = anyio.run(in_loop, **backend(entry.loop))
     else:
         assert isinstance(driver, SyncDriver)
+        if workload.kind not in SYNC_KINDS:
+            raise Unsupported
         with SYNC_KINDS[workload.kind](driver, workload, dsn) as operation:
             before = memory("VmRSS")
             found = run_sync(operation, workload.warm, count, seconds)

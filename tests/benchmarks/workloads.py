@@ -41,6 +41,8 @@ SELECTS = 20
 """Selects of each connection, or client of a pool, in one operation of the concurrent workloads."""
 POOL_SIZE = 10
 """Connections of a pool."""
+SLOW = "SELECT pg_sleep(0.05)"
+"""What one of the tasks runs again and again, where it is measured what that does to the others."""
 QUERIES_BESIDE = 100
 """Selects on the listening connection while the notifications arrive."""
 
@@ -215,7 +217,13 @@ class Workload:
     @property
     def parts(self) -> int:
         """What the time of an operation is divided by, to give that of one select, or of one turn with a pool's."""
-        return self.size * SELECTS if self.kind in ("connections", "pool", "selects") else 1
+        return (
+            self.size * SELECTS
+            if self.kind in ("connections", "pool", "selects")
+            else (self.size - 1) * SELECTS
+            if self.kind.startswith("tail")
+            else 1
+        )
 
 
 _TYPED = {
@@ -253,6 +261,14 @@ WORKLOADS = {
     ),
     "pool_select_100": Workload(
         "one-row selects by 100 tasks on a pool, as it does them best, the time of one", "selects", 100, warm=1
+    ),
+    "pool_tail_50": Workload(
+        "the same by 49 tasks, beside one that runs statements of 50 ms: the time of one, and the longest of 99 %",
+        *("tail", 50),
+        warm=10,
+    ),
+    "pool_tail_50_lent": Workload(
+        "the same by 49 clients, and that one, each with a connection of the pool of 10", "tail_lent", 50, warm=10
     ),
     "group_100": Workload(
         "100 one-row selects on one connection: a task group of anyq's, with others one by one", "group", 100, warm=2

@@ -36,6 +36,8 @@ ALLOWED = {
     "session/test_link.py::test_looking_for_longer": "deadlines are on this clock; one is past, others are far away",
     "session/test_cancelling.py::test_a_server_that_ignores_the_cancel_request": "the grace time has to be over",
     "promises/test_storms.py::test_neighbours_of_cancelled_tasks_notice_nothing": "any length will do",
+    "benchmarks/workloads.py::": "how long one statement takes is what is measured",
+    "benchmarks/operations.py::beside_a_slow_one": "a benchmark measures time",
     "benchmarks/worker.py::run": "a benchmark measures time",
     "benchmarks/worker.py::run_sync": "a benchmark measures time",
     "tools/interrupts.py::interrupt_soon": "a signal at any moment, and when it came",

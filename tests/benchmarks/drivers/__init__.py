@@ -43,6 +43,8 @@ DRIVERS: dict[str, Entry] = {
     **OWN,
     "asyncpg-asyncio": Entry("with_asyncpg", "Asyncpg", "asyncio"),
     "asyncpg-uvloop": Entry("with_asyncpg", "Asyncpg", "uvloop"),
+    "fastpg-asyncio": Entry("with_fastpg", "Fastpg", "asyncio"),
+    "fastpg-uvloop": Entry("with_fastpg", "Fastpg", "uvloop"),
     "psycopg-asyncio": Entry("with_psycopg", "PsycopgAsync", "asyncio"),
     "psycopg-asyncio-binary": Entry("with_psycopg", "PsycopgAsyncBinary", "asyncio"),
     "psycopg-sync": Entry("with_psycopg", "PsycopgSync", NO_LOOP),

@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 
 from ..typed import Values
-from ..workloads import COPY_IN, COPY_OUT, COPY_TYPES, INSERT, Query, copy_chunks, copy_rows
+from ..workloads import COPY_IN, COPY_OUT, COPY_TYPES, INSERT, SLOW, Query, copy_chunks, copy_rows
 
 Asking = Callable[[], Awaitable[Any]]
 SyncAsking = Callable[[], Any]
@@ -23,6 +23,15 @@ SyncAsking = Callable[[], Any]
 
 class Unsupported(Exception):
     """The driver has no such thing."""
+
+
+class Selecting(NamedTuple):
+    """What runs statements on a pool."""
+
+    one: Asking
+    """The query of one row; gives that row."""
+    slow: Asking
+    """The statement that takes long."""
 
 
 class Driver:
@@ -53,15 +62,23 @@ class Driver:
         raise Unsupported
 
     @contextlib.asynccontextmanager
-    async def selecting(self, dsn: str, size: int) -> AsyncIterator[Asking]:
-        """A block that has a pool, and gives a function that runs the query of one row on it and gives that row."""
+    async def lending(self, dsn: str, size: int) -> AsyncIterator[Selecting]:
+        """A block that has a pool, and gives what runs statements with a connection of it."""
         async with self.pool(dsn, size) as acquire:
 
             async def one() -> Any:
                 async with acquire() as conn:
                     return await self.one(conn)()
 
-            yield one
+            async def slow() -> None:
+                async with acquire() as conn:
+                    await self.execute(conn, SLOW)
+
+            yield Selecting(one, slow)
+
+    def selecting(self, dsn: str, size: int) -> AbstractAsyncContextManager[Selecting]:
+        """A block that has a pool, and gives what runs statements on it as that does it best."""
+        return self.lending(dsn, size)
 
     async def prepare(self, conn: Any) -> None:
         """Have values decoded as the other drivers do it, where that is not the driver's default."""

@@ -17,8 +17,8 @@ from anyq.types.multirange import Multirange
 from anyq.types.range import Range
 
 from ..typed import Values
-from ..workloads import CHANNEL, ONE, Query
-from .base import Asking, Driver, SyncAsking, SyncDriver, async_copy, sync_copy
+from ..workloads import CHANNEL, ONE, SLOW, Query
+from .base import Asking, Driver, Selecting, SyncAsking, SyncDriver, async_copy, sync_copy
 
 
 class Anyq(Driver):
@@ -50,7 +50,7 @@ class Anyq(Driver):
             yield pool.connection
 
     @contextlib.asynccontextmanager
-    async def selecting(self, dsn: str, size: int) -> AsyncIterator[Asking]:
+    async def selecting(self, dsn: str, size: int) -> AsyncIterator[Selecting]:
         text, parameters = ONE.text(self.style), (ONE.argument,)
         async with AsyncConnectionPool(dsn, min_size=size) as pool:
             await pool.wait()
@@ -59,7 +59,7 @@ class Anyq(Driver):
                 cursor = await pool.execute(text, parameters)
                 return await cursor.fetchone()
 
-            yield one
+            yield Selecting(one, lambda: pool.execute(SLOW))
 
     def many(self, conn: Any, query: Query) -> Asking:
         text, parameters = query.text(self.style), (query.argument,)

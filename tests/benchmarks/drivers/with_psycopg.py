@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
@@ -42,6 +43,13 @@ class PsycopgAsync(Driver):
             return await cursor.fetchone()
 
         return one
+
+    @contextlib.asynccontextmanager
+    async def pool(self, dsn: str, size: int) -> AsyncIterator[Callable[[], Any]]:
+        kwargs = {"autocommit": True}
+        async with pools().AsyncConnectionPool(dsn, min_size=size, kwargs=kwargs, open=False) as pool:
+            await pool.wait()
+            yield pool.connection
 
     def many(self, conn: Any, query: Query) -> Asking:
         text, parameters, binary = query.text(self.style), (query.argument,), self.binary
@@ -143,6 +151,12 @@ class PsycopgSync(SyncDriver):
         text, parameters, binary = ONE.text(self.style), (ONE.argument,), self.binary
         return lambda: conn.execute(text, parameters, binary=binary).fetchone()
 
+    @contextlib.contextmanager
+    def pool(self, dsn: str, size: int) -> Iterator[Callable[[], Any]]:
+        with pools().ConnectionPool(dsn, min_size=size, kwargs={"autocommit": True}, open=False) as pool:
+            pool.wait()
+            yield pool.connection
+
     def many(self, conn: Any, query: Query) -> SyncAsking:
         text, parameters, binary = query.text(self.style), (query.argument,), self.binary
         return lambda: conn.execute(text, parameters, binary=binary).fetchall()
@@ -220,6 +234,17 @@ class PsycopgSync(SyncDriver):
 
 class PsycopgSyncBinary(PsycopgSync):
     binary = True
+
+
+def pools() -> Any:
+    """Return psycopg_pool.
+
+    :raises Unsupported: it is not installed, as it is a distribution of its own.
+    """
+    try:
+        return importlib.import_module("psycopg_pool")
+    except ImportError:
+        raise Unsupported from None
 
 
 def stream_size() -> int:
