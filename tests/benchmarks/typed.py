@@ -83,6 +83,10 @@ class Values(NamedTuple):
         values = [self.make(value) for value in self.values(size)]
         return [tuple(values[start : start + COLUMNS]) for start in range(0, size, COLUMNS)]
 
+    def of_number(self, number: str) -> str:
+        """The select of one value, of a number that is an expression of SQL itself."""
+        return f"SELECT CAST({self.expression} AS {self.name}) FROM (SELECT CAST({number} AS int4)) AS t(i)"
+
     def stored(self, size: int) -> str:
         """The statement that makes a table of so many values, in the order of their numbers."""
         return (

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Any
 
+from ..typed import Values
 from ..workloads import COPY_IN, COPY_OUT, INSERT, ONE, Query, copy_chunks
 from .addresses import address
 from .base import SyncAsking, SyncDriver, Unsupported
@@ -50,7 +52,7 @@ class BlockingSocket(SyncDriver):
         name = next(self._names)
         ask(conn, parse(name, query.text(self.style), INT4) + SYNC)
         data = bind(name, struct.pack("!ii", 4, query.argument), 1) + SYNC
-        return lambda: ask(conn, data)
+        return lambda: drain(conn, data)
 
     def insert(self, conn: Any, rows: list[tuple[int, str]]) -> SyncAsking:
         name = next(self._names)
@@ -59,6 +61,22 @@ class BlockingSocket(SyncDriver):
         # One Sync, so one transaction.
         data = b"".join(bind(name, value, 2) for value in values) + SYNC
         return lambda: ask(conn, data)
+
+    def register(self, conn: Any, kind: Values) -> Values:
+        """Values are what the server itself writes in binary format, with the length before it."""
+        ask(conn, parse(name := next(self._names), kind.of_number("$1"), INT4) + SYNC)
+
+        def value(number: int) -> bytes:
+            (row,) = messages(ask(conn, bind(name, struct.pack("!ii", 4, number), 1) + SYNC), b"D")
+            return row[2:]
+
+        return kind._replace(value=value)
+
+    def send(self, conn: Any, text: str, rows: Sequence[tuple[bytes, ...]]) -> SyncAsking:
+        name = next(self._names)
+        ask(conn, parse(name, text) + SYNC)
+        data = b"".join([bind(name, b"".join(row), len(row)) for row in rows]) + SYNC
+        return lambda: drain(conn, data)
 
     def stream(self, conn: Any, query: Query) -> SyncAsking:
         name = next(self._names)
@@ -77,7 +95,7 @@ class BlockingSocket(SyncDriver):
                 return size
 
             return copy_out
-        data = copied(ask(conn, out)) if binary else b"".join(copy_chunks(size))
+        data = b"".join(messages(ask(conn, out), b"d")) if binary else b"".join(copy_chunks(size))
         begin = message(b"Q", COPY_IN.format(binary, where).encode() + b"\0")
         pieces = [message(b"d", data[start : start + ENOUGH]) for start in range(0, len(data), ENOUGH)]
 
@@ -114,16 +132,16 @@ def drain(conn: socket.socket, data: bytes) -> None:
         tail = tail[-6:] + conn.recv(ENOUGH)
 
 
-def copied(answer: bytes) -> bytes:
-    """Return the data of the CopyData messages of an answer."""
+def messages(answer: bytes, code: bytes) -> list[bytes]:
+    """Return what is in the messages of one kind of an answer."""
     found: list[bytes] = []
     start = 0
     while start < len(answer):
         stop = start + 1 + int.from_bytes(answer[start + 1 : start + 5], "big")
-        if answer[start : start + 1] == b"d":
+        if answer[start : start + 1] == code:
             found.append(answer[start + 5 : stop])
         start = stop
-    return b"".join(found)
+    return found
 
 
 def message(code: bytes, payload: bytes) -> bytes:
