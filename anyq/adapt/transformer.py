@@ -326,10 +326,15 @@ class Transformer:
         return found
 
 
+_OTHERWISE = frozenset(("bit", "char"))
+"""Types whose names mean others in SQL, unless they are quoted: those of a single bit and of a single character."""
+
+
 def _type_as_sql(info: TypeInfo, oid: int) -> str:
     name = info.name
-    if info.oid >= _FIRST_GENERATED_OID or name == "char":
-        # Only the server knows which schema a user's type needs to be found; and `char` means bpchar unless
-        # quoted.
+    if name in _OTHERWISE:
+        name = quote_identifier(name)
+    elif info.oid >= _FIRST_GENERATED_OID:
+        # Only the server knows which schema a user's type needs to be found.
         name = quote_identifier(info.schema, info.name) if info.schema else info.regtype
     return f"{name}[]" if oid == info.array_oid else name

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
+from ..errors import SyntaxError
 from .builtin_types import BUILTIN_TYPES
 
 __all__ = ["TEXT_OID", "TypeInfo", "TypesRegistry", "check_info", "global_types", "on_register"]
@@ -127,6 +128,7 @@ class TypeInfo:
             names, which are all asked for by one query.
         :return: the description, for `register`; None if there is no such type, or if it is one of another kind than
             the class is for. For a list, a list.
+        :raises SyntaxError: a name is none as it is written in SQL: it needs quotes.
         :raises Error: the query failed.
         :raises TypeError: `conn` is no connection, or `name` is nothing of these.
 
@@ -143,7 +145,11 @@ class TypeInfo:
     async def _fetch(cls: type[_T], conn: _Asking, names: list[str], several: bool) -> Any:
         infos: list[_T | None] = [None] * len(names)
         async with conn.transaction():
-            for row in await conn.ask(cls._info_query().encode(), [names]):
+            try:
+                rows = await conn.ask(cls._info_query().encode(), [names])
+            except SyntaxError as ex:
+                raise _no_name(names, ex) from ex
+            for row in rows:
                 # With the client encoding SQL_ASCII text comes as bytes.
                 place, name, oid, array_oid, regtype, delimiter, schema, base_oid, *details = map(_as_text, row)
                 info = cls(name, oid, array_oid, regtype=regtype, **cls._details(*details))
@@ -212,6 +218,18 @@ def _name_in_sql(name: Any) -> str:
         )
     text: str = name.as_string(None)
     return text
+
+
+def _no_name(names: list[str], ex: SyntaxError) -> SyntaxError:
+    """Return the error for a name that the server cannot read, in place of one that shows the query from here."""
+    told = ex.diag.context or ex.diag.message_primary or ""
+    # Of several names, the one that it shows.
+    name = max([name for name in names if name in told], key=len, default=names[0])
+    return SyntaxError(
+        f"{name!r} is no name of a type as it is written in SQL ({ex.diag.message_primary}): put what is not lower case"
+        ' or has other characters in double quotes, as in \'"my schema"."my type"\', or pass'
+        ' sql.Identifier("my schema", "my type")'
+    )
 
 
 def _as_text(value: Any) -> Any:

@@ -158,6 +158,9 @@ def test_names_in_literals(context: AdaptersMap) -> None:
 
     context.register_dumper(Thing, CharDumper)
     assert Transformer(context).as_literal(Thing()) == b"'thing'::\"char\""
+    CharDumper.oid = types["bit"].oid
+    assert Transformer(context).as_literal(Thing()) == b"'thing'::\"bit\""
+    assert Transformer(context).as_literal([Thing()]) == b"'{thing}'::\"bit\"[]"
     assert Transformer().as_literal([1, 2]) == b"'{1,2}'::int2[]"
     assert Transformer().as_literal([True]) == b"'{t}'::bool[]"
     assert Transformer().as_literal(["it's"]) == b"'{it''s}'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -210,6 +211,72 @@ async def test_fetch_in_a_failed_transaction(conn: AsyncConnection[Any]) -> None
     with pytest.raises(e.InFailedSqlTransaction):
         await TypeInfo.fetch(conn, "int8")
     assert conn.info.transaction_status is TransactionStatus.INERROR
+
+
+@pytest.fixture
+def odd_names(dsn: str) -> Iterator[anyq.Connection[Any]]:
+    with anyq.connect(dsn) as conn:
+        conn.execute(
+            """CREATE SCHEMA "My ""Schema"; CREATE TYPE "My ""Schema"."my type" AS ENUM ('a');
+            SET LOCAL search_path TO "My ""Schema"; CREATE TYPE "a.b" AS ENUM ('a'); CREATE TYPE "MyType" AS ENUM ('a');
+            CREATE TYPE "'é\\%s" AS ENUM ('a')"""
+        )
+        yield conn
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+        conn.rollback()
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ('"my type"', "my type"),
+        ('"My ""Schema"."my type"', "my type"),
+        (sql.Identifier('My "Schema', "my type"), "my type"),
+        ('"a.b"', "a.b"),
+        (sql.Identifier("a.b"), "a.b"),
+        ("a.b", None),
+        ('"MyType"', "MyType"),
+        (sql.Identifier("MyType"), "MyType"),
+        ("MyType", None),
+        (sql.Identifier("int4[]"), None),
+        ("int4[]", "_int4"),
+        (sql.Identifier("'é\\%s"), "'é\\%s"),
+        ("timestamp(3) with time zone", "timestamptz"),
+        ("numeric(10, 2)", "numeric"),
+        (sql.Identifier("integer"), None),
+        ("", None),
+    ],
+)
+def test_names_that_need_quotes(odd_names: anyq.Connection[Any], name: str | sql.Identifier, found: str | None) -> None:
+    info = TypeInfo.fetch(odd_names, name)
+    assert (info and info.name) == found
+    if info is None or not info.array_oid:
+        return
+    # As what it says of itself, and by its name, it is found again.
+    for again in (info.regtype, sql.Identifier(info.schema, info.name)):
+        other = TypeInfo.fetch(odd_names, again)
+        assert other is not None
+        assert other.oid == info.oid
+    info.register(odd_names)
+    assert odd_names.adapters.types[info.name].oid == info.oid
+    assert odd_names.adapters.types.get_oid(f"{info.name}[]") == info.array_oid
+    if found not in ("timestamptz", "numeric"):
+        query = sql.SQL("SELECT ARRAY[{}::{}]").format("a", sql.Identifier(info.schema, info.name))
+        assert odd_names.execute(query).fetchone() == (["a"],)
+
+
+@pytest.mark.parametrize(
+    "name", ["my type", 'My "Schema.my type', 'we"ird', "int4 int4", "a.b.c.d", "'; drop", "$1", "varchar(", "a%type"]
+)
+def test_names_that_are_none(odd_names: anyq.Connection[Any], name: str) -> None:
+    """What is said is about the name, and not about a query of the driver's."""
+    for asked in (name, ["int4", name, '"MyType"']):
+        with pytest.raises(e.SyntaxError) as caught:
+            TypeInfo.fetch(odd_names, asked)
+        text = str(caught.value)
+        assert text.startswith(f"{name!r} is no name of a type as it is written in SQL (")
+        assert 'or pass sql.Identifier("my schema", "my type")' in text
+        assert "SELECT" not in text
 
 
 def test_fetch_synchronously(dsn: str) -> None:

@@ -1,7 +1,7 @@
 """Packages that adapt types of their own find the same hooks as psycopg's: names, parameters, and what they do.
 
-The package is an example of ours, which is run on both drivers. Its type is one that stands in for pgvector's, which is
-on no server that the tests have: it gives back what it was given, in each format.
+The package is an example of ours, which is run on both drivers. Its types are some that stand in for pgvector's, which
+are on no server that the tests have: they give back what they were given, in each format.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,12 +40,20 @@ def package(driver: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return module
 
 
+#: One that stands in for each of pgvector's types, as it may be on a server.
+STAND_INS = [
+    part
+    for name in ("vector", "halfvec", "sparsevec")
+    for part in stand_in_script(f"pg_temp.{name}", "bytea").split(";")[:-1]
+]
+
+
 @pytest.fixture
 def conn(driver: Any, dsn: str) -> Any:
     # The text of a bytea is what went in only in this format.
     with driver.connect(dsn, options="-c bytea_output=escape") as conn:
         try:
-            for statement in stand_in_script("pg_temp.vector", "bytea").split(";")[:-1]:
+            for statement in STAND_INS:
                 conn.execute(statement)
         except driver.errors.InsufficientPrivilege:
             pytest.skip("needs a superuser")
@@ -51,64 +61,109 @@ def conn(driver: Any, dsn: str) -> Any:
         conn.rollback()
 
 
-def test_vectors(package: Any, driver: Any, conn: Any) -> None:
+#: Two values of each type, which it holds exactly.
+VALUES: dict[str, Callable[[Any], tuple[Any, Any]]] = {
+    "vector": lambda package: (package.Vector((1.0, -2.5)), package.Vector((0.5,))),
+    "halfvec": lambda package: (package.HalfVector((1.0, -2.5)), package.HalfVector((0.5,))),
+    "sparsevec": lambda package: (package.SparseVector({0: 1.0, 6: -2.5}, 7), package.SparseVector({}, 3)),
+}
+names = pytest.mark.parametrize("name", VALUES)
+
+
+def test_without_the_extension(package: Any, driver: Any, conn: Any) -> None:
     with pytest.raises(LookupError, match="CREATE EXTENSION"):
-        package.register_vector_info(driver.types.TypeInfo.fetch(conn, "no_such_type"), conn.adapters)
-    one, two = package.Vector((1.0, -2.5)), package.Vector((0.5,))
-    with pytest.raises(driver.ProgrammingError, match="cannot adapt type 'Vector'"):
+        package.register_vectors_info([driver.types.TypeInfo.fetch(conn, "no_such_type")] * 3, conn.adapters)
+    # An old version of it.
+    package.register_vectors_info([driver.types.TypeInfo.fetch(conn, "vector"), None, None], conn.adapters)
+    assert conn.adapters.types.get("vector") is not None
+    assert conn.adapters.types.get("halfvec") is None
+
+
+@names
+def test_vectors(name: str, package: Any, driver: Any, conn: Any) -> None:
+    one, two = VALUES[name](package)
+    with pytest.raises(driver.ProgrammingError, match=f"cannot adapt type '{type(one).__name__}'"):
         conn.execute("SELECT %s", (one,))
-    package.register_vector(conn)
-    assert conn.adapters.types["vector"].oid == conn.adapters.types.get("vector").oid
-    name = "SELECT {0}, {0}, pg_typeof({0})::text ~ 'vector$', NULL::pg_temp.vector"
+    package.register_vectors(conn)
+    assert conn.adapters.types[name].oid == conn.adapters.types.get(name).oid
+    query = f"SELECT {{0}}, {{0}}, pg_typeof({{0}})::text ~ '{name}$', NULL::pg_temp.{name}"
     for placeholder, binary, cursor in (
         ("%t", False, conn.cursor()),
         ("%b", True, conn.cursor()),
         ("%s", False, driver.ClientCursor(conn)),
     ):
         for _ in range(7):
-            cursor.execute(name.format(placeholder), (one, [one, None, two], one), binary=binary)
+            cursor.execute(query.format(placeholder), (one, [one, None, two], one), binary=binary)
             assert cursor.fetchone() == (one, [one, None, two], True, None)
-    assert driver.sql.Literal(two).as_string(conn).startswith("'[0.5]'::")
+    assert re.match(r"'[\[{].*'::", driver.sql.Literal(two).as_string(conn))
     # Another connection knows nothing of it.
-    assert driver.adapters.types.get("vector") is None
+    assert driver.adapters.types.get(name) is None
 
 
+@names
 @pytest.mark.parametrize("format", ["text", "binary"])
-def test_vectors_are_copied(format: str, package: Any, conn: Any) -> None:
-    package.register_vector(conn)
-    one = package.Vector((1.0, -2.5))
-    conn.execute("CREATE TEMPORARY TABLE items (id int4, embedding pg_temp.vector)")
+def test_vectors_are_copied(format: str, name: str, package: Any, conn: Any) -> None:
+    package.register_vectors(conn)
+    one, _ = VALUES[name](package)
+    conn.execute(f"CREATE TEMPORARY TABLE items (id int4, embedding pg_temp.{name})")
     with conn.cursor().copy(f"COPY items FROM STDIN (FORMAT {format})") as copy:
-        copy.set_types(["int4", "vector"])
+        copy.set_types(["int4", name])
         copy.write_row((1, one))
     with conn.cursor().copy(f"COPY items TO STDOUT (FORMAT {format})") as copy:
-        copy.set_types(["int4", "vector"])
+        copy.set_types(["int4", name])
         assert list(copy.rows()) == [(1, one)]
+
+
+def test_bits(package: Any, driver: Any, conn: Any) -> None:
+    package.register_vectors(conn)
+    for cursor in (conn.cursor(), driver.ClientCursor(conn)):
+        cursor.execute("SELECT %s, %s", (package.Bit("1010"), [package.Bit("10"), None]))
+        # A cast to `bit` would cut them.
+        cut = driver is not anyq and isinstance(cursor, driver.ClientCursor)
+        assert cursor.fetchone() == (("1", ["1", None]) if cut else ("1010", ["10", None]))
 
 
 def test_vectors_on_an_asynchronous_connection(package: Any, driver: Any, conn: Any, dsn: str) -> None:
     async def main() -> None:
         conn = await driver.AsyncConnection.connect(dsn, options="-c bytea_output=escape")
-        for statement in stand_in_script("pg_temp.vector", "bytea").split(";")[:-1]:
+        for statement in STAND_INS:
             await conn.execute(statement)
-        await package.register_vector_async(conn)
-        cursor = await conn.execute("SELECT %b", (package.Vector((2.0,)),), binary=True)
-        assert await cursor.fetchone() == (package.Vector((2.0,)),)
+        await package.register_vectors_async(conn)
+        for values in VALUES.values():
+            cursor = await conn.execute("SELECT %b, %b", values(package), binary=True)
+            assert (await cursor.fetchone())[0] == values(package)[0]
         await conn.rollback()
         await conn.close()
 
     asyncio.run(main())
 
 
-def test_the_bytes_of_a_vector(package: Any, driver: Any) -> None:
-    """As vector_send() of pgvector writes them."""
-    vector = package.Vector((1.0, 2.0, 3.0))
-    data = bytes.fromhex("000300003f8000004000000040400000")
-    assert package.VectorBinaryDumper(package.Vector).dump(vector) == data
-    assert package.VectorBinaryLoader(0).load(data) == vector
-    assert package.VectorLoader(0).load(b"[1,2,3]") == vector
+@pytest.mark.parametrize(
+    ("value", "data", "text"),
+    [
+        # As vector_send(), halfvec_send() and sparsevec_send() of pgvector write them, and their output functions.
+        ("Vector((1.0, 2.0, 3.0))", "000300003f8000004000000040400000", b"[1,2,3]"),
+        ("HalfVector((1.0, 2.0, 3.0))", "000300003c0040004200", b"[1,2,3]"),
+        (
+            "SparseVector({0: 1.0, 2: 2.0}, 5)",
+            "00000005000000020000000000000000000000023f80000040000000",
+            b"{1:1,3:2}/5",
+        ),
+        ("SparseVector({}, 5)", "000000050000000000000000", b"{}/5"),
+    ],
+)
+def test_the_bytes_of_a_vector(value: str, data: str, text: bytes, package: Any, driver: Any) -> None:
+    made = eval(value, vars(package))
+    name = type(made).__name__
+    loader = vars(package)[f"{name}BinaryLoader"](0)
+    assert vars(package)[f"{name}BinaryDumper"](type(made)).dump(made) == bytes.fromhex(data)
+    assert loader.load(bytes.fromhex(data)) == made
+    assert vars(package)[f"{name}Loader"](0).load(text) == made
+    for size in range(len(bytes.fromhex(data))):
+        with pytest.raises(driver.DataError):
+            loader.load(bytes.fromhex(data)[:size])
     with pytest.raises(driver.DataError):
-        package.VectorBinaryLoader(0).load(data[:-1])
+        loader.load(bytes.fromhex(data) + b"\0")
 
 
 @pytest.mark.parametrize(
