@@ -175,6 +175,24 @@ async def test_executemany(mode: str, poolers: Poolers, schema: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
+async def test_executemany_that_is_prepared(mode: str, poolers: Poolers, schema: str) -> None:
+    async with AsyncConnection.connect(poolers.dsn(mode), **settings(mode)) as conn:
+        await conn.execute(f"CREATE TABLE {schema}.t (n int)".encode())
+        query = f"INSERT INTO {schema}.t VALUES (%s)".encode()
+        with anyio.fail_after(PATIENCE):
+            for _ in range(8):
+                await conn.cursor().executemany(query, [(1,), (None,), (2,)])
+            await conn.commit()
+            for _ in range(2):
+                with pytest.raises(e.InvalidTextRepresentation):
+                    await conn.cursor().executemany(query, [("1",), ("x",)])
+                await conn.rollback()
+                await conn.cursor().executemany(query, [(None,), (1,)])
+                await conn.commit()
+        assert await value(conn, f"SELECT count(*) FROM {schema}.t") == 28
+
+
+@pytest.mark.parametrize("mode", MODES)
 async def test_executemany_that_breaks_off(mode: str, poolers: Poolers, schema: str) -> None:
     """What was sent is undone, by an error that the driver makes the server raise."""
 
@@ -384,10 +402,27 @@ async def test_a_lost_statement_is_prepared_again(without_prepared: Poolers) -> 
             async with elsewhere(without_prepared, pid):
                 assert await value(conn, "SELECT pg_backend_pid() + %s::int", [0]) != pid
                 await conn.commit()
-                cur = conn.cursor()
-                await cur.executemany("SELECT pg_backend_pid() + %s::int", [[0], [1]], returning=True)
-                assert [await result.fetchone() async for result in cur.results()] != [(pid,), (pid + 1,)]
-                await conn.commit()
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+async def test_a_lost_statement_of_executemany_is_prepared_again(without_prepared: Poolers, autocommit: bool) -> None:
+    async def pids(conn: AsyncConnection) -> set[Any]:
+        cur = conn.cursor()
+        sets = [[0], [0], [None], [0]]
+        await cur.executemany("SELECT pg_backend_pid() + coalesce(%s, 0)", sets, returning=True)
+        found = [await result.fetchone() async for result in cur.results()]
+        await conn.commit()
+        return set(found)
+
+    await both_server_connections(without_prepared)
+    async with AsyncConnection.connect(
+        without_prepared.dsn("transaction"), autocommit=autocommit, prepare_threshold=0
+    ) as conn:
+        ((pid,),) = await pids(conn)
+        async with elsewhere(without_prepared, pid):
+            for _ in range(2):
+                ((other,),) = await pids(conn)
+                assert other != pid
 
 
 async def test_a_lost_statement_inside_a_transaction(without_prepared: Poolers) -> None:
