@@ -23,7 +23,7 @@ LONGEST_BUSY_WAIT = 0.005
 """Seconds; nothing that the driver does in an event loop should keep it from all else for longer."""
 
 MOST_SKIPS = 63
-"""How many requests, at most, wait for their reply at once before one looks again whether it comes soon."""
+"""How many requests, or pieces, at most, are waited for at once before one looks again whether they come soon."""
 
 CHUNKS_PER_CHECKPOINT = 16
 """After so many chunks without having waited the reader lets others run (two megabytes at most, a few milliseconds)."""
@@ -36,22 +36,47 @@ MOST_MESSAGES = 500
 milliseconds."""
 
 
-class BusyWait:
-    """What one connection has learned about looking for replies: where they do not come soon, few requests do."""
+class Looks:
+    """What one connection has learned about looking for something: where it does not come soon, few do."""
 
-    __slots__ = ("last_skips", "seconds", "skip")
+    __slots__ = ("last_skips", "skip")
 
     def __init__(self) -> None:
-        self.seconds = 0.0
-        """How long the thread may look for a reply without sleeping."""
         self.skip = 0
-        """How many requests from now on do not look whether the reply is there before they wait for it."""
+        """How many from now on do not look whether it is there before they wait for it."""
         self.last_skips = 0
-        """How many did last time; 0 as soon as a reply was there."""
+        """How many did last time; 0 as soon as it was there."""
+
+    def may_look(self) -> bool:
+        """Return whether to look this time."""
+        if not self.skip:
+            return True
+        self.skip -= 1
+        return False
+
+    def has_looked(self, found: bool) -> None:
+        """Take note of whether it came meanwhile."""
+        if found:
+            self.last_skips = 0
+        else:
+            self.back_off()
 
     def back_off(self) -> None:
         """Take note that one has looked in vain: twice as many as last time skip it now."""
         self.skip = self.last_skips = min(2 * self.last_skips + 1, MOST_SKIPS)
+
+
+class BusyWait(Looks):
+    """Requests that look for their replies."""
+
+    __slots__ = ("pieces", "seconds")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces = Looks()
+        """The looks for the next piece of a reply."""
+        self.seconds = 0.0
+        """How long the thread may look without sleeping."""
 
 
 class Traffic:

@@ -15,7 +15,7 @@ looks for the reply, and if nothing else is under way in its thread keeps lookin
 was sent. Where it did not come, the next request waits at once, and so do twice as many each time that it was tried in
 vain. Either way there is a checkpoint between sending and receiving. The pieces of a long reply are looked for alike,
 and between two of them the request at the head prepares what has come of it (`Request.meanwhile`), as the server is at
-work on the rest.
+work on the rest. Where pieces do not come soon either, few of them are looked for.
 
 *Attending.* Who waits for something that is no reply, a notification or the end of the connection, is an attendant: it
 reads as well while nobody else does, without any traffic or timer, and steps back from nothing: whoever reads, reads
@@ -259,6 +259,8 @@ class Wire(Sending):
         """Read for everyone until `request` is ready; for `dry` see :meth:`_wait`."""
         chunks = 0
         more = not dry  # whether there may be something to do with what has come
+        came = False  # whether a piece has come since the last wait, so that the next one may follow at once
+        pieces = self.busy_wait.pieces
         turn_ends = perf_counter() + TURN
         traffic = self._traffic
         try:
@@ -271,14 +273,16 @@ class Wire(Sending):
                     look_again = await self._cancel_abandoned()
                     dry = False
                 if not dry:
-                    # What there is more of a reply mostly follows at once.
-                    lone = chunks and not more and traffic.under_way == 1
-                    received = self.receive(perf_counter() + self.busy_wait.seconds if lone else 0.0, MOST_MESSAGES)
+                    looks = came and not more and traffic.under_way == 1 and pieces.may_look()
+                    received = self.receive(perf_counter() + self.busy_wait.seconds if looks else 0.0, MOST_MESSAGES)
+                    if looks:
+                        pieces.has_looked(received is not NOTHING)
                     # Where there was nothing, another task may have received it.
                     if received is END or request.ready() and not self.protocol.behind:
                         return
                     if received is SOMETHING or more:
                         chunks += received is SOMETHING
+                        came = came or received is SOMETHING
                         # The server is at work on the rest meanwhile.
                         head = self.protocol.head
                         more = head is not None and head is request and head.meanwhile()
@@ -293,6 +297,7 @@ class Wire(Sending):
                 else:
                     with anyio.CancelScope(deadline=look_again):
                         await self.channel.wait(True, bool(self.unsent))
+                came = False
                 turn_ends = perf_counter() + TURN
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream) as error:
             self.fail(error)

@@ -165,6 +165,57 @@ async def test_the_pieces_of_a_reply_are_looked_for_alike(
         assert len(looks) >= 500_000 // CHUNK
 
 
+class Dripping:
+    """Lets a few bytes of what has arrived through, and then nothing at first sight, before each piece."""
+
+    def __init__(self, channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._try_receive, self._wait = channel.try_receive, channel.wait
+        self._there = False
+        self.late = True
+        """Whether a piece has to be waited for; otherwise it comes while it is looked for."""
+        self.looks = ""
+        """For each piece that was waited for: 1 if it was looked for, 0 if not."""
+        self._looked = False
+        for name in ("try_receive", "readable_within", "wait"):
+            monkeypatch.setattr(channel, name, getattr(self, name))
+
+    def try_receive(self, max_bytes: int) -> bytes | None:
+        if not self._there:
+            return None
+        self._there = False
+        return self._try_receive(16)
+
+    def readable_within(self, seconds: float) -> bool:
+        self._looked = seconds > 0
+        self._there = not self.late
+        return self._there
+
+    async def wait(self, readable: bool, writable: bool) -> None:
+        self.looks += str(int(self._looked))
+        self._looked = False
+        await self._wait(readable, writable)
+        self._there = True
+
+
+@pytest.mark.anyio
+async def test_pieces_that_do_not_come_soon_are_looked_for_ever_less_often(
+    dsn: str, anyio_backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = "SELECT n, 'some more' FROM generate_series(1, 20) n"
+    async with AsyncConnection.connect(dsn, autocommit=True, busy_wait=LONGEST_BUSY_WAIT) as conn:
+        conn.session.wire.busy_wait.skip = MOST_SKIPS  # what comes before the first piece is no matter here
+        with monkeypatch.context() as patch:
+            channel = Dripping(conn.session.wire.channel, patch)
+            assert len(await (await conn.execute(query)).fetchall()) == 20
+            # The first wait is for the first piece.
+            assert channel.looks.startswith("0" + "1" + "01" + "0001" + "00000001" + "0" * 15 + "1")
+            channel.looks, channel.late = "", False
+            before = conn.session.wire.busy_wait.pieces.skip
+            assert len(await (await conn.execute(query)).fetchall()) == 20
+            # As soon as one has come while it was looked for, all are looked for.
+            assert channel.looks == "0" * (1 + before)
+
+
 @pytest.mark.anyio
 async def test_a_reply_that_does_not_come_soon_is_waited_for(
     dsn: str, anyio_backend: Any, monkeypatch: pytest.MonkeyPatch
