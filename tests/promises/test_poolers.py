@@ -408,7 +408,7 @@ async def test_a_lost_statement_is_prepared_again(without_prepared: Poolers) -> 
 async def test_a_lost_statement_of_executemany_is_prepared_again(without_prepared: Poolers, autocommit: bool) -> None:
     async def pids(conn: AsyncConnection) -> set[Any]:
         cur = conn.cursor()
-        sets = [[0], [0], [None], [0]]
+        sets: list[list[Any]] = [[0], [0], [None], [0]]
         await cur.executemany("SELECT pg_backend_pid() + coalesce(%s, 0)", sets, returning=True)
         found = [await result.fetchone() async for result in cur.results()]
         await conn.commit()
