@@ -27,7 +27,7 @@ from .connecting import AsyncConnecting
 from .conninfo import ConnectOptions, HostSpec, PasswordSource
 from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
 from .dbapi20 import ErrorClasses
-from .errors import CancellationTimeout, Diagnostic, NotSupportedError, OperationalError, ProgrammingError
+from .errors import Diagnostic, OperationalError, ProgrammingError
 from .errors.hiding import without_frames
 from .notifications.hub import NotificationHub
 from .notifications.limits import check_channel, check_payload
@@ -438,13 +438,8 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
         wire.backend.check_here()
         if self.closed:
             await wire.backend.checkpoint()
-            return
-        if wire.cancelling.canceller is None:
-            raise NotSupportedError("a connection on a stream of the caller's cannot send a cancel request")
-        with anyio.move_on_after(timeout) as scope:
-            await wire.cancelling.canceller(lambda: True)
-        if scope.cancelled_caught:
-            raise CancellationTimeout(f"the server did not take the cancel request within {timeout:g} s")
+        else:
+            await wire.cancelling.cancel_now(timeout)
 
     # -- notices
 

@@ -408,8 +408,9 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
 
     @property
     def has_stream(self) -> bool:
-        """For this package: whether there is a stream that may have to be ended with the cursor."""
-        return self._stream is not None and self._stream() is not None
+        """For this package: whether there is a stream that has to be ended with the cursor."""
+        stream = None if self._stream is None else self._stream()
+        return stream is not None and stream.under_way
 
     def drop_stream(self) -> None:
         """For this package: end the stream that was made last, in the event loop, without waiting."""

@@ -131,7 +131,10 @@ def _loop_of(item: pytest.Item) -> str | None:
 
 def _is_for_any(item: pytest.Item) -> bool:
     folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    return folder in ANY_LOOP or item.get_closest_marker("any_loop") is not None
+    # A synchronous test, in another way than calls are made in.
+    other_way = getattr(item, "callspec", None) and item.callspec.params.get("way", "direct") != "direct"  # type: ignore[attr-defined]
+    one_will_do = other_way and "ANYQ_TEST_SYNC" not in os.environ
+    return folder in ANY_LOOP or one_will_do or item.get_closest_marker("any_loop") is not None
 
 
 def _name_without(loop: str, item: pytest.Item) -> str:

@@ -41,7 +41,7 @@ class _Blocking(Protocol):
     """A synchronous `Connection`, which is around an asynchronous one."""
 
     @property
-    def async_connection(self) -> _Asking: ...
+    def inner(self) -> _Asking: ...
 
     @property
     def calls(self) -> _Calls: ...
@@ -135,10 +135,10 @@ class TypeInfo:
         See "System Catalogs: pg_type" in the PostgreSQL manual.
         """
         names = [_name_in_sql(part) for part in (name if isinstance(name, list) else [name])]  # pyright: ignore[reportUnknownVariableType]
-        if not hasattr(conn, "async_connection") and not hasattr(conn, "ask"):
+        if not hasattr(conn, "inner") and not hasattr(conn, "ask"):
             raise TypeError(f"fetch() asks a connection, not {conn!r}")
-        if hasattr(conn, "async_connection"):
-            return conn.calls.call(cls._fetch, conn.async_connection, names, isinstance(name, list))
+        if hasattr(conn, "inner"):
+            return conn.calls.call(cls._fetch, conn.inner, names, isinstance(name, list))
         return cls._fetch(conn, names, isinstance(name, list))
 
     @classmethod

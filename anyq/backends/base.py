@@ -10,11 +10,12 @@ from __future__ import annotations
 import socket
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any
 
 from ..errors import InterfaceError
 
-__all__ = ["Backend", "Waker", "SocketWaiter", "Waiter"]
+__all__ = ["DONE", "Backend", "Waker", "SocketWaiter", "Waiter", "Yields"]
 
 
 class Waiter(ABC):
@@ -99,6 +100,23 @@ class SocketWaiter(ABC):
         sock.close()
 
 
+class Yields:
+    """Yields values to whoever runs the coroutine that awaits it, one after the other."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, *values: object) -> None:
+        self._values = values
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        values: Any = iter(self._values)  # all that `await` asks of a generator, and sooner made
+        return values  # type: ignore[no-any-return]
+
+
+DONE = Yields()
+"""Is over when it is awaited."""
+
+
 class Backend(ABC):
     """One event loop, that which runs when this is made, and the library that it is of."""
 
@@ -127,6 +145,14 @@ class Backend(ABC):
 
         :raises InterfaceError: at once, as :meth:`check_here`.
         """
+
+    def in_loop(self) -> Awaitable[None]:
+        """Return what to await before anyio's clock, cancel scopes, other tasks or another connection are needed.
+
+        In an event loop that is nothing, and no checkpoint. A thread that runs a coroutine without one stops there, and
+        the event loop goes on with it (see `blocking`).
+        """
+        return DONE
 
     @abstractmethod
     def is_here(self) -> bool:

@@ -25,7 +25,7 @@ def check_connection(conn: Connection[Any]) -> None:
 
     :raises OperationalError: the connection is lost.
     """
-    conn.calls.call(Hooks.check, conn.async_connection)
+    conn.calls.call(Hooks.check, conn.inner)
 
 
 class SyncHooks(Hooks):
@@ -39,7 +39,7 @@ class SyncHooks(Hooks):
     """What to do when a closed pool has all its connections back."""
 
     def inner(self, connection: Any) -> AsyncConnection[Any]:
-        inner: AsyncConnection[Any] = connection.async_connection
+        inner: AsyncConnection[Any] = connection.inner
         return inner
 
     async def call(self, callback: Callback, argument: Any) -> None:

@@ -125,7 +125,7 @@ def _run_sync(owner: Any, fn: Callable[[Any], T], level: IsolationLevel | None, 
     while True:
         try:
             with _connection(owner) as connection:
-                _check_idle(connection.async_connection)
+                _check_idle(connection.inner)
                 transaction: Transaction[Any] = connection.transaction()
                 with with_settings_sync(connection, level), transaction:
                     return fn(connection)
@@ -254,7 +254,7 @@ def with_settings_sync(
     deferrable: bool | None = None,
 ) -> Generator[None, None, None]:
     """Do the same in a thread."""
-    with _kept(connection.async_connection.session.transactions):
+    with _kept(connection.inner.session.transactions):
         if isolation_level is not None:
             connection.set_isolation_level(isolation_level)
         if read_only is not None:

@@ -37,7 +37,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from ..backends import alone, uninterrupted
-from ..errors import Error, QueryCanceled
+from ..errors import CancellationTimeout, Error, NotSupportedError, QueryCanceled
 from ..protocol.constants import TransactionStatus
 from ..protocol.request import Cancellation, Request
 from ..protocol.session import ProtocolSession
@@ -114,6 +114,19 @@ class Cancelling:
             self._delay *= 2
         if interrupted is not None:
             raise interrupted
+
+    async def cancel_now(self, timeout: float) -> None:  # noqa: ASYNC109
+        """Send a CancelRequest for whatever the server runs, for a user; whoever is at work on the connection.
+
+        :raises CancellationTimeout: the server did not take it within `timeout` (seconds).
+        :raises NotSupportedError: no second connection can be made.
+        """
+        if self.canceller is None:
+            raise NotSupportedError("a connection on a stream of the caller's cannot send a cancel request")
+        with anyio.move_on_after(timeout) as scope:
+            await self.canceller(lambda: True)
+        if scope.cancelled_caught:
+            raise CancellationTimeout(f"the server did not take the cancel request within {timeout:g} s")
 
     async def _send(self, look: Callable[[], object]) -> None:
         request, canceller = self._request, self.canceller

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable
-from typing import Final
 
 from ..backends import Backend, Waiter, uninterrupted
 from ..errors import LocalProtocolError, ProgrammingError
@@ -28,8 +27,8 @@ class Sending(Link):
 
     def __init__(self, channel: Channel, protocol: ProtocolSession, backend: Backend) -> None:
         super().__init__(channel, protocol)
-        self.backend: Final = backend
-        """The event loop's."""
+        self.backend = backend
+        """The event loop's, or that of a thread which has taken its place for a call."""
         self._waiting_for_turn: deque[Waiter] = deque()
 
     @property

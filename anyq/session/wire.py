@@ -86,13 +86,19 @@ class Wire(Sending):
         """How a running query is cancelled, and the grace time."""
         self.busy_wait: Final = BusyWait()
         """For how long replies are looked for before they are waited for."""
-        self._traffic: Final = this_thread.traffic
+        self.traffic = this_thread.traffic
+        """What is under way in the thread that reads."""
         self.back_pressure: Callable[[], Awaitable[None]] | None = None
         """What to await before more is read, while those whom events were given to cannot keep up; mostly None."""
         self._reader: Request | Attendant | None = None  # for whom the reader reads first of all
         self._abandoned = False  # there may be abandoned requests that are not done
         self._unattended: list[Request] = []  # those of them that have to happen, and whose tasks have left
         self._attendants: list[Attendant] = []
+
+    def idle(self) -> bool:
+        """Return whether no task is at work here, so that something else than the event loop may take its place."""
+        busy = self._reader is not None or self._attendants or self._waiting_for_turn or self.cancel_in_progress
+        return not busy and self.protocol.phase < ENDED
 
     # -- one request
 
@@ -101,7 +107,7 @@ class Wire(Sending):
 
         A cancellation abandons it: within the grace time the connection is ready for the next request or closed.
         """
-        traffic = self._traffic
+        traffic = self.traffic
         traffic.under_way += 1
         try:
             try:
@@ -158,6 +164,7 @@ class Wire(Sending):
             except self.backend.cancelled_exc_class as error:
                 cancelled, wait = error, False
         if self.sending:
+            await self.backend.in_loop()
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.cancelling.grace):
                 try:
                     await self._wait_for_turn()
@@ -262,12 +269,13 @@ class Wire(Sending):
         came = False  # whether a piece has come since the last wait, so that the next one may follow at once
         pieces = self.busy_wait.pieces
         turn_ends = perf_counter() + TURN
-        traffic = self._traffic
+        traffic = self.traffic
         try:
             self._reader = request
             while True:
                 look_again: float | None = None
                 if self._abandoned or self.back_pressure is not None:
+                    await self.backend.in_loop()
                     if self.back_pressure is not None:
                         await self.back_pressure()
                     look_again = await self._cancel_abandoned()
@@ -419,6 +427,7 @@ class Wire(Sending):
     async def _drain(self, request: Request) -> None:
         """Return when the abandoned request at the head is done: whoever reads sees to that, in the grace time."""
         held: BaseException | None = None
+        await self.backend.in_loop()
         with anyio.CancelScope(shield=True):
             # A reader that is asleep does not know yet that there is something to cancel.
             self.channel.wake()

@@ -1,11 +1,12 @@
 """The synchronous API: psycopg's synchronous objects, by way of an event loop in another thread.
 
 Knows threads. Must not know anything that the asynchronous classes know: every object holds its asynchronous
-counterpart and calls it, one hop for each call that has to wait for the server and none for what has arrived. Nothing
-but ``anyq`` imports it.
+counterpart and calls it. The calling thread runs that itself, as far as it needs no event loop (`direct`); what does is
+one hop, and what has arrived is none. Nothing but ``anyq`` imports it.
 
-Begin with `connection`; `calls` is what all its objects share. How a thread calls is, from the bottom, `worker` (the
-two sides of a call), `timeout`, `portal` (the way into an event loop) and `shared_portal` (a process's own event loop).
+Begin with `connection`; `calls` is what all its objects share. How a thread calls is, from the bottom, `interrupts`
+(Ctrl-C in what it runs itself), `worker` (the two sides of a call), `timeout`, `portal` (the way into an event loop),
+`direct` and `shared_portal` (a process's own event loop).
 
 `anyq.sync.timeout` is the function, which hides the module of its name: within the package, import from that.
 """

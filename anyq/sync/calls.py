@@ -18,6 +18,7 @@ from ..connection import AsyncConnection
 from ..errors import InterfaceError, ProgrammingError
 from ..rows import RowFactory
 from ..session.pipeline import PipelineQueue
+from .direct import Direct
 from .portal import FORKED, Portal
 from .worker import PortalStopped
 
@@ -60,10 +61,19 @@ class Calls:
     :param user: what the portal knows this by.
     :param grace: seconds that a cancelled call may take to leave everything clean.
     :param check_open: raises what is to be raised where what is called was closed.
+    :param direct: runs calls in the thread that makes them; None to run all of them in the portal.
     """
 
-    def __init__(self, portal: Portal, user: object, grace: float, check_open: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        portal: Portal,
+        user: object,
+        grace: float,
+        check_open: Callable[[], None],
+        direct: Direct | None = None,
+    ) -> None:
         self.portal = portal
+        self._direct = direct
         self._user = user
         self._grace = grace
         self._check_open = check_open
@@ -103,25 +113,79 @@ class Calls:
         if self._dropped:
             self._clean_up()
         try:
-            return self.portal.call(self._grace, func, *args, **kwargs)
+            return self._call(func, args, kwargs)
         except PortalStopped:
             # Another thread has closed it meanwhile, and it was the portal's last.
             self._check_open()
             raise
+
+    def _call(self, func: Callable[..., Awaitable[T]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+        direct = self._direct
+        if direct is None:
+            return self.portal.call(self._grace, func, *args, **kwargs)
+        result: T = direct.call_in_loop(self._grace, func, args, kwargs)
+        return result
 
     def call_unless_ended(self, func: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Do the same for what closes something; return False if all has ended before, and nothing was called."""
         if self._ended or self.portal.failure is not None:
             return False
         try:
-            self.portal.call(self._grace, func, *args, **kwargs)
+            self._call(func, args, kwargs)
         except PortalStopped:
             return False
         return True
 
+    def drive(self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do what :meth:`call` does, in this thread as far as possible: for what waits for nothing but the server.
+
+        :raises InterfaceError: it is called amid another call of this thread on the connection.
+        """
+        direct = self._direct
+        if direct is None:
+            return self.call(func, *args, **kwargs)
+        if self._refusing:
+            self._refuse()
+        if self._dropped:
+            self._clean_up()
+        try:
+            result: T = direct.call(self._grace, func, args, kwargs)
+            return result
+        except PortalStopped:
+            self._check_open()
+            raise
+
+    def drive_unless_ended(self, func: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Do the same for what closes something; return False if all has ended before, and nothing was called."""
+        if self._direct is None:
+            return self.call_unless_ended(func, *args, **kwargs)
+        if self._ended or self.portal.failure is not None:
+            return False
+        try:
+            self._direct.call(self._grace, func, args, kwargs)
+        except PortalStopped:
+            return False
+        return True
+
+    def call_beside(self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do what :meth:`call` does for what does not touch the connection, whatever any thread does with that."""
+        return self.portal.call(self._grace, func, *args, **kwargs)
+
     def post(self, callback: Callable[[], object]) -> None:
         """Have a function called in the event loop, without waiting; for finalizers too."""
-        self.portal.post(callback)
+        if self._direct is None:
+            self.portal.post(callback)
+        else:
+            self._direct.post(callback)
+
+    def is_amid_call(self) -> bool:
+        """Return whether this thread is at work on the connection, and something of the user's has come between."""
+        return self._direct is not None and self._direct.is_amid_call()
+
+    def let_tasks_in(self) -> None:
+        """Run everything in the event loop from now on, as tasks there may use the connection as well."""
+        if self._direct is not None and not self._ended and self.portal.failure is None:
+            self._direct.switch_off(self._grace)
 
     def watch(self, owner: object, what: Droppable) -> None:
         """Have what a synchronous object holds dropped after that, in the loop, by whoever calls next.
@@ -136,7 +200,7 @@ class Calls:
         while self._dropped:
             watched = self._watched.pop(id(self._dropped.popleft()))
             if watched.what.under_way:
-                self.portal.post(watched.what.drop)
+                self.post(watched.what.drop)
 
     def begin_feeding(self) -> None:
         """Refuse this thread's calls, which would wait for what it is about to make."""
@@ -165,7 +229,7 @@ class Calls:
     def _end(self, close: Callable[[], object] | None) -> None:
         self._ended = self._refusing = True
         if close is not None:
-            self.portal.post(close)
+            self.post(close)
         self.portal.release(self._user)
         self._released = True
 
@@ -194,7 +258,7 @@ class CallsOwner(Protocol):
         ...
 
     @property
-    def async_connection(self) -> AsyncConnection[Any]:
+    def inner(self) -> AsyncConnection[Any]:
         """The asynchronous connection inside."""
         ...
 

@@ -34,6 +34,7 @@ from ..startup.parameters import ConnectParameters
 from ..startup.routes import Dial
 from .calls import Calls
 from .cursor import Cursor
+from .direct import direct_of
 from .notifying import Notifying
 from .pipeline import Pipeline
 from .portal import Portal
@@ -68,11 +69,13 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
         user: object,
         *,
         owner: bool,
+        reachable: bool = True,
         row_factory: RowFactory[Row],
         cursor_factory: type[Cursor[Any]],
     ) -> None:
         session = async_connection.session
-        calls = Calls(portal, user, session.wire.cancelling.grace, session.check_open)
+        direct = direct_of(session.wire, portal) if owner and not reachable else None
+        calls = Calls(portal, user, session.wire.cancelling.grace, session.check_open, direct)
         super().__init__(async_connection, calls)
         self._if_forgotten: Finalizer | None = None
         if owner:
@@ -154,6 +157,7 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
                 opened,
                 user,
                 owner=True,
+                reachable=any(one is not None for one in (portal, stream, dial)),
                 row_factory=cast(RowFactory[Any], row_factory or tuple_row),
                 cursor_factory=cursor_factory or Cursor,
             )
@@ -206,7 +210,16 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
 
     @property
     def async_connection(self) -> AsyncConnection[Any]:
-        """The asynchronous connection inside, for tasks of the portal's event loop."""
+        """The asynchronous connection inside, for tasks of the portal's event loop.
+
+        From then on each call of this connection goes by that event loop, where those tasks are.
+        """
+        self.calls.let_tasks_in()
+        return self._async
+
+    @property
+    def inner(self) -> AsyncConnection[Any]:
+        """For this package: the asynchronous connection inside."""
         return self._async
 
     def __enter__(self) -> Self:
@@ -378,14 +391,14 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
 
         After an interruption it is not known whether the transaction was committed.
         """
-        self.calls.call(self._async.commit)
+        self.calls.drive(self._async.commit)
 
     def rollback(self) -> None:
         """Roll back the transaction, if one is open.
 
         :raises ProgrammingError: inside a :meth:`transaction` block; raise :class:`Rollback` there.
         """
-        self.calls.call(self._async.rollback)
+        self.calls.drive(self._async.rollback)
 
     def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> Transaction[Self]:
         """Return a block to be entered by ``with``: a transaction, or a savepoint if one is open.
@@ -426,7 +439,10 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
             return
         try:
             try:
-                self.calls.call_unless_ended(self._async.close)
+                if self.calls.is_amid_call():
+                    self._async.session.wire.close()
+                else:
+                    self.calls.call_unless_ended(self._async.close)
             finally:
                 self._end()
         except BaseException:
@@ -454,7 +470,7 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
         "Canceling Requests in Progress".
         """
         if not self.closed:
-            self.calls.call(self._async.cancel_safe, timeout=timeout)
+            self.calls.call_beside(self._async.session.wire.cancelling.cancel_now, timeout)
 
 
 def _forgotten(portal: Portal, user: object, wire: ref[Wire], text: str) -> None:

@@ -72,7 +72,7 @@ class Copy(Generic[ConnectionT]):
     def __enter__(self) -> Self:
         self._async.enter()
         try:
-            self._calls.call(self._async.begin)
+            self._calls.drive(self._async.begin)
         except BaseException as error:
             # Interrupted when it had begun.
             self._end(error)
@@ -101,7 +101,7 @@ class Copy(Generic[ConnectionT]):
             raise
         if exc is None:
             try:
-                self._calls.call(self._async.finish)
+                self._calls.drive(self._async.finish)
             except BaseException as error:
                 self._end(error)
                 raise
@@ -117,7 +117,7 @@ class Copy(Generic[ConnectionT]):
 
     def _end(self, error: BaseException) -> None:
         """Give it up, in any case."""
-        self._calls.call_unless_ended(self._async.finish, error)
+        self._calls.drive_unless_ended(self._async.finish, error)
 
     # -- writing
 
@@ -134,9 +134,9 @@ class Copy(Generic[ConnectionT]):
         if self.writer is not None:
             self._write(self.writer, data)
         elif len(data) > PIECE:
-            self._calls.call(self._async.write, data)
+            self._calls.drive(self._async.write, data)
         elif self._async.collect(data):
-            self._calls.call(self._async.flush)
+            self._calls.drive(self._async.flush)
 
     def write_row(self, row: Sequence[Any]) -> None:
         """Write a row of a COPY FROM STDIN, in text or binary format.
@@ -155,7 +155,7 @@ class Copy(Generic[ConnectionT]):
             format_row = inner.begin_rows()
         if format_row(row, inner.buffer):
             if self.writer is None:
-                self._calls.call(inner.flush)
+                self._calls.drive(inner.flush)
             else:
                 self._write(self.writer, b"")
 
@@ -185,7 +185,7 @@ class Copy(Generic[ConnectionT]):
         """
         payloads = self._async.payloads
         while not payloads:
-            if not self._calls.call(self._async.receive):
+            if not self._calls.drive(self._async.receive):
                 return b""
         return payloads.popleft()
 
@@ -196,7 +196,7 @@ class Copy(Generic[ConnectionT]):
     def __next__(self) -> bytes:
         payloads = self._async.payloads
         while not payloads:
-            if not self._calls.call(self._async.receive):
+            if not self._calls.drive(self._async.receive):
                 raise StopIteration
         return payloads.popleft()
 
@@ -213,7 +213,7 @@ class Copy(Generic[ConnectionT]):
         return self._each_block()
 
     def _each_block(self) -> Iterator[bytes]:
-        while (block := self._calls.call(self._async.receive_block)) is not None:
+        while (block := self._calls.drive(self._async.receive_block)) is not None:
             yield block
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
@@ -232,13 +232,13 @@ class Copy(Generic[ConnectionT]):
         while True:
             while loaded:
                 yield loaded.popleft()
-            if not self._calls.call(self._async.receive_rows):
+            if not self._calls.drive(self._async.receive_rows):
                 return
 
     def read_row(self) -> tuple[Any, ...] | None:
         """Return the next row of a COPY TO STDOUT as :meth:`rows` does, None at the end."""
         loaded = self._async.loaded
         while not loaded:
-            if not self._calls.call(self._async.receive_rows):
+            if not self._calls.drive(self._async.receive_rows):
                 return None
         return loaded.popleft()

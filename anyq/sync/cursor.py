@@ -54,8 +54,9 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
     Made by :meth:`Connection.cursor`. Several cursors of one connection, in one thread or in many, may execute at the
     same time: their statements are pipelined. One cursor is for one thread at a time.
 
-    :param row_factory: makes rows from values; by default the connection's. It is called in the thread of the portal's
-        event loop, and the row maker that it returns in the thread that fetches.
+    :param row_factory: makes rows from values; by default the connection's. It is called amid the
+        call that executes, so that it cannot use the connection; the row maker that it returns is called by the thread
+        that fetches.
     """
 
     pgresult = Libpq(PGRESULT)
@@ -78,7 +79,7 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
         elif row_factory is not tuple_row:
             check_row_factory(row_factory)
         self._row_factory: RowFactory[Any] = row_factory
-        self._async = self._new_async(connection.async_connection, self._inner(self._row_factory))
+        self._async = self._new_async(connection.inner, self._inner(self._row_factory))
 
     def _new_async(self, connection: Any, row_factory: RowFactory[Any]) -> AsyncCursor[Any]:
         return self.async_class(connection, row_factory=row_factory)
@@ -190,11 +191,11 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
         """
         pipeline = self._calls.own.current_pipeline()
         if pipeline is None:
-            self._calls.call(self._async.execute, query, params, prepare=prepare, binary=binary)
+            self._calls.drive(self._async.execute, query, params, prepare=prepare, binary=binary)
         else:
             self._calls.check_callable()
             if self._async.queue(pipeline, query, params, prepare, binary):
-                self._calls.call(pipeline.flush)
+                self._calls.drive(pipeline.flush)
         return self
 
     def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
@@ -210,20 +211,20 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
         mode.
         """
         if isinstance(params_seq, list | tuple):
-            self._calls.call(self._async.executemany, query, params_seq, returning=returning)
+            self._calls.drive(self._async.executemany, query, params_seq, returning=returning)
             return
         many = self._async.begin_many(query, returning)
         sets = iter(params_seq)
         portion = list(islice(sets, BATCH_SETS))
         try:
-            while self._calls.call(many.feed, portion, last=len(portion) < BATCH_SETS):
+            while self._calls.drive(many.feed, portion, last=len(portion) < BATCH_SETS):
                 self._calls.begin_feeding()
                 portion = list(islice(sets, BATCH_SETS))
                 self._calls.end_feeding()
         except BaseException:
             # The generator failed; or a call, which is over then; or it was interrupted anywhere.
             self._calls.end_feeding()
-            self._calls.call_unless_ended(many.abandon)
+            self._calls.drive_unless_ended(many.abandon)
             raise
         self._async.take_many(many.outcome)
 
@@ -341,7 +342,7 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
         """Wait for the result of a statement in a pipeline, if it is not there."""
         late = self._async.late
         if late is not None and not late.done:
-            self._calls.call(self._async.arrive)
+            self._calls.drive(self._async.arrive)
         elif late is not None:
             late.raise_error()
             self._async.look()
@@ -412,7 +413,7 @@ class RowStream(Closing, Generic[Row]):
                 self.close()
                 raise
             try:
-                self._calls.call(stream.more)
+                self._calls.drive(stream.more)
             except StopAsyncIteration:
                 raise StopIteration from None
 
@@ -421,4 +422,4 @@ class RowStream(Closing, Generic[Row]):
 
         Takes the connection's grace time at most.
         """
-        self._calls.call_unless_ended(self._async.aclose)
+        self._calls.drive_unless_ended(self._async.aclose)

@@ -25,8 +25,8 @@ class Notifying:
     def add_notice_handler(self, callback: NoticeHandler) -> None:
         """Have `callback` called with the :class:`Diagnostic` of each notice that the server sends.
 
-        It is called in the thread of the portal's event loop, so it should be quick, and cannot use synchronous
-        objects; what it raises is logged.
+        It is called amid a call, in the thread that makes it or in that of the portal's event loop, so it should be
+        quick, and cannot use this connection; what it raises is logged.
         """
         self._async.add_notice_handler(callback)
 
@@ -63,7 +63,7 @@ class Notifying:
 
         Manual: "NOTIFY".
         """
-        self.calls.call(self._async.notify, channel, payload)
+        self.calls.drive(self._async.notify, channel, payload)
 
     def notifies(self, *, timeout: float | None = None, stop_after: int | None = None) -> Notifies:
         """Iterate over the notifications of all channels that the connection listens to, as they come.
@@ -79,8 +79,8 @@ class Notifying:
     def add_notify_handler(self, callback: Callable[[Notify], None]) -> None:
         """Have `callback` called with each :class:`Notify` when it is read.
 
-        It is read while any thread waits for the server, and called in the thread of the portal's event loop, so it
-        should be quick, and cannot use synchronous objects; what it raises is logged.
+        It is read while any thread waits for the server, and called in that thread or in the one of the portal's event
+        loop, so it should be quick, and cannot use this connection; what it raises is logged.
         """
         self._async.add_notify_handler(callback)
 

@@ -30,7 +30,7 @@ class Pipeline(Generic[ConnectionT]):
     def __init__(self, connection: ConnectionT) -> None:
         self._conn = connection
         self._calls = connection.calls
-        self._async = AsyncPipeline(connection.async_connection)
+        self._async = AsyncPipeline(connection.inner)
         self._outer: PipelineQueue | None = None
 
     @classmethod
@@ -44,7 +44,7 @@ class Pipeline(Generic[ConnectionT]):
         return self._async.status
 
     def __repr__(self) -> str:
-        return described(self, self._conn.async_connection.info.summary())
+        return described(self, self._conn.inner.info.summary())
 
     def sync(self) -> None:
         """Send what is queued and wait for it; behind an error, go on.
@@ -55,14 +55,14 @@ class Pipeline(Generic[ConnectionT]):
         In autocommit mode this ends the transaction of the statements. An interruption cancels those that have been
         sent; what has not been stays queued.
         """
-        self._calls.call(self._async.sync)
+        self._calls.drive(self._async.sync)
 
     def __enter__(self) -> Self:
         own = self._calls.own
         try:
             if not self._async.entered:
                 self._outer = own.current_pipeline()
-            self._calls.call(self._async.__aenter__)
+            self._calls.drive(self._async.__aenter__)
             own.pipeline = self._async.queue
             return self
         except Exception:
@@ -81,7 +81,7 @@ class Pipeline(Generic[ConnectionT]):
         try:
             try:
                 if not self._calls.ended:
-                    self._calls.call(self._async.__aexit__, exc_type, exc_val, exc_tb)
+                    self._calls.drive(self._async.__aexit__, exc_type, exc_val, exc_tb)
                 elif exc_val is None and self._async.has_queued:
                     self._calls.check_open()
             finally:
@@ -103,4 +103,4 @@ class Pipeline(Generic[ConnectionT]):
     def _make_sure(self, error: BaseException) -> None:
         self._leave()
         if self._async.entered:
-            self._calls.call_unless_ended(self._async.__aexit__, type(error), error, None)
+            self._calls.drive_unless_ended(self._async.__aexit__, type(error), error, None)

@@ -78,10 +78,7 @@ class Portal:
             raise PortalStopped(self.failure)
         if threading.get_ident() == self._thread:
             raise InterfaceError(OWN_THREAD)
-        # One that is in use is not there: a signal handler that interrupts a call may make calls of its own.
-        idle: list[WorkerHandle] | None = getattr(self._local, "idle", None)
-        if idle is None:
-            idle = self._local.idle = []
+        idle = self.idle_workers()
         handle = idle.pop() if idle else self._new_worker()
         job = Job(func, args, kwargs, time_limit.get())
         try:
@@ -95,15 +92,19 @@ class Portal:
                     idle.append(handle)
             raise
         idle.append(handle)
-        error = job.error
-        if error is None:
-            result: T = job.result
-            return result
+        result: T = job.outcome()
+        return result
+
+    def idle_workers(self) -> list[WorkerHandle]:
+        """Return this thread's workers that do nothing, for whoever wants one to take it and to give it back.
+
+        One that is in use is not there: a signal handler that interrupts a call may make calls of its own.
+        """
         try:
-            raise error
-        finally:
-            # The error's traceback has this frame.
-            job.error = error = None
+            idle: list[WorkerHandle] = self._local.idle
+        except AttributeError:
+            idle = self._local.idle = []
+        return idle
 
     def check_thread(self) -> None:
         """Raise an InterfaceError if this is the loop's own thread."""

@@ -111,7 +111,7 @@ class ServerCursor(Cursor[Row, ConnectionT]):
 
         :raises NotSupportedError: always.
         """
-        self._calls.call(self._named.executemany, query, (), returning=returning)
+        self._calls.drive(self._named.executemany, query, (), returning=returning)
 
     # -- fetching
 
@@ -127,7 +127,7 @@ class ServerCursor(Cursor[Row, ConnectionT]):
         """
         inner = self._named
         if not inner.rows_left:
-            self._calls.call(inner.have_rows, 1)
+            self._calls.drive(inner.have_rows, 1)
         return inner.next_row()
 
     def fetchmany(self, size: int = 0) -> list[Row]:
@@ -139,7 +139,7 @@ class ServerCursor(Cursor[Row, ConnectionT]):
         inner = self._named
         size = inner.check_size(size)
         if size > inner.rows_left:
-            self._calls.call(inner.have_rows, size)
+            self._calls.drive(inner.have_rows, size)
         return inner.next_rows(size)
 
     def fetchall(self) -> list[Row]:
@@ -147,7 +147,7 @@ class ServerCursor(Cursor[Row, ConnectionT]):
 
         :raises InvalidCursorName: as for :meth:`fetchone`; so is what an interruption does.
         """
-        self._calls.call(self._named.have_rows, None)
+        self._calls.drive(self._named.have_rows, None)
         return self._named.remaining_rows()
 
     def __iter__(self) -> Iterator[Row]:
@@ -156,12 +156,12 @@ class ServerCursor(Cursor[Row, ConnectionT]):
 
     def _each_row(self) -> Iterator[Row]:
         inner, have_next = self._named, self._named.have_next
-        while inner.rows_left or self._calls.call(have_next):
+        while inner.rows_left or self._calls.drive(have_next):
             yield from inner.each_row()
 
     def __next__(self) -> Row:
         inner = self._named
-        if not inner.rows_left and not self._calls.call(inner.have_next):
+        if not inner.rows_left and not self._calls.drive(inner.have_next):
             raise StopIteration
         return inner.next_row()  # type: ignore[return-value]
 
@@ -174,7 +174,7 @@ class ServerCursor(Cursor[Row, ConnectionT]):
 
         The row is fetched with it, so the server is on that row. An interruption is that of :meth:`fetchone`.
         """
-        self._calls.call(self._named.scroll, value, mode)
+        self._calls.drive(self._named.scroll, value, mode)
 
     # -- the end
 
@@ -185,7 +185,7 @@ class ServerCursor(Cursor[Row, ConnectionT]):
         transaction; what is gone already is no error. An interruption does not undo it.
         """
         if self._named.is_on_server:
-            self._calls.call_unless_ended(self._named.close)
+            self._calls.drive_unless_ended(self._named.close)
         self._named.end()
 
 

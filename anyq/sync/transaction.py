@@ -28,7 +28,7 @@ class Transaction(Generic[ConnectionT]):
     ) -> None:
         self._conn = connection
         self._calls = connection.calls
-        self.async_transaction = AsyncTransaction(connection.async_connection, savepoint_name, force_rollback)
+        self.async_transaction = AsyncTransaction(connection.inner, savepoint_name, force_rollback)
         """For this package: the asynchronous block inside."""
 
     @property
@@ -61,7 +61,7 @@ class Transaction(Generic[ConnectionT]):
 
     def __enter__(self) -> Self:
         try:
-            self._calls.call(self.async_transaction.__aenter__)
+            self._calls.drive(self.async_transaction.__aenter__)
             return self
         except Exception:
             raise
@@ -87,7 +87,7 @@ class Transaction(Generic[ConnectionT]):
 
     def _make_sure(self, error: BaseException) -> None:
         if self.async_transaction.is_entered:
-            self._calls.call_unless_ended(self.async_transaction.__aexit__, type(error), error, None)
+            self._calls.drive_unless_ended(self.async_transaction.__aexit__, type(error), error, None)
 
     def _exit(
         self,
@@ -103,4 +103,4 @@ class Transaction(Generic[ConnectionT]):
         named: Any = exc_val.transaction if isinstance(exc_val, Rollback) else None
         if isinstance(named, Transaction):
             exc_val = Rollback(named.async_transaction)
-        return self._calls.call(self.async_transaction.__aexit__, exc_type, exc_val, exc_tb)
+        return self._calls.drive(self.async_transaction.__aexit__, exc_type, exc_val, exc_tb)

@@ -25,7 +25,9 @@ from typing import Any
 import anyio
 
 from ..backends import Backend, Finalizer, Waker
+from ..backends.blocking import Bell
 from ..errors import InterfaceError, OperationTimeout
+from .interrupts import Interrupts
 
 _WINDOWS = sys.platform == "win32"
 
@@ -45,7 +47,7 @@ class PortalStopped(InterfaceError):
 class Job:
     """One call: what to run, and what came of it."""
 
-    __slots__ = ("_finished", "args", "done", "error", "func", "kwargs", "result", "seconds")
+    __slots__ = ("_finished", "args", "begins_always", "done", "error", "func", "kwargs", "result", "seconds")
 
     def __init__(
         self,
@@ -59,6 +61,8 @@ class Job:
         self.kwargs = kwargs
         self.seconds = seconds
         """How long it may take; None for any time."""
+        self.begins_always = False
+        """Whether something is left half-done if it is cancelled before it has begun, so that it must begin."""
         self.result: Any = None
         self.error: BaseException | None = None
         self.done = False
@@ -83,6 +87,17 @@ class Job:
         """Sleep until it is done, or for so long; return whether it is done."""
         return self.done or self._finished.acquire(timeout=seconds)
 
+    def outcome(self) -> Any:
+        """Return what it has returned, or raise what it has raised; once, when it is done."""
+        error = self.error
+        if error is None:
+            return self.result
+        try:
+            raise error
+        finally:
+            # The error's traceback has this frame.
+            self.error = error = None
+
 
 class Worker:
     """The loop's half: a task that runs one job at a time.
@@ -99,6 +114,8 @@ class Worker:
         self._scope: anyio.CancelScope
         self._ended = False
         self._stopped = False
+        self.task: object = None
+        """The task, as soon as it runs."""
         self.if_freed: Finalizer | None = None
         """The handle's, which is called off when there is no task any more to be ended."""
 
@@ -118,6 +135,10 @@ class Worker:
                 self._waker.wake()
         except RuntimeError:
             raise PortalStopped(LOOP_STOPPED) from None
+
+    def has(self, job: Job) -> bool:
+        """Return whether a job was submitted, and perhaps is done."""
+        return job.done or job is self._next or job is self._running
 
     def cancel(self, job: Job) -> None:
         """Cancel a job, if it is not done; it is done soon, in any case."""
@@ -144,6 +165,8 @@ class Worker:
     def _cancel(self, job: Job) -> None:
         if job is self._running:
             self._scope.cancel()
+        elif job.begins_always:
+            job.seconds = 0.0
         elif not job.done:
             # The interrupt came before it was under way.
             if job is self._next:
@@ -153,6 +176,7 @@ class Worker:
     async def run(self) -> None:
         """Run jobs until :meth:`end`; the body of the task."""
         self._waker = waker = self._backend.create_waker()
+        self.task = self._backend.current_task()
         try:
             while not self._ended:
                 with anyio.CancelScope() as self._scope:
@@ -208,10 +232,14 @@ class Worker:
 class WorkerHandle:
     """The thread's half: it has the worker for itself; freeing it ends the worker."""
 
-    __slots__ = ("__weakref__", "worker")
+    __slots__ = ("__weakref__", "bell", "interrupts", "worker")
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
+        self.bell: Bell | None = None
+        """What has the thread return from a wait for a server; made at the first one."""
+        self.interrupts = Interrupts()
+        """Ctrl-C in what the thread runs itself."""
         worker.if_freed = Finalizer(self, _freed, worker)
 
 

@@ -55,6 +55,8 @@ class SocketStream(Channel, ByteStream):
         self._peer = peer
         self._backend = backend or current_backend()
         self._waiter: SocketWaiter = self._backend.socket_waiter(sock)
+        # Its own ones, while it is lent to another backend.
+        self._lender: tuple[Backend, SocketWaiter] | None = None
         # send() has one of its own, so that another task can receive meanwhile. They do not clash: event
         # loops keep one waiter for each direction.
         self._send_waiter: SocketWaiter | None = None
@@ -146,10 +148,26 @@ class SocketStream(Channel, ByteStream):
         self._let_go()
         return self._sock
 
+    def lend(self, backend: Backend, waiter: SocketWaiter) -> None:
+        """Have another backend wait for the socket until :meth:`take_back`; nobody waits for it now.
+
+        Between the two the stream belongs to whoever runs that backend. It may be closed, but the descriptor is left to
+        the event loop to close, which may have registered it.
+        """
+        if self._lender is None:
+            self._lender = self._backend, self._waiter
+        self._backend, self._waiter = backend, waiter
+
+    def take_back(self) -> None:
+        """Undo :meth:`lend`; again, nothing."""
+        if self._lender is not None:
+            self._backend, self._waiter = self._lender
+            self._lender = None
+
     def _let_go(self) -> None:
         self._finalizer.call_off()
         _open.pop(id(self._held), None)
-        self._waiter.close()
+        (self._waiter if self._lender is None else self._lender[1]).close()
         if self._send_waiter is not None:
             self._send_waiter.close()
         if self._duplicate is not None:
@@ -158,6 +176,9 @@ class SocketStream(Channel, ByteStream):
 
     def close_now(self) -> None:
         if not self._closed:
+            if self._lender is not None and self._lender[0].call_there(self._close):
+                self._closed = True
+                return
             try:
                 self._close()
             except BaseException:

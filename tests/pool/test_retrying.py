@@ -26,9 +26,9 @@ from tests.support.activity import PATIENCE
 from tests.support.interrupting import interrupt_at_each_step
 from tests.support.pools import until
 from tests.support.stepping import cancel_at_each_wait
-from tests.sync.conftest import portal_backend
+from tests.sync.conftest import portal_backend, way
 
-__all__ = ["portal_backend"]
+__all__ = ["portal_backend", "way"]
 
 
 @pytest.fixture

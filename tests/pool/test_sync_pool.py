@@ -25,9 +25,9 @@ from anyq.rows import dict_row
 from tests.support.activity import PATIENCE
 from tests.support.interrupting import interrupt_at_each_step
 from tests.support.pools import kill_by, pid_of_sync, wait_until
-from tests.sync.conftest import Background, conn, observer, portal_backend
+from tests.sync.conftest import Background, conn, observer, portal_backend, way
 
-__all__ = ["conn", "observer", "portal_backend"]
+__all__ = ["conn", "observer", "portal_backend", "way"]
 
 ROOT = Path(__file__).parents[2]
 

@@ -103,15 +103,27 @@ def test_ctrl_c_at_any_step_on_asyncio(anyio_backend: tuple[str, dict[str, Any]]
     assert set(run.outcome) == {"usable"}
 
 
+@pytest.mark.parametrize("way", ["direct", "portal"])
 @pytest.mark.parametrize("kind", SYNC_CALLS)
-def test_ctrl_c_at_any_step_in_synchronous_code(kind: str, dsn: str) -> None:
-    run = SyncRun(dsn, kind)
+def test_ctrl_c_at_any_step_in_synchronous_code(kind: str, way: str, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the portal it may be any exception; what a thread runs itself takes note of Ctrl-C until nothing is torn."""
+    monkeypatch.setenv("ANYQ_SYNC", way)
+    run = SyncRun(dsn, kind, by_signal=way == "direct")
     # With the portal that stays, and with one that is started and ends.
     for first in (1, 2):
         run.loop(first, STRIDE)
     assert not run.wrong
     assert run.outcome.total() > 3
     assert set(run.outcome) <= {"usable", "not connected"} or kind == "close"
+
+
+@pytest.mark.parametrize("kind", ["execute", "stream"])
+def test_an_exception_at_any_step_of_what_a_thread_runs_itself(kind: str, dsn: str) -> None:
+    """As a handler of another signal may raise it; where something is torn by that the connection is closed."""
+    run = SyncRun(dsn, kind)
+    run.loop(1, 5 * STRIDE)
+    assert not run.wrong
+    assert run.outcome["usable"] > 3
 
 
 @pytest.mark.checkout

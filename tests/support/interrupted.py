@@ -476,7 +476,14 @@ SYNC_CALLS: dict[str, SyncCall | None] = {
 
 
 class SyncRun(Run):
-    """In synchronous code, in the main thread."""
+    """In synchronous code, in the main thread.
+
+    :param by_signal: see :class:`Interrupt`.
+    """
+
+    def __init__(self, dsn: str, kind: str, *, opcodes: bool = False, by_signal: bool = False) -> None:
+        super().__init__(dsn, kind, opcodes=opcodes)
+        self.by_signal = by_signal
 
     def loop(self, first: int = 1, stride: int = 1) -> None:
         """Interrupt at steps `first`, `first + stride`, and so on, until the call is at its end before that."""
@@ -520,7 +527,7 @@ class SyncRun(Run):
         if self.kind in IN_TRANSACTION:
             assert conn is not None
             conn.execute("SELECT 1")
-        interrupt = Interrupt(step, opcodes=self.opcodes)
+        interrupt = Interrupt(step, opcodes=self.opcodes, by_signal=self.by_signal)
         try:
             with interrupt:
                 if call is None:
@@ -544,7 +551,7 @@ class SyncRun(Run):
             return "not connected"
         if conn.closed:
             return "closed"
-        if conn.async_connection.session.transactions.two_phase is not TwoPhase.NONE:
+        if conn.inner.session.transactions.two_phase is not TwoPhase.NONE:
             conn.tpc_rollback()
         if self.kind not in MANUAL:
             conn.execute("SELECT 1")
@@ -559,5 +566,5 @@ class SyncRun(Run):
         check(conn.execute("SELECT * FROM pg_listening_channels()").fetchall() == [], "it listens")
         check(conn.execute("SELECT name FROM pg_cursors WHERE name <> ''").fetchall() == [], "a cursor is left")
         conn.rollback()
-        check(not conn.async_connection.session.wire.protocol.pending, "a request is left")
+        check(not conn.inner.session.wire.protocol.pending, "a request is left")
         return "usable"

@@ -1,8 +1,14 @@
-"""Fixtures of the synchronous tests: each runs with the shared portal on asyncio, on uvloop and on trio."""
+"""Fixtures of the synchronous tests: each runs with the shared portal on asyncio, on uvloop and on trio.
+
+They run as calls are made: by the thread that calls. Those that are marked `every_way` also run with all calls in the
+portal, and handed over to it half-run, at each wait for the server and at each checkpoint. With ANYQ_TEST_SYNC=all each
+test does, and with the name of a way it runs in that one.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +16,9 @@ from typing import Any
 import pytest
 
 import anyq
+from anyq.backends.blocking import BlockingBackend
 from anyq.sync import portal as _portal
+from anyq.sync.direct import Direct
 from tests.support.activity import PATIENCE, SCALE
 
 _BACKENDS = [
@@ -24,8 +32,48 @@ _BACKENDS = [
 ]
 
 
+WAYS = ("direct", "portal", "waits", "checkpoints")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "way" not in metafunc.fixturenames:
+        return
+    asked = os.environ.get("ANYQ_TEST_SYNC", "")
+    ways: tuple[str, ...] = WAYS[:1]
+    if "hops" in metafunc.fixturenames:
+        ways = ("portal",)  # it counts what is called there
+    elif asked == "all" or metafunc.definition.get_closest_marker("every_way"):
+        ways = WAYS
+    elif asked:
+        assert asked in WAYS
+        ways = (asked,)
+    metafunc.parametrize("way", ways, indirect=True)
+
+
+@pytest.fixture
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How calls are made: see the head of this file."""
+    chosen: str = getattr(request, "param", WAYS[0])
+    if chosen == "portal":
+        monkeypatch.setenv("ANYQ_SYNC", "portal")
+    elif chosen == "waits":
+        monkeypatch.setattr(Direct, "_wait", lambda self, turn, events: False)
+    elif chosen == "checkpoints":
+        for name in ("checkpoint", "checkpoint_if_cancelled"):
+            monkeypatch.setattr(BlockingBackend, name, _handing_over(getattr(BlockingBackend, name)))
+    return chosen
+
+
+def _handing_over(checkpoint: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    async def hand_over(backend: Any) -> None:
+        await backend.in_loop()
+        await checkpoint(backend)
+
+    return hand_over
+
+
 @pytest.fixture(params=_BACKENDS)
-def portal_backend(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, Any]]]:
+def portal_backend(request: pytest.FixtureRequest, way: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The event loop of the shared portal, which is gone after the test."""
     anyq.sync.set_portal_backend(*request.param)
     yield request.param

@@ -14,6 +14,8 @@ import anyq
 from anyq import rows
 from anyq.rows import class_row, dict_row
 
+pytestmark = pytest.mark.every_way
+
 
 def test_one_hop_for_execute_and_none_for_fetching(conn: anyq.Connection, hops: list[str]) -> None:
     cursor = conn.execute("SELECT i FROM generate_series(1, 10) AS t(i)")
@@ -286,7 +288,7 @@ def test_wrong_cursor_factories(factory: Any, conn: anyq.Connection) -> None:
 
 
 def test_cursors_of_the_other_connection(conn: anyq.Connection) -> None:
-    inner: Any = conn.async_connection
+    inner: Any = conn.inner
     outer: Any = conn
     with pytest.raises(anyq.InterfaceError, match="Cursor needs a Connection, not an AsyncConnection"):
         anyq.Cursor(inner)

@@ -74,7 +74,7 @@ ONLY_ASYNC = {
 }
 ONLY_SYNC = {
     # Portals are not for event loops.
-    "Connection": {"from_async", "async_connection"},
+    "Connection": {"from_async", "async_connection", "inner"},
     # For the package, too.
     **dict.fromkeys(("Cursor", "ClientCursor", "RawCursor", "ServerCursor", "RawServerCursor"), {"async_class"}),
 }

@@ -23,7 +23,7 @@ def table(conn: anyq.Connection, request: pytest.FixtureRequest) -> Iterator[any
     conn.commit()
     conn.autocommit = request.param
     yield conn
-    assert conn.closed or not conn.async_connection.session.transactions.pipelines
+    assert conn.closed or not conn.inner.session.transactions.pipelines
     assert conn.calls.own.pipeline is None
 
 

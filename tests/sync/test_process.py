@@ -238,7 +238,7 @@ def test_sockets_are_not_shared_with_a_forked_child(portal_backend: Any, dsn: st
             sys.exit(0)
         conn = anyq.connect(dsn, autocommit=True)
         conn.execute("CREATE TEMP TABLE t (i int)")
-        link = os.readlink(f"/proc/self/fd/{conn.async_connection.session.wire.channel._sock.fileno()}")
+        link = os.readlink(f"/proc/self/fd/{conn.inner.session.wire.channel._sock.fileno()}")
         assert link in sockets()
         fork = multiprocessing.get_context("fork")
         queue = fork.SimpleQueue()

@@ -12,6 +12,8 @@ import pytest
 import anyq
 from tests.support.activity import SCALE
 
+pytestmark = pytest.mark.every_way
+
 THREADS = 32
 QUERIES = 40 * SCALE  # a thread
 

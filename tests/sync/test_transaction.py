@@ -6,6 +6,8 @@ import pytest
 
 import anyq
 
+pytestmark = pytest.mark.every_way
+
 
 @pytest.fixture
 def table(conn: anyq.Connection) -> anyq.Connection:

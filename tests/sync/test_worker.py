@@ -219,6 +219,7 @@ class CountedWaker:
 
     def __init__(self, backend: Backend) -> None:
         self.cancelled_exc_class = backend.cancelled_exc_class
+        self.current_task = backend.current_task
         self.wakes = 0
         waker = backend.create_waker()
         self.wait, self.close, self._wake = waker.wait, waker.close, waker.wake

@@ -68,7 +68,7 @@ def steps(dsn: str, loop: str, kinds: list[str], *, lines: bool, by_signal: bool
     for kind in kinds or calls:
         run: Run
         if loop == "sync":
-            run = sync_run = SyncRun(dsn, kind, opcodes=not lines)
+            run = sync_run = SyncRun(dsn, kind, opcodes=not lines, by_signal=by_signal)
             sync_run.loop(1, stride)
         elif kind == "cancelled" and not by_signal:
             continue  # it is about a second interrupt, which no code can stand at every bytecode

@@ -1,0 +1,226 @@
+"""No event loop: a thread that runs one coroutine by itself, for as long as that waits for nothing but one socket.
+
+Theory of operation. The coroutine is one that was written for an event loop, and the backend of that loop stands
+behind this one. The thread runs it by `coro.send(None)`. Its checkpoints do not yield, as there is nobody to yield to.
+Where it waits for the socket it yields what it waits for, a mask of poll()'s, and the thread waits: outside of the
+coroutine, so that what a signal handler raises meanwhile is not raised in there. Where it needs what only an event loop
+has, it yields `HANDOVER`.
+
+Then the thread stops, and the event loop goes on with the same coroutine: to its tasks it makes no difference by whom a
+coroutine was begun. Every method here does what the event loop's backend does while no thread runs anything, so
+it does not matter either if somebody has got hold of this backend before.
+
+Knows poll() and what is yielded. Must not know whose coroutine it is, nor when it may be run so.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from . import eventfd
+from .base import DONE, Backend, SocketWaiter, Waiter, Waker, Yields
+from .finalizers import Finalizer
+
+__all__ = ["HANDOVER", "Bell", "BlockingBackend", "available"]
+
+HANDOVER = 0
+"""What a coroutine yields where it needs an event loop to go on."""
+
+# As they are everywhere (POSIX leaves that open, and no system has others).
+_READABLE, _WRITABLE = 1, 4
+
+
+def available() -> bool:
+    """Return whether there is poll(), which Windows lacks."""
+    return hasattr(select, "poll")
+
+
+_HAND_OVER = Yields(HANDOVER)
+_WAIT_READABLE = Yields(_READABLE)
+_WAIT_WRITABLE = Yields(_WRITABLE)
+_WAIT_BOTH = Yields(_READABLE | _WRITABLE)
+
+
+class Bell:
+    """What other threads ring to have a thread return from its wait; for any number of connections."""
+
+    __slots__ = ("__weakref__", "_eventfd", "_pair", "fd")
+
+    def __init__(self) -> None:
+        self._eventfd: eventfd.Eventfd | None = None
+        self._pair: tuple[socket.socket, socket.socket] | None = None
+        if eventfd.AVAILABLE:
+            self._eventfd = eventfd.Eventfd()
+            self.fd = self._eventfd.fd
+        else:
+            self._pair = ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            theirs.setblocking(False)
+            self.fd = ours.fileno()
+            Finalizer(self, _close, ours, theirs)
+
+    def ring(self) -> None:
+        """Have the wait return, the next one if there is none now; from any thread, without waiting."""
+        if self._eventfd is not None:
+            self._eventfd.write()
+        elif self._pair is not None:
+            with suppress(BlockingIOError):
+                self._pair[1].send(b"\0")
+
+    def hush(self) -> None:
+        """Forget that it was rung."""
+        if self._eventfd is not None:
+            self._eventfd.read()
+        elif self._pair is not None:
+            with suppress(BlockingIOError):
+                self._pair[0].recv(4096)
+
+
+def _close(*pair: socket.socket) -> None:
+    for end in pair:
+        end.close()
+
+
+class BlockingBackend(Backend):
+    """Takes the place of an event loop's backend for one socket.
+
+    :param own: the event loop's.
+    :param sock: what its coroutines may wait for.
+    """
+
+    __slots__ = (
+        "_bell",
+        "_events",
+        "_fd",
+        "_own",
+        "_poll",
+        "_task",
+        "_thread_id",
+        "cancelled_exc_class",
+        "name",
+        "waiter",
+    )
+
+    def __init__(self, own: Backend, sock: socket.socket) -> None:
+        super().__init__()
+        self._own = own
+        self.name = own.name
+        self.cancelled_exc_class = own.cancelled_exc_class
+        self._thread_id: int | None = None
+        self._task: object = None
+        self._fd = sock.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._fd, _READABLE)
+        self._events = _READABLE
+        self._bell: Bell | None = None
+        self.waiter: SocketWaiter = _YieldingWaiter()
+        """What to lend the socket's stream to."""
+
+    # -- for the thread
+
+    def begin(self, thread_id: int, task: object) -> None:
+        """Take the event loop's place.
+
+        :param task: what goes on with the coroutine if it is handed over.
+        """
+        self._task = task
+        self._thread_id = thread_id
+
+    def end(self) -> None:
+        """Give the place back."""
+        self._thread_id = None
+
+    def wait(self, events: int, bell: Bell) -> bool:
+        """Wait until what was yielded is so; return False if the bell was rung.
+
+        Signals are handled meanwhile, and what their handlers raise is raised.
+        """
+        poll = self._poll
+        if bell is not self._bell:
+            if self._bell is not None:
+                poll.unregister(self._bell.fd)
+                self._bell = None
+            poll.register(bell.fd, _READABLE)
+            self._bell = bell
+        if events != self._events:
+            poll.modify(self._fd, events)
+            self._events = events
+        ready = poll.poll()
+        if len(ready) == 1 and ready[0][0] == self._fd:
+            return True
+        bell.hush()
+        return False
+
+    # -- for the coroutine
+
+    def checkpoint(self) -> Awaitable[None]:
+        return self._own.checkpoint() if self._thread_id is None else DONE
+
+    def checkpoint_if_cancelled(self) -> Awaitable[None]:
+        if self._thread_id is None:
+            return self._own.checkpoint_if_cancelled()
+        if self._thread_id != threading.get_ident():
+            self.check_here()
+        return DONE
+
+    def in_loop(self) -> Awaitable[None]:
+        return DONE if self._thread_id is None else _HAND_OVER
+
+    def is_here(self) -> bool:
+        return self._own.is_here() if self._thread_id is None else self._thread_id == threading.get_ident()
+
+    def current_task(self) -> object:
+        return self._own.current_task() if self._thread_id is None else self._task
+
+    def call_there(self, callback: Callable[[], object]) -> bool:
+        return self._own.call_there(callback)
+
+    def create_waiter(self) -> Waiter:
+        return _WaiterOfLoop(self, self._own.create_waiter())
+
+    def create_waker(self) -> Waker:
+        return self._own.create_waker()
+
+    def thread_waker(self) -> Callable[[Callable[[], object]], object]:
+        return self._own.thread_waker()
+
+    def socket_waiter(self, sock: socket.socket) -> SocketWaiter:
+        return self._own.socket_waiter(sock)
+
+
+class _WaiterOfLoop(Waiter):
+    """What others set is waited for in the event loop."""
+
+    __slots__ = ("_backend", "_waiter")
+
+    def __init__(self, backend: Backend, waiter: Waiter) -> None:
+        self._backend = backend
+        self._waiter = waiter
+
+    def set(self) -> None:
+        self._waiter.set()
+
+    async def wait(self) -> None:
+        await self._backend.in_loop()
+        await self._waiter.wait()
+
+
+class _YieldingWaiter(SocketWaiter):
+    """Leaves the wait to whoever runs the coroutine; if that is another one by then, it was for no reason."""
+
+    __slots__ = ()
+
+    def wait(self, readable: bool, writable: bool) -> Awaitable[None]:
+        if not writable:
+            return _WAIT_READABLE
+        return _WAIT_BOTH if readable else _WAIT_WRITABLE
+
+    def wake(self) -> None:
+        """Nobody else runs who could."""
+
+    def close(self) -> None:
+        """Nothing is registered."""

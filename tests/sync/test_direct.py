@@ -1,0 +1,362 @@
+"""What a thread runs itself: what crosses no thread, when a call goes on in the portal, and who may come between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import anyio
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+import anyq
+from anyq.backends.blocking import BlockingBackend
+from anyq.sync.direct import MOST_SKIPS, Direct
+from anyq.sync.portal import Portal
+from tests.support.activity import PATIENCE
+
+POSIX = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals are those of POSIX")
+
+
+@pytest.fixture
+def crossings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is called in the event loop, "_go_on" for a call that is handed over."""
+    seen: list[str] = []
+    call: Any = Portal.call
+    hand_over: Any = Direct._hand_over
+
+    def spy_call(self: Any, grace: float, func: Any, *args: Any, **kwargs: Any) -> Any:
+        inner = args[1] if func.__name__ == "_run" else func
+        seen.append(inner.__name__)
+        return call(self, grace, func, *args, **kwargs)
+
+    def spy_hand_over(self: Any, turn: Any) -> Any:
+        seen.append("_go_on")
+        return hand_over(self, turn)
+
+    monkeypatch.setattr(Portal, "call", spy_call)
+    monkeypatch.setattr(Direct, "_hand_over", spy_hand_over)
+    return seen
+
+
+@pytest.fixture
+def driven(way: str, conn: anyq.Connection, crossings: list[str]) -> Iterator[anyq.Connection]:
+    """A connection whose calls are made directly, and nothing has been called yet that is seen."""
+    if way != "direct":
+        pytest.skip("it is about what is run directly")
+    crossings.clear()
+    yield conn
+
+
+def test_nothing_crosses_to_the_portal(driven: anyq.Connection, crossings: list[str]) -> None:
+    conn = driven
+    assert conn.execute("SELECT %s::int", [1]).fetchone() == (1,)
+    with pytest.raises(anyq.errors.DivisionByZero):
+        conn.execute("SELECT 1 / 0")
+    conn.rollback()
+    with conn.transaction(), conn.transaction():
+        conn.execute("SELECT 1")
+    conn.execute("CREATE TEMP TABLE t (i int)")
+    conn.commit()
+    cursor = conn.cursor()
+    cursor.executemany("INSERT INTO t VALUES (%s)", [(i,) for i in range(2500)])
+    cursor.executemany("INSERT INTO t VALUES (%s)", ((i,) for i in range(2500)))
+    with cursor.copy("COPY t FROM STDIN") as copy:
+        copy.write_row((1,))
+    with cursor.copy("COPY t TO STDOUT") as copy:
+        assert len(list(copy.rows())) == 5001
+    with conn.cursor() as streaming:
+        assert len(list(streaming.stream("SELECT * FROM t"))) == 5001
+    with conn.cursor("named") as named:
+        named.execute("SELECT * FROM t")
+        assert len(list(named)) == 5001
+    with conn.pipeline() as pipeline:
+        first = conn.execute("SELECT 1")
+        conn.execute("SELECT 2")
+        assert first.fetchone() == (1,)
+        pipeline.sync()
+    conn.notify("a", "b")
+    assert len(conn.execute("SELECT repeat('x', 1000) FROM generate_series(1, 5000)").fetchall()) == 5000
+    assert crossings == []
+
+
+def test_a_threads_first_call_makes_its_worker(
+    driven: anyq.Connection, crossings: list[str], background: Callable[..., Any]
+) -> None:
+    def work() -> None:
+        for _ in range(3):
+            driven.execute("SELECT 1")
+
+    background(work).result()
+    assert crossings == ["execute"]
+
+
+def test_a_time_limit_is_the_portals(driven: anyq.Connection, crossings: list[str]) -> None:
+    with anyq.sync.timeout(PATIENCE):
+        driven.execute("SELECT 1")
+    assert crossings == ["execute"]
+
+
+def test_the_environment_switches_it_off(portal_backend: object, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYQ_SYNC", "portal")
+    with anyq.connect(dsn) as conn:
+        assert conn.calls._direct is None  # pyright: ignore[reportPrivateUsage]
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+    monkeypatch.setenv("ANYQ_SYNC", "protal")
+    with pytest.raises(anyq.ProgrammingError, match="ANYQ_SYNC must be 'direct' or 'portal', not 'protal'"):
+        anyq.connect(dsn)
+    assert not any(thread.name == "anyq portal" for thread in threading.enumerate())
+
+
+def test_where_tasks_can_come_between_it_is_the_portals(dsn: str) -> None:
+    """As in a portal of the caller's, or with a connection that was made there."""
+    with start_blocking_portal() as portal, anyq.connect(dsn, portal=portal) as conn:
+        assert conn.calls._direct is None  # pyright: ignore[reportPrivateUsage]
+
+
+def test_reading_async_connection_lets_tasks_in(driven: anyq.Connection, crossings: list[str]) -> None:
+    inner = driven.async_connection
+
+    async def ask() -> Any:
+        cursor = await inner.execute("SELECT 1")
+        return await cursor.fetchone()
+
+    crossings.clear()
+    assert driven.execute("SELECT 2").fetchone() == (2,)
+    assert driven.calls.portal.call(1.0, ask) == (1,)
+    assert crossings == ["execute", "ask"]
+
+
+# -- others
+
+
+def test_a_call_that_others_wait_behind_is_handed_over(
+    driven: anyq.Connection, crossings: list[str], background: Callable[..., Any], until_active: Callable[..., None]
+) -> None:
+    driven.execute("SELECT 1")
+    driven.commit()
+    query = background(lambda: [driven.execute("SELECT 1"), driven.execute("SELECT pg_sleep(60)")])
+    until_active(driven)
+    crossings.clear()
+    other = background(lambda: driven.execute("SELECT 2").fetchone())
+    while "_go_on" not in crossings:
+        pass
+    driven.cancel()
+    with pytest.raises(anyq.errors.QueryCanceled):
+        query.result()
+    with pytest.raises(anyq.errors.InFailedSqlTransaction):
+        other.result()
+    driven.rollback()
+    assert driven.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_who_is_in_the_way_is_left_alone_for_longer_each_time(
+    driven: anyq.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct: Any = driven.calls._direct  # pyright: ignore[reportPrivateUsage]
+    skips: list[int] = []
+
+    def want_first(backend: Any, events: int, bell: Any) -> bool:
+        direct._driver.want()
+        return False
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BlockingBackend, "wait", want_first)
+        for _ in range(8):
+            direct._skip = 0
+            driven.execute("SELECT 1")
+            skips.append(direct._skip)
+    assert skips == [1, 3, 7, 15, 31, MOST_SKIPS, MOST_SKIPS, MOST_SKIPS]
+    for left in range(MOST_SKIPS, 0, -1):
+        assert direct._skip == left
+        driven.execute("SELECT 1")
+    driven.execute("SELECT 1")
+    assert direct._last_skips == 0
+
+
+def test_cancel_hands_nothing_over(
+    driven: anyq.Connection, crossings: list[str], background: Callable[..., Any], until_active: Callable[..., None]
+) -> None:
+    query = background(lambda: [driven.execute("SELECT 1"), driven.execute("SELECT pg_sleep(60)")])
+    until_active(driven)
+    crossings.clear()
+    driven.cancel()
+    with pytest.raises(anyq.errors.QueryCanceled):
+        query.result()
+    assert crossings == ["cancel_now"]
+
+
+def test_subscribers_wait_meanwhile(driven: anyq.Connection, background: Callable[..., Any]) -> None:
+    driven.autocommit = True
+    with driven.listen("a") as stream:
+        waiting = background(lambda: [next(stream).payload for _ in range(20)])
+        for number in range(20):
+            assert driven.execute("SELECT %s::int", [number]).fetchone() == (number,)
+            driven.notify("a", str(number))
+        assert waiting.result() == [str(number) for number in range(20)]
+
+
+def test_what_the_user_has_amid_a_call_cannot_use_the_connection(driven: anyq.Connection) -> None:
+    def factory(cursor: Any) -> Any:
+        driven.execute("SELECT 2")
+
+    with pytest.raises(anyq.InterfaceError, match="amid a call of the same thread"):
+        driven.cursor(row_factory=factory).execute("SELECT 1")
+    assert driven.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_row_factory_may_use_another_connection(driven: anyq.Connection, observer: anyq.Connection) -> None:
+    def factory(cursor: Any) -> Any:
+        number = observer.execute("SELECT 2").fetchone()
+        return lambda values: (number, values)
+
+    assert driven.cursor(row_factory=factory).execute("SELECT 1").fetchone() == ((2,), (1,))
+
+
+def test_closing_amid_a_call(driven: anyq.Connection) -> None:
+    """As a handler of SIGTERM may do."""
+
+    def factory(cursor: Any) -> Any:
+        driven.close()
+        return tuple
+
+    driven.cursor(row_factory=factory).execute("SELECT 1")
+    assert driven.closed and not driven.broken
+    with pytest.raises(anyq.OperationalError, match="closed"):
+        driven.execute("SELECT 1")
+
+
+def test_the_server_goes_away(driven: anyq.Connection, observer: anyq.Connection) -> None:
+    """The descriptor is closed by the loop, which may have registered it."""
+    driven.execute("SELECT 1")
+    observer.execute("SELECT pg_terminate_backend(%s)", [driven.info.backend_pid])
+    with pytest.raises(anyq.OperationalError, match="terminating connection"):
+        while True:
+            driven.execute("SELECT 1")
+    assert driven.closed and driven.broken
+    stream: Any = driven.inner.session.wire.channel
+
+    async def is_closed() -> bool:
+        closed: bool = stream._sock.fileno() == -1
+        return closed
+
+    assert observer.calls.call(is_closed)
+
+
+def test_a_cursor_is_closed_while_another_thread_drives(
+    driven: anyq.Connection, background: Callable[..., Any], until_active: Callable[..., None]
+) -> None:
+    """What it leaves to the loop waits there until the connection is given back."""
+    driven.autocommit = True
+    cursor = driven.cursor()
+    stream = cursor.stream("SELECT generate_series(1, 100000)")
+    next(stream)
+    query = background(lambda: driven.execute("SELECT 1").fetchone())
+    cursor.close()
+    assert query.result() == (1,)
+    with pytest.raises(anyq.OperationalError, match="the stream was ended"):
+        for _ in stream:
+            pass
+
+
+# -- signals
+
+
+@POSIX
+@pytest.mark.any_loop
+def test_a_signal_handler_uses_the_connection_while_it_waits(
+    driven: anyq.Connection, observer: anyq.Connection, crossings: list[str]
+) -> None:
+    """The call that it interrupts goes on in the portal, and the handler's statement behind it."""
+    driven.execute("SELECT 1")
+    driven.commit()
+    key = driven.info.backend_pid
+    observer.execute("SELECT pg_advisory_lock(%s)", [key])
+    seen: list[Any] = []
+
+    def handler(number: int, frame: object) -> None:
+        observer.execute("SELECT pg_advisory_unlock(%s)", [key])
+        seen.append(driven.execute("SELECT 2").fetchone())
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    other = anyq.connect(str(observer.info.dsn), autocommit=True)
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt() -> None:
+        query = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'advisory'"
+        while not other.execute(query, [key]).fetchone():
+            pass
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        assert driven.execute("SELECT pg_advisory_xact_lock(%s)", [key]).fetchone() == ("",)
+    finally:
+        thread.join()
+        other.close()
+        signal.signal(signal.SIGUSR1, before)
+    assert seen == [(2,)]
+    assert crossings.count("_go_on") >= 1
+    assert driven.execute("SELECT 1").fetchone() == (1,)
+
+
+@POSIX
+@pytest.mark.any_loop
+def test_what_a_signal_handler_raises_while_it_waits(driven: anyq.Connection, observer: anyq.Connection) -> None:
+    """Whatever it is, the statement is cancelled."""
+    driven.execute("SELECT 1")
+    key = driven.info.backend_pid
+
+    def handler(number: int, frame: object) -> None:
+        raise ZeroDivisionError
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt() -> None:
+        query = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+        while not observer.execute(query, [key]).fetchone():
+            pass
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(ZeroDivisionError):
+            driven.execute("SELECT pg_sleep(60)")
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert not driven.closed
+    driven.rollback()
+    assert driven.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_in_an_event_loop_that_is_not_the_portals(driven: anyq.Connection, crossings: list[str]) -> None:
+    async def main() -> Any:
+        return driven.execute("SELECT 1").fetchone()
+
+    assert anyio.run(main) == (1,)
+    assert crossings == []
+
+
+def test_no_descriptor_is_left(portal_backend: object, dsn: str) -> None:
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("there is no /proc")
+
+    def work() -> None:
+        with anyq.connect(dsn) as conn:
+            for _ in range(3):
+                conn.execute("SELECT 1")
+
+    work()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        work()
+    assert len(os.listdir("/proc/self/fd")) <= before
