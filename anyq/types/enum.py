@@ -122,12 +122,17 @@ def _match(
 
 
 class EnumDumper(Dumper):
-    """Dump a member of an `Enum` that is not registered: its name, whose type the server finds out."""
+    """Dump a member of an `Enum` that is not registered: its name, whose type the server finds out.
+
+    A member is dumped as it was the first time, but where its class has a `name` of its own.
+    """
 
     def __init__(self, cls: type, context: AdaptContext | None = None):
         super().__init__(cls, context)
         self._encoding = text_encoding(context)
-        self._enum = cls
+        self._enum: Any = cls
+        self._room: int | None = None
+        self._dumped: dict[int, tuple[object, bytes]] = {}  # by identity: an enum hashes its members in Python
 
     def dump_arguments(self) -> DumpEnumArguments | None:
         """Return what the compiled twin needs to know, None where a name may change from one time to the next."""
@@ -136,11 +141,26 @@ class EnumDumper(Dumper):
         return DumpEnumArguments(cls) if usual else None
 
     @twin("dump_enum")
-    def dump(self, obj: Enum) -> bytes:
-        name: Any = obj.name
+    def dump(self, obj: Enum | str) -> bytes:
+        known = self._dumped.get(id(obj))
+        if known is not None:
+            return known[1]
+        data = encode_text(self._label(obj), self._encoding)
+        if type(obj) is self._enum and len(self._dumped) < self._most():
+            self._dumped[id(obj)] = obj, data
+        return data
+
+    def _most(self) -> int:
+        """Return of how many members is known what they were dumped as: not of all sums of flags."""
+        if self._room is None:
+            self._room = 0 if self.dump_arguments() is None else len(self._enum.__members__)
+        return self._room
+
+    def _label(self, obj: Any) -> str:
+        name: str | None = obj.name
         if name is None:
             raise DataError(f"{obj!r} is no member of {type(obj).__name__}, but several flags: pass its .value")
-        return encode_text(name, self._encoding)
+        return name
 
 
 class EnumBinaryDumper(EnumDumper):
@@ -159,14 +179,13 @@ class _EnumDumper(EnumDumper):
         super().__init__(cls, context)
         self._enum = self.enum
 
-    @twin("dump_enum")
-    def dump(self, obj: Enum | str) -> bytes:
+    def _label(self, obj: Any) -> str:
         label = self.labels.get(obj.name) if isinstance(obj, self.enum) else None
         if label is None:
             if type(obj) is not str:
                 raise DataError(f"the enum type has no label for {obj!r}: see the mapping of register_enum()")
             label = obj
-        return encode_text(label, self._encoding)
+        return label
 
 
 class _EnumBinaryDumper(_EnumDumper):

@@ -19,11 +19,13 @@ from hypothesis import strategies as st
 
 from anyq._accel import python
 from anyq.adapt import PyFormat, Transformer, transformer
+from anyq.errors import DataError
 from anyq.protocol.frontend import bind
 from anyq.session import executemany as _executemany
 from anyq.session.naming import Names
 from anyq.statements.binders import SERVER_SIDE
 from anyq.statements.composer import Composer
+from anyq.types.enum import EnumInfo, register_enum
 from anyq.types.numeric import Float4, Int2, Int4, Int8, IntNumeric, Oid
 from anyq.types.string import StrDumper
 from tests.support.sessions import started
@@ -142,6 +144,47 @@ def dumped(implementation: Any, params: Sequence[object], formats: Sequence[PyFo
 def test_parameters(params: list[tuple[object, PyFormat]]) -> None:
     objects, formats = [one for one, _ in params], [other for _, other in params]
     assert dumped(dumping, objects, formats) == dumped(python, objects, formats)
+
+
+@pytest.mark.parametrize("implementation", [dumping, python], ids=["compiled", "python"])
+@pytest.mark.parametrize("registered", [True, False])
+def test_a_member_is_dumped_as_it_was_the_first_time(
+    implementation: Any, registered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Size(enum.Enum):
+        small = 1
+        large = 2
+
+    class Named(enum.Enum):
+        small = 1
+
+        @property
+        def name(self) -> str:
+            return name_now[0]
+
+    name_now = ["small"]
+    for name in ("DumpPlan", "compile_dump", "compile_key", "dump_values"):
+        monkeypatch.setattr(transformer, name, getattr(implementation, name))
+    context = Context()
+    if registered:
+        register_enum(EnumInfo("size", 60_000, 60_001, ["small", "large"]), context, Size)
+        register_enum(EnumInfo("named", 60_002, 60_003, ["small"]), context, Named)
+    tx = Transformer(context)
+
+    def dump(*members: enum.Enum) -> list[Any]:
+        return list(tx.dump_sequence(members, [PyFormat.AUTO] * len(members))[0])
+
+    assert dump(Size.small) == [b"small"]
+    monkeypatch.setattr(Size.small, "_name_", "large")
+    assert dump(Size.small, Size.large) == [b"small", b"large"]
+    # But where the class says that it is another one each time.
+    assert dump(Named.small) == [b"small"]
+    name_now[0] = "large"
+    if registered:
+        with pytest.raises(DataError, match="no label for"):
+            dump(Named.small)
+    else:
+        assert dump(Named.small) == [b"large"]
 
 
 COLUMNS = [OBJECTS, LISTS, st.integers(0, 100_000), st.one_of(st.none(), st.text(max_size=5)), st.floats(), st.dates()]
