@@ -39,7 +39,8 @@ cdef class Bounds:
 cdef inline object slot(object obj, Py_ssize_t offset):
     cdef PyObject *found = anyq_get_slot(obj, offset)
     if found == NULL:
-        # What was never initialised: the dumper in Python says what that is.
+        # What was never initialised says so.
+        str(obj)
         raise AttributeError
     return <object>found
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, MutableSequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from .._accel.twins import RangeClasses
+from ..errors import ProgrammingError
 
 T = TypeVar("T")
 
@@ -47,6 +48,11 @@ class Range(Generic[T]):
         self._lower = lower
         self._upper = upper
         self._bounds = bounds
+
+    if not TYPE_CHECKING:  # to which each name would be an attribute then
+
+        def __getattr__(self, name: str) -> Any:
+            raise _missing(self, name)
 
     @property
     def lower(self) -> T | None:
@@ -152,6 +158,14 @@ class Range(Generic[T]):
         return f"{self._bounds[0]}{self._lower}, {self._upper}{self._bounds[1]}" if self._bounds else "empty"
 
 
+def _missing(obj: object, name: str) -> Exception:
+    """Return the error for an attribute that is not there: of the base class, if that has not been initialised."""
+    cls = type(obj)
+    if name in Range.__slots__ or name in Multirange.__slots__:
+        return ProgrammingError(f"this {cls.__name__} has no bounds: {cls.__name__}.__init__() has to call super()'s")
+    return AttributeError(f"{cls.__name__!r} object has no attribute {name!r}")
+
+
 def loaded_range(lower: Any, upper: Any, bounds: str) -> Range[Any]:
     """Return a range whose bounds are known to be right: the constructor checks them, in three times the time."""
     made: Any = _new(Range)  # pyright: ignore[reportUnknownVariableType]
@@ -214,6 +228,19 @@ class Multirange(MutableSequence[Range[T]]):
 
     def __init__(self, items: Iterable[Range[T]] = ()):
         self._ranges: list[Range[T]] = [_checked(item) for item in items]
+
+    if not TYPE_CHECKING:  # to which each name would be an attribute then
+
+        def __getattr__(self, name: str) -> Any:
+            raise _missing(self, name)
+
+    def __copy__(self) -> Multirange[T]:
+        made: Multirange[T] = object.__new__(type(self))
+        if hasattr(self, "__dict__"):
+            made.__dict__.update(self.__dict__)
+        # Either can be changed without the other.
+        made._ranges = self._ranges.copy()
+        return made
 
     @overload
     def __getitem__(self, index: int) -> Range[T]: ...

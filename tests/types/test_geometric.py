@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from anyq.errors import DataError
 from anyq.postgres import types
 from anyq.types.geometric import Box, Circle, Line, Lseg, Path, Point, Polygon
 from tests.support.hostile_values import load_checked
-from tests.support.values import PYFORMATS, dump, load, there_and_back, transformer
+from tests.support.values import FORMATS, PYFORMATS, dump, load, there_and_back, transformer
 
 if TYPE_CHECKING:
     from anyq import AsyncConnection
@@ -151,3 +153,27 @@ async def test_a_server_gives_them_back(conn: AsyncConnection[Any]) -> None:
         assert repr(await cursor.fetchone()) == repr(
             (Point(math.nan, -math.inf), Box(Point(3.0, 4.0), Point(1.0, 2.0)))
         )
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("name", ["point", "line", "lseg", "box", "path", "polygon", "circle"])
+def test_copied_hashed_and_compared(name: str, format: Format) -> None:
+    """As the named tuples that they are, and as plain ones."""
+    value = load(written(name, format), name, format)
+    for again in (copy.copy(value), copy.deepcopy(value), pickle.loads(pickle.dumps(value)), value._replace()):
+        assert type(again) is type(value)
+        assert again == value == tuple(value)
+        assert hash(again) == hash(tuple(value))
+        assert not again < value and again <= value
+        assert (repr(again), str(again)) == (repr(value), str(value))
+
+
+def written(name: str, format: Format) -> bytes:
+    points = (Point(1, 2), Point(-3, 4))
+    shapes: dict[str, Any] = {
+        **{"point": points[0], "line": Line(1, 2, 3), "lseg": Lseg(*points), "box": Box(*points)},
+        **{"path": Path(points, True), "polygon": Polygon(points), "circle": Circle(points[0], 5)},
+    }
+    data, _, _ = dump(shapes[name], PyFormat.from_pq(format))
+    assert data is not None
+    return bytes(data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import struct
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,16 @@ def registered() -> Transformer:
     context = FakeConnection()
     register_interval(context)
     return Transformer(context)
+
+
+@given(value=intervals)
+def test_copied_hashed_and_compared(value: Interval) -> None:
+    loaded = there_and_back(value, PyFormat.BINARY, registered())
+    for again in (loaded, copy.copy(loaded), copy.deepcopy(value), pickle.loads(pickle.dumps(loaded))):
+        assert again == value
+        assert (hash(again), repr(again)) == (hash(value), repr(value))
+    with pytest.raises(TypeError):
+        value < loaded  # noqa: B015
 
 
 @given(value=intervals)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import anyq
 from anyq import AsyncClientCursor, AsyncConnection
 from anyq.adapt import PyFormat, Transformer
-from anyq.errors import DataError
+from anyq.errors import DataError, ProgrammingError
 from anyq.postgres import types
 from anyq.types.multirange import (
     DateMultirange,
@@ -100,8 +100,27 @@ def test_compared_and_shown() -> None:
         one < [Range(1, 2)]  # noqa: B015
     assert repr(two) == "Multirange([Range(1, 2, '[)'), Range(5, 6, '[)')])"
     assert str(two) == "{[1, 2), [5, 6)}"
-    for again in (pickle.loads(pickle.dumps(two)), copy.deepcopy(two)):
+    for again in (pickle.loads(pickle.dumps(two)), copy.copy(two), copy.deepcopy(two)):
         assert again == two
+        again.append(Range(7, 8))
+        assert again != two
+
+
+def test_copies_of_subclasses() -> None:
+    class Named(Int4Multirange):
+        name = ""
+
+    value = Named([Range(1, 2)])
+    value.name = "x"
+    for again in (copy.copy(value), copy.deepcopy(value)):
+        assert (type(again), again, again.name) == (Named, value, "x")
+
+
+def test_one_that_was_not_initialised() -> None:
+    value = object.__new__(Multirange)
+    for format in PyFormat:
+        with pytest.raises(ProgrammingError, match=r"this Multirange has no bounds"):
+            dump(value, format)
 
 
 # -- which type

@@ -7,7 +7,9 @@ each loader makes a DataError, and nothing else.
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
+import pickle
 import random
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
@@ -228,6 +230,7 @@ def check_values(types: Types, kind: Kind) -> None:
     @given(kind.values, kind.values)
     def check(first: Any, second: Any) -> None:
         expected = types.values(first, second, same)
+        row: Any = None
         for format in PyFormat:
             if format is PyFormat.BINARY and kind.text_only:
                 # Nothing of it is sent.
@@ -239,6 +242,12 @@ def check_values(types: Types, kind: Kind) -> None:
                 row = cursor.execute(query, types.values(first, second, kind.sent), binary=binary).fetchone()
                 assert row == tuple(expected)
                 assert type(row[-2]) is types.holder
+        # What was loaded can be copied, pickled and, but for lists and the like, hashed, as what was sent.
+        for value in row[:-2]:
+            for again in (copy.copy(value), copy.deepcopy(value), pickle.loads(pickle.dumps(value))):
+                assert again == value
+                assert repr(again) == repr(value)
+        assert copy.deepcopy(row) == row
 
     check()
 

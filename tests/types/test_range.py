@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 import anyq
 from anyq import AsyncClientCursor, AsyncConnection, sql
-from anyq.adapt import PyFormat, Transformer
-from anyq.errors import DataError
+from anyq.adapt import Format, PyFormat, Transformer
+from anyq.errors import DataError, ProgrammingError
 from anyq.postgres import types
+from anyq.types.multirange import Multirange
 from anyq.types.numeric import Int8
 from anyq.types.range import (
     DateRange,
@@ -116,11 +117,65 @@ def test_equal_and_hashed() -> None:
         Range(1, 2) < 3  # noqa: B015
 
 
+class Named(Range[int]):
+    def __init__(self, name: str, *args: Any) -> None:
+        super().__init__(*args)
+        self.name = name
+
+
+class Forgetful(Range[int]):
+    def __init__(self) -> None:
+        pass
+
+
+def copies(value: Any) -> list[Any]:
+    pickled = [pickle.loads(pickle.dumps(value, protocol)) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)]
+    return [*pickled, copy.copy(value), copy.deepcopy(value)]
+
+
 def test_copied() -> None:
-    for value in (Range(1, 2), Int4Range(None, 2, "()"), Range(empty=True)):
-        for again in (pickle.loads(pickle.dumps(value)), copy.copy(value), copy.deepcopy(value)):
+    for value in (Range(1, 2), Int4Range(None, 2, "()"), Range(empty=True), Named("x", 1, 2, "[]")):
+        for again in copies(value):
             assert again == value
+            assert not again < value and again <= value
             assert type(again) is type(value)
+            assert (hash(again), repr(again), str(again)) == (hash(value), repr(value), str(value))
+            assert vars(again) == vars(value) if isinstance(value, Named) else not hasattr(again, "__dict__")
+    # Of bounds that can be changed, a deep copy has others.
+    bound = [1]
+    of_lists = Range(bound, [2])
+    shallow, deep = copy.copy(of_lists), copy.deepcopy(of_lists)
+    bound.append(3)
+    assert shallow.lower == [1, 3]
+    assert deep.lower == [1]
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(of_lists)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_loaded_ones_are_like_those_that_are_made(format: Format) -> None:
+    """Without the constructor, which the compiled path does not call."""
+    for made in (Range(1, 5), Range(None, 5), Range(1), Range(), Range(empty=True)):
+        data, _, _ = dump(Int4Range(made.lower, made.upper, empty=made.isempty), PyFormat.from_pq(format))
+        loaded = load(bytes(data or b""), "int4range", format)
+        for again in [loaded, *copies(loaded)]:
+            assert again == made
+            assert type(again) is Range
+            assert (hash(again), repr(again), again.isempty) == (hash(made), repr(made), made.isempty)
+            assert (again.lower_inf, again.upper_inf, again.lower_inc, again.upper_inc) == (
+                *(made.lower_inf, made.upper_inf, made.lower_inc, made.upper_inc),
+            )
+
+
+def test_a_subclass_that_forgets_its_base_class() -> None:
+    value = Forgetful()
+    assert not hasattr(value, "nothing")
+    with pytest.raises(AttributeError, match="'Forgetful' object has no attribute 'nothing'"):
+        value.nothing  # type: ignore[attr-defined]  # noqa: B018
+    for format in PyFormat:
+        for obj in (value, [value], (value,) if format is not PyFormat.BINARY else value, Multirange([value])):
+            with pytest.raises(ProgrammingError, match=r"this Forgetful has no bounds: Forgetful.__init__"):
+                dump(obj, format)
 
 
 ints = st.none() | st.integers(0, 3)
