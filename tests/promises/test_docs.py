@@ -13,6 +13,7 @@ import ast
 import contextlib
 import datetime
 import decimal
+import enum
 import inspect
 import io
 import ipaddress
@@ -22,7 +23,7 @@ import secrets
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,12 +32,17 @@ import pytest
 
 import anyq
 from anyq._accel.twins import name_of
-from anyq.adapt import Format, Transformer
+from anyq.adapt import AdaptersMap, Format, Transformer
 from anyq.conninfo import KEYWORDS
 from anyq.conninfo.options import TARGET_SESSION_ATTRS
-from anyq.types import geometric, multirange, numeric
+from anyq.sql import SQL, Identifier
+from anyq.types import composite, geometric, hstore, infinity, interval, multirange, numeric
+from anyq.types import enum as enums
 from anyq.types import json as json_types
 from anyq.types import range as ranges
+from anyq.types.string import TextLoader
+from tests.promises.test_every_type import BOUNDS, SAMPLES
+from tests.promises.test_literals import RANGES
 from tests.support.server import Server
 from tests.support.two_phase import need_two_phase
 
@@ -206,7 +212,10 @@ def table(page: str, heading: str) -> list[list[str]]:
     found = re.search(rf"^##+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
     assert found, f"{page} has no section {heading!r}"
     rows = [line for line in found[1].splitlines() if line.startswith("|")]
-    return [[cell.strip().strip("`") for cell in row.strip("|").split(" | ")] for row in rows[2:]]
+    # Of several tables all, without what is above their lines.
+    heads = {at + i for at, row in enumerate(rows) if row.startswith("|---") for i in (-1, 0)}
+    rows = [row for at, row in enumerate(rows) if at not in heads]
+    return [[cell.strip().strip("`") for cell in row.strip("|").split(" | ")] for row in rows]
 
 
 _NAMES = {
@@ -235,14 +244,56 @@ async def test_what_python_values_become(conn: anyq.AsyncConnection) -> None:
             assert await cur.fetchone() == (sql_type,), (value, placeholder)
 
 
-@pytest.mark.anyio
-async def test_what_postgresql_values_become(conn: anyq.AsyncConnection) -> None:
-    rows = table("types.md", "The table")
-    assert len(rows) > 30
+class Mood(enum.Enum):
+    happy = 1
+
+
+class Pair(NamedTuple):
+    a: int
+    b: str
+
+
+async def register_all(conn: anyq.AsyncConnection) -> set[str]:
+    """Make the types of the second table, and register them; return their names."""
+    await conn.execute(
+        "CREATE TYPE pg_temp.mood AS ENUM ('happy'); CREATE TYPE pg_temp.pair AS (a int4, b text);"
+        "CREATE TYPE pg_temp.span AS RANGE (SUBTYPE = float8, MULTIRANGE_TYPE_NAME = pg_temp.spans)"
+    )
+    register: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
+        "mood": (enums.EnumInfo, lambda info: enums.register_enum(info, conn, Mood)),
+        "pair": (composite.CompositeInfo, lambda info: composite.register_composite(info, conn, Pair)),
+        "span": (ranges.RangeInfo, lambda info: ranges.register_range(info, conn)),
+        "spans": (multirange.MultirangeInfo, lambda info: multirange.register_multirange(info, conn)),
+    }
+    with contextlib.suppress(anyq.errors.FeatureNotSupported, anyq.errors.UndefinedFile):
+        # Some servers of the tests are without extensions.
+        await conn.execute("CREATE EXTENSION IF NOT EXISTS hstore")
+        register["hstore"] = (anyq.types.TypeInfo, lambda info: hstore.register_hstore(info, conn))
+    for name, (info, call) in register.items():
+        call(await info.fetch(conn, name))
+    return set(register)
+
+
+@pytest.fixture
+async def registered(conn: anyq.AsyncConnection) -> anyq.AsyncConnection:
     await conn.set_autocommit(True)
-    await conn.execute("SET TIME ZONE 'UTC'")
-    for names, sql, value, *_ in rows:
-        obj = eval(value, dict(_NAMES))
+    await conn.execute("SET TIME ZONE 'UTC'; SET lc_monetary TO 'C'")
+    return conn
+
+
+@pytest.mark.anyio
+async def test_what_postgresql_values_become(registered: anyq.AsyncConnection) -> None:
+    conn = registered
+    rows = table("types.md", "The table")
+    assert len(rows) > 35
+    theirs: set[str] = set()
+    for names, sql, value, *_, otherwise in rows:
+        own = re.search(r"`register_\w+\(\)$", names) is not None
+        if own and not theirs:
+            theirs = await register_all(conn)
+        if own and sql.rpartition("::")[2] not in theirs:
+            continue
+        obj = eval(value, {**_NAMES, "Mood": Mood, "Pair": Pair})
         for binary in (False, True):
             try:
                 cur = await conn.execute(b"SELECT " + sql.encode(), (), binary=binary)
@@ -252,17 +303,105 @@ async def test_what_postgresql_values_become(conn: anyq.AsyncConnection) -> None
             row = await cur.fetchone()
             assert row is not None
             assert (type(row[0]), row[0]) == (type(obj), obj), (sql, binary)
+        if own:
+            # As on a cursor that was made from a map without them.
+            await check_without(conn, sql, eval(otherwise.removeprefix("without it, `")))
+
+
+async def check_without(conn: anyq.AsyncConnection, sql: str, text: str) -> None:
+    cur = conn.cursor()
+    cur.adapters.register_loader(conn.adapters.types[sql.rpartition("::")[2]].oid, TextLoader)
+    await cur.execute(b"SELECT " + sql.encode(), (), binary=False)
+    assert await cur.fetchone() == (text,)
+
+
+@pytest.mark.anyio
+async def test_each_type_of_a_row_is_like_the_example(registered: anyq.AsyncConnection) -> None:
+    """Of each name that a row has, a value becomes an object of the class that the example has."""
+    for names, _, value, *_ in table("types.md", "The table"):
+        cls = type(eval(value, {**_NAMES, "Mood": Mood, "Pair": Pair}))
+        for name in names.split(", "):
+            subtype = name.replace("multirange", "range")
+            if subtype in RANGES:
+                sample = f"[{BOUNDS[RANGES[subtype]]})"
+                sample = sample if name == subtype else f"{{{sample}}}"
+            elif name in SAMPLES and " " not in name:
+                sample = SAMPLES[name]
+            else:
+                continue
+            if name == "inet":
+                sample = "192.0.2.1"
+            for binary in (False, True):
+                query = SQL("SELECT {}::text::{}").format(sample, Identifier(name))
+                try:
+                    cur = await registered.execute(query, (), binary=binary)
+                except anyq.errors.FeatureNotSupported:
+                    assert name == "xml"
+                    continue
+                assert type((await cur.fetchall())[0][0]) is cls, (name, binary)
+
+
+#: What is in the last column of the table, without backticks around it, and a query and what it gives that show it.
+OTHERWISE = {
+    "SET client_encoding TO 'SQL_ASCII'` gives `bytes": (b"SELECT 'a'::varchar", b"a"),
+    "[`column::numeric`](#money) is a `Decimal": (b"SELECT '1.5'::money::numeric", decimal.Decimal("1.50")),
+    "string_to_array(column::text, ' ')::int[]` is a list": (
+        b"SELECT string_to_array(c::text, ' ')::int[] FROM (VALUES ('1 2'::int2vector)) AS v(c)",
+        [1, 2],
+    ),
+    "column::oid` is the number": (b"SELECT 'pg_class'::regclass::oid", 1259),
+}
+#: What examples show, or this file.
+_ELSEWHERE = re.compile(
+    r"|\[`\w+\(\)`\]\(.*|\[as a `float`\]\(.*|loaders of the items|a loader of your own.*|see \[.*|without it, .*"
+)
+
+
+@pytest.mark.anyio
+async def test_how_to_have_them_otherwise(registered: anyq.AsyncConnection) -> None:
+    cells = {otherwise for *_, otherwise in table("types.md", "The table")}
+    assert {cell for cell in cells if not _ELSEWHERE.fullmatch(cell)} == set(OTHERWISE)
+    for cell, (query, value) in OTHERWISE.items():
+        if cell.startswith("SET"):
+            await registered.execute(cell.partition("`")[0].encode())
+        for binary in (False, True):
+            assert await (await registered.execute(query, (), binary=binary)).fetchone() == (value,)
+        await registered.execute(b"RESET client_encoding")
+    names = {name for cell in cells for name in re.findall(r"(\w+)\(\)", cell)}
+    modules = (infinity, interval, json_types, anyq.adapters)
+    for name in names - {"string_to_array"}:
+        assert any(hasattr(module, name) for module in modules), name
 
 
 def test_which_loaders_there_are() -> None:
-    tx = Transformer(anyq.adapters)
+    context = AdaptersMap(anyq.adapters)
+    hstore.register_hstore(anyq.types.TypeInfo("hstore", 90_000, 90_001), context)
+    enum_info = enums.EnumInfo("enum", 90_002, 0, labels=["happy"])
+    enums.register_enum(enum_info, context, Mood)
+    pair = composite.CompositeInfo("composite", 90_004, 0, field_names=["a", "b"], field_types=[23, 25])
+    composite.register_composite(pair, context, Pair)
+    ranges.register_range(ranges.RangeInfo("range", 90_006, 0, subtype_oid=701), context)
+    spans = multirange.MultirangeInfo("multirange", 90_008, 0, range_oid=90_006, subtype_oid=701)
+    multirange.register_multirange(spans, context)
+    tx = Transformer(context)
     for names, _, _, text, binary, compiled, _ in table("types.md", "The table"):
         for name in names.split(", "):
+            if name.startswith("`register"):
+                continue
+            name = re.sub(r"^\[(\w+)\].*", r"\1", name)
             oid = tx.adapters.types.get_oid("int4[]" if name.startswith("arrays") else name.split()[0])
             formats = [Format.TEXT, Format.BINARY] if tx.has_binary_loader(oid) else [Format.TEXT]
             twins = [format for format in formats if name_of(tx.get_loader(oid, format).load) is not None]
             assert (text, binary) == ("yes", "yes" if len(formats) == 2 else "no"), name
             assert compiled == (", ".join(format.name.lower() for format in twins) or "no"), name
+
+
+def test_a_type_of_ones_own_takes_20_lines() -> None:
+    text = (ROOT / "docs" / "types.md").read_text(encoding="utf-8")
+    section = text[text.index("## A type of your own") :]
+    block = _FENCE.search(section)
+    assert block is not None
+    assert len([line for line in block["source"].splitlines() if line.strip()]) <= 20
 
 
 @pytest.mark.anyio
