@@ -651,3 +651,43 @@ async def test_fetch_with_any_encoding(conn: AsyncConnection[Any]) -> None:
         for binary in (False, True):
             cursor = await conn.execute(f"SELECT %{format.value}", [Pair(1, "é")], binary=binary)
             assert await cursor.fetchone() == ((1, "é".encode()),)
+
+
+@pytest.mark.anyio
+@pytest.mark.any_loop
+async def test_fields_that_are_plain_tuples(conn: AsyncConnection[Any]) -> None:
+    """The type of the field says what they are, in arrays and at any depth; in binary, too."""
+    await conn.execute(
+        "CREATE TYPE pg_temp.one AS (x int8, t text); CREATE TYPE pg_temp.two AS (o pg_temp.one, os pg_temp.one[]);"
+        "CREATE TYPE pg_temp.three AS (w pg_temp.two, ws pg_temp.two[], r int4range)"
+    )
+    made: dict[str, Any] = {}
+    for name in ("one", "two", "three"):
+        info = await CompositeInfo.fetch(conn, f"pg_temp.{name}")
+        assert info is not None
+        register_composite(info, conn)
+        made[name] = info.python_type
+    one, two, three = made.values()
+    ones = [(1, 'a,"( '), None, (2, "")]
+    twos: list[Any] = [((None, None), []), None, (one(3, None), ones)]
+    value = three((ones[0], ones), twos, Range(1, 5))
+    loaded = [one(1, 'a,"( '), None, one(2, "")]
+    expected = three(two(loaded[0], loaded), [two(one(None, None), []), None, two(one(3, None), loaded)], Range(1, 5))
+    for letter in "stb":
+        for binary in (False, True):
+            query = f"SELECT %{letter}, %{letter}".encode()
+            cur = await conn.execute(query, (value, [value, None]), binary=binary)
+            row = await cur.fetchone()
+            assert row == (expected, [expected, None])
+            assert type(row[0].w.os[2]) is one
+    for bad, why in (
+        (two((1,), []), r"the composite type one has 2 fields \(x, t\), and tuple has 1"),
+        (two(None, [(1, "a", 3)]), r"the composite type one has 2 fields \(x, t\), and tuple has 3"),
+        (two((2**63, "a"), []), "as the field x of one in binary format: it is out of range"),
+        (two(("x", "a"), []), "as the field x of one in binary format: convert it to int first"),
+        (two("x", []), "cannot dump str as the composite type one: it is no sequence"),
+        (two(None, "x"), "a value of type str is no array"),
+    ):
+        with pytest.raises((DataError, ProgrammingError), match=why):
+            await conn.execute(b"SELECT %b", (bad,))
+    assert conn.info.transaction_status.name == "INTRANS"
