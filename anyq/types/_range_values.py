@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, MutableSequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from .._accel.twins import RangeClasses
 from ..errors import ProgrammingError
@@ -18,6 +18,23 @@ T = TypeVar("T")
 _BOUNDS = frozenset(("[]", "[)", "(]", "()"))
 
 
+C = TypeVar("C", bound=type)
+
+
+def _told_if_uninitialised(cls: C) -> C:
+    """Have a subclass told that forgets to call `super().__init__()`. Type checkers should not see this, and do not."""
+
+    def __getattr__(self: object, name: str) -> Any:
+        own = type(self).__name__
+        if name in ("_bounds", "_lower", "_upper", "_ranges"):
+            raise ProgrammingError(f"this {own} has no bounds: {own}.__init__() has to call super()'s")
+        raise AttributeError(f"{own!r} object has no attribute {name!r}")
+
+    setattr(cls, __getattr__.__name__, __getattr__)
+    return cls
+
+
+@_told_if_uninitialised
 class Range(Generic[T]):
     """All values from a lower bound to an upper one. Cannot be changed; can be hashed if the bounds can.
 
@@ -48,11 +65,6 @@ class Range(Generic[T]):
         self._lower = lower
         self._upper = upper
         self._bounds = bounds
-
-    if not TYPE_CHECKING:  # to which each name would be an attribute then
-
-        def __getattr__(self, name: str) -> Any:
-            raise _missing(self, name)
 
     @property
     def lower(self) -> T | None:
@@ -158,14 +170,6 @@ class Range(Generic[T]):
         return f"{self._bounds[0]}{self._lower}, {self._upper}{self._bounds[1]}" if self._bounds else "empty"
 
 
-def _missing(obj: object, name: str) -> Exception:
-    """Return the error for an attribute that is not there: of the base class, if that has not been initialised."""
-    cls = type(obj)
-    if name in Range.__slots__ or name in Multirange.__slots__:
-        return ProgrammingError(f"this {cls.__name__} has no bounds: {cls.__name__}.__init__() has to call super()'s")
-    return AttributeError(f"{cls.__name__!r} object has no attribute {name!r}")
-
-
 def loaded_range(lower: Any, upper: Any, bounds: str) -> Range[Any]:
     """Return a range whose bounds are known to be right: the constructor checks them, in three times the time."""
     made: Any = _new(Range)  # pyright: ignore[reportUnknownVariableType]
@@ -215,6 +219,7 @@ class TimestamptzRange(Range[datetime]):
     __slots__ = ()
 
 
+@_told_if_uninitialised
 class Multirange(MutableSequence[Range[T]]):
     """Ranges, in a sequence that can be changed.
 
@@ -228,11 +233,6 @@ class Multirange(MutableSequence[Range[T]]):
 
     def __init__(self, items: Iterable[Range[T]] = ()):
         self._ranges: list[Range[T]] = [_checked(item) for item in items]
-
-    if not TYPE_CHECKING:  # to which each name would be an attribute then
-
-        def __getattr__(self, name: str) -> Any:
-            raise _missing(self, name)
 
     def __copy__(self) -> Multirange[T]:
         made: Multirange[T] = object.__new__(type(self))
