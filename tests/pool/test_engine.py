@@ -171,3 +171,13 @@ async def test_a_client_takes_over_from_a_block_that_is_cancelled(dsn: str) -> N
                     await until(lambda: gate.attempts == 2)
                     gate.open()
     assert len(pids) == 1
+
+
+async def test_a_pool_that_is_closed_in_its_block_opens_nothing_more(dsn: str) -> None:
+    gate = Gate(dsn)
+    gate.shut()
+    async with gate.pool(min_size=1) as pool:
+        await until(lambda: gate.under_way)
+        await pool.close()
+        await until(lambda: not gate.under_way)
+        assert pool.get_stats()["pool_size"] == 0
