@@ -16,7 +16,7 @@ MOST_SETS = 100
 MOST_BYTES = 32_000
 """So for the length of the values, as far as it can be told at once."""
 
-_LONG = (str, bytes, bytearray, list, tuple, dict)
+_LONG: Any = (str, bytes, bytearray, list, tuple, dict)
 
 
 class Batch:
@@ -47,13 +47,17 @@ def _is_long(sets: Any) -> bool:
         return True
     length = 0
     for params in sets:
-        # What cannot be parameters is told by who binds them.
-        values: Iterable[Any] = ()
-        if isinstance(params, Mapping):
-            values = params.values()
-        elif isinstance(params, Sequence) and not isinstance(params, str | bytes):
-            values = params
-        length += sum(len(value) for value in values if isinstance(value, _LONG))
+        length += sum(len(value) for value in _values_of(params) if isinstance(value, _LONG))
         if length > MOST_BYTES:
             return True
     return False
+
+
+def _values_of(params: Any) -> Iterable[Any]:
+    given: Any = params  # of no type that a check narrows
+    values: Iterable[Any] = ()  # what cannot be parameters is told by who binds them
+    if isinstance(params, Mapping):
+        values = given.values()
+    elif isinstance(params, Sequence) and not isinstance(params, str | bytes):
+        values = given
+    return values
