@@ -130,7 +130,8 @@ class ConnectionPool(StatementsOfThreads, Closing, Generic[ConnectionT]):
             self.open()
 
     def _begin_anew(self) -> None:
-        self._lock = threading.Lock()
+        # One that can be entered twice: Ctrl-C may come as it is left, and before that is done.
+        self._lock = threading.RLock()
         self._user = object()  # what the portal knows this by
         self._inner = inner = self._make()
         self._portal: Portal | None = None
@@ -244,6 +245,7 @@ class ConnectionPool(StatementsOfThreads, Closing, Generic[ConnectionT]):
 
     def _open(self) -> None:
         inner, user = self._inner, self._user
+        portal: Portal | None = None
         try:
             portal = self._hooks.portal = open_portal(self._blocking, user)
             portal.call(GRACE_PERIOD, inner.open)
@@ -252,6 +254,9 @@ class ConnectionPool(StatementsOfThreads, Closing, Generic[ConnectionT]):
             self._portal = portal
             self._reopens = False
         except BaseException:
+            if portal is not None:
+                # Interrupted: what it has begun has to end, for which the portal waits.
+                self._end(portal)
             leave_portal(self._blocking, user)
             raise
 
@@ -261,16 +266,31 @@ class ConnectionPool(StatementsOfThreads, Closing, Generic[ConnectionT]):
         :param timeout: seconds to wait for the end of what the pool does itself, at most.
         """
         with self._lock:
-            portal, self._portal = self._portal, None
-            if portal is None:
-                return
-            if self._if_dropped is not None:
-                self._if_dropped.call_off()
+            portal: Portal | None = None
             try:
-                portal.call(GRACE_PERIOD, self._inner.close)
-                self._ended.wait(timeout)
-            finally:
-                self._leave(portal)
+                portal, self._portal = self._portal, None
+                if portal is not None:
+                    self._close(portal, timeout)
+            except BaseException:
+                if portal is not None:
+                    # Interrupted: the rest of it happens by itself.
+                    self._hooks.let_go = partial(portal.forget, self._user)
+                    self._end(portal)
+                raise
+
+    def _close(self, portal: Portal, timeout: float) -> None:
+        if self._if_dropped is not None:
+            self._if_dropped.call_off()
+        portal.call(GRACE_PERIOD, self._inner.close)
+        self._ended.wait(timeout)
+        self._leave(portal)
+
+    def _end(self, portal: Portal) -> None:
+        """Have the pool closed if it is open, without waiting."""
+        self._portal = None
+        if self._if_dropped is not None:
+            self._if_dropped.call_off()
+        portal.post(partial(_end_if_open, self._inner))
 
     def _leave(self, portal: Portal) -> None:
         """Need the portal no more, as soon as no thread has a connection."""
@@ -434,6 +454,11 @@ async def _hold(inner: PoolInPortal, ended: threading.Event) -> None:
                 await inner.engine.wait_until_closed()
     finally:
         ended.set()
+
+
+def _end_if_open(inner: PoolInPortal) -> None:
+    if inner.engine.was_opened:
+        inner.engine.end()
 
 
 def _portal_of(connection: Any) -> Portal:

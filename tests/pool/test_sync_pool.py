@@ -22,6 +22,7 @@ import anyq
 from anyq import errors as e
 from anyq.pool import AsyncConnectionPool, ConnectionPool, NullConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 from anyq.rows import dict_row
+from tests.support import interrupting
 from tests.support.activity import PATIENCE
 from tests.support.interrupting import interrupt_at_each_step
 from tests.support.pools import kill_by, pid_of_sync, wait_until
@@ -305,6 +306,34 @@ def test_interrupted_at_any_step(portal_backend: object, dsn: str) -> None:
 
         use()
         assert interrupt_at_each_step(use, check) > 100
+
+
+@pytest.mark.any_loop
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of pools that nobody has any more
+@pytest.mark.parametrize("part", ["open", "close", "both"])
+def test_its_end_interrupted_at_any_step(
+    portal_backend: object, dsn: str, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Ctrl-C, in the pool's own part of it: nothing runs on, and who closes it once more is not told of anything."""
+    monkeypatch.setattr(interrupting, "PACKAGE", f"{interrupting.PACKAGE}pool{os.sep}sync_pool.py")
+    pools = [ConnectionPool(dsn, min_size=1, open=False)]
+
+    def use() -> None:
+        if part == "both":
+            with ConnectionPool(dsn, min_size=1):
+                pass
+        else:
+            getattr(pools[-1], part)()
+
+    def check(where: str) -> None:
+        pools.pop().close()
+        until_the_portal_has_ended()
+        pools.append(ConnectionPool(dsn, min_size=1, open=part == "close"))
+
+    check("")
+    assert interrupt_at_each_step(use, check) > 10
+    check("")
+    pools.pop().close()
 
 
 @pytest.mark.any_loop
