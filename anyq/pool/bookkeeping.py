@@ -79,9 +79,9 @@ class WakeUp(Protocol):
 
 
 class Ticket:
-    """One who waits for a connection: served when there is a place or an error."""
+    """One who waits for a connection: served when there is a place or an error, or the time for it is over."""
 
-    __slots__ = ("attempts", "error", "place", "wake_up", "work")
+    __slots__ = ("attempts", "deadline", "error", "is_late", "place", "wake_up", "work")
 
     is_statement = False
     """Whether it is one of :attr:`Books.statements`."""
@@ -90,6 +90,10 @@ class Ticket:
         self.wake_up = wake_up
         self.place: Place | None = None
         self.error: Error | None = None
+        self.deadline = float("inf")
+        """When the time is over."""
+        self.is_late = False
+        """Whether it is."""
         self.work = 0
         """How many attempts to open a connection whoever waits is to begin: where the pool has no tasks for it."""
         self.attempts = 0
@@ -114,7 +118,7 @@ class Ticket:
     @property
     def is_served(self) -> bool:
         """Whether there is nothing more to wait for."""
-        return self.place is not None or self.error is not None
+        return self.place is not None or self.error is not None or self.is_late
 
 
 class Todo(NamedTuple):
@@ -166,6 +170,8 @@ class Books:
         self._shrinks = False  # whether there may be more than `max_size`
         self.due = float("inf")
         """When there may be idle connections to be closed, if nothing else happens; or later."""
+        self.first_deadline = float("inf")
+        """When the time of one who waits is over; or later."""
         self.waiting: OrderedDict[Ticket, None] = OrderedDict()
         self.statements: Collection[Ticket] = ()
         """Statements that wait for room on a connection, of which some wait for one of their own, too."""
@@ -186,6 +192,11 @@ class Books:
     def waiting_number(self) -> int:
         """How many wait, clients and statements."""
         return len(self.waiting) + len(self.statements) - self._waiting_for_both
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many connections as there may be."""
+        return 0 < self.max_size <= self.size
 
     @property
     def is_too_big(self) -> bool:
@@ -216,6 +227,7 @@ class Books:
         self._waiting_for_both += ticket.is_statement and ticket not in self.waiting
         self.waiting[ticket] = None
         self.gave_up = False
+        self.first_deadline = min(self.first_deadline, ticket.deadline)
 
     def queue_again(self, ticket: Ticket) -> None:
         """Have somebody wait before all others: what was given was no good."""
@@ -223,6 +235,17 @@ class Books:
         self.waiting[ticket] = None
         self.waiting.move_to_end(ticket, last=False)
         self.gave_up = False
+        self.first_deadline = min(self.first_deadline, ticket.deadline)
+
+    def expire(self, now: float) -> None:
+        """Tell those whose time is over, who wait no longer."""
+        if now < self.first_deadline:
+            return
+        for ticket in [ticket for ticket in self.waiting if ticket.deadline <= now]:
+            self.leave_queue(ticket)
+            ticket.is_late = True
+            ticket.wake_up.set()
+        self.first_deadline = min((ticket.deadline for ticket in self.waiting), default=float("inf"))
 
     def leave_queue(self, ticket: Ticket) -> Place | None:
         """Have somebody wait no longer; return the place that was given at the same moment, to be put back."""
@@ -263,6 +286,27 @@ class Books:
         place.state = PlaceState.BUSY
         place.fresh = False
         self.busy += 1
+
+    def hand_over(self, place: Place, connection: Any, now: float) -> bool:
+        """Give a connection that a client has returned to the one who waits first; return False where it is not clear.
+
+        It is what :meth:`take_back`, :meth:`put` and :meth:`settle` come to where nothing else is to be done.
+        """
+        if (
+            not self.waiting
+            or self.idle
+            or self._shrinks
+            or not self.is_open
+            or place.expires_at <= now
+            or place.made_at <= self._drained_at
+        ):
+            return False
+        self.counters.usage_time += now - place.given_at
+        place.connection = connection
+        place.fresh = False
+        place.idle_since = now
+        self._serve_first(place, now)
+        return True
 
     def hold(self, place: Place) -> None:
         """Take an idle connection, to do something with it."""
@@ -347,17 +391,20 @@ class Books:
                 closing.append(self.drop(place))
                 continue
             self.idle.pop()
-            ticket, _ = self.waiting.popitem(last=False)
-            self._waiting_for_both -= ticket.is_statement
-            self._give(place, now)
-            ticket.place = place
-            ticket.wake_up.set()
+            self._serve_first(place, now)
         if now >= self.due or self.idle and not self.keeps_idle:
             closing += self._superfluous(now)
             self.due = self._next_due()
         opening = self._wanted()
         self.opening += opening
         return Todo(closing, opening) if closing or opening else None
+
+    def _serve_first(self, place: Place, now: float) -> None:
+        ticket, _ = self.waiting.popitem(last=False)
+        self._waiting_for_both -= ticket.is_statement
+        self._give(place, now)
+        ticket.place = place
+        ticket.wake_up.set()
 
     def _superfluous(self, now: float) -> list[Any]:
         """Take out of the idle ones what has expired, and what is not needed."""

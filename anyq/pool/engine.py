@@ -2,8 +2,9 @@
 
 Theory of operation. All accounts are kept by `bookkeeping`, at once and without waiting. What takes time is done by
 three kinds of tasks: a *client* waits for its turn; an *opener* makes one connection (`opening`); the *keeper* closes
-what is not needed any more when it is time. Openers and the keeper belong to the ``async with`` block of the pool.
-Without a block openers run inside of the clients that wait, and there is no keeper.
+what is not needed any more when it is time, and tells clients whose time is over: a timer for each of them would cost
+as much as all the rest of their waiting. Openers and the keeper belong to the ``async with`` block of the pool.
+Without a block openers run inside of the clients that wait, each with its timer, and there is no keeper.
 
 Knows tasks and event loops. Must not know how connections are opened, cleaned or given to clients.
 """
@@ -21,6 +22,9 @@ from ..errors import InterfaceError, OperationalError, ProgrammingError
 from .bookkeeping import Books, Ticket, Todo
 from .errors import PoolClosed
 from .options import Hooks
+
+GRAIN = 0.01
+"""Seconds that clients are told later at most, so that many of them are told at once."""
 
 
 class Request(Ticket):
@@ -59,6 +63,8 @@ class Engine:
         self._scopes: set[anyio.CancelScope] = set()  # of the openers and the keeper
         self._keeper_due = float("-inf")
         self._keeper: Waiter | None = None
+        self._keeps_time = False  # whether the keeper tells those whose time is over
+        self._deadline_known = float("-inf")  # the first one that it knows of
         self._at_end: Waiter | None = None
         self._watchers: list[Waiter] = []  # of those who wait until the pool has its connections
 
@@ -99,12 +105,15 @@ class Engine:
         await group.__aenter__()
         self._block = group
         self._use(group)
+        self._keeps_time = True
         group.start_soon(self._in_scope, self._keep, group)
 
     def _use(self, group: anyio.abc.TaskGroup | None) -> None:
         """Have openers run in a task group, or in none from now on."""
         self._group = group
         self.books.keeps_min_size = group is not None and self.books.keeps_idle
+        if group is None and self._keeps_time:
+            self._keep_no_time()
         self.settle()
 
     async def leave_block(self) -> None:
@@ -145,7 +154,7 @@ class Engine:
         todo = books.settle(monotonic())
         if todo is not None:
             self._do(todo)
-        if self._keeper is not None and books.due < self._keeper_due:
+        if self._keeper is not None and (books.due < self._keeper_due or books.first_deadline < self._deadline_known):
             self._keeper.set()
         if self._watchers and books.ready >= books.min_size:
             self._tell_watchers()
@@ -160,6 +169,12 @@ class Engine:
             if self._keeper is not None:
                 self._keeper.set()
             self._tell_watchers()
+
+    def settle_waiting(self) -> None:
+        """Do so after somebody has begun to wait, unless there can be nothing for him yet."""
+        books = self.books
+        if books.idle or not books.is_full or books.first_deadline < self._deadline_known:
+            self.settle()
 
     def settle_soon(self, now: float) -> None:
         """Do so after a connection was put back, unless nobody waits for one and nothing is to be closed yet."""
@@ -199,23 +214,45 @@ class Engine:
                 self._scopes.discard(scope)
 
     async def _keep(self) -> None:
-        backend = self.here()
-        while self.books.is_open:
-            self.settle()
-            self._keeper_due = self.books.due
-            self._keeper = waiter = backend.create_waiter()
-            with anyio.move_on_after(max(0.0, self._keeper_due - monotonic())):
-                await waiter.wait()
+        backend, books = self.here(), self.books
+        try:
+            while books.is_open:
+                now = monotonic()
+                books.expire(now)
+                self.settle()
+                self._deadline_known = books.first_deadline
+                self._keeper_due = min(books.due, max(books.first_deadline, now + GRAIN))
+                self._keeper = waiter = backend.create_waiter()
+                with anyio.move_on_after(max(0.0, self._keeper_due - monotonic())):
+                    await waiter.wait()
+        finally:
+            self._keep_no_time()
+
+    def _keep_no_time(self) -> None:
+        """Have those who wait see to their time themselves."""
+        self._keeps_time = False
+        for ticket in self.books.waiting:
+            ticket.wake_up.set()
 
     # -- waiting
 
     async def wait(self, request: Request) -> None:
-        """Wait until a client is served; it may have to open connections meanwhile."""
+        """Wait until a client is served, or its time is over; it may have to open connections meanwhile."""
         while not request.is_served:
-            if request.work:
-                await self._open_for(request)
-            else:
-                await request.waiter.wait()
+            if self._keeps_time or request.deadline == float("inf"):
+                await self._wait_or_open(request)
+                continue
+            with anyio.move_on_after(max(0.0, request.deadline - monotonic())) as scope:
+                await self._wait_or_open(request)
+            request.is_late = scope.cancelled_caught
+
+    async def _wait_or_open(self, request: Request) -> None:
+        if request.work:
+            await self._open_for(request)
+            return
+        await request.waiter.wait()
+        if not request.is_served:
+            request.renew(self.here().create_waiter())
 
     async def _open_for(self, request: Request) -> None:
         """Open connections in the task of a client that waits, until it is served."""

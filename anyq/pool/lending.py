@@ -98,32 +98,30 @@ class Lender:
         books, engine = self._books, self._engine
         request = Request(engine.here().create_waiter())
         request.place = place
+        began = monotonic()
+        request.deadline = began + timeout
         if place is None:
             self.check_may_wait()
             books.counters.requests_queued += 1
             books.queue(request)
-        began = monotonic()
         pause = FIRST_PAUSE
         served = False
         try:
-            with anyio.move_on_after(timeout):
-                while True:
-                    if not request.is_served:
-                        engine.settle()
-                        await engine.wait(request)
-                    given = request.take()
-                    if await self.is_good(given):
-                        served = True
-                        if given is not place:
-                            books.counters.waited(monotonic() - began)
-                        return given
-                    if given.fresh:
-                        # Others would be no better.
-                        await anyio.sleep(pause)
-                        pause = min(2 * pause, LONGEST_PAUSE)
-                    if not books.is_open:
-                        raise engine.not_open()
-                    request.renew(engine.here().create_waiter())
+            while await self._is_served(request):
+                given = request.take()
+                served = await self._is_good_in_time(given, request)
+                if served:
+                    if given is not place:
+                        books.counters.waited(monotonic() - began)
+                    return given
+                if given.fresh and not request.is_late:
+                    # Others would be no better.
+                    await anyio.sleep(max(0.0, min(pause, request.deadline - monotonic())))
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                if not books.is_open:
+                    raise engine.not_open()
+                request.renew(engine.here().create_waiter())
+                if not request.is_late:
                     books.queue_again(request)
         finally:
             changed = request.work or not served
@@ -135,6 +133,26 @@ class Lender:
             if changed:
                 engine.settle()
         raise self._opener.timed_out("had no connection", timeout)
+
+    async def _is_served(self, request: Request) -> bool:
+        """Wait until a client has a connection or an error; return False if its time is over."""
+        if not request.is_served:
+            self._engine.settle_waiting()
+            if request.deadline > monotonic():
+                await self._engine.wait(request)
+            else:
+                await self._engine.here().checkpoint()
+                request.is_late = True
+        return request.place is not None or request.error is not None
+
+    async def _is_good_in_time(self, place: Place, request: Request) -> bool:
+        """Return whether a client can have a connection; its time may be over meanwhile."""
+        if self._check is None:
+            return await self.is_good(place)
+        with anyio.move_on_after(max(0.0, request.deadline - monotonic())) as scope:
+            return await self.is_good(place)
+        request.is_late = scope.cancelled_caught
+        return False
 
     def check_may_wait(self) -> None:
         """Check that one more may wait.
@@ -251,9 +269,10 @@ class Lender:
         ):
             return False
         now = monotonic()
-        self._books.take_back(place, connection, now)
-        self._books.put(place, now)
-        self._engine.settle_soon(now)
+        if not self._books.hand_over(place, connection, now):
+            self._books.take_back(place, connection, now)
+            self._books.put(place, now)
+            self._engine.settle_soon(now)
         return True
 
     def take_back_unused(self, connection: Any) -> None:

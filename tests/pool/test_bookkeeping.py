@@ -129,6 +129,68 @@ def test_nobody_barges() -> None:
     assert not third.is_served
 
 
+def test_what_comes_back_is_handed_over_in_order() -> None:
+    """As by taking it back, putting it and settling; the one who has waited longest has it, in another turn."""
+    desk = Desk()
+    first, second, third = (desk.ask() for _ in range(3))
+    place = desk.succeed()
+    connection = taken(first.take())
+    desk.now = 3.0
+    assert desk.books.hand_over(place, connection, desk.now)
+    assert (second.place, second.wake_up.times) == (place, 1)  # type: ignore[attr-defined]
+    assert (place.turn, place.state, place.fresh, place.idle_since) == (2, PlaceState.OUT, False, 3.0)
+    assert desk.books.counters.usage_time == 3.0
+    assert desk.books.hand_over(place, taken(second.take()), desk.now)
+    connection = taken(third.take())
+    assert desk.books.size == len(desk.books.out) == 1
+    assert not desk.books.hand_over(place, connection, desk.now), "nobody waits"
+    assert place.state is PlaceState.OUT
+
+
+@pytest.mark.parametrize("why", ["old", "drained", "too many", "closed", "another is idle"])
+def test_what_is_not_to_be_used_again_is_not_handed_over(why: str) -> None:
+    desk = Desk(max_size=2)
+    first, _, second, waits = (desk.ask() for _ in range(4))
+    place = desk.succeed(expires_at=5.0)
+    other = desk.succeed()
+    if why == "old":
+        desk.now = 5.0
+    elif why == "drained":
+        desk.books.drain(desk.now)
+    elif why == "too many":
+        desk.books.resize(0, 1)
+    elif why == "closed":
+        desk.books.is_open = False
+    else:
+        desk.books.take_back(other, other.connection, desk.now)
+        desk.books.put(other, desk.now)
+    assert not desk.books.hand_over(place, taken(first.take()), desk.now)
+    assert not (second.is_served or waits.is_served)
+
+
+def test_those_whose_time_is_over_are_told_and_wait_no_longer() -> None:
+    desk = Desk()
+    tickets = [Ticket(WakeUp()) for _ in range(4)]
+    for ticket, deadline in zip(tickets, (7.0, 3.0, 5.0, FOREVER), strict=True):
+        ticket.deadline = deadline
+        desk.books.queue(ticket)
+    books = desk.books
+    assert books.first_deadline == 3.0
+    books.expire(2.9)
+    assert len(books.waiting) == 4
+    books.expire(5.0)
+    assert [ticket.is_late for ticket in tickets] == [False, True, True, False]
+    assert [ticket.is_served for ticket in tickets] == [False, True, True, False]
+    assert [ticket.wake_up.times for ticket in tickets] == [0, 1, 1, 0]  # type: ignore[attr-defined]
+    assert (list(books.waiting), books.first_deadline) == ([tickets[0], tickets[3]], 7.0)
+    books.leave_queue(tickets[0])
+    books.expire(7.0)
+    assert (list(books.waiting), books.first_deadline) == ([tickets[3]], FOREVER)
+    tickets[1].deadline = 1.0
+    books.queue_again(tickets[1])
+    assert books.first_deadline == 1.0
+
+
 def test_the_one_used_last_is_used_next() -> None:
     desk = Desk(max_size=3)
     connections = desk.filled(3)

@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from anyq.pool import AsyncConnectionPool, PoolClosed
+from anyq.pool import AsyncConnectionPool, PoolClosed, PoolTimeout, engine
 from anyq.pool.bookkeeping import Books, Todo
 from tests.support.activity import PATIENCE
 from tests.support.pools import Gate, opened, pid_of, until
@@ -150,6 +150,82 @@ async def test_each_wait_without_a_block_cancelled(dsn: str, natively: bool, any
 
     await cancel_at_each_wait(use, check, natively=natively)
     await pool.close()
+
+
+@pytest.mark.parametrize("block", [True, False], ids=["block", "open"])
+async def test_the_time_of_each_is_over_by_itself(dsn: str, block: bool) -> None:
+    """In whichever order they have come; who has time left goes on waiting, and is served."""
+    got = []
+    async with opened(AsyncConnectionPool(dsn, min_size=1, timeout=PATIENCE), block=block) as pool:
+        held = await pool.getconn()
+
+        async def client(seconds: float) -> None:
+            try:
+                async with pool.connection(seconds):
+                    got.append(seconds)
+            except PoolTimeout:
+                got.append(-seconds)
+
+        async with anyio.create_task_group() as group:
+            for seconds in (PATIENCE, 0.03, 0.01, 0.02, 1e9, 0):
+                group.start_soon(client, seconds)
+            await until(lambda: len(got) == 4)
+            assert pool.get_stats()["requests_waiting"] == 2
+            await pool.putconn(held)
+        assert sorted(got) == [-0.03, -0.02, -0.01, 0, PATIENCE, 1e9]
+
+
+async def test_many_times_that_are_over_at_about_the_same_time(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keeper goes through those who wait a few times, and not once for each of them."""
+    passed = 0
+    expire = Books.expire
+
+    def counted(books: Books, now: float) -> None:
+        nonlocal passed
+        passed += now >= books.first_deadline
+        expire(books, now)
+
+    monkeypatch.setattr(Books, "expire", counted)
+    monkeypatch.setattr(engine, "GRAIN", 0.2)
+    late = 0
+    async with AsyncConnectionPool(dsn, min_size=1, timeout=PATIENCE) as pool, pool.connection():
+
+        async def client(number: int) -> None:
+            nonlocal late
+            with pytest.raises(PoolTimeout):
+                await pool.getconn(0.02 + number * 1e-5)
+            late += 1
+
+        async with anyio.create_task_group() as group:
+            for number in range(1000):
+                group.start_soon(client, number)
+        assert late == 1000
+        assert passed < 100
+
+
+@pytest.mark.parametrize("seconds", [0.05, PATIENCE])
+async def test_who_waits_sees_to_the_time_where_the_block_is_cancelled(dsn: str, seconds: float) -> None:
+    got: list[object] = []
+    with anyio.CancelScope() as scope:
+        async with AsyncConnectionPool(dsn, min_size=1, timeout=PATIENCE) as pool:
+            with anyio.CancelScope(shield=True):
+                held = await pool.getconn()
+
+                async def client() -> None:
+                    try:
+                        got.append(await pool.getconn(seconds))
+                    except PoolTimeout as error:
+                        got.append(error)
+
+                async with anyio.create_task_group() as group:
+                    group.start_soon(client)
+                    await until(lambda: pool.get_stats()["requests_waiting"] == 1 and pool.engine._keeper)
+                    scope.cancel()
+                    await until(lambda: not pool.engine._keeps_time)
+                    if seconds == PATIENCE:
+                        await pool.putconn(held)
+                assert got[0] is held if seconds == PATIENCE else isinstance(got[0], PoolTimeout)
+                await pool.putconn(held)
 
 
 async def test_a_client_takes_over_from_a_block_that_is_cancelled(dsn: str) -> None:

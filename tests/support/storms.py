@@ -40,10 +40,19 @@ class Queue:
         self._tickets: list[Ticket] = []
         self._books = books
         self.served = 0
-        for method in (self.queue, self.queue_again, self.leave_queue, self.given_up, self.take, self.settle):
+        for method in (
+            self.hand_over,
+            self.queue,
+            self.queue_again,
+            self.leave_queue,
+            self.given_up,
+            self.take,
+            self.settle,
+        ):
             setattr(self, f"_{method.__name__}", getattr(books, method.__name__))
             monkeypatch.setattr(books, method.__name__, method)
 
+    _hand_over: Any
     _queue: Any
     _queue_again: Any
     _leave_queue: Any
@@ -77,12 +86,20 @@ class Queue:
 
     def settle(self, now: float) -> Todo | None:
         todo: Todo | None = self._settle(now)
+        self._look()
+        return todo
+
+    def hand_over(self, place: Place, connection: Any, now: float) -> bool:
+        handed_over: bool = self._hand_over(place, connection, now)
+        self._look()
+        return handed_over
+
+    def _look(self) -> None:
         served = [ticket for ticket in self._tickets if ticket.place is not None]
         assert served == self._tickets[: len(served)], "somebody was served before those who came first"
         assert not (self._tickets[len(served) :] and self._books.idle), "somebody waits, and a connection is idle"
         del self._tickets[: len(served)]
         self.served += len(served)
-        return todo
 
 
 class Hands:
