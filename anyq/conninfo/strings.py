@@ -31,6 +31,8 @@ def parse_conninfo(conninfo: str) -> dict[str, str]:
 
     :raises ProgrammingError: the string is badly formed or has an unknown keyword.
     """
+    if not isinstance(conninfo, str):
+        raise TypeError(f"conninfo must be a str, a connection string or a URI, not {type(conninfo).__name__}")
     if "\0" in conninfo:
         raise ProgrammingError("a connection string cannot contain NUL characters")
     for prefix in ("postgresql://", "postgres://"):

@@ -144,7 +144,7 @@ class Engine:
         """Return the error for one who asks for a connection of a pool that is not open."""
         if self.was_opened:
             return PoolClosed(f"the pool {self.name!r} is closed")
-        return PoolClosed(f"the pool {self.name!r} is not open yet: use it in 'async with', or await its open()")
+        return PoolClosed(f"the pool {self.name!r} is not open yet: {self._hooks.opening}")
 
     # -- what the books say
 

@@ -15,7 +15,7 @@ import anyio.to_thread
 from ..connection import AsyncConnection
 from ..sync.connection import Connection
 from ..sync.portal import Portal
-from .options import Callback, Hooks, Options
+from .options import Callback, Hooks, Options, check_ordinary
 from .pool import AsyncConnectionPool
 from .results import result_class
 
@@ -31,6 +31,9 @@ def check_connection(conn: Connection[Any]) -> None:
 class SyncHooks(Hooks):
     """What a pool does whose clients are given synchronous connections."""
 
+    base = Connection
+    opening = "use it in 'with', or call its open()"
+    taking = "'with pool.connection()'"
     portal: Portal
     """Where the connections are; set before the pool is used."""
     owner: ref[Any]
@@ -50,12 +53,13 @@ class SyncHooks(Hooks):
         if isinstance(argument, AsyncConnectionPool):
             argument = self.owner()
         try:
-            await anyio.to_thread.run_sync(callback, argument, abandon_on_cancel=True)
+            result = await anyio.to_thread.run_sync(callback, argument, abandon_on_cancel=True)
         except anyio.get_cancelled_exc_class():
             if isinstance(argument, Connection):
                 # The thread goes on with it.
                 self.inner(argument).session.wire.close()
             raise
+        check_ordinary(callback, result)
 
     async def connect(self, options: Options) -> Any:
         conninfo, kwargs = await self.value(options.conninfo), dict(await self.value(options.kwargs) or {})

@@ -194,6 +194,7 @@ class Lender:
             reason = await self._why_unsuitable(inner)
         except Exception as error:
             reason = told_by(error)
+        self._opener.unfit = reason
         if reason is not None:
             logger.info("a connection of %r did not pass its check: %s", self._name, reason)
         return reason is None and not inner.closed

@@ -218,8 +218,7 @@ class Multiplexer:
         reason = refused(text_of(query))
         if reason is not None:
             raise ProgrammingError(
-                f"{method}() of a pool cannot be used for {reason}: take a connection, by "
-                "'async with pool.connection()'"
+                f"{method}() of a pool cannot be used for {reason}: take a connection, by {self._hooks.taking}"
             )
         if isinstance(query, str):
             self._allowed.keep(query, None)

@@ -64,13 +64,16 @@ class Opener:
         self._last_tried = float("-inf")
         self._failures = 0  # attempts in a row that have failed; those that have begun at the same time are one
         self._last_error: BaseException | None = None
+        self.unfit: str | None = None  # why the last connection that was checked did not pass; None if it did
         self._if_dropped = partial(_dropped, ref(engine))
 
     def timed_out(self, what: str, timeout: float) -> PoolTimeout:
         """Return the error for one who has waited in vain; it tells why, if that is known."""
         books = self._engine.books
         held = f"; clients have {len(books.out)} of {books.size}" if books.out else ""
-        reason = "" if self._last_error is None else f"; opening one has failed: {told_by(self._last_error)}"
+        reason = "" if self.unfit is None else f"; one did not pass its check: {self.unfit}"
+        if self._last_error is not None:
+            reason = f"; opening one has failed: {told_by(self._last_error)}"
         error = PoolTimeout(f"the pool {self._name!r} {what} within {timeout:g} s{held}{reason}")
         error.__cause__ = self._last_error
         return error

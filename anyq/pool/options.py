@@ -5,9 +5,10 @@ Knows numbers and functions. Must not know a pool.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from inspect import isawaitable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from inspect import isawaitable, iscoroutine
+from numbers import Real
+from typing import Any, NamedTuple, get_origin
 
 from ..connection import AsyncConnection
 from .results import async_result_class
@@ -44,6 +45,13 @@ class Hooks:
 
     :param connection_class: the class of what clients are given.
     """
+
+    base: type = AsyncConnection
+    """What that class is one of."""
+    opening = "use it in 'async with', or await its open()"
+    """What to do with a pool that is not open."""
+    taking = "'async with pool.connection()'"
+    """How a connection is had."""
 
     def __init__(self, connection_class: Any) -> None:
         self.connection_class = connection_class
@@ -95,9 +103,11 @@ def kept_sizes(min_size: int, max_size: int | None) -> Sizes:
     """Return the sizes of a pool that keeps connections.
 
     :param max_size: None for `min_size`.
+    :raises TypeError: they are no ints.
     :raises ValueError: they cannot be.
     """
     most = min_size if max_size is None else max_size
+    _check_ints(min_size=min_size, max_size=most)
     if min_size < 0:
         raise ValueError(f"min_size must be 0 or more, not {min_size}")
     if most < min_size:
@@ -111,9 +121,11 @@ def null_sizes(min_size: int, max_size: int | None) -> Sizes:
     """Return the sizes of a pool that keeps none.
 
     :param max_size: None or 0 for any number.
+    :raises TypeError: they are no ints.
     :raises ValueError: they cannot be.
     """
     most = max_size or 0
+    _check_ints(min_size=min_size, max_size=most)
     if min_size != 0:
         raise ValueError(f"min_size must be 0, not {min_size}: a null pool keeps no connections")
     if most < 0:
@@ -124,8 +136,49 @@ def null_sizes(min_size: int, max_size: int | None) -> Sizes:
 def check_numbers(**numbers: float) -> None:
     """Check numbers that may not be negative.
 
+    :raises TypeError: one of them is no number.
     :raises ValueError: one of them is.
     """
     for name, value in numbers.items():
+        if not isinstance(value, Real):
+            raise TypeError(f"{name} must be a number, not {value!r}")
         if not value >= 0:
             raise ValueError(f"{name} must be 0 or more, not {value}")
+
+
+def check_others(options: Options, base: type, connection_class: Any) -> None:
+    """Check what is not to be found out when a connection is opened, and tried again, and again.
+
+    :param base: what the class of connections has to be one of.
+    :raises TypeError: something is of a type that cannot be.
+    """
+    if not (isinstance(options.conninfo, str) or callable(options.conninfo)):
+        raise TypeError(f"conninfo must be a str, or a function that returns it, not {type(options.conninfo).__name__}")
+    if not (options.kwargs is None or isinstance(options.kwargs, Mapping) or callable(options.kwargs)):
+        raise TypeError(
+            f"kwargs must be a dict of connect()'s arguments, or a function that returns it, not "
+            f"{type(options.kwargs).__name__}"
+        )
+    for name in ("configure", "check", "reset", "reconnect_failed"):
+        callback = getattr(options, name)
+        if not (callback is None or callable(callback)):
+            raise TypeError(f"{name} must be a function, not {callback!r}")
+    kind = get_origin(connection_class) or connection_class
+    if not (isinstance(kind, type) and issubclass(kind, base)):
+        raise TypeError(f"the connection_class of this pool must be {base.__name__}, or one of its own, not {kind!r}")
+
+
+def check_ordinary(function: Callback, result: object) -> None:
+    """Check what a function has returned that threads call: nobody awaits a coroutine there.
+
+    :raises TypeError: it is one, so that nothing was done.
+    """
+    if iscoroutine(result):
+        result.close()
+        raise TypeError(f"{function!r} is a coroutine function: for synchronous connections it has to be an ordinary one")
+
+
+def _check_ints(**numbers: object) -> None:
+    for name, value in numbers.items():
+        if not isinstance(value, int):
+            raise TypeError(f"{name} must be an int, not {value!r}")

@@ -26,7 +26,7 @@ from .engine import Engine
 from .lending import Lender
 from .multiplex import Multiplexer
 from .opening import Opener
-from .options import Hooks, Options, Sizes, check_numbers, kept_sizes, null_sizes
+from .options import Hooks, Options, Sizes, check_numbers, check_others, kept_sizes, null_sizes
 from .retrying import PoolTransaction
 from .statements import StatementsOfTasks
 
@@ -109,7 +109,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
         request tries again.
     :param reconnect_failed: called with the pool then, asynchronous or not; for 5 seconds it is not cancelled.
     :param num_workers: has no effect here, where there are no workers.
-    :raises ValueError: wrong numbers.
+    :raises TypeError, ValueError: an argument of another type; wrong numbers.
     """
 
     # For this package: whether connections are kept that nobody needs, and what synchronous pools do otherwise.
@@ -145,7 +145,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
         self.num_workers = num_workers
         sizes = self._sizes(self.default_min_size if min_size is None else min_size, max_size)
         check_numbers(timeout=timeout, max_waiting=max_waiting, max_lifetime=max_lifetime, max_idle=max_idle)
-        check_numbers(reconnect_timeout=reconnect_timeout)
+        check_numbers(reconnect_timeout=reconnect_timeout, num_workers=num_workers)
         if num_workers < 1:
             raise ValueError(f"num_workers must be 1 or more, not {num_workers}")
         self._options = Options(
@@ -160,6 +160,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
             reset=reset,
             reconnect_failed=reconnect_failed,
         )
+        check_others(self._options, self.hooks_class.base, connection_class)
         # For this package, as what follows: the parts.
         self.hooks = hooks = self.hooks_class(connection_class)
         self.books = Books(*sizes, max_waiting, max_idle=max_idle, keeps_idle=self.keeps_idle)
@@ -305,9 +306,10 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
             await engine.wait_until_ready()
         if not books.is_open:
             raise engine.not_open()
-        if books.ready < books.min_size:
+        ready = books.ready
+        if ready < books.min_size:
             self._end()
-            raise self.opener.timed_out(f"had no {books.min_size} connections", timeout)
+            raise self.opener.timed_out(f"had {ready} of its {books.min_size} connections", timeout)
 
     # -- clients
 
@@ -393,7 +395,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
         """Change the sizes; connections that are too many are closed when they are idle.
 
         :param max_size: by default `min_size`.
-        :raises ValueError: they cannot be.
+        :raises TypeError, ValueError: they are no ints, or cannot be.
         """
         self.engine.check_here()
         self.books.resize(*self._sizes(min_size, max_size))

@@ -28,6 +28,7 @@ from ..session.transactions import IsolationLevel, Transactions
 from ..sync.connection import Connection
 from ..sync.transaction import Transaction
 from ..transaction import AsyncTransaction
+from .options import check_ordinary
 
 T = TypeVar("T")
 ConnectionT = TypeVar("ConnectionT")
@@ -91,6 +92,7 @@ def run_transaction(
     :param retries: how often it is run again at most.
     :param backoff: seconds before the second attempt; then twice as long each time, up to a second, and at random.
     :raises ProgrammingError: a transaction is open.
+    :raises TypeError: a coroutine function was given for a synchronous one; the transaction is rolled back.
     :raises Error: of the last attempt; and at once what is neither SQLSTATE 40001 nor 40P01, by the function or the
         COMMIT. So it is after a lost connection: the transaction may have been committed.
 
@@ -128,7 +130,9 @@ def _run_sync(owner: Any, fn: Callable[[Any], T], level: IsolationLevel | None, 
                 _check_idle(connection.inner)
                 transaction: Transaction[Any] = connection.transaction()
                 with with_settings_sync(connection, level), transaction:
-                    return fn(connection)
+                    result = fn(connection)
+                    check_ordinary(fn, result)
+                    return result
                 return cast(T, None)  # by Rollback
         except Exception as error:
             if attempt >= retries or not is_retried(error):

@@ -393,3 +393,11 @@ def test_a_database_that_is_a_uri(dbname: str) -> None:
 @pytest.mark.parametrize("host", ["h", "/a b@c;d=e", "@abstract=x", "::1", "fe80::1%eth0", "h.example", "ünï"])
 def test_a_host_that_is_one(host: str) -> None:
     assert resolve("", {"host": host, "user": "u"}, {}).hosts[0].host == host
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"host=a"])
+def test_no_text(wrong: Any) -> None:
+    """As of an environment variable that is not set: os.environ.get("DSN")."""
+    for read in (parse_conninfo, conninfo_to_dict, make_conninfo):
+        with pytest.raises(TypeError, match=f"conninfo must be a str, .*, not {type(wrong).__name__}"):
+            read(wrong)

@@ -387,6 +387,17 @@ async def test_a_check_that_always_fails(
         assert "did not pass its check" in caplog.text
 
 
+async def test_a_check_that_fails_for_all_the_time_there_is(dsn: str) -> None:
+    """Who waited is told what the check has raised: a mistake in it looks like a lost server otherwise."""
+
+    def check(conn: AsyncConnection) -> None:
+        raise ZeroDivisionError("a mistake")
+
+    async with AsyncConnectionPool(dsn, min_size=1, check=check) as pool:
+        with pytest.raises(PoolTimeout, match=r"within 0.02 s; one did not pass its check: a mistake"):
+            await pool.getconn(timeout=0.02)
+
+
 async def test_a_check_that_closes_the_connection(dsn: str) -> None:
     """It has not passed, though nothing was raised."""
     checked: list[AsyncConnection] = []

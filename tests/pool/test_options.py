@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
+from anyq import AsyncConnection, Connection
+from anyq.pool import AsyncConnectionPool, ConnectionPool
 from anyq.pool.options import Hooks, check_numbers, kept_sizes, null_sizes
 
 
@@ -61,3 +65,43 @@ async def test_functions_of_both_kinds() -> None:
     await hooks.call(later, 2)
     assert called == [("now", 1), ("later", 2)]
     assert [await hooks.value(given) for given in ("a", value, lambda: "c", None)] == ["a", "b", "c", None]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [((1.5, 2), "min_size must be an int, not 1.5"), ((1, "3"), "max_size must be an int, not '3'")],
+)
+def test_sizes_that_are_no_ints(given: tuple[Any, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        kept_sizes(*given)
+    with pytest.raises(TypeError, match=message):
+        null_sizes(given[0] if given[0] != 1 else 0, given[1])
+
+
+def test_numbers_that_are_none() -> None:
+    for wrong in ("1h", None):
+        with pytest.raises(TypeError, match="max_idle must be a number, not"):
+            check_numbers(timeout=1, max_idle=cast(Any, wrong))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"conninfo": None}, "conninfo must be a str, or a function that returns it, not NoneType"),
+        ({"kwargs": [("autocommit", True)]}, "kwargs must be a dict"),
+        ({"configure": 3}, "configure must be a function"),
+        ({"check": True}, "check must be a function"),
+        ({"reset": "DISCARD ALL"}, "reset must be a function"),
+        ({"reconnect_failed": "log"}, "reconnect_failed must be a function"),
+        ({"connection_class": int}, "connection_class of this pool must be {}Connection"),
+        ({"max_lifetime": "1h"}, "max_lifetime must be a number"),
+        ({"num_workers": "3"}, "num_workers must be a number"),
+    ],
+)
+def test_what_a_pool_cannot_be_made_with(wrong: dict[str, Any], message: str) -> None:
+    for kind, prefix in ((AsyncConnectionPool, "Async"), (ConnectionPool, "")):
+        with pytest.raises(TypeError, match=message.format(prefix)):
+            kind(**{"open": False, **wrong})
+    for kind, other in ((AsyncConnectionPool, Connection), (ConnectionPool, AsyncConnection)):
+        with pytest.raises(TypeError, match="connection_class of this pool must be"):
+            kind(open=False, connection_class=cast(Any, other))

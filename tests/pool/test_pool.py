@@ -189,7 +189,9 @@ async def test_waiting_in_vain_closes_the_pool(dsn: str, block: bool) -> None:
     gate = Gate(dsn)
     gate.refuses = True
     async with opened(gate.pool(min_size=1), block=block) as pool:
-        with pytest.raises(PoolTimeout, match=r"had no 1 connections within 0.1 s; opening one has failed: refused"):
+        with pytest.raises(
+            PoolTimeout, match=r"had 0 of its 1 connections within 0.1 s; opening one has failed: refused"
+        ):
             await pool.wait(0.1)
         assert pool.closed
 

@@ -20,7 +20,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 import anyq
 from anyq import errors as e
-from anyq.pool import AsyncConnectionPool, ConnectionPool, NullConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from anyq.pool import AsyncConnectionPool, ConnectionPool, NullConnectionPool, PoolClosed, PoolTimeout, TooManyRequests, run_transaction
 from anyq.rows import dict_row
 from tests.support import interrupting
 from tests.support.activity import PATIENCE
@@ -65,10 +65,34 @@ def test_a_block(portal_backend: object, dsn: str) -> None:
     pool.close()
 
 
+def test_told_how_threads_have_a_connection(pool: ConnectionPool) -> None:
+    with pytest.raises(e.ProgrammingError, match="settings of a session: take a connection, by 'with pool.connection"):
+        pool.execute("SET a.b TO 1")
+
+
+def test_sizes_that_are_no_ints(pool: ConnectionPool) -> None:
+    with pytest.raises(TypeError, match="min_size must be an int, not 1.5"):
+        pool.resize(1.5)  # type: ignore[arg-type]
+    assert pool.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_functions_that_nobody_awaits(pool: ConnectionPool) -> None:
+    """They would be as good as not called, and nobody would know."""
+
+    async def later(conn: object) -> None:
+        raise AssertionError("this is not called")
+
+    with pytest.raises(TypeError, match="later at .* is a coroutine function: for synchronous connections"):
+        run_transaction(pool, later)
+    with ConnectionPool(pool.conninfo, min_size=1, configure=later) as other:
+        with pytest.raises(PoolTimeout, match="opening one has failed: .* is a coroutine function"):
+            other.getconn(timeout=0.02)
+
+
 def test_opened_later(portal_backend: object, dsn: str) -> None:
     pool = ConnectionPool(dsn, min_size=1, open=False)
     assert pool.closed
-    with pytest.raises(PoolClosed, match="is not open yet"):
+    with pytest.raises(PoolClosed, match="is not open yet: use it in 'with', or call its open"):
         pool.getconn()
     pool.close()
     pool.open(wait=True)
@@ -81,7 +105,7 @@ def test_opened_later(portal_backend: object, dsn: str) -> None:
 
 def test_waiting_in_vain_closes_it(portal_backend: object, dsn: str) -> None:
     pool = ConnectionPool("host=/nowhere", min_size=1)
-    with pytest.raises(PoolTimeout, match="had no 1 connections within 0.1 s; opening one has failed"):
+    with pytest.raises(PoolTimeout, match="had 0 of its 1 connections within 0.1 s; opening one has failed"):
         pool.wait(0.1)
     assert pool.closed
 
