@@ -15,7 +15,7 @@ import anyio.to_thread
 from ..connection import AsyncConnection
 from ..sync.connection import Connection
 from ..sync.portal import Portal
-from .options import Callback, Hooks, Options, check_ordinary
+from .options import Callback, Hooks, Options, called
 from .pool import AsyncConnectionPool
 from .results import result_class
 
@@ -53,13 +53,12 @@ class SyncHooks(Hooks):
         if isinstance(argument, AsyncConnectionPool):
             argument = self.owner()
         try:
-            result = await anyio.to_thread.run_sync(callback, argument, abandon_on_cancel=True)
+            await anyio.to_thread.run_sync(called, callback, argument, abandon_on_cancel=True)
         except anyio.get_cancelled_exc_class():
             if isinstance(argument, Connection):
                 # The thread goes on with it.
                 self.inner(argument).session.wire.close()
             raise
-        check_ordinary(callback, result)
 
     async def connect(self, options: Options) -> Any:
         conninfo, kwargs = await self.value(options.conninfo), dict(await self.value(options.kwargs) or {})
@@ -75,7 +74,7 @@ class SyncHooks(Hooks):
         return facade
 
     async def value(self, value: Any) -> Any:
-        return await anyio.to_thread.run_sync(value, abandon_on_cancel=True) if callable(value) else value
+        return await anyio.to_thread.run_sync(called, value, abandon_on_cancel=True) if callable(value) else value
 
     def result(self, connection: Any, row_factory: Any) -> tuple[Any, Any]:
         cursor: Any = result_class(connection.cursor_factory)(connection, row_factory=row_factory)

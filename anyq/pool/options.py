@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from inspect import isawaitable, iscoroutine
-from numbers import Real
 from typing import Any, NamedTuple, get_origin
 
 from ..connection import AsyncConnection
@@ -133,14 +132,14 @@ def null_sizes(min_size: int, max_size: int | None) -> Sizes:
     return Sizes(0, most)
 
 
-def check_numbers(**numbers: float) -> None:
+def check_numbers(**numbers: object) -> None:
     """Check numbers that may not be negative.
 
     :raises TypeError: one of them is no number.
     :raises ValueError: one of them is.
     """
     for name, value in numbers.items():
-        if not isinstance(value, Real):
+        if not isinstance(value, int | float):
             raise TypeError(f"{name} must be a number, not {value!r}")
         if not value >= 0:
             raise ValueError(f"{name} must be 0 or more, not {value}")
@@ -168,14 +167,18 @@ def check_others(options: Options, base: type, connection_class: Any) -> None:
         raise TypeError(f"the connection_class of this pool must be {base.__name__}, or one of its own, not {kind!r}")
 
 
-def check_ordinary(function: Callback, result: object) -> None:
-    """Check what a function has returned that threads call: nobody awaits a coroutine there.
+def called(function: Callable[..., object], *args: object) -> object:
+    """Call a function of the user's in a thread, where nobody awaits a coroutine; return what it returns.
 
-    :raises TypeError: it is one, so that nothing was done.
+    :raises TypeError: that is one, so that nothing was done.
     """
+    result = function(*args)
     if iscoroutine(result):
         result.close()
-        raise TypeError(f"{function!r} is a coroutine function: for synchronous connections it has to be an ordinary one")
+        raise TypeError(
+            f"{function!r} is a coroutine function: for synchronous connections it has to be an ordinary one"
+        )
+    return result
 
 
 def _check_ints(**numbers: object) -> None:

@@ -28,7 +28,7 @@ from ..session.transactions import IsolationLevel, Transactions
 from ..sync.connection import Connection
 from ..sync.transaction import Transaction
 from ..transaction import AsyncTransaction
-from .options import check_ordinary
+from .options import called
 
 T = TypeVar("T")
 ConnectionT = TypeVar("ConnectionT")
@@ -130,9 +130,7 @@ def _run_sync(owner: Any, fn: Callable[[Any], T], level: IsolationLevel | None, 
                 _check_idle(connection.inner)
                 transaction: Transaction[Any] = connection.transaction()
                 with with_settings_sync(connection, level), transaction:
-                    result = fn(connection)
-                    check_ordinary(fn, result)
-                    return result
+                    return cast(T, called(fn, connection))
                 return cast(T, None)  # by Rollback
         except Exception as error:
             if attempt >= retries or not is_retried(error):

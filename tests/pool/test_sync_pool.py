@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.to_thread
@@ -20,7 +20,15 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 import anyq
 from anyq import errors as e
-from anyq.pool import AsyncConnectionPool, ConnectionPool, NullConnectionPool, PoolClosed, PoolTimeout, TooManyRequests, run_transaction
+from anyq.pool import (
+    AsyncConnectionPool,
+    ConnectionPool,
+    NullConnectionPool,
+    PoolClosed,
+    PoolTimeout,
+    TooManyRequests,
+    run_transaction,
+)
 from anyq.rows import dict_row
 from tests.support import interrupting
 from tests.support.activity import PATIENCE
@@ -83,10 +91,10 @@ def test_functions_that_nobody_awaits(pool: ConnectionPool) -> None:
         raise AssertionError("this is not called")
 
     with pytest.raises(TypeError, match="later at .* is a coroutine function: for synchronous connections"):
-        run_transaction(pool, later)
-    with ConnectionPool(pool.conninfo, min_size=1, configure=later) as other:
-        with pytest.raises(PoolTimeout, match="opening one has failed: .* is a coroutine function"):
-            other.getconn(timeout=0.02)
+        run_transaction(pool, cast(Any, later))
+    refused = pytest.raises(PoolTimeout, match="opening one has failed: .* is a coroutine function")
+    with ConnectionPool(pool.conninfo, min_size=1, configure=later) as other, refused:
+        other.getconn(timeout=0.02)
 
 
 def test_opened_later(portal_backend: object, dsn: str) -> None:
