@@ -101,7 +101,7 @@ class TimeDumper(NaiveOrAwareDumper):
     aware = False
 
     @twin("dump_time_text")
-    def dump(self, obj: time) -> bytes:
+    def dump(self, obj: time | datetime) -> bytes:
         if obj.tzinfo is not None:
             raise self.wrong_kind(obj)
         if isinstance(obj, datetime):
