@@ -244,7 +244,6 @@ def odd_names(dsn: str) -> Iterator[anyq.Connection[Any]]:
         ("timestamp(3) with time zone", "timestamptz"),
         ("numeric(10, 2)", "numeric"),
         (sql.Identifier("integer"), None),
-        ("", None),
     ],
 )
 def test_names_that_need_quotes(odd_names: anyq.Connection[Any], name: str | sql.Identifier, found: str | None) -> None:
