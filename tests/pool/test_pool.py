@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
+from weakref import ref
 
 import anyio
 import pytest
@@ -282,6 +283,49 @@ async def test_a_pool_that_was_never_closed_warns(dsn: str) -> None:
     with pytest.warns(ResourceWarning, match="the pool 'forgotten' was never closed"):
         del pool
         gc.collect()
+
+
+async def test_a_pool_that_is_dropped_ends_its_sessions(dsn: str, conn: AsyncConnection) -> None:
+    """But not while a client has one of its connections, which may come back."""
+    pool = AsyncConnectionPool(dsn, min_size=2, name="forgotten", kwargs={"application_name": NAME})
+    await pool.open(wait=True)
+    held = await pool.getconn()
+    dropped = ref(pool)
+    del pool
+    gc.collect()
+    assert dropped() is not None
+    assert await (await held.execute("SELECT 1")).fetchone() == (1,)
+    with pytest.warns(ResourceWarning) as told:
+        del held
+        gc.collect()
+    # The others are of its sockets.
+    assert [warning for warning in told if str(warning.message).startswith("the pool 'forgotten' was never closed")]
+    with anyio.fail_after(PATIENCE):
+        while await sessions(conn, NAME):
+            await conn.rollback()
+
+
+async def test_nothing_is_logged_while_all_is_well(dsn: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    check = AsyncConnectionPool.check_connection
+    async with AsyncConnectionPool(dsn, min_size=1, max_size=2, max_lifetime=0.001, max_idle=0, check=check) as pool:
+        async with pool.connection() as conn, pool.connection():
+            await conn.execute("SET work_mem TO '1234kB'")
+        await pool.execute("SELECT 1")
+        await pool.executemany("SELECT %s", [[1], [2]])
+        with suppress(e.DivisionByZero):
+            await pool.execute("SELECT 1 / 0")
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await pool.execute("SELECT 1")
+        with suppress(ZeroDivisionError):
+            async with pool.transaction() as conn:
+                await conn.execute("SELECT 1")
+                raise ZeroDivisionError
+        await pool.check()
+        await pool.resize(1, 1)
+        await pool.drain()
+    assert [record for record in caplog.records if record.name.startswith("anyq")] == []
 
 
 # -- what it is
