@@ -36,9 +36,9 @@ from tests.support.storms import (
     check_books,
     is_whole,
 )
-from tests.sync.conftest import Background, portal_backend
+from tests.sync.conftest import Background, portal_backend, way
 
-__all__ = ["portal_backend"]
+__all__ = ["portal_backend", "way"]
 
 NAME = "anyq-storm"
 KILL = (
