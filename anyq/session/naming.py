@@ -17,6 +17,9 @@ from ..statements.composer import Composer
 from ..statements.prepared import Entry, StatementKey
 from ..statements.statement import is_query
 
+MOST_NAMES = 100
+"""How many statements of one executemany() have names: with thousands of types, each set may be another statement."""
+
 
 @uninterrupted
 class Names:
@@ -50,7 +53,7 @@ class Names:
         if entry is not None:
             return entry.name, False
         # What has no plan is not worth it.
-        if self._by_name and is_query(key[0]):
+        if self._by_name and len(self._entries) < MOST_NAMES and is_query(key[0]):
             entry = self._account.lookup(key)
         if entry is None:
             self._unnamed = key

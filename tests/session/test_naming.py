@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anyq.session.naming import Names
+from anyq.session.naming import MOST_NAMES, Names
 from anyq.statements.composer import Composer
 from anyq.statements.prepared import PreparedStatements, StatementKey
 from tests.support import frontend_messages as fm
@@ -97,6 +97,16 @@ def test_what_the_server_has_not_parsed_is_prepared_by_the_next_one(parsed: int)
     assert [again.find(key) for key in keys[:parsed]] == [(name, False) for name in found[:parsed]]
     assert all(again.find(key)[1] for key in keys[parsed:])
     assert not account.closed()
+
+
+def test_not_each_of_many_statements_has_a_name() -> None:
+    account = Account()
+    names = account.names()
+    found = [names.find((b"SELECT $1", (number,)))[0] for number in range(2 * MOST_NAMES)]
+    assert len(set(found[:MOST_NAMES]) - {b""}) == MOST_NAMES
+    assert set(found[MOST_NAMES:]) == {b""}
+    # Those that have one keep it.
+    assert names.find((b"SELECT $1", (0,))) == (found[0], False)
 
 
 def test_closed_it_relies_on_no_others() -> None:
