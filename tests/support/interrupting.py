@@ -78,7 +78,7 @@ def _is_atomic(frame: FrameType) -> bool:
 
 
 def interrupt_at_each_step(call: Callable[[], object], check: Callable[[str], object]) -> int:
-    """Interrupt a call at its first step, its second, and so on until it comes to its end; return how often.
+    """Have a call interrupted at its first step, its second, and so on until it comes to its end; return how often.
 
     :param check: called after each one, with where that was; nothing is left by then of what nobody refers to.
     """
@@ -87,7 +87,7 @@ def interrupt_at_each_step(call: Callable[[], object], check: Callable[[str], ob
     try:
         step = 1
         while True:
-            with suppress(KeyboardInterrupt), Interrupt(step) as interrupt:
+            with suppress(KeyboardInterrupt), Interrupt(step, by_signal=True) as interrupt:
                 call()
             if interrupt.where is None:
                 return step - 1
