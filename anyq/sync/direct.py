@@ -58,11 +58,14 @@ AMID = (
 class Turn:
     """One call that a thread runs, or tries to."""
 
-    __slots__ = ("bell", "coro", "given_up", "handle", "job", "thread", "waiting", "wanted")
+    __slots__ = ("_idle", "bell", "coro", "given_up", "handle", "interrupts", "job", "thread", "waiting", "wanted")
 
-    def __init__(self, handle: WorkerHandle) -> None:
+    def __init__(self, idle: list[WorkerHandle]) -> None:
+        self._idle: list[WorkerHandle] | None = idle
+        self.handle = handle = idle.pop()
+        """The worker that goes on with it, if it is handed over; given back by :meth:`give_back_worker`."""
+        self.interrupts = handle.interrupts
         self.thread = threading.get_ident()
-        self.handle = handle
         bell = handle.bell
         if bell is None:
             bell = handle.bell = Bell()
@@ -86,6 +89,13 @@ class Turn:
     def is_unfinished(self) -> bool:
         """Return whether there is a coroutine that is not at its end."""
         return self.coro is not None and self.coro.cr_frame is not None  # type: ignore[attr-defined]
+
+    def give_back_worker(self) -> None:
+        """Let others have the worker, unless it is still at work on this; again, nothing."""
+        idle = self._idle
+        if idle is not None and (self.job is None or self.job.done):
+            self._idle = None
+            idle.append(self.handle)
 
 
 class _GoOn:
@@ -146,7 +156,7 @@ class Direct:
         # A thread's first call goes by the portal, which makes its worker.
         if not idle or self._off or portal.failure is not None or time_limit.get() is not None:
             return self.call_in_loop(grace, func, args, kwargs)
-        turn = Turn(idle.pop())
+        turn = Turn(idle)
         # Twice, as the first one may be interrupted, or may not even begin.
         try:
             try:
@@ -175,7 +185,7 @@ class Direct:
             if events == HANDOVER or not self._wait(turn, events):
                 break
         job = self._hand_over(turn)
-        turn.handle.interrupts.raise_pending()
+        turn.interrupts.raise_pending()
         job.wait()
         return job.outcome()
 
@@ -225,7 +235,7 @@ class Direct:
                 self._driver = turn
         if self._driver is not turn or self._calling or not self._wire.idle():
             return False
-        turn.handle.interrupts.hold()
+        turn.interrupts.hold()
         wire, backend = self._wire, self._backend
         backend.begin(turn.thread, turn.handle.worker.task)
         wire.traffic = self._traffic
@@ -240,7 +250,7 @@ class Direct:
             self._stream.take_back()
             self._wire.traffic = self._loop_traffic
             self._backend.end()
-            turn.handle.interrupts.let_go()
+            turn.interrupts.let_go()
             self._driver = None
         # Whoever is put there after this look finds no driver.
         if self._behind and self._driver is None:
@@ -252,12 +262,8 @@ class Direct:
             # An interrupt that the coroutine has not seen.
             self._give_up(turn, grace)
         self._give_back(turn)
-        handle = turn.handle
-        if turn.job is None or turn.job.done:
-            idle = self._portal.idle_workers()
-            if handle not in idle:
-                idle.append(handle)
-        handle.interrupts.raise_pending()
+        turn.give_back_worker()
+        turn.interrupts.raise_pending()
 
     def _give_up(self, turn: Turn, grace: float) -> None:
         """Have the coroutine cancelled in the portal."""
@@ -270,7 +276,7 @@ class Direct:
 
     def _wait(self, turn: Turn, events: int) -> bool:
         """Wait for the server; return False if the coroutine is to be handed over, or was."""
-        interrupts = turn.handle.interrupts
+        interrupts = turn.interrupts
         turn.waiting = interrupts.may_raise = True
         interrupts.raise_pending()
         # The bell may have been rung for a turn before.

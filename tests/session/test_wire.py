@@ -507,3 +507,33 @@ async def test_closing_fails_what_is_under_way_in_other_tasks(dsn: str) -> None:
     for error in replies.values():
         assert "was closed while the operation was under way" in str(error)
     assert not conn.broken
+
+
+# -- somebody else in the place of the event loop
+
+
+async def test_idle(conn: AsyncConnection) -> None:
+    wire = conn.session.wire
+    assert wire.idle()
+    seen: list[bool] = []
+    async with anyio.create_task_group() as group, conn.listen("a") as stream:
+        group.start_soon(stream.receive)
+        await anyio.wait_all_tasks_blocked()
+        seen.append(wire.idle())  # a subscriber reads
+        group.cancel_scope.cancel()
+    assert seen == [False]
+    assert wire.idle()
+    async with anyio.create_task_group() as group:
+        group.start_soon(conn.execute, "SELECT pg_sleep(60)")
+        await anyio.wait_all_tasks_blocked()
+        seen.append(wire.idle())
+        group.cancel_scope.cancel()
+    assert seen == [False, False]
+    await conn.rollback()
+    assert wire.idle()
+    # Between two of its pieces nobody is at work on a stream.
+    async with conn.cursor().stream("SELECT generate_series(1, 100000)") as rows:
+        await rows.__anext__()
+        assert wire.idle()
+    await conn.close()
+    assert not wire.idle()

@@ -13,10 +13,10 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 import anyq
-from anyq.backends.blocking import BlockingBackend
-from anyq.sync.direct import MOST_SKIPS, Direct
+from anyq.sync.direct import MOST_SKIPS, Direct, Turn
 from anyq.sync.portal import Portal
 from tests.support.activity import PATIENCE
+from tests.support.tls_server import TlsServer
 
 POSIX = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals are those of POSIX")
 
@@ -153,27 +153,22 @@ def test_a_call_that_others_wait_behind_is_handed_over(
     assert driven.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_who_is_in_the_way_is_left_alone_for_longer_each_time(
-    driven: anyq.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_is_in_the_way_is_left_alone_for_longer_each_time(driven: anyq.Connection, crossings: list[str]) -> None:
     direct: Any = driven.calls._direct  # pyright: ignore[reportPrivateUsage]
     skips: list[int] = []
-
-    def want_first(backend: Any, events: int, bell: Any) -> bool:
-        direct._driver.want()
-        return False
-
-    with monkeypatch.context() as patched:
-        patched.setattr(BlockingBackend, "wait", want_first)
-        for _ in range(8):
-            direct._skip = 0
-            driven.execute("SELECT 1")
-            skips.append(direct._skip)
+    for _ in range(8):
+        turn = Turn(driven.calls.portal.idle_workers())
+        turn.want()
+        assert not direct._wait(turn, 1)
+        turn.give_back_worker()
+        skips.append(direct._skip)
     assert skips == [1, 3, 7, 15, 31, MOST_SKIPS, MOST_SKIPS, MOST_SKIPS]
-    for left in range(MOST_SKIPS, 0, -1):
-        assert direct._skip == left
+    for _ in range(MOST_SKIPS):
         driven.execute("SELECT 1")
+    assert crossings == ["execute"] * MOST_SKIPS
+    # The next one is not disturbed, and all is forgotten.
     driven.execute("SELECT 1")
+    assert crossings == ["execute"] * MOST_SKIPS
     assert direct._last_skips == 0
 
 
@@ -360,3 +355,38 @@ def test_no_descriptor_is_left(portal_backend: object, dsn: str) -> None:
     for _ in range(3):
         work()
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+# -- TLS
+
+
+@pytest.fixture
+def over_tls(
+    way: str, portal_backend: object, tls_server: TlsServer, crossings: list[str]
+) -> Iterator[anyq.Connection]:
+    with anyq.connect(tls_server.dsn("anyq_scram"), sslmode="require", autocommit=True) as conn:
+        assert conn.info.ssl_in_use
+        crossings.clear()
+        yield conn
+
+
+@pytest.mark.every_way
+def test_over_tls(way: str, over_tls: anyq.Connection, crossings: list[str]) -> None:
+    """Records of both sides, bigger than a socket takes at once."""
+    text = "x" * 3_000_000
+    for _ in range(3):
+        assert over_tls.execute("SELECT %s::text", [text]).fetchone() == (text,)
+        assert over_tls.execute("SELECT generate_series(1, 3)").fetchall() == [(1,), (2,), (3,)]
+    with over_tls.cursor() as cursor:
+        assert sum(1 for _ in cursor.stream("SELECT repeat('x', 1000) FROM generate_series(1, 5000)")) == 5000
+    if way == "direct":
+        assert crossings == []
+
+
+def test_tls_is_closed_in_good_order_amid_a_call(over_tls: anyq.Connection) -> None:
+    def factory(cursor: Any) -> Any:
+        over_tls.close()
+        return tuple
+
+    over_tls.cursor(row_factory=factory).execute("SELECT 1")
+    assert over_tls.closed and not over_tls.broken

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 import trio
@@ -24,6 +25,7 @@ from anyio.abc import SocketAttribute
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.stapled import StapledByteStream
 
+from anyq.backends.blocking import BlockingBackend
 from anyq.transport.foreign import ForeignStream
 from anyq.transport.socket import SocketStream, as_channel
 from anyq.transport.tls import TlsStream
@@ -507,3 +509,57 @@ async def test_as_channel(stream: SocketStream) -> None:
         assert as_channel(channel) is channel
         with pytest.raises(TypeError, match="ByteStream, not socket"):
             as_channel(sock)  # type: ignore[arg-type]
+
+
+# -- lent to another backend
+
+
+async def test_what_is_lent_is_waited_for_elsewhere(anyio_backend: Any) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        stream = SocketStream(ours)
+        backend = BlockingBackend(stream.backend, ours)
+        for _ in range(2):
+            stream.lend(backend, backend.waiter)
+        assert stream.wait(True, False) is backend.waiter.wait(True, False)
+        stream.wake()
+        assert stream.backend is backend
+        for _ in range(2):
+            stream.take_back()
+        assert stream.backend is not backend
+        theirs.send(b"x")
+        await stream.wait(True, False)
+        assert stream.try_receive(10) == b"x"
+        await stream.aclose()
+
+
+async def test_what_is_lent_is_closed_by_the_loop(anyio_backend: Any) -> None:
+    """Which may have the descriptor registered."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        stream = SocketStream(ours)
+        backend = BlockingBackend(stream.backend, ours)
+        stream.lend(backend, backend.waiter)
+        stream.close_now()
+        stream.close_now()
+        assert ours.fileno() != -1
+        with pytest.raises(anyio.ClosedResourceError):
+            stream.fileno()
+        while ours.fileno() != -1:
+            await anyio.lowlevel.checkpoint()
+        stream.take_back()
+        assert theirs.recv(1) == b""
+
+
+def test_what_is_lent_is_closed_at_once_where_the_loop_has_ended() -> None:
+    ours, theirs = socket.socketpair()
+
+    async def lend() -> SocketStream:
+        stream = SocketStream(ours)
+        backend = BlockingBackend(stream.backend, ours)
+        stream.lend(backend, backend.waiter)
+        return stream
+
+    with theirs:
+        asyncio.run(lend()).close_now()
+        assert ours.fileno() == -1
