@@ -170,10 +170,13 @@ class AdaptersMap:
         :param cls: the class, or its full name (`package.module.Class`) so that it need not be imported, or
             None for a dumper that is only found by its oid.
         :raises TypeError: the dumper is no class, or has no `dump`.
+        :raises ValueError: the name of a class is without its module.
         """
         if cls is not None and not isinstance(cls, (type, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"a dumper serves a class or the name of one, not {cls!r}")
-        if not hasattr(dumper, "format"):
+        if isinstance(cls, str) and "." not in cls:
+            raise ValueError(f"the name of a class has its module: 'package.module.Class', not {cls!r}")
+        if not (isinstance(dumper, type) and hasattr(dumper, "format")):
             raise TypeError(f"a dumper is a class, as a subclass of anyq.adapt.Dumper is, not {dumper!r}")
         _check_method(dumper, "dump")
         if self.before_change is not None:
@@ -202,7 +205,7 @@ class AdaptersMap:
             oid = self.types.get_oid(oid)
         if not isinstance(oid, int):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"a loader serves an oid or the name of a type, not {oid!r}")
-        if not hasattr(loader, "format"):
+        if not (isinstance(loader, type) and hasattr(loader, "format")):
             raise TypeError(f"a loader is a class, as a subclass of anyq.adapt.Loader is, not {loader!r}")
         _check_method(loader, "load")
         if self.before_change is not None:
@@ -301,5 +304,13 @@ def parameter_of(context: AdaptContext | None, name: str) -> str | None:
 
 
 def adapters_of(context: AdaptContext | None) -> AdaptersMap:
-    """Return the map to register in: the context's, or the global one for None."""
-    return context.adapters if context is not None else global_adapters
+    """Return the map to register in: the context's, or the global one for None.
+
+    :raises TypeError: the context is something else.
+    """
+    if context is None:
+        return global_adapters
+    adapters = getattr(context, "adapters", None)
+    if not isinstance(adapters, AdaptersMap):
+        raise TypeError(f"what to register for is a connection, a cursor, a map of adapters or None, not {context!r}")
+    return adapters

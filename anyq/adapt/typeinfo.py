@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from inspect import iscoroutine
 from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
 from ..errors import SyntaxError
@@ -205,8 +206,11 @@ def check_info(info: Any, cls: type[TypeInfo], kind: str) -> None:
     """
     if info is None:
         raise TypeError(f"no info passed: {cls.__name__}.fetch() returns None where there is no {kind} of that name")
+    if iscoroutine(info):
+        info.close()
+        raise TypeError(f"{cls.__name__}.fetch() of an asynchronous connection has to be awaited")
     if not isinstance(info, cls):
-        raise TypeError(f"the info of a {kind} has to be fetched by {cls.__name__}.fetch(); this is {info!r}")
+        raise TypeError(f"what is registered as {kind} has to be fetched by {cls.__name__}.fetch(); this is {info!r}")
 
 
 def _name_in_sql(name: Any) -> str:

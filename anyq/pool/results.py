@@ -34,6 +34,7 @@ def async_result_class(factory: Any) -> type[Any]:
             if self._closed:
                 raise InterfaceError("the cursor is closed")
 
+    AsyncResult.__qualname__ = AsyncResult.__name__  # as its repr() has it
     return AsyncResult
 
 
@@ -49,4 +50,5 @@ def result_class(factory: Any) -> type[Any]:
         run_many = cursor_class.executemany
         execute = executemany = stream = copy = _refuse
 
+    Result.__qualname__ = Result.__name__
     return Result

@@ -11,6 +11,7 @@ import re
 from ..errors import (
     Error,
     IndeterminateDatatype,
+    InternalError_,
     InvalidTextRepresentation,
     SyntaxError,
     UndefinedFunction,
@@ -51,6 +52,7 @@ _QUOTED = (
     "whole of it as the value"
 )
 _NO_ARRAY = "what is sent as an array is a list: a tuple is sent as a composite, and a str as it is"
+_DROPPED = "a type was dropped, and made anew if it is there: fetch() it again, and register what that returns"
 _UNTYPED = "the server cannot tell the type of a parameter from where it is: write %s::text, with the right type"
 _PLACEHOLDERS = "placeholders are written %s, or %(name)s with a mapping of parameters"
 _COLON = f"{_PLACEHOLDERS}: :name is not known to PostgreSQL"
@@ -100,6 +102,10 @@ def hint_for(
         return _NO_BINARY
     if not has_parameters and not has_literals:
         return None
+    if isinstance(error, InternalError_) and (error.diag.message_primary or "").startswith(
+        "cache lookup failed for type"
+    ):
+        return _DROPPED
     if isinstance(error, IndeterminateDatatype):
         return _QUOTED if any(_NUMBERED.search(found[0]) for found in _CONSTANT.finditer(text)) else _UNTYPED
     if isinstance(error, InvalidTextRepresentation) and error.diag.source_function == "array_in":

@@ -101,9 +101,13 @@ def register_composite(
     :param make_object: makes the object in place of the factory: is called with a sequence of values and `info`.
     :param make_sequence: returns the values of the fields of an object; needed for a class that is no sequence. It is
         called with the object and `info`.
-    :raises TypeError: `info` is None: there is no such composite type; or it is no `CompositeInfo`.
+    :raises TypeError: `info` is None: there is no such composite type; or it is no `CompositeInfo`; or
+        what is to be called cannot be.
     """
     check_info(info, CompositeInfo, "composite")
+    for name, given in (("factory", factory), ("make_object", make_object), ("make_sequence", make_sequence)):
+        if given is not None and not callable(given):
+            raise TypeError(f"{name} is called with what is in a composite, and {given!r} cannot be")
     made: Any = factory if factory is not None else _make_class(info)
     adapters = adapters_of(context)
     info.python_type = made if isinstance(made, type) else None

@@ -74,10 +74,13 @@ def register_enum(
     :param enum: the class; by default a new one, which is `info.enum` afterwards, with a member for each label.
     :param mapping: the label of each member: by default its name. Where several members have one label, as pairs, the
         last one is loaded.
-    :raises TypeError: `info` is None: there is no such enum; or it is no `EnumInfo`.
+    :raises TypeError: `info` is None: there is no such enum; or it is no `EnumInfo`; or `enum` is no `Enum`, or the
+        mapping is none of its members.
     :raises ValueError: no `enum` was passed, and Python cannot name members as the labels.
     """
     check_info(info, EnumInfo, "enum")
+    if enum is not None and not (isinstance(enum, type) and issubclass(enum, Enum)):
+        raise TypeError(f"members are those of a subclass of Enum, and {enum!r} is none")
     cls: type[Enum] = enum if enum is not None else _make_enum(info)
     members, labels = _match(cls, info.labels, mapping)
     info.enum = cls
@@ -113,6 +116,11 @@ def _match(
     """Return the member of each label, and the label of each member, by its name."""
     if mapping is not None:
         pairs = list(mapping.items() if isinstance(mapping, Mapping) else mapping)
+        for pair in pairs:
+            if isinstance(pair, str) or not isinstance(pair[0], enum):
+                raise TypeError(
+                    f"the mapping has the label of each member, {{{enum.__name__}.x: 'x'}}; this is {pair!r}"
+                )
     else:
         # With aliases, so that two labels can be one member. The name that is its own counts when it is dumped.
         aliases = [(member, name) for name, member in enum.__members__.items() if name in labels]

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from .._accel import twin
 from .._accel.failures import shown
 from .._accel.twins import NoArguments
-from ..adapt.adapters_map import AdaptContext, AdaptersMap
+from ..adapt.adapters_map import AdaptContext, AdaptersMap, adapters_of
 from ..adapt.base import Dumper, Loader, plain
 from ..adapt.encodings import UTF8, encode_text, text_encoding
 from ..adapt.typeinfo import global_types
@@ -62,7 +62,7 @@ def set_json_dumps(dumps: JsonDumpsFunction, context: AdaptContext | None = None
         _JsonDumper.dumps = plain(dumps)
         return
     for cls, base in _DUMPERS:
-        context.adapters.register_dumper(cls, type(base.__name__, (base,), {"dumps": plain(dumps)}))
+        adapters_of(context).register_dumper(cls, type(base.__name__, (base,), {"dumps": plain(dumps)}))
 
 
 def set_json_loads(loads: JsonLoadsFunction, context: AdaptContext | None = None) -> None:
@@ -75,7 +75,7 @@ def set_json_loads(loads: JsonLoadsFunction, context: AdaptContext | None = None
         _JsonLoader.loads = plain(loads)
         return
     for name, base in _LOADERS:
-        context.adapters.register_loader(name, type(base.__name__, (base,), {"loads": plain(loads)}))
+        adapters_of(context).register_loader(name, type(base.__name__, (base,), {"loads": plain(loads)}))
 
 
 class _JsonDumper(Dumper):

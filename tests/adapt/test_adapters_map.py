@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from anyq.adapt import AdaptersMap, Dumper, Format, Loader, PyFormat
+from anyq.adapt.adapters_map import adapters_of
 from anyq.adapt.typeinfo import TypeInfo
 from anyq.errors import ProgrammingError
 from anyq.postgres import adapters, types
@@ -169,4 +170,23 @@ def test_functions_are_no_dumpers_and_no_loaders() -> None:
         own.register_dumper(Thing, lambda obj: b"")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="a loader is a class, as a subclass of anyq.adapt.Loader is, not <"):
         own.register_loader("int4", lambda data: 1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a dumper is a class, .* not <.*ThingDumper object"):
+        own.register_dumper(Thing, ThingDumper(Thing))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a loader is a class, .* not <.*ThingLoader object"):
+        own.register_loader("int4", ThingLoader(23))  # type: ignore[arg-type]
     assert own.version == version
+
+
+def test_a_name_without_its_module() -> None:
+    """No class has it, so that the dumper would never be found."""
+    with pytest.raises(ValueError, match="'package.module.Class', not 'dict'"):
+        AdaptersMap(adapters).register_dumper("dict", ThingDumper)
+
+
+def test_registered_for_something_else() -> None:
+    assert adapters_of(None) is adapters
+    own = AdaptersMap(adapters)
+    assert adapters_of(own) is own
+    wrong: Any = "conn"
+    with pytest.raises(TypeError, match="a connection, a cursor, a map of adapters or None, not 'conn'"):
+        adapters_of(wrong)

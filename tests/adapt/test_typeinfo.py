@@ -42,6 +42,14 @@ def test_information_of_another_kind() -> None:
         check_info(TypeInfo("a", 1, 2), EnumInfo, "enum")
 
 
+def test_information_that_was_not_awaited() -> None:
+    async def fetch() -> None:
+        raise AssertionError("this is not awaited")
+
+    with pytest.raises(TypeError, match=r"EnumInfo\.fetch\(\) of an asynchronous connection has to be awaited"):
+        check_info(fetch(), EnumInfo, "enum")
+
+
 def test_oid() -> None:
     assert types.get_oid("int4") == 23
     assert types.get_oid("int4[]") == 1007

@@ -24,6 +24,7 @@ class OwnCursor(AsyncCursor[Any]):
 def test_the_class_is_one_of_the_factory(factory: Any) -> None:
     assert issubclass(async_result_class(factory), factory)
     assert async_result_class(factory) is async_result_class(factory)
+    assert async_result_class(factory).__qualname__ == "AsyncResult"
 
 
 def test_of_a_function_it_is_the_usual_one() -> None:

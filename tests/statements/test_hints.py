@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from anyq import AsyncClientCursor, AsyncConnection, AsyncRawCursor
 from anyq import errors as e
 from anyq.errors import error_from_fields
 from anyq.statements.hints import hint_for, hint_for_no_placeholders
+from anyq.types.enum import EnumInfo, register_enum
 
 pytestmark = pytest.mark.anyio
 
@@ -104,6 +106,22 @@ async def test_nothing_to_say(query: Any, params: Any, table: AsyncConnection) -
     with pytest.raises(e.ProgrammingError) as caught:
         await table.execute(query, params)
     assert hint(caught.value) == ""
+
+
+async def test_a_type_that_was_dropped(table: AsyncConnection) -> None:
+    """Its oid is sent until another one is registered."""
+    mood = Enum("mood", ["x"])
+    await table.execute("CREATE TYPE pg_temp.mood AS ENUM ('x')")
+    info = await EnumInfo.fetch(table, "pg_temp.mood")
+    assert info is not None
+    register_enum(info, table, mood)
+    await table.execute("DROP TYPE pg_temp.mood")
+    with pytest.raises(e.InternalError_) as caught:
+        await table.execute("SELECT %s", [mood["x"]])
+    assert (
+        hint(caught.value)
+        == "a type was dropped, and made anew if it is there: fetch() it again, and register what that returns"
+    )
 
 
 async def test_a_client_cursor_is_not_sent_to_a_client_cursor(table: AsyncConnection) -> None:

@@ -329,6 +329,13 @@ def test_no_such_composite() -> None:
         register_composite(missing)
 
 
+@pytest.mark.parametrize("name", ["factory", "make_object", "make_sequence"])
+def test_what_cannot_be_called(name: str) -> None:
+    wrong: Any = {name: 3}
+    with pytest.raises(TypeError, match=f"{name} is called with what is in a composite, and 3 cannot be"):
+        register_composite(pair_info(), FakeConnection(), **wrong)
+
+
 # -- whatever else may arrive
 
 ONE = pack(">iIiiIi", 2, INT4, 4, 1, TEXT, 1) + b"x"

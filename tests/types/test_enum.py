@@ -145,6 +145,20 @@ def test_no_such_enum() -> None:
         register_enum(missing)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "mapping", "message"),
+    [
+        (dict, None, "subclass of Enum, and <class 'dict'> is none"),
+        (Mood.happy, None, "subclass of Enum, and <Mood.happy: 1> is none"),
+        (Mood, {"happy": Mood.happy}, r"label of each member, \{Mood.x: 'x'\}; this is \('happy', <Mood.happy: 1>\)"),
+        (Mood, "happy", "label of each member, .*; this is 'h'"),
+    ],
+)
+def test_what_is_no_enum(wrong: Any, mapping: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        registered(wrong, ["happy"], mapping=mapping)
+
+
 def test_members_that_cannot_be_hashed() -> None:
     class Listed(list, enum.Enum):  # type: ignore[type-arg]
         happy = ([1],)
