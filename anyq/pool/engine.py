@@ -53,6 +53,8 @@ class Engine:
         self.books = books
         self.open_one: Callable[[], Awaitable[None]]
         """What an opener does; set by who makes it."""
+        self.retire: Callable[[], object]
+        """Has connections come back that statements follow each other on; set by who has them."""
         self.was_opened = False
         self.round_trip = float("inf")
         """Seconds to the server and back, at best; infinity as long as there was no connection."""
@@ -131,6 +133,7 @@ class Engine:
         """Close the pool: who waits is told, and what is idle is closed."""
         books = self.books
         books.is_open = books.keeps_min_size = False
+        self.retire()
         for ticket in books.given_up():
             ticket.fail(self.not_open())
         for scope in tuple(self._scopes):

@@ -45,8 +45,6 @@ class Lender:
         self._timeout = options.timeout
         self._check = options.check
         self._reset = options.reset
-        self.when_drained: Callable[[], object] = bool
-        """Called when no connection that there is is to be used again; set by who keeps some in use."""
 
     # -- to a client
 
@@ -216,7 +214,7 @@ class Lender:
     def drain(self) -> None:
         """Have all connections that there are closed rather than used again."""
         self._books.drain(monotonic())
-        self.when_drained()
+        self._engine.retire()
         self._engine.settle()
 
     def suspect(self, connection: Any, error: BaseException) -> None:

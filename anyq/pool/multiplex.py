@@ -127,7 +127,7 @@ class Multiplexer:
         self._lines: list[Line] = []
         self._turns: OrderedDict[Turn, None] = OrderedDict()
         engine.books.statements = self._turns
-        lender.when_drained = self.retire
+        engine.retire = self.retire
         self._alone_running = 0
         self._alone_waiting = 0
         self._allowed = KnownTexts[None]()

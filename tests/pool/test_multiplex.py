@@ -17,6 +17,7 @@ from anyq.errors import AdminShutdown, DivisionByZero, InterfaceError, Programmi
 from anyq.pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests, multiplex
 from anyq.rows import dict_row
 from tests.support.activity import PATIENCE, held_lock
+from tests.support.pools import opened
 
 NEVER = 1e9
 """Seconds after which a statement holds up others, where none is to."""
@@ -526,6 +527,26 @@ async def test_a_pool_that_is_not_open_has_none(anyio_backend: object, dsn: str)
         assert await value(pool, "SELECT 1") == 1
     with pytest.raises(PoolClosed, match="closed"):
         await pool.execute("SELECT 1")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("block", [True, False], ids=["block", "open"])
+async def test_one_that_is_closed_gets_nothing_more(
+    anyio_backend: object, dsn: str, patient: None, block: bool
+) -> None:
+    """Though another one is under way, which goes on."""
+    async with opened(AsyncConnectionPool(dsn, min_size=1), block=block) as pool, held_lock(dsn) as lock:
+        async with anyio.create_task_group() as group:
+            group.start_soon(pool.execute, lock.statement)
+            await until(lambda: len(pool.multiplexer.running()) == 1)
+            (line,) = pool.multiplexer.running()
+            await pool.close()
+            for _ in range(2):
+                with pytest.raises(PoolClosed, match="is closed"):
+                    await pool.execute("SELECT 1")
+            await lock.release()
+        assert line.inner.closed
+        assert pool.get_stats()["pool_size"] == 0
 
 
 @pytest.mark.anyio
