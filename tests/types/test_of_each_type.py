@@ -27,6 +27,7 @@ from anyq.types import TypeInfo
 from anyq.types.composite import CompositeInfo, register_composite
 from anyq.types.enum import EnumInfo, register_enum
 from anyq.types.geometric import Box, Circle, Line, Lseg, Path, Point, Polygon
+from anyq.types.hstore import register_hstore
 from anyq.types.json import Json, Jsonb
 from anyq.types.multirange import Multirange, MultirangeInfo, register_multirange
 from anyq.types.range import Range, RangeInfo, register_range
@@ -127,6 +128,7 @@ KINDS = {
     '"char"': Kind(letters | st.just(""), ""),  # for other bytes see test_system
     "pg_temp.mood": Kind(st.sampled_from(Mood), "", key=list(Mood).index),
     "pg_temp.small": Kind(st.integers(-(2**31), 6), ""),
+    "hstore": Kind(st.dictionaries(text, st.none() | text, max_size=2), None),
     "pg_temp.pair": Kind(st.builds(Pair, st.integers(-(2**31), 6), st.binary(max_size=3)), ""),
     "xid": Kind(st.integers(0, 2**32 - 1), None, str),
     "cid": Kind(st.integers(0, 2**32 - 1), None, str),
@@ -194,6 +196,8 @@ class Types:
         self.key = kind.key
         self.made = "pg_temp.of_" + "".join(filter(str.isalnum, name))
         self.has_ranges = kind.range is not None
+        if name == "hstore":
+            make_hstore(connection, self.cursor)
         spans: tuple[str, ...] = ()
         if kind.range == "":
             spans = self.make_ranges(connection, name)
@@ -240,6 +244,16 @@ class Types:
         fields = self.fields(first, second, sent if sent is not str else same)
         holder = self.holder(*fields)
         return [*self.fields(first, second, sent)[1:], holder, [holder, None, self.holder(*[None] * len(fields))]]
+
+
+def make_hstore(connection: anyq.Connection[Any], cursor: anyq.Cursor[Any]) -> None:
+    try:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS hstore")
+    except (anyq.errors.FeatureNotSupported, anyq.errors.UndefinedFile, anyq.errors.InsufficientPrivilege):
+        pytest.skip("this server has no hstore")
+    info = TypeInfo.fetch(connection, "hstore")
+    assert info is not None
+    register_hstore(info, cursor)
 
 
 def skip_without_xml(connection: anyq.Connection[Any]) -> None:
@@ -353,7 +367,7 @@ def test_hostile_bytes(format: Format, encoding: str) -> None:
                 check_hostile(data, oid, format, tx)
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if not name.startswith("pg_temp.")])
+@pytest.mark.parametrize("name", [name for name in KINDS if not name.startswith(("pg_temp.", "hstore"))])
 def test_values_that_were_spoilt(name: str) -> None:
     """What is written of good values, with its bytes changed: each loader takes it, or says a DataError."""
     kind = KINDS[name]
