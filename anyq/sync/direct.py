@@ -92,8 +92,10 @@ class Turn:
 
     def give_back_worker(self) -> None:
         """Let others have the worker, unless it is still at work on this; again, nothing."""
-        idle = self._idle
-        if idle is not None and (self.job is None or self.job.done):
+        idle, job = self._idle, self.job
+        if idle is not None and (job is None or job.done):
+            if job is not None:
+                job.args = ()  # no circle, which would keep descriptors open
             self._idle = None
             idle.append(self.handle)
 
