@@ -176,7 +176,7 @@ class AdaptersMap:
             raise TypeError(f"a dumper serves a class or the name of one, not {cls!r}")
         if isinstance(cls, str) and "." not in cls:
             raise ValueError(f"the name of a class has its module: 'package.module.Class', not {cls!r}")
-        if not (isinstance(dumper, type) and hasattr(dumper, "format")):
+        if not isinstance(dumper, type) or not hasattr(dumper, "format"):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"a dumper is a class, as a subclass of anyq.adapt.Dumper is, not {dumper!r}")
         _check_method(dumper, "dump")
         if self.before_change is not None:
@@ -205,7 +205,7 @@ class AdaptersMap:
             oid = self.types.get_oid(oid)
         if not isinstance(oid, int):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"a loader serves an oid or the name of a type, not {oid!r}")
-        if not (isinstance(loader, type) and hasattr(loader, "format")):
+        if not isinstance(loader, type) or not hasattr(loader, "format"):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"a loader is a class, as a subclass of anyq.adapt.Loader is, not {loader!r}")
         _check_method(loader, "load")
         if self.before_change is not None:

@@ -31,7 +31,7 @@ def parse_conninfo(conninfo: str) -> dict[str, str]:
 
     :raises ProgrammingError: the string is badly formed or has an unknown keyword.
     """
-    if not isinstance(conninfo, str):
+    if not isinstance(conninfo, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"conninfo must be a str, a connection string or a URI, not {type(conninfo).__name__}")
     if "\0" in conninfo:
         raise ProgrammingError("a connection string cannot contain NUL characters")

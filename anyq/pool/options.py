@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from inspect import isawaitable, iscoroutine
-from typing import Any, NamedTuple, get_origin
+from typing import Any, NamedTuple, cast, get_origin
 
 from ..connection import AsyncConnection
 from .results import async_result_class
@@ -145,7 +145,7 @@ def check_numbers(**numbers: object) -> None:
             raise ValueError(f"{name} must be 0 or more, not {value}")
 
 
-def check_others(options: Options, base: type, connection_class: Any) -> None:
+def check_others(options: Options, base: Any, connection_class: Any) -> None:
     """Check what is not to be found out when a connection is opened, and tried again, and again.
 
     :param base: what the class of connections has to be one of.
@@ -162,9 +162,15 @@ def check_others(options: Options, base: type, connection_class: Any) -> None:
         callback = getattr(options, name)
         if not (callback is None or callable(callback)):
             raise TypeError(f"{name} must be a function, not {callback!r}")
-    kind = get_origin(connection_class) or connection_class
+    kind: Any = get_origin(connection_class) or connection_class
     if not (isinstance(kind, type) and issubclass(kind, base)):
         raise TypeError(f"the connection_class of this pool must be {base.__name__}, or one of its own, not {kind!r}")
+    kind = cast(Any, kind)
+    if base is not AsyncConnection and kind.connect.__func__ is not base.connect.__func__:
+        raise TypeError(
+            f"connect() of {kind.__name__} would not be called, as the pool opens connections in its portal: what it "
+            "does to the arguments is for conninfo= and kwargs=, which may be functions, the rest for configure="
+        )
 
 
 def called(function: Callable[..., object], *args: object) -> object:

@@ -79,7 +79,8 @@ def register_enum(
     :raises ValueError: no `enum` was passed, and Python cannot name members as the labels.
     """
     check_info(info, EnumInfo, "enum")
-    if enum is not None and not (isinstance(enum, type) and issubclass(enum, Enum)):
+    given: Any = enum
+    if given is not None and not (isinstance(given, type) and issubclass(given, Enum)):
         raise TypeError(f"members are those of a subclass of Enum, and {enum!r} is none")
     cls: type[Enum] = enum if enum is not None else _make_enum(info)
     members, labels = _match(cls, info.labels, mapping)

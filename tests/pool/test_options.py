@@ -105,3 +105,25 @@ def test_what_a_pool_cannot_be_made_with(wrong: dict[str, Any], message: str) ->
     for kind, other in ((AsyncConnectionPool, Connection), (ConnectionPool, AsyncConnection)):
         with pytest.raises(TypeError, match="connection_class of this pool must be"):
             kind(open=False, connection_class=cast(Any, other))
+
+
+def test_a_class_that_connects_by_itself() -> None:
+    """As one that gets a password before: it would not be called, and a connection fail for no reason that is told."""
+
+    class Own(AsyncConnection[Any]):
+        @classmethod
+        def connect(cls, *args: Any, **kwargs: Any) -> Any:
+            raise NotImplementedError
+
+    class OwnSync(Connection[Any]):
+        @classmethod
+        def connect(cls, *args: Any, **kwargs: Any) -> Any:
+            raise NotImplementedError
+
+    class Another(Connection[Any]):
+        pass
+
+    with pytest.raises(TypeError, match=r"connect\(\) of OwnSync would not be called, .* for conninfo= and kwargs="):
+        ConnectionPool(open=False, connection_class=OwnSync)
+    AsyncConnectionPool(connection_class=Own)
+    ConnectionPool(open=False, connection_class=Another)
