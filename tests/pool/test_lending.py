@@ -389,13 +389,19 @@ async def test_a_check_that_always_fails(
 
 async def test_a_check_that_fails_for_all_the_time_there_is(dsn: str) -> None:
     """Who waited is told what the check has raised: a mistake in it looks like a lost server otherwise."""
+    calls = 0
 
     def check(conn: AsyncConnection) -> None:
+        nonlocal calls
+        calls += 1
         raise ZeroDivisionError("a mistake")
 
-    async with AsyncConnectionPool(dsn, min_size=1, check=check) as pool:
+    async with AsyncConnectionPool(dsn, min_size=1, check=check) as pool, anyio.create_task_group() as group:
+        group.start_soon(pool.getconn, PATIENCE)
+        await until(lambda: calls > 1)  # what the first call has raised is known
         with pytest.raises(PoolTimeout, match=r"within 0.02 s; one did not pass its check: a mistake"):
             await pool.getconn(timeout=0.02)
+        group.cancel_scope.cancel()
 
 
 async def test_a_check_that_closes_the_connection(dsn: str) -> None:

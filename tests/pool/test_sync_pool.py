@@ -94,6 +94,7 @@ def test_functions_that_nobody_awaits(pool: ConnectionPool) -> None:
         run_transaction(pool, cast(Any, later))
     refused = pytest.raises(PoolTimeout, match="opening one has failed: .* is a coroutine function")
     with ConnectionPool(pool.conninfo, min_size=1, configure=later) as other, refused:
+        wait_until(lambda: other.get_stats().get("connections_errors"))
         other.getconn(timeout=0.02)
 
 
