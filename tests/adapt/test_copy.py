@@ -371,6 +371,9 @@ def test_text_is_str_and_binary_is_bytes() -> None:
     ]
     assert read([]) == read([b""]) == []
     assert read([BINARY_HEADER + BINARY_TRAILER], True) == []
+    # Of a type that has none, too: what it says is not how the server writes it as text.
+    data = BINARY_HEADER + binary((1, 2)) + BINARY_TRAILER
+    assert read([data], True, types=["money", "regclass"]) == [(b"\0\1", b"\0\2")]
 
 
 def test_columns_that_there_are_none_of() -> None:
