@@ -209,6 +209,12 @@ class Multiplexer:
                 line.moved_at = now
                 await self._leave(line)
 
+    def count_alone(self) -> None:
+        """Count a statement that is executed elsewhere, on a connection of its own."""
+        counters = self._books.counters
+        counters.statements_num += 1
+        counters.statements_alone += 1
+
     def check(self, query: Query, method: str) -> None:
         """Check that a statement needs no session.
 

@@ -148,6 +148,7 @@ class StatementsOfThreads(ABC):
         if batch.is_long and not batch.is_repeatable:
             # A generator is consumed in this thread, as the sets are sent: so the connection is this thread's, too.
             multiplexer.check(query, "executemany")
+            multiplexer.count_alone()
             with self.connection(timeout) as connection:
                 connection.autocommit = True
                 cursor: Any = result_class(connection.cursor_factory)(connection, row_factory=row_factory)

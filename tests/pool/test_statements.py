@@ -319,7 +319,11 @@ def test_a_threads_generator_runs_in_the_thread(sync_pool: ConnectionPool, count
             yield (number,)
         threads.add(threading.get_ident())
 
+    before = sync_pool.get_stats()
     assert sync_pool.executemany("SELECT %s::int4", generate()).rowcount == count
+    after = sync_pool.get_stats()
+    counted = [after[name] - before[name] for name in ("statements_num", "statements_alone")]
+    assert counted == [1, int(count == MANY)]
     assert threads == {threading.get_ident()}
 
 
