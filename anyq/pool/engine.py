@@ -18,7 +18,7 @@ import anyio
 import anyio.abc
 
 from ..backends import Backend, Waiter, current_backend, uninterrupted
-from ..errors import InterfaceError, OperationalError, ProgrammingError
+from ..errors import InterfaceError, ProgrammingError
 from .bookkeeping import Books, Ticket, Todo
 from .errors import PoolClosed
 from .options import Hooks
@@ -92,10 +92,10 @@ class Engine:
     def begin(self) -> None:
         """Open the pool.
 
-        :raises OperationalError: it was closed.
+        :raises PoolClosed: it was closed.
         """
         if self.was_opened:
-            raise OperationalError(f"the pool {self.name!r} was closed, and cannot be opened again: make a new one")
+            raise PoolClosed(f"the pool {self.name!r} was closed, and cannot be opened again: make a new one")
         self.books.is_open = self.was_opened = True
 
     async def enter_block(self) -> None:

@@ -261,7 +261,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
         what is idle is closed when the next connection is returned rather than in time. Close it by :meth:`close`.
 
         :param wait: whether to open `min_size` connections before returning, as :meth:`wait` does.
-        :raises OperationalError: it was closed, and cannot be opened again.
+        :raises PoolClosed: it was closed, and cannot be opened again.
         """
         if self.closed:
             self._begin()

@@ -235,7 +235,7 @@ class ConnectionPool(StatementsOfThreads, Closing, Generic[ConnectionT]):
         """Open the pool, and have its tasks run.
 
         :param wait: whether to wait until `min_size` connections are open, as :meth:`wait` does.
-        :raises OperationalError: it was closed, and cannot be opened again.
+        :raises PoolClosed: it was closed, and cannot be opened again.
         """
         with self._lock:
             if self._inner.closed:

@@ -126,9 +126,9 @@ async def test_opening_twice_and_closing_twice(dsn: str) -> None:
         await pool.getconn()
     with pytest.raises(PoolClosed, match="'mine' is closed"):
         await pool.wait()
-    with pytest.raises(e.OperationalError, match="cannot be opened again"):
+    with pytest.raises(PoolClosed, match="cannot be opened again"):
         await pool.open()
-    with pytest.raises(e.OperationalError, match="cannot be opened again"):
+    with pytest.raises(PoolClosed, match="cannot be opened again"):
         await pool.__aenter__()
 
 

@@ -68,7 +68,7 @@ def test_a_block(portal_backend: object, dsn: str) -> None:
     for asking in (pool.getconn, pool.wait, pool.check, pool.drain, lambda: pool.resize(1)):
         with pytest.raises(PoolClosed, match="'mine' is closed"):
             asking()
-    with pytest.raises(e.OperationalError, match="cannot be opened again"):
+    with pytest.raises(PoolClosed, match="cannot be opened again"):
         pool.open()
     pool.close()
 
