@@ -242,8 +242,11 @@ class Engine:
     async def wait(self, request: Request) -> None:
         """Wait until a client is served, or its time is over; it may have to open connections meanwhile."""
         while not request.is_served:
-            if self._keeps_time or request.deadline == float("inf"):
-                await self._wait_or_open(request)
+            if self._keeps_time:
+                # Then it has tasks that open connections, too.
+                await request.waiter.wait()
+                if not request.is_served:
+                    request.renew(self.here().create_waiter())
                 continue
             with anyio.move_on_after(max(0.0, request.deadline - monotonic())) as scope:
                 await self._wait_or_open(request)

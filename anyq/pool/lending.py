@@ -76,6 +76,10 @@ class Lender:
     def _is_alive(self, place: Place) -> bool:
         return is_alive(self._hooks.inner(place.connection))
 
+    def _is_trusted(self, place: Place) -> bool:
+        """Return whether a connection needs no look at it."""
+        return self._check is None and monotonic() - place.idle_since <= TRUSTED
+
     def lend_at_once(self, now: float) -> Any | None:
         """Return a connection that can be had without waiting and without a check; None if there is none."""
         place = None if self._check is not None else self._books.take(now)
@@ -107,7 +111,7 @@ class Lender:
         try:
             while await self._is_served(request):
                 given = request.take()
-                served = await self._is_good_in_time(given, request)
+                served = self._is_trusted(given) or await self._is_good_in_time(given, request)
                 if served:
                     if given is not place:
                         books.counters.waited(monotonic() - began)
@@ -145,8 +149,6 @@ class Lender:
 
     async def _is_good_in_time(self, place: Place, request: Request) -> bool:
         """Return whether a client can have a connection; its time may be over meanwhile."""
-        if self._check is None:
-            return await self.is_good(place)
         with anyio.move_on_after(max(0.0, request.deadline - monotonic())) as scope:
             return await self.is_good(place)
         request.is_late = scope.cancelled_caught

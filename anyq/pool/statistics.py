@@ -5,7 +5,9 @@ Knows names and numbers. Must not know what a pool is.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import accumulate
 
 #: The upper bounds of the histogram of waiting, in seconds. What waited longer is in none.
 WAIT_BOUNDS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
@@ -53,16 +55,14 @@ class Counters:
         self.statements_num = 0
         self.statements_alone = 0
         self.statements_repeated = 0
-        self.waits = [0] * len(WAIT_BOUNDS)
+        self.waits = [0] * (len(WAIT_BOUNDS) + 1)  # of those above the bound before, the last one's without end
 
     def waited(self, seconds: float, *, served: bool = True) -> None:
         """Count a request that had to wait."""
         self.requests_wait_time += seconds
         if not served:
             return
-        for index, bound in enumerate(WAIT_BOUNDS):
-            if seconds <= bound:
-                self.waits[index] += 1
+        self.waits[bisect_left(WAIT_BOUNDS, seconds)] += 1
 
     def items(self) -> Iterator[tuple[str, int]]:
         """Yield the name and the value of each of them."""
@@ -79,7 +79,7 @@ class Counters:
         yield "statements_num", self.statements_num
         yield "statements_alone", self.statements_alone
         yield "statements_repeated", self.statements_repeated
-        for bound, count in zip(WAIT_BOUNDS, self.waits, strict=True):
+        for bound, count in zip(WAIT_BOUNDS, accumulate(self.waits), strict=False):
             yield f"requests_wait_le_{_milliseconds(bound)}ms", count
 
 
