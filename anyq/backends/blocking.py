@@ -103,6 +103,7 @@ class BlockingBackend(Backend):
         "cancelled_exc_class",
         "name",
         "waiter",
+        "waiting",
     )
 
     def __init__(self, own: Backend, sock: socket.socket) -> None:
@@ -119,6 +120,8 @@ class BlockingBackend(Backend):
         self._bell: Bell | None = None
         self.waiter: SocketWaiter = _YieldingWaiter()
         """What to lend the socket's stream to."""
+        self.waiting = False
+        """Whether a thread waits here, perhaps in a signal handler by now, so that no other call can."""
 
     # -- for the thread
 
@@ -140,16 +143,20 @@ class BlockingBackend(Backend):
         Signals are handled meanwhile, and what their handlers raise is raised.
         """
         poll = self._poll
-        if bell is not self._bell:
-            if self._bell is not None:
-                poll.unregister(self._bell.fd)
-                self._bell = None
-            poll.register(bell.fd, _READABLE)
-            self._bell = bell
-        if events != self._events:
-            poll.modify(self._fd, events)
-            self._events = events
-        ready = poll.poll()
+        try:
+            self.waiting = True
+            if bell is not self._bell:
+                if self._bell is not None:
+                    poll.unregister(self._bell.fd)
+                    self._bell = None
+                poll.register(bell.fd, _READABLE)
+                self._bell = bell
+            if events != self._events:
+                poll.modify(self._fd, events)
+                self._events = events
+            ready = poll.poll()
+        finally:
+            self.waiting = False
         if len(ready) == 1 and ready[0][0] == self._fd:
             return True
         bell.hush()

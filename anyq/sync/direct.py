@@ -235,7 +235,9 @@ class Direct:
         with self._lock:
             if self._driver is None:
                 self._driver = turn
-        if self._driver is not turn or self._calling or not self._wire.idle():
+        # A signal handler may have handed a call over amid whose wait it still is.
+        busy = self._calling or self._off or self._backend.waiting
+        if self._driver is not turn or busy or not self._wire.idle():
             return False
         turn.interrupts.hold()
         wire, backend = self._wire, self._backend
@@ -362,7 +364,12 @@ class Direct:
             self._let_go_on()
 
     def _let_go_on(self) -> None:
-        while self._behind and self._driver is None:
+        while self._behind:
+            driver = self._driver
+            if driver is not None:
+                # Another one, who does not know that somebody waits.
+                driver.want()
+                break
             self._behind.popleft()()
 
 

@@ -131,6 +131,20 @@ def test_reading_async_connection_lets_tasks_in(driven: anyq.Connection, crossin
     assert crossings == ["execute", "ask"]
 
 
+def test_tasks_are_let_in_as_a_call_begins(
+    driven: anyq.Connection, crossings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = Direct._begin
+
+    def begin_late(self: Direct, turn: Any) -> bool:
+        assert driven.async_connection  # as another thread reads it at this moment
+        return begin(self, turn)
+
+    monkeypatch.setattr(Direct, "_begin", begin_late)
+    assert driven.execute("SELECT 1").fetchone() == (1,)
+    assert crossings == ["execute"]
+
+
 # -- others
 
 
@@ -255,24 +269,60 @@ def test_a_cursor_is_closed_while_another_thread_drives(
             pass
 
 
+def test_what_is_left_to_the_loop_is_not_left_behind_by_the_next_call(
+    driven: anyq.Connection,
+    observer: anyq.Connection,
+    background: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That one has begun before the loop came to it, and waits for the server for as long as that takes."""
+    key = driven.info.backend_pid
+    observer.execute("SELECT pg_advisory_lock(%s)", [key])
+    direct: Any = driven.calls._direct
+    let_go_on = direct._let_go_on
+    came = threading.Event()
+    begun = threading.Event()
+
+    def let_go_on_late() -> None:
+        assert begun.wait(PATIENCE)
+        let_go_on()
+
+    def leave(notice: object) -> None:
+        direct.post(came.set)
+        while not direct._behind:
+            pass
+
+    def begin(notice: object) -> None:
+        begun.set()
+
+    def unlock() -> bool:
+        in_time = came.wait(PATIENCE)
+        observer.execute("SELECT pg_advisory_unlock(%s)", [key])
+        return in_time
+
+    monkeypatch.setattr(direct, "_let_go_on", let_go_on_late)
+    driven.add_notice_handler(leave)
+    driven.execute("DO $$BEGIN RAISE NOTICE 'leave'; END$$")
+    driven.remove_notice_handler(leave)
+    driven.add_notice_handler(begin)
+    waiting = background(unlock)
+    driven.execute(f"DO $$BEGIN RAISE NOTICE 'begin'; PERFORM pg_advisory_xact_lock({key}); END$$")
+    assert waiting.result()
+
+
 # -- signals
 
 
-@POSIX
-@pytest.mark.any_loop
-def test_a_signal_handler_uses_the_connection_while_it_waits(
-    driven: anyq.Connection, observer: anyq.Connection, crossings: list[str]
-) -> None:
-    """The call that it interrupts goes on in the portal, and the handler's statement behind it."""
+def interrupt_a_wait(driven: anyq.Connection, observer: anyq.Connection, use: Callable[[], object]) -> None:
+    """Have a signal handler called amid a call that waits for a lock; it ends that wait, and uses the connection."""
     driven.execute("SELECT 1")
     driven.commit()
     key = driven.info.backend_pid
     observer.execute("SELECT pg_advisory_lock(%s)", [key])
-    seen: list[Any] = []
 
     def handler(number: int, frame: object) -> None:
         observer.execute("SELECT pg_advisory_unlock(%s)", [key])
-        seen.append(driven.execute("SELECT 2").fetchone())
+        use()
 
     before = signal.signal(signal.SIGUSR1, handler)
     other = anyq.connect(str(observer.info.dsn), autocommit=True)
@@ -293,9 +343,37 @@ def test_a_signal_handler_uses_the_connection_while_it_waits(
         thread.join()
         other.close()
         signal.signal(signal.SIGUSR1, before)
+
+
+@POSIX
+@pytest.mark.any_loop
+def test_a_signal_handler_uses_the_connection_while_it_waits(
+    driven: anyq.Connection, observer: anyq.Connection, crossings: list[str]
+) -> None:
+    """The call that it interrupts goes on in the portal, and the handler's statement behind it."""
+    seen: list[Any] = []
+    interrupt_a_wait(driven, observer, lambda: seen.append(driven.execute("SELECT 2").fetchone()))
     assert seen == [(2,)]
     assert crossings.count("_go_on") >= 1
     assert driven.execute("SELECT 1").fetchone() == (1,)
+
+
+@POSIX
+@pytest.mark.any_loop
+def test_a_signal_handler_goes_on_when_the_call_that_it_interrupts_is_over(
+    driven: anyq.Connection, observer: anyq.Connection, crossings: list[str]
+) -> None:
+    """The thread is still in that one's wait, where no other call can wait: they all go by the portal."""
+    seen: list[Any] = []
+
+    def use() -> None:
+        seen.extend(driven.execute("SELECT %s::int, pg_sleep(0.001)", [i]).fetchone() for i in range(5))
+
+    interrupt_a_wait(driven, observer, use)
+    assert seen == [(i, "") for i in range(5)]
+    crossings.clear()
+    assert driven.execute("SELECT 1").fetchone() == (1,)
+    assert crossings == []
 
 
 @POSIX
