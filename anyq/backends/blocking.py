@@ -1,7 +1,8 @@
 """No event loop: a thread that runs one coroutine by itself, for as long as that waits for nothing but one socket.
 
 Theory of operation. The coroutine is one that was written for an event loop, and the backend of that loop stands
-behind this one. The thread runs it by `coro.send(None)`. Its checkpoints do not yield, as there is nobody to yield to.
+behind this one. The thread runs it by `coro.send(None)`. Its checkpoints do not yield, as there is nobody to yield to,
+unless it is to stop, for somebody else or for Ctrl-C: where the server always has more it may never wait.
 Where it waits for the socket it yields what it waits for, a mask of poll()'s, and the thread waits: outside of the
 coroutine, so that what a signal handler raises meanwhile is not raised in there. Where it needs what only an event loop
 has, it yields `HANDOVER`.
@@ -85,6 +86,10 @@ def _close(*pair: socket.socket) -> None:
         end.close()
 
 
+def _never() -> bool:
+    return False
+
+
 class BlockingBackend(Backend):
     """Takes the place of an event loop's backend for one socket.
 
@@ -96,6 +101,7 @@ class BlockingBackend(Backend):
         "_bell",
         "_events",
         "_fd",
+        "_is_to_stop",
         "_own",
         "_poll",
         "_task",
@@ -113,6 +119,7 @@ class BlockingBackend(Backend):
         self.cancelled_exc_class = own.cancelled_exc_class
         self._thread_id: int | None = None
         self._task: object = None
+        self._is_to_stop: Callable[[], bool] = _never
         self._fd = sock.fileno()
         self._poll = select.poll()
         self._poll.register(self._fd, _READABLE)
@@ -125,16 +132,19 @@ class BlockingBackend(Backend):
 
     # -- for the thread
 
-    def begin(self, thread_id: int, task: object) -> None:
+    def begin(self, thread_id: int, task: object, is_to_stop: Callable[[], bool] = _never) -> None:
         """Take the event loop's place.
 
         :param task: what goes on with the coroutine if it is handed over.
+        :param is_to_stop: whether it is to be, at its next checkpoint.
         """
         self._task = task
+        self._is_to_stop = is_to_stop
         self._thread_id = thread_id
 
     def end(self) -> None:
         """Give the place back."""
+        self._is_to_stop = _never
         self._thread_id = None
 
     def wait(self, events: int, bell: Bell) -> bool:
@@ -165,7 +175,9 @@ class BlockingBackend(Backend):
     # -- for the coroutine
 
     def checkpoint(self) -> Awaitable[None]:
-        return self._own.checkpoint() if self._thread_id is None else DONE
+        if self._thread_id is None:
+            return self._own.checkpoint()
+        return _HAND_OVER if self._is_to_stop() else DONE
 
     def checkpoint_if_cancelled(self) -> Awaitable[None]:
         if self._thread_id is None:

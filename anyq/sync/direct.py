@@ -86,6 +86,10 @@ class Turn:
             self.wanted = True
             self.bell.ring()
 
+    def is_to_stop(self) -> bool:
+        """Return whether it is to be handed over at its next checkpoint: the server may never have it wait."""
+        return self.wanted or self.interrupts.pending
+
     def is_unfinished(self) -> bool:
         """Return whether there is a coroutine that is not at its end."""
         return self.coro is not None and self.coro.cr_frame is not None  # type: ignore[attr-defined]
@@ -184,7 +188,10 @@ class Direct:
                 if not turn.wanted:
                     self._last_skips = 0
                 return end.value
-            if events == HANDOVER or not self._wait(turn, events):
+            if events == HANDOVER:
+                self._back_off(turn)
+                break
+            if not self._wait(turn, events):
                 break
         job = self._hand_over(turn)
         turn.interrupts.raise_pending()
@@ -241,7 +248,7 @@ class Direct:
             return False
         turn.interrupts.hold()
         wire, backend = self._wire, self._backend
-        backend.begin(turn.thread, turn.handle.worker.task)
+        backend.begin(turn.thread, turn.handle.worker.task, turn.is_to_stop)
         wire.traffic = self._traffic
         self._stream.lend(backend, backend.waiter)
         wire.backend = backend
@@ -288,9 +295,13 @@ class Direct:
             if self._backend.wait(events, turn.bell):
                 break
         turn.waiting = interrupts.may_raise = False
+        self._back_off(turn)
+        return not turn.wanted and turn.job is None
+
+    def _back_off(self, turn: Turn) -> None:
+        """Drive less, if somebody was in the way."""
         if turn.wanted:
             self._skip = self._last_skips = min(2 * self._last_skips + 1, MOST_SKIPS)
-        return not turn.wanted and turn.job is None
 
     def _hand_over(self, turn: Turn) -> Job:
         """Have the coroutine run on in the portal; return what to wait for. Again, nothing."""
@@ -302,8 +313,7 @@ class Direct:
             self._give_back(turn)
             turn.job = job
         try:
-            if not turn.handle.worker.has(job):
-                turn.handle.worker.submit(job)
+            turn.handle.worker.submit(job)
         except PortalStopped:
             self._calling.discard(turn)
             assert turn.coro is not None

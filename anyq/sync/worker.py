@@ -122,11 +122,12 @@ class Worker:
     # -- for the thread
 
     def submit(self, job: Job) -> None:
-        """Have a job run; nothing else may be submitted until it is done.
+        """Have a job run; nothing else may be submitted until it is done. Again, after an interrupt, the same job.
 
         :raises InterfaceError: the portal has stopped.
         """
-        self._next = job
+        if not self._has(job):
+            self._next = job
         # In this order: the task sets the one and then looks at the other, so one of the two notices.
         if self._stopped:
             raise PortalStopped(LOOP_STOPPED)
@@ -136,9 +137,9 @@ class Worker:
         except RuntimeError:
             raise PortalStopped(LOOP_STOPPED) from None
 
-    def has(self, job: Job) -> bool:
-        """Return whether a job was submitted, and perhaps is done."""
-        return job.done or job is self._next or job is self._running
+    def _has(self, job: Job) -> bool:
+        # In the order in which the loop goes on with it, so that it is never missed between two.
+        return job is self._next or job is self._running or job.done
 
     def cancel(self, job: Job) -> None:
         """Cancel a job, if it is not done; it is done soon, in any case."""
@@ -181,7 +182,7 @@ class Worker:
             while not self._ended:
                 with anyio.CancelScope() as self._scope:
                     await self._serve(self._scope)
-                job, self._running = self._running, None
+                job = self._running
                 if job is not None:
                     # By its deadline; a thread that has called cancel() does not look at the error.
                     job.error = OperationTimeout(
@@ -189,6 +190,7 @@ class Worker:
                         "and was cancelled"
                     )
                     job.finish()
+                    self._running = None
         finally:
             self._stopped = True
             waker.close()
@@ -211,8 +213,8 @@ class Worker:
                     return
                 await waker.wait()
                 continue
-            self._next = None
             self._running = job
+            self._next = None
             if job.seconds is not None:
                 scope.deadline = anyio.current_time() + job.seconds
             try:
@@ -221,10 +223,10 @@ class Worker:
                 raise
             except BaseException as error:
                 job.error = error
-            self._running = None
             if job.seconds is not None:
                 scope.deadline = math.inf
             job.finish()
+            self._running = None
             # The error's traceback has this frame.
             job = None
 

@@ -367,10 +367,10 @@ def test_a_signal_handler_goes_on_when_the_call_that_it_interrupts_is_over(
     seen: list[Any] = []
 
     def use() -> None:
-        seen.extend(driven.execute("SELECT %s::int, pg_sleep(0.001)", [i]).fetchone() for i in range(5))
+        seen.extend(driven.execute("SELECT %s::int", [i]).fetchone() for i in range(5))
 
     interrupt_a_wait(driven, observer, use)
-    assert seen == [(i, "") for i in range(5)]
+    assert seen == [(i,) for i in range(5)]
     crossings.clear()
     assert driven.execute("SELECT 1").fetchone() == (1,)
     assert crossings == []
@@ -405,6 +405,65 @@ def test_what_a_signal_handler_raises_while_it_waits(driven: anyq.Connection, ob
         thread.join()
         signal.signal(signal.SIGUSR1, before)
     assert not driven.closed
+    driven.rollback()
+    assert driven.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.any_loop
+def test_an_interrupt_of_what_a_call_is_handed_over_for(
+    driven: anyq.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second Ctrl-C comes when the worker has its job, and was not woken."""
+
+    class Waker:
+        def wake(self) -> None:
+            worker._waker = waker
+            raise KeyboardInterrupt
+
+    def interrupt(self: Direct, turn: Any, events: int) -> bool:
+        raise KeyboardInterrupt
+
+    driven.execute("SELECT 1")
+    worker: Any = driven.calls.portal.idle_workers()[-1].worker
+    waker = worker._waker
+    with monkeypatch.context() as patched:
+        patched.setattr(Direct, "_wait", interrupt)
+        worker._waker = Waker()
+        with pytest.raises(KeyboardInterrupt):
+            driven.execute("SELECT 1")
+    assert worker._waker is waker
+    with anyq.sync.timeout(PATIENCE):
+        driven.rollback()
+        assert driven.execute("SELECT 2").fetchone() == (2,)
+
+
+@pytest.mark.any_loop
+@pytest.mark.parametrize("by", ["an interrupt", "another"])
+def test_a_server_that_never_lets_a_thread_wait(
+    by: str, driven: anyq.Connection, crossings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call is handed over at a checkpoint, as it is not known when it waits, if ever."""
+    direct: Any = driven.calls._direct
+
+    def come_between(notice: object) -> None:
+        if by == "an interrupt":
+            direct._driver.interrupts.pending = True
+        else:
+            direct.post(lambda: None)
+            while not direct._behind:
+                pass
+
+    monkeypatch.setattr(Direct, "_wait", lambda self, turn, events: True)
+    driven.add_notice_handler(come_between)
+    query = "DO $$BEGIN RAISE NOTICE 'now'; END$$; SELECT generate_series(1, 100000)"
+    if by == "an interrupt":
+        with pytest.raises(KeyboardInterrupt):
+            driven.execute(query)
+    else:
+        cursor = driven.execute(query)
+        assert cursor.nextset()
+        assert len(cursor.fetchall()) == 100000
+    assert "_go_on" in crossings
     driven.rollback()
     assert driven.execute("SELECT 1").fetchone() == (1,)
 
