@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import anyio
 import pytest
@@ -17,6 +17,8 @@ from anyq.pool.cleaning import is_clean, settings_of
 from anyq.rows import dict_row
 from tests.support.activity import PATIENCE, held_lock
 from tests.support.pools import until
+from tests.support.server import Server
+from tests.support.two_phase import need_two_phase
 
 pytestmark = pytest.mark.anyio
 
@@ -498,6 +500,29 @@ async def test_what_somebody_may_go_on_with(
     if hasattr(left, "__aexit__"):
         with suppress(OperationalError):
             await left.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize("by_hand", [True, False], ids=["putconn", "block"])
+async def test_a_transaction_that_was_prepared(
+    server: Server, pool: AsyncConnectionPool, by_hand: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stays prepared for who ends it, and the next client has nothing of it."""
+    need_two_phase(server)
+    gid = f"prepared and left {by_hand}"
+    async with AsyncExitStack() as stack:
+        conn = await pool.getconn() if by_hand else await stack.enter_async_context(pool.connection())
+        await conn.tpc_begin(gid)
+        await conn.execute("SELECT pg_current_xact_id()")
+        await conn.tpc_prepare()
+    if by_hand:
+        await pool.putconn(conn)
+    assert conn.closed
+    assert "there was a two-phase transaction" in caplog.text
+    async with pool.connection() as other:
+        await other.execute("SELECT 1")
+        found = await (await other.execute("SELECT 1 FROM pg_prepared_xacts WHERE gid = %s", [gid])).fetchone()
+    await pool.execute(f"ROLLBACK PREPARED '{gid}'")
+    assert found == (1,)
 
 
 async def test_a_statement_of_another_task(pool: AsyncConnectionPool, dsn: str) -> None:
