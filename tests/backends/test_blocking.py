@@ -25,7 +25,7 @@ READABLE, WRITABLE = 1, 4
 def begun(pair: Pair) -> BlockingBackend:
     """Return a backend that this thread has begun with, in the place of the event loop that runs now."""
     backend = BlockingBackend(current_backend(), pair[0])
-    backend.begin(threading.get_ident(), "a task")
+    backend.begin(threading.get_ident(), "a task", lambda: False)
     return backend
 
 
@@ -54,6 +54,9 @@ async def test_what_a_coroutine_yields(anyio_backend: Any, pair: Pair) -> None:
     assert yielded(waiter.wait(True, True)) == [READABLE | WRITABLE]
     assert HANDOVER not in (READABLE, WRITABLE)
     assert backend.current_task() == "a task"
+    backend.begin(threading.get_ident(), "a task", lambda: True)
+    assert yielded(backend.checkpoint()) == [HANDOVER]
+    assert yielded(backend.checkpoint_if_cancelled()) == []
     assert backend.is_here()
 
 
@@ -80,7 +83,7 @@ async def test_nobody_else_is_here_meanwhile(anyio_backend: Any, pair: Pair) -> 
     driving = threading.Event()
 
     def drive() -> None:
-        backend.begin(threading.get_ident(), None)
+        backend.begin(threading.get_ident(), None, bool)
         driving.set()
         done.wait()
 

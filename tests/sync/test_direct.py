@@ -14,7 +14,7 @@ from anyio.abc import SocketAttribute
 from anyio.from_thread import start_blocking_portal
 
 import anyq
-from anyq.sync.direct import MOST_SKIPS, Direct, Turn
+from anyq.sync.direct import MOST_SKIPS, Direct
 from anyq.sync.portal import Portal
 from tests.support.activity import PATIENCE
 from tests.support.tls_server import TlsServer
@@ -168,16 +168,27 @@ def test_a_call_that_others_wait_behind_is_handed_over(
     assert driven.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_who_is_in_the_way_is_left_alone_for_longer_each_time(driven: anyq.Connection, crossings: list[str]) -> None:
+def test_who_is_in_the_way_is_left_alone_for_longer_each_time(
+    driven: anyq.Connection, crossings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     direct: Any = driven.calls._direct  # pyright: ignore[reportPrivateUsage]
+    begin: Any = Direct._begin
     skips: list[int] = []
-    for _ in range(8):
-        turn = Turn(driven.calls.portal.idle_workers())
+
+    def begin_and_want(self: Any, turn: Any) -> bool:
+        begun: bool = begin(self, turn)
         turn.want()
-        assert not direct._wait(turn, 1)
-        turn.give_back_worker()
-        skips.append(direct._skip)
+        return begun
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Direct, "_begin", begin_and_want)
+        for _ in range(8):
+            direct._skip = 0
+            assert driven.execute("SELECT 1").fetchone() == (1,)
+            skips.append(direct._skip)
     assert skips == [1, 3, 7, 15, 31, MOST_SKIPS, MOST_SKIPS, MOST_SKIPS]
+    assert crossings == ["_go_on"] * 8
+    crossings.clear()
     for _ in range(MOST_SKIPS):
         driven.execute("SELECT 1")
     assert crossings == ["execute"] * MOST_SKIPS
