@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
+from typing_extensions import TypeVar
+
 from ..abc import Params, Query
 from ..connection import GRACE_PERIOD
 from ..cursor import AsyncCursor
@@ -18,6 +20,9 @@ from ..sync.portal import Portal
 from .batches import Batch
 from .multiplex import Multiplexer
 from .results import result_class
+
+R = TypeVar("R", default=Any)
+"""Rows, of which a type checker knows what a factory that is given makes."""
 
 
 class StatementsOfTasks:
@@ -33,9 +38,9 @@ class StatementsOfTasks:
         *,
         prepare: bool | None = None,
         binary: bool = False,
-        row_factory: AsyncRowFactory[Any] | None = None,
+        row_factory: AsyncRowFactory[R] | None = None,
         timeout: float | None = None,
-    ) -> AsyncCursor[Any]:
+    ) -> AsyncCursor[R]:
         """Execute one statement, which is a transaction of its own, without having a connection.
 
         Statements of many tasks share few connections, pipelined, and cost a fraction of what a connection for each of
@@ -53,7 +58,7 @@ class StatementsOfTasks:
         A cancellation cancels this statement, and none of the others. If a connection is lost, what had not been begun
         there is sent again; otherwise it is not known whether the statement took effect.
         """
-        cursor: AsyncCursor[Any] = await self.multiplexer.execute(
+        cursor: AsyncCursor[R] = await self.multiplexer.execute(
             query, params, prepare=prepare, binary=binary, row_factory=row_factory, timeout=timeout
         )
         return cursor
@@ -64,9 +69,9 @@ class StatementsOfTasks:
         params_seq: Iterable[Params],
         *,
         returning: bool = False,
-        row_factory: AsyncRowFactory[Any] | None = None,
+        row_factory: AsyncRowFactory[R] | None = None,
         timeout: float | None = None,
-    ) -> AsyncCursor[Any]:
+    ) -> AsyncCursor[R]:
         """Execute one statement for each set of parameters, all in one transaction, without having a connection.
 
         All sets take effect or none does, as with :meth:`AsyncCursor.executemany` in autocommit mode.
@@ -83,7 +88,7 @@ class StatementsOfTasks:
         A cancellation cancels all of them; whether they took effect is not known then. So it is if the connection is
         lost; where none had been begun they are sent again, unless they came from a generator that was consumed.
         """
-        cursor: AsyncCursor[Any] = await self.multiplexer.execute(
+        cursor: AsyncCursor[R] = await self.multiplexer.execute(
             query, Batch(params_seq, returning), row_factory=row_factory, timeout=timeout
         )
         return cursor
@@ -106,16 +111,16 @@ class StatementsOfThreads(ABC):
         *,
         prepare: bool | None = None,
         binary: bool = False,
-        row_factory: RowFactory[Any] | None = None,
+        row_factory: RowFactory[R] | None = None,
         timeout: float | None = None,
-    ) -> Cursor[Any]:
+    ) -> Cursor[R]:
         """Execute one statement, which is a transaction of its own, without having a connection.
 
         Statements of many threads share few connections, pipelined; see :meth:`AsyncConnectionPool.execute`.
 
         :return: a cursor with the result, all of which has arrived.
         """
-        cursor: Cursor[Any] = self.opened().call(
+        cursor: Cursor[R] = self.opened().call(
             GRACE_PERIOD,
             self._inner.multiplexer.execute,
             query,
@@ -133,9 +138,9 @@ class StatementsOfThreads(ABC):
         params_seq: Iterable[Params],
         *,
         returning: bool = False,
-        row_factory: RowFactory[Any] | None = None,
+        row_factory: RowFactory[R] | None = None,
         timeout: float | None = None,
-    ) -> Cursor[Any]:
+    ) -> Cursor[R]:
         """Execute one statement for each set of parameters, all in one transaction, without having a connection.
 
         See :meth:`AsyncConnectionPool.executemany`.

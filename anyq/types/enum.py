@@ -130,6 +130,13 @@ def _match(
     return {label: member for member, label in pairs if label in known}, {member.name: label for member, label in pairs}
 
 
+def _of_values(enum: type[Enum]) -> str:
+    """Return what to pass where it seems that the values are the labels, and not the names."""
+    name = enum.__name__
+    of_text = all(isinstance(member.value, str) for member in enum)
+    return f" such as {{member: member.value for member in {name}}}, as labels are names" if of_text else ""
+
+
 class EnumDumper(Dumper):
     """Dump a member of an `Enum` that is not registered: its name, whose type the server finds out.
 
@@ -192,7 +199,10 @@ class _EnumDumper(EnumDumper):
         label = self.labels.get(obj.name) if isinstance(obj, self.enum) else None
         if label is None:
             if type(obj) is not str:
-                raise DataError(f"the enum type has no label for {obj!r}: see the mapping of register_enum()")
+                raise DataError(
+                    f"the enum type has no label for {obj!r}: pass register_enum() a mapping that has it"
+                    f"{_of_values(self.enum)}"
+                )
             label = obj
         return label
 
@@ -224,7 +234,7 @@ class _Members(dict[bytes, Enum]):
     def _failure(self, label: str) -> DataError:
         return DataError(
             f"{self._enum.__qualname__} has no member for the label {label}: add it, or name it in the mapping of"
-            " register_enum(); after ALTER TYPE fetch the EnumInfo again"
+            f" register_enum(){_of_values(self._enum)}; after ALTER TYPE fetch the EnumInfo again"
         )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import anyq
 from anyq import AsyncClientCursor, AsyncConnection, AsyncRawCursor, sql
-from anyq.adapt import AdaptersMap, PyFormat, Transformer
+from anyq.adapt import AdaptersMap, Format, PyFormat, Transformer
 from anyq.errors import DataError, InvalidTextRepresentation
 from anyq.postgres import adapters, types
 from anyq.types.enum import EnumInfo, register_enum
@@ -95,8 +95,26 @@ def test_a_member_without_a_label() -> None:
     tx, _ = registered(Mood)
     for format in PYFORMATS:
         for value in (Mood.unheard_of, [Mood.unheard_of]):
-            with pytest.raises(DataError, match=r"no label for <Mood\.unheard_of: 3>: see the mapping"):
+            with pytest.raises(
+                DataError, match=r"no label for <Mood\.unheard_of: 3>: pass register_enum\(\) a mapping that has it$"
+            ):
                 dump(value, format, tx)
+
+
+def test_values_that_are_the_labels() -> None:
+    """The usual mistake: what to pass is written out."""
+
+    class State(enum.Enum):
+        NEW = "new"
+
+    tx, _ = registered(State, ["new"])
+    hint = r"such as \{member: member.value for member in State\}, as labels are names"
+    with pytest.raises(DataError, match=f"a mapping that has it {hint}"):
+        dump(State.NEW, PyFormat.TEXT, tx)
+    with pytest.raises(DataError, match=f"State has no member for the label 'new': add it, .* {hint}; after"):
+        load(b"new", OID, Format.TEXT, tx)
+    tx, _ = registered(State, ["new"], mapping={member: member.value for member in State})
+    assert there_and_back(State.NEW, PyFormat.TEXT, tx) is State.NEW
 
 
 @pytest.mark.parametrize("pairs", [True, False])

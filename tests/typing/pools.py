@@ -32,6 +32,7 @@ async def for_tasks() -> None:
         assert_type(await pool.getconn(), AsyncConnection[TupleRow])
         assert_type(pool.get_stats(), dict[str, int])
         assert_type(await pool.execute("SELECT 1"), AsyncCursor[Any, Any])
+        assert_type(await pool.execute("SELECT 1", row_factory=dict_row), AsyncCursor[DictRow, Any])
         assert_type(await pool.executemany("SELECT %s", [[1]], returning=True), AsyncCursor[Any, Any])
         assert_type(await pool.executemany("SELECT %(a)s", ({"a": n} for n in (1, 2))), AsyncCursor[Any, Any])
         assert_type(await run_transaction(pool, number_of), int)
@@ -60,6 +61,7 @@ def for_threads() -> None:
     with ConnectionPool("dbname=test") as pool, pool.connection() as conn:
         assert_type(conn, Connection[TupleRow])
         assert_type(pool.execute("SELECT 1"), Cursor[Any, Any])
+        assert_type(pool.executemany("SELECT 1", [()], row_factory=dict_row), Cursor[DictRow, Any])
         assert_type(pool.executemany("SELECT %s", [(1,), (2,)]), Cursor[Any, Any])
     with ConnectionPool(lambda: "dbname=test", connection_class=MySync) as mine, mine.connection() as own:
         assert_type(own, MySync)
