@@ -122,8 +122,7 @@ class BlockingBackend(Backend):
         self._is_to_stop: Callable[[], bool] = _never
         self._fd = sock.fileno()
         self._poll = select.poll()
-        self._poll.register(self._fd, _READABLE)
-        self._events = _READABLE
+        self._events = 0
         self._bell: Bell | None = None
         self.waiter: SocketWaiter = _YieldingWaiter()
         """What to lend the socket's stream to."""
@@ -152,19 +151,21 @@ class BlockingBackend(Backend):
 
         Signals are handled meanwhile, and what their handlers raise is raised.
         """
-        poll = self._poll
         try:
             self.waiting = True
+            # Whatever interrupts it, what is noted as watched is watched.
             if bell is not self._bell:
-                if self._bell is not None:
-                    poll.unregister(self._bell.fd)
-                    self._bell = None
-                poll.register(bell.fd, _READABLE)
-                self._bell = bell
-            if events != self._events:
-                poll.modify(self._fd, events)
+                self._bell = None
+                self._poll = select.poll()
+                self._poll.register(self._fd, events)
+                self._poll.register(bell.fd, _READABLE)
                 self._events = events
-            ready = poll.poll()
+                self._bell = bell
+            elif events != self._events:
+                self._events = 0
+                self._poll.modify(self._fd, events)
+                self._events = events
+            ready = self._poll.poll()
         finally:
             self.waiting = False
         if len(ready) == 1 and ready[0][0] == self._fd:

@@ -48,6 +48,9 @@ from .worker import Job, PortalStopped, WorkerHandle
 MOST_SKIPS = 63
 """How many calls, at most, go by the portal without looking whether anybody is in the way, after one that was."""
 
+MOST_INTERRUPTS = 8
+"""How many of them, in a row, at most, do not keep a call from giving the connection back."""
+
 AMID = (
     "a connection cannot be used amid a call of the same thread on it: by a row factory, a handler of notices or "
     "notifications, a dumper or a loader, or by a signal handler that has interrupted the call while it was at work; "
@@ -163,7 +166,7 @@ class Direct:
         if not idle or self._off or portal.failure is not None or time_limit.get() is not None:
             return self.call_in_loop(grace, func, args, kwargs)
         turn = Turn(idle)
-        # Twice, as the first one may be interrupted, or may not even begin.
+        # Twice, as the first one may not even begin.
         try:
             try:
                 if self._begin(turn):
@@ -171,7 +174,7 @@ class Direct:
             finally:
                 self._end(turn, grace)
         except BaseException:
-            self._end(turn, grace)
+            self._surely_end(turn, grace, MOST_INTERRUPTS)
             raise
         return self.call_in_loop(grace, func, args, kwargs)
 
@@ -267,6 +270,15 @@ class Direct:
         if self._behind and self._driver is None:
             self._portal.post(self._let_go_on)
 
+    def _surely_end(self, turn: Turn, grace: float, attempts: int) -> None:
+        """Do what :meth:`_end` does, once more if that is interrupted, or the connection could never be used again."""
+        try:
+            self._end(turn, grace)
+        except BaseException:
+            if attempts:
+                self._surely_end(turn, grace, attempts - 1)
+            raise
+
     def _end(self, turn: Turn, grace: float) -> None:
         """Leave everything as it has to be, whatever has come of it; again, nothing."""
         if not turn.given_up and turn.is_unfinished():
@@ -281,9 +293,9 @@ class Direct:
         with suppress(PortalStopped):
             job = self._hand_over(turn)
             turn.handle.worker.cancel(job)
-            # A worker that is not done in time is left to itself.
+            turn.given_up = True
+            # A worker that is not done in time, or before the next Ctrl-C, is left to itself.
             job.wait_at_most(grace + MARGIN)
-        turn.given_up = True
 
     def _wait(self, turn: Turn, events: int) -> bool:
         """Wait for the server; return False if the coroutine is to be handed over, or was."""

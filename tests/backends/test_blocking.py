@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -159,3 +161,57 @@ async def test_the_end_of_file_and_a_lost_connection_are_readable(anyio_backend:
     assert backend.wait(READABLE, Bell())
     pair[1].close()
     assert backend.wait(READABLE, Bell())
+
+
+@pytest.mark.parametrize("until", range(1, 7))
+def test_a_wait_that_is_interrupted_as_it_begins(until: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread's, and for something else: the next one waits for what it is told to, and nothing more."""
+    left = [1000]
+
+    class Poll:
+        def __init__(self) -> None:
+            self.masks: dict[int, int] = {}
+            self.step()
+
+        def step(self) -> None:
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+
+        def register(self, fd: int, events: int) -> None:
+            self.masks[fd] = events
+            self.step()
+
+        modify = register
+
+        def unregister(self, fd: int) -> None:
+            del self.masks[fd]
+            self.step()
+
+        def poll(self) -> list[tuple[int, int]]:
+            self.step()
+            masks.append(self.masks)
+            return [(ours.fileno(), 0)]
+
+    masks: list[dict[int, int]] = []
+    monkeypatch.setattr("select.poll", Poll)
+    first, second = Bell(), Bell()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        none: Any = SimpleNamespace(name="none", cancelled_exc_class=BaseException)
+        backend = BlockingBackend(none, ours)
+        assert backend.wait(1, first)
+        left[0] = until
+        with suppress(KeyboardInterrupt):
+            backend.wait(4, first)
+            backend.wait(5, second)
+        left[0] = 1000
+        assert not backend.waiting
+        assert backend.wait(1, second)
+        assert masks[-1] == {ours.fileno(): 1, second.fd: 1}
+        left[0] = until
+        with suppress(KeyboardInterrupt):
+            backend.wait(4, second)
+        left[0] = 1000
+        assert backend.wait(1, second)
+        assert masks[-1] == {ours.fileno(): 1, second.fd: 1}

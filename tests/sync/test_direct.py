@@ -449,6 +449,35 @@ def test_an_interrupt_of_what_a_call_is_handed_over_for(
 
 
 @pytest.mark.any_loop
+def test_interrupts_one_after_the_other(driven: anyq.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them comes before anything was done about the one before; the connection is given back all the same."""
+    before = signal.getsignal(signal.SIGINT)
+    give_up: Any = Direct._give_up
+    came: list[object] = []
+
+    def interrupt(self: Direct, turn: Any, events: int) -> bool:
+        raise KeyboardInterrupt
+
+    def interrupted(self: Direct, turn: Any, grace: float) -> None:
+        came.append(turn)
+        if len(came) < 4:
+            raise KeyboardInterrupt
+        give_up(self, turn, grace)
+
+    driven.execute("SELECT 1")
+    with monkeypatch.context() as patched:
+        patched.setattr(Direct, "_wait", interrupt)
+        patched.setattr(Direct, "_give_up", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            driven.execute("SELECT 1")
+    assert len(came) == 4
+    assert signal.getsignal(signal.SIGINT) is before
+    with anyq.sync.timeout(PATIENCE):
+        driven.rollback()
+        assert driven.execute("SELECT 2").fetchone() == (2,)
+
+
+@pytest.mark.any_loop
 @pytest.mark.parametrize("by", ["an interrupt", "another"])
 def test_a_server_that_never_lets_a_thread_wait(
     by: str, driven: anyq.Connection, crossings: list[str], monkeypatch: pytest.MonkeyPatch
