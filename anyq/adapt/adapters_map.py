@@ -243,6 +243,8 @@ class AdaptersMap:
             if cls.__name__ == "ndarray":
                 return "; register_numpy_arrays() of anyq.types.numpy makes it an array, and its tolist() is a list"
             return "; what its item() returns may have one"
+        if cls.__module__.partition(".")[0] == "shapely":
+            return "; register_shapely() of anyq.types.shapely makes it a geometry of PostGIS"
         if hasattr(cls, "__fspath__"):
             return "; a path is stored as text: str(path)"
         if issubclass(cls, Sequence | Set | ValuesView | Iterator):

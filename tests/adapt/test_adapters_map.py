@@ -177,6 +177,12 @@ def test_functions_are_no_dumpers_and_no_loaders() -> None:
     assert own.version == version
 
 
+def test_geometries_that_nobody_has_registered() -> None:
+    point = type("Point", (), {"__module__": "shapely.geometry.point"})
+    with pytest.raises(ProgrammingError, match=r"type 'Point' .*; register_shapely\(\) of anyq.types.shapely"):
+        AdaptersMap(adapters).get_dumper(point, PyFormat.AUTO)
+
+
 def test_a_name_without_its_module() -> None:
     """No class has it, so that the dumper would never be found."""
     with pytest.raises(ValueError, match="'package.module.Class', not 'dict'"):
