@@ -235,7 +235,11 @@ class Direct:
         """Drive no more: from now on tasks of the loop may use the connection as well."""
         self._off = True
         driver = self._driver
-        if driver is not None and driver.thread != threading.get_ident():
+        if driver is None:
+            return
+        if driver.thread == threading.get_ident():
+            driver.want()  # amid its own call, which is handed over as soon as it can be
+        else:
             self.call_in_loop(grace, _nothing, (), {})
 
     # -- one turn
@@ -340,8 +344,9 @@ class Direct:
         """
         if not outer.waiting:
             raise InterfaceError(AMID)
-        self._hand_over(outer)
+        # In this order: it wakes when the handler is at its end, which may be by an interrupt of what follows.
         outer.bell.ring()
+        self._hand_over(outer)
 
     # -- in the loop
 

@@ -145,6 +145,22 @@ def test_tasks_are_let_in_as_a_call_begins(
     assert crossings == ["execute"]
 
 
+def test_reading_async_connection_amid_a_call(driven: anyq.Connection, crossings: list[str]) -> None:
+    """The call does not keep tasks waiting that get the connection so, until it is at its end."""
+    direct: Any = driven.calls._direct
+    wanted: list[bool] = []
+
+    def read(notice: object) -> None:
+        assert driven.async_connection
+        wanted.append(direct._driver.wanted)
+
+    driven.add_notice_handler(read)
+    driven.execute("DO $$BEGIN RAISE NOTICE 'read'; END$$")
+    assert wanted == [True]
+    driven.execute("SELECT 1")
+    assert crossings[-1] == "execute"
+
+
 # -- others
 
 
@@ -446,6 +462,28 @@ def test_an_interrupt_of_what_a_call_is_handed_over_for(
     with anyq.sync.timeout(PATIENCE):
         driven.rollback()
         assert driven.execute("SELECT 2").fetchone() == (2,)
+
+
+@POSIX
+@pytest.mark.any_loop
+def test_a_signal_handlers_call_is_interrupted(
+    driven: anyq.Connection, observer: anyq.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the call that the handler has come amid was handed over for it: that one does not sleep on."""
+    hand_over: Any = Direct._hand_over
+
+    def interrupted(self: Direct, turn: Any) -> None:
+        monkeypatch.setattr(Direct, "_hand_over", hand_over)
+        hand_over(self, turn)
+        raise KeyboardInterrupt
+
+    def use() -> None:
+        monkeypatch.setattr(Direct, "_hand_over", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            driven.execute("SELECT 1")
+
+    interrupt_a_wait(driven, observer, use)
+    assert driven.execute("SELECT 1").fetchone() == (1,)
 
 
 @pytest.mark.any_loop
