@@ -64,6 +64,9 @@ END: Final = Received.END
 TORN = "the connection was closed: it was interrupted while something was being sent"
 """Why it is closed where nobody knows how much of a message the server has got, or whether somebody waits for it."""
 
+TORN_RECEIVING = "the connection was closed: it was interrupted while something was being received"
+"""The same where nobody knows how much of what has come was taken in."""
+
 INTERRUPTED = "the connection was closed: an operation could not be cancelled, as that was interrupted"
 
 LOST = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
@@ -188,7 +191,11 @@ class Link:
             return END
         except BaseException:
             # Nobody knows how much of it was taken in.
-            self.abort("the connection was closed: it was interrupted while something was being received")
+            try:
+                self.abort(TORN_RECEIVING)
+            except BaseException:
+                self.abort(TORN_RECEIVING)  # interrupted before it had begun
+                raise
             raise
         return SOMETHING
 

@@ -174,7 +174,12 @@ class Direct:
             finally:
                 self._end(turn, grace)
         except BaseException:
-            self._surely_end(turn, grace, MOST_INTERRUPTS)
+            # Here, as what is called next may be interrupted before it has begun.
+            try:
+                self._end(turn, grace)
+            except BaseException:
+                self._surely_end(turn, grace, MOST_INTERRUPTS)
+                raise
             raise
         return self.call_in_loop(grace, func, args, kwargs)
 

@@ -464,6 +464,47 @@ def test_an_interrupt_of_what_a_call_is_handed_over_for(
         assert driven.execute("SELECT 2").fetchone() == (2,)
 
 
+@pytest.mark.any_loop
+def test_an_interrupt_of_the_end_of_a_call_and_of_what_is_done_about_it(
+    driven: anyq.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end: Any = Direct._end
+
+    def interrupted(*args: Any) -> None:
+        monkeypatch.setattr(Direct, "_end", end)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Direct, "_end", interrupted)
+    monkeypatch.setattr(Direct, "_surely_end", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        driven.execute("SELECT 1")
+    assert driven.execute("SELECT 2").fetchone() == (2,)
+
+
+@pytest.mark.any_loop
+def test_an_interrupt_amid_what_was_received_and_of_what_is_done_about_it(
+    driven: anyq.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection is closed then at once: nobody waits for what was lost."""
+    wire: Any = driven.inner.session.wire
+    abort: Any = wire.abort
+
+    def receive_data(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    def interrupted(*args: Any) -> None:
+        wire.abort = abort
+        raise KeyboardInterrupt
+
+    wire.abort = interrupted
+    monkeypatch.setattr(type(wire.protocol), "receive_data", receive_data)
+    with pytest.raises(KeyboardInterrupt):
+        driven.execute("SELECT 1")
+    monkeypatch.undo()
+    with pytest.raises(anyq.OperationalError, match="while something was being received"):
+        driven.execute("SELECT 1")
+
+
 @POSIX
 @pytest.mark.any_loop
 def test_a_signal_handlers_call_is_interrupted(
