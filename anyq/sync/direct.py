@@ -10,8 +10,8 @@ happens in the event loop.
 *Who has the connection.* Either one driver, or calls in the portal. Each of the two says that it is there before it
 looks for the other (`_driver`, `_calling`): where both come at once, both have seen each other, and the driver steps
 back before it has touched anything. A call in the portal that finds a driver has its bell rung and waits, in the event
-loop, until the connection is given back; the driver hands over when it has to wait for the server, and the next calls
-are not driven, twice as many each time that somebody was in the way.
+loop, until the connection is given back; the driver hands over at its next checkpoint, or when it has to wait for the
+server, and the next calls are not driven, twice as many each time that somebody was in the way.
 
 *Ctrl-C.* While the thread waits it is outside of the coroutine, which therefore never sees what a signal handler raises
 then: it is handed over and cancelled, as any task is. Elsewhere it comes out of the coroutine's own code, which is
