@@ -457,7 +457,8 @@ def test_an_interrupt_of_what_a_call_is_handed_over_for(
         patched.setattr(Direct, "_wait", interrupt)
         worker._waker = Waker()
         with pytest.raises(KeyboardInterrupt):
-            driven.execute("SELECT 1")
+            while True:  # a reply may be there at once
+                driven.execute("SELECT 1")
     assert worker._waker is waker
     with anyq.sync.timeout(PATIENCE):
         driven.rollback()
@@ -548,7 +549,8 @@ def test_interrupts_one_after_the_other(driven: anyq.Connection, monkeypatch: py
         patched.setattr(Direct, "_wait", interrupt)
         patched.setattr(Direct, "_give_up", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            driven.execute("SELECT 1")
+            while True:  # a reply may be there at once
+                driven.execute("SELECT 1")
     assert len(came) == 4
     assert signal.getsignal(signal.SIGINT) is before
     with anyq.sync.timeout(PATIENCE):
