@@ -132,7 +132,7 @@ def show_targets(results: Results) -> None:
     print(f"\nTargets: {sum(verdict.reached for verdict in found)} of {len(found)} reached")
     print(f"  {'workload':<18}{'driver':<24}{'against':<24}{'target':>8}{'found':>8}{'by CPU':>8}  verdict")
     for verdict in found:
-        wanted, measured = f"{verdict.wanted:.1f}{verdict.unit}", f"{verdict.found:.2f}{verdict.unit}"
+        wanted, measured = f"{verdict.wanted:.2f}{verdict.unit}", f"{verdict.found:.2f}{verdict.unit}"
         says = "reached" if verdict.reached else f"missed by {verdict.missed_by}"
         by_cpu = "" if verdict.by_cpu is None else f"{verdict.by_cpu:.2f}"
         line = f"  {verdict.workload:<18}{verdict.driver:<24}{verdict.reference:<24}{wanted:>8}{measured:>8}"

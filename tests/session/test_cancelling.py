@@ -452,7 +452,8 @@ async def test_a_server_that_ignores_the_cancel_request(unix: bool) -> None:
                 group.start_soon(ask, conn, "slow")
                 await sent.wait()
                 group.cancel_scope.cancel()
-        assert anyio.current_time() - before >= 0.2
+        # A difference of whole milliseconds, as uvloop's clock gives them, may be a bit less than it is.
+        assert round(anyio.current_time() - before, 6) >= 0.2
         assert conn.closed
         assert conn.broken
         with pytest.raises(errors.OperationalError, match=r"grace time of 0\.2 s"):
