@@ -23,7 +23,7 @@ import secrets
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -275,10 +275,12 @@ async def register_all(conn: anyq.AsyncConnection) -> set[str]:
 
 
 @pytest.fixture
-async def registered(conn: anyq.AsyncConnection) -> anyq.AsyncConnection:
+async def registered(conn: anyq.AsyncConnection) -> AsyncIterator[anyq.AsyncConnection]:
     await conn.set_autocommit(True)
     await conn.execute("SET TIME ZONE 'UTC'; SET lc_monetary TO 'C'")
-    return conn
+    yield conn
+    # Other tests find the database without it.
+    await conn.execute("DROP EXTENSION IF EXISTS hstore")
 
 
 @pytest.mark.anyio
@@ -393,6 +395,8 @@ def test_which_loaders_there_are() -> None:
             formats = [Format.TEXT, Format.BINARY] if tx.has_binary_loader(oid) else [Format.TEXT]
             twins = [format for format in formats if name_of(tx.get_loader(oid, format).load) is not None]
             assert (text, binary) == ("yes", "yes" if len(formats) == 2 else "no"), name
+            if oid >= 90_000 and anyq.__impl__ == "python":
+                continue  # what is made for a type as it is registered is made in Python then
             assert compiled == (", ".join(format.name.lower() for format in twins) or "no"), name
 
 
