@@ -216,7 +216,7 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
             the statement itself ends it.
 
         ``rowcount`` is the sum over all sets. A cancellation, like an error, rolls back what was sent in autocommit
-        mode.
+        mode; after the last set was, all of them may have taken effect.
         """
         many = self.begin_many(query, returning)
         await many.feed(params_seq, last=True)

@@ -208,7 +208,7 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
             the statement itself ends it.
 
         ``rowcount`` is the sum over all sets. An interruption, like an error, rolls back what was sent in autocommit
-        mode.
+        mode; after the last set was, all of them may have taken effect.
         """
         if isinstance(params_seq, list | tuple):
             self._calls.drive(self._async.executemany, query, params_seq, returning=returning)
