@@ -17,7 +17,7 @@ from anyq.errors import AdminShutdown, DivisionByZero, InterfaceError, Programmi
 from anyq.pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests, multiplex
 from anyq.rows import dict_row
 from tests.support.activity import PATIENCE, held_lock
-from tests.support.pools import opened
+from tests.support.pools import opened, whole_at_the_end
 
 NEVER = 1e9
 """Seconds after which a statement holds up others, where none is to."""
@@ -25,14 +25,8 @@ NEVER = 1e9
 
 @pytest.fixture
 async def pool(anyio_backend: object, dsn: str) -> AsyncIterator[AsyncConnectionPool]:
-    """A pool whose connections are all back at the end, and as they were."""
-    async with AsyncConnectionPool(dsn, min_size=1, max_size=4) as pool:
-        await pool.wait()
+    async with whole_at_the_end(AsyncConnectionPool(dsn, min_size=1, max_size=4)) as pool:
         yield pool
-        await until(lambda: pool.get_stats()["pool_available"] == pool.get_stats()["pool_size"])
-        assert pool.get_stats()["requests_waiting"] == 0
-        async with pool.connection() as conn:
-            assert not conn.autocommit
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from anyq.pool import (
 from anyq.pool.batches import MOST_BYTES, MOST_SETS
 from anyq.rows import dict_row
 from tests.support.activity import PATIENCE, held_lock
-from tests.support.pools import until
+from tests.support.pools import until, whole_at_the_end
 
 MANY = 3 * MOST_SETS
 NEVER = 1e9
@@ -38,14 +38,8 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def pool(anyio_backend: object, dsn: str) -> AsyncIterator[AsyncConnectionPool]:
-    """A pool whose connections are all back at the end, and as they were."""
-    async with AsyncConnectionPool(dsn, min_size=1, max_size=3, timeout=PATIENCE) as pool:
-        await pool.wait()
+    async with whole_at_the_end(AsyncConnectionPool(dsn, min_size=1, max_size=3, timeout=PATIENCE)) as pool:
         yield pool
-        await until(lambda: pool.get_stats()["pool_available"] == pool.get_stats()["pool_size"])
-        assert pool.get_stats()["requests_waiting"] == 0
-        async with pool.connection() as conn:
-            assert not conn.autocommit
 
 
 @pytest.fixture

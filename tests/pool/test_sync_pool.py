@@ -403,6 +403,19 @@ def test_a_statement_interrupted_at_any_step(portal_backend: object, dsn: str, k
             assert not mine.autocommit
 
 
+def run_program(source: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process of its own, which ends without an error."""
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_fork(portal_backend: Any, dsn: str) -> None:
     """The child has an empty pool of its own, and whatever it does to it the parent's sessions live."""
@@ -444,14 +457,7 @@ def test_fork(portal_backend: Any, dsn: str) -> None:
         pool.close()
         print("well")
     """
-    ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(source)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert (ended.stdout, ended.returncode) == ("well\n", 0), ended.stderr
+    assert run_program(source).stdout == "well\n"
 
 
 @pytest.mark.any_loop
@@ -510,14 +516,7 @@ def test_fork_while_threads_wait(portal_backend: Any, dsn: str) -> None:
         pool.close()
         print("well")
     """
-    ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(source)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert (ended.stdout, ended.returncode) == ("well\n", 0), ended.stderr
+    assert run_program(source).stdout == "well\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
@@ -563,14 +562,7 @@ def test_fork_with_a_pool_for_tasks(dsn: str) -> None:
 
         asyncio.run(main())
     """
-    ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(source)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert (ended.stdout, ended.returncode) == ("well\n", 0), ended.stderr
+    assert run_program(source).stdout == "well\n"
 
 
 def test_the_end_of_the_interpreter(portal_backend: Any, dsn: str) -> None:
@@ -581,11 +573,4 @@ def test_the_end_of_the_interpreter(portal_backend: Any, dsn: str) -> None:
         pool.wait()
         mine = pool.getconn()
     """
-    ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(source)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert ended.returncode == 0, ended.stderr
+    run_program(source)

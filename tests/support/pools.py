@@ -86,6 +86,18 @@ async def opened(pool: Any, *, block: bool = True) -> AsyncIterator[Any]:
         await pool.close()
 
 
+@asynccontextmanager
+async def whole_at_the_end(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnectionPool]:
+    """Have a pool open whose connections are all back at the end, and as they were."""
+    async with pool:
+        await pool.wait()
+        yield pool
+        await until(lambda: pool.get_stats()["pool_available"] == pool.get_stats()["pool_size"])
+        assert pool.get_stats()["requests_waiting"] == 0
+        async with pool.connection() as conn:
+            assert not conn.autocommit
+
+
 async def until(fact: Callable[[], object]) -> None:
     """Return when something is so, of which nobody is told."""
     with anyio.fail_after(PATIENCE):
