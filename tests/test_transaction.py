@@ -24,8 +24,6 @@ from tests.support.state import status
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE = 20.0
-
 
 class Oops(Exception):
     pass
