@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
 from typing_extensions import TypeVar
 
-from ._accel import dict_maker
+from ._accel import args_maker, dict_maker, kwargs_maker, namedtuple_maker
 from .errors import InterfaceError, ProgrammingError
 
 T = TypeVar("T")
@@ -158,13 +158,7 @@ def args_row(func: Callable[..., T]) -> BaseRowFactory[T]:
     """Make rows of what a function returns, called with the values as positional arguments."""
 
     def args_row_factory(cursor: _Described) -> RowMaker[T]:
-        if cursor.description is None:
-            return no_result
-
-        def make_with_args(values: Sequence[Any]) -> T:
-            return func(*values)
-
-        return make_with_args
+        return no_result if cursor.description is None else args_maker(func)
 
     return args_row_factory
 
@@ -174,13 +168,7 @@ def kwargs_row(func: Callable[..., T]) -> BaseRowFactory[T]:
 
     def kwargs_row_factory(cursor: _Described) -> RowMaker[T]:
         names = _names(cursor)
-        if names is None:
-            return no_result
-
-        def make_with_kwargs(values: Sequence[Any]) -> T:
-            return func(**dict(zip(names, values)))  # noqa: B905 (as long as each other, and strict= costs)
-
-        return make_with_kwargs
+        return no_result if names is None else kwargs_maker(func, names)
 
     return kwargs_row_factory
 
@@ -226,8 +214,7 @@ def _namedtuple_maker(names: tuple[str, ...]) -> RowMaker[NamedTuple]:
             )
         fields[field] = name
     make_class: Any = namedtuple  # type checkers only take fields that they can see
-    make: RowMaker[NamedTuple] = make_class("Row", list(fields))._make
-    return make
+    return namedtuple_maker(make_class("Row", list(fields)))
 
 
 def _identifier(name: str) -> str:

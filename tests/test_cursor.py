@@ -16,7 +16,7 @@ from anyq import AsyncConnection, AsyncCursor, TransactionStatus
 from anyq import errors as e
 from anyq.adapt import Loader
 from anyq.protocol.constants import Format
-from anyq.rows import dict_row, scalar_row, tuple_row
+from anyq.rows import args_row, dict_row, kwargs_row, scalar_row, tuple_row
 from tests.support.state import is_closed
 
 pytestmark = pytest.mark.anyio
@@ -750,15 +750,14 @@ async def test_loaders_registered_after_execute(conn: AsyncConnection, prepare: 
         await (await conn.execute(FIVE_DATES, [[1, 3]])).fetchall()
 
 
-async def test_a_row_maker_that_fails_concerns_its_row_only(conn: AsyncConnection) -> None:
-    def factory(cursor: Any) -> Any:
-        def make(values: tuple[int]) -> int:
-            return 10 // values[0]
-
-        return make
-
+@pytest.mark.parametrize(
+    "factory",
+    [lambda cursor: lambda values: 10 // values[0], args_row(lambda x: 10 // x), kwargs_row(lambda x: 10 // x)],
+    ids=["own", "args_row", "kwargs_row"],
+)
+async def test_a_row_maker_that_fails_concerns_its_row_only(conn: AsyncConnection, factory: Any) -> None:
     cur = conn.cursor(row_factory=factory)
-    await cur.execute("SELECT x - 2 FROM generate_series(0, 4) AS x")
+    await cur.execute("SELECT x - 2 AS x FROM generate_series(0, 4) AS x")
     assert [await cur.fetchone() for _ in range(2)] == [-5, -10]
     with pytest.raises(ZeroDivisionError):
         await cur.fetchone()

@@ -17,6 +17,7 @@ from .python import (
     Alike,
     DumpPlan,
     Nesting,
+    args_maker,
     bind_sets,
     compile_dump,
     compile_format,
@@ -26,7 +27,10 @@ from .python import (
     dict_maker,
     dump_values,
     keep_rows,
+    kwargs_maker,
     load_rows,
+    make_rows,
+    namedtuple_maker,
     readable_within,
     take_replies,
 )
@@ -37,6 +41,7 @@ __all__ = [
     "Alike",
     "DumpPlan",
     "Nesting",
+    "args_maker",
     "bind",
     "bind_sets",
     "compile_dump",
@@ -50,7 +55,10 @@ __all__ = [
     "implementation",
     "join_copy_data",
     "keep_rows",
+    "kwargs_maker",
     "load_rows",
+    "make_rows",
+    "namedtuple_maker",
     "readable_within",
     "split_copy_data",
     "take_replies",
@@ -78,7 +86,14 @@ if _wanted != "python":
             compile_key,
             dump_values,
         )
-        from .loading import compile_load, dict_maker, load_rows  # pyright: ignore[reportMissingModuleSource]
+        from .loading import compile_load, load_rows  # pyright: ignore[reportMissingModuleSource]
+        from .making import (  # pyright: ignore[reportMissingModuleSource]
+            args_maker,
+            dict_maker,
+            kwargs_maker,
+            make_rows,
+            namedtuple_maker,
+        )
         from .messages import (  # pyright: ignore[reportMissingModuleSource]
             bind,
             end_of_copy_data,

@@ -1,6 +1,6 @@
 """The compiled twin of the loops that load: rows, and the values of the built-in types.
 
-Doubles `anyq/_accel/python.py` (load_rows, dict_maker) and the loaders that are marked: by `load_values.pxi`,
+Doubles `anyq/_accel/python.py` (load_rows) and the loaders that are marked: by `load_values.pxi`,
 `load_times.pxi`, `load_arrays.pxi`, `load_composites.pxi` and `load_ranges.pxi`, which say where.
 
 Knows how a DataRow is laid out, and what a value of each type usually looks like. Whatever does not look like that (a
@@ -353,33 +353,6 @@ include "load_times.pxi"
 include "load_arrays.pxi"
 include "load_composites.pxi"
 include "load_ranges.pxi"
-
-
-# -- rows that are dictionaries
-
-@cython.final
-cdef class DictMaker:
-    """What makes dictionaries of rows: each is a copy of one that has the keys, which is faster than a new one."""
-
-    cdef tuple names
-    cdef dict keys
-
-    def __call__(self, values):
-        cdef Py_ssize_t i
-        cdef dict row
-        if type(values) is not tuple or len(<tuple>values) != len(self.names):
-            return dict(zip(self.names, values))
-        row = self.keys.copy()
-        for i in range(len(self.names)):
-            row[self.names[i]] = (<tuple>values)[i]
-        return row
-
-
-def dict_maker(names):
-    cdef DictMaker maker = DictMaker.__new__(DictMaker)
-    maker.names = tuple(names)
-    maker.keys = dict.fromkeys(maker.names)
-    return maker
 
 
 # -- which function has which twin

@@ -10,7 +10,7 @@ import select
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from struct import Struct
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from ..protocol.frontend import bind
 from ..protocol.handlers import torn_row, wrong_number
@@ -22,6 +22,8 @@ _HEADER = Struct("!BIH").unpack_from  # code, length, number of columns
 _SINGLE = Struct("!BIHi").unpack_from  # the same and the first column's length
 _LENGTH = Struct("!i").unpack_from
 _DATA_ROW = ord("D")
+T = TypeVar("T")
+
 _EXACT = (tuple, list)  # what parameters can be taken from without a look at their class
 
 
@@ -120,6 +122,33 @@ def _loaded(values: list[bytes | None], load: Callable[[bytes], Any]) -> Iterabl
     return map(load, cast("list[bytes]", values))
 
 
+def args_maker(func: Callable[..., T]) -> Callable[[Sequence[Any]], T]:
+    """Return what calls a function with the values of a row."""
+
+    def make_with_args(values: Sequence[Any]) -> T:
+        return func(*values)
+
+    return make_with_args
+
+
+def kwargs_maker(func: Callable[..., T], names: Sequence[str]) -> Callable[[Sequence[Any]], T]:
+    """Return what calls a function with the values of a row, by name: the last of columns that share one wins."""
+
+    def make_with_kwargs(values: Sequence[Any]) -> T:
+        return func(**dict(zip(names, values)))  # noqa: B905 (as long as each other, and strict= costs)
+
+    return make_with_kwargs
+
+
+def namedtuple_maker(cls: Any) -> Callable[[Sequence[Any]], Any]:
+    """Return what makes named tuples of rows.
+
+    :param cls: a class that `namedtuple()` has made, and nobody changes.
+    """
+    make: Callable[[Sequence[Any]], Any] = cls._make
+    return make
+
+
 def dict_maker(names: Sequence[str]) -> Callable[[Sequence[Any]], dict[str, Any]]:
     """Return what makes a dictionary of a row: the last of columns that share a name wins."""
 
@@ -127,6 +156,17 @@ def dict_maker(names: Sequence[str]) -> Callable[[Sequence[Any]], dict[str, Any]
         return dict(zip(names, values))  # noqa: B905 (as long as each other, and strict= costs)
 
     return make_dict
+
+
+def make_rows(
+    make: Callable[[Sequence[Any]], T], rows: list[tuple[Any, ...]], left: Iterator[tuple[Any, ...]]
+) -> list[T]:
+    """Return what is made of rows, in a list that is another one or the same.
+
+    :param rows: may be changed.
+    :param left: an iterator over that. What is left of it tells which row could not be made, if one could not.
+    """
+    return [make(row) for row in left]
 
 
 def compile_load(load: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

@@ -16,6 +16,7 @@ from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
+from .._accel import make_rows
 from ..adapt import Transformer
 from ..adapt.typeinfo import TypesRegistry
 from ..errors import ProgrammingError
@@ -159,7 +160,7 @@ class ResultHolder(ABC, Generic[Row]):
                 make = self._make_row
                 if make is not None:
                     left = iter(part)
-                    part = [make(row) for row in left]
+                    part = make_rows(make, part, left)
                 position += len(part)
                 if taken:
                     taken += part

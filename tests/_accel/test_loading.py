@@ -457,13 +457,6 @@ def test_a_loader_that_raises_stop_iteration_loses_no_rows() -> None:
         assert rows == [(0,), (1,)]
 
 
-@given(st.lists(st.sampled_from("abcd")), st.lists(st.integers(), max_size=5))
-def test_dictionaries(names: list[str], values: list[int]) -> None:
-    for row in (tuple(values), values, tuple(range(len(names)))):
-        expected = python.dict_maker(names)(row)
-        assert list(loading.dict_maker(names)(row).items()) == list(expected.items())
-
-
 # What has no twin
 
 

@@ -373,3 +373,26 @@ def test_a_second_thread_that_waits_for_rows_of_a_stream_is_refused(conn: anyq.C
     assert all(type(error) is anyq.InterfaceError and "thread" in str(error) for error in errors), errors
     assert sorted(seen) == list(range(1, 200_001))
     assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_row_class_that_uses_its_connection(conn: anyq.Connection) -> None:
+    """Rows are made while the class runs other queries, fetches from their cursor and changes how values are loaded."""
+
+    class Row:
+        made = 0
+
+        def __init__(self, n: Any, name: str) -> None:
+            Row.made += 1
+            self.n, self.name = n, name
+            (self.other,) = conn.execute("SELECT %s || 'x'", [name]).fetchone() or ()
+            if Row.made == 3:
+                self.rest = cursor.fetchmany(2)
+                cursor.adapters.register_loader("int4", anyq.adapters.get_loader(25, 0))  # type: ignore[arg-type]
+
+    cursor = conn.cursor(row_factory=class_row(Row))
+    cursor.execute("SELECT n, 'name ' || n AS name FROM generate_series(1, 10) AS t(n)")
+    made = cursor.fetchmany(4) + cursor.fetchall()
+    assert [row.name for row in made] == [f"name {n}" for n in (1, 2, 3, 4, 7, 8, 9, 10)]
+    assert [row.name for row in made[2].rest] == ["name 5", "name 6"]
+    assert [row.other for row in made] == [row.name + "x" for row in made]
+    assert [row.n for row in made] == [1, 2, 3, 4, "7", "8", "9", "10"]
