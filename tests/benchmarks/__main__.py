@@ -42,6 +42,7 @@ _PACKAGES = (
     "psycopg2-binary",
     "pg8000",
     "psqlpy",
+    "msgspec",
     "anyio",
     "trio",
     "uvloop",

@@ -29,6 +29,7 @@ from .workloads import (
     Workload,
     insert_rows,
     notify,
+    person_class,
 )
 
 
@@ -51,6 +52,14 @@ def is_one_row(row: Any) -> None:
 
 def are_one_row(rows: list[Any], size: int) -> None:
     assert [tuple(row) for row in rows] == [ONE_ROW] * size, rows
+
+
+def class_of(workload: Workload) -> Any:
+    """Return the class of the objects to be made."""
+    try:
+        return person_class(workload.type)
+    except ImportError as error:
+        raise Unsupported from error
 
 
 def are_inserted(rows: Any, size: int) -> None:
@@ -93,6 +102,18 @@ async def fetch(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[O
             workload.check(workload.size, rows)
 
         yield Operation(driver.many(conn, workload.query(workload.size)), check)
+
+
+@contextlib.asynccontextmanager
+async def objects(driver: Driver, workload: Workload, dsn: str) -> AsyncIterator[Operation]:
+    cls = class_of(workload)
+    async with connected(driver, dsn) as (conn,):
+        await driver.execute(conn, workload.table(workload.size))
+
+        async def check(rows: Any) -> None:
+            workload.check(workload.size, rows)
+
+        yield Operation(driver.objects(conn, workload.query(workload.size), cls), check)
 
 
 @contextlib.asynccontextmanager
@@ -362,6 +383,7 @@ COPIES = ("in_rows", "in_bytes", "out_rows", "out_bytes")
 KINDS: dict[str, Callable[[Driver, Workload, str], AbstractAsyncContextManager[Operation]]] = {
     "one": one,
     "fetch": fetch,
+    "objects": objects,
     "group": group,
     "pipeline": pipeline,
     "connections": connections,
@@ -409,6 +431,17 @@ def sync_fetch(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[Syn
             driver.execute(conn, table)
         yield SyncOperation(
             driver.many(conn, workload.query(workload.size)),
+            driver.checks(lambda rows: workload.check(workload.size, rows)),
+        )
+
+
+@contextlib.contextmanager
+def sync_objects(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[SyncOperation]:
+    cls = class_of(workload)
+    with sync_connected(driver, dsn) as (conn,):
+        driver.execute(conn, workload.table(workload.size))
+        yield SyncOperation(
+            driver.objects(conn, workload.query(workload.size), cls),
             driver.checks(lambda rows: workload.check(workload.size, rows)),
         )
 
@@ -607,6 +640,7 @@ def sync_dump(driver: SyncDriver, workload: Workload, dsn: str) -> Iterator[Sync
 SYNC_KINDS: dict[str, Callable[[SyncDriver, Workload, str], AbstractContextManager[SyncOperation]]] = {
     "one": sync_one,
     "fetch": sync_fetch,
+    "objects": sync_objects,
     "group": sync_group,
     "pipeline": sync_pipeline,
     "connections": sync_connections,

@@ -25,10 +25,13 @@ TAIL = 2.0
 POOLED = "pool_select_16", "pool_select_100"
 LENT = "pool_one_row_10", "pool_one_row_100"
 EVERY = tuple(WORKLOADS)
+OBJECTS = "structs_1000", "dataclasses_1000"
 COPIES = tuple(name for name in EVERY if name.startswith("copy"))
 NOTIFICATIONS = tuple(name for name in EVERY if name.startswith("notify"))
 ASYNCPG = "asyncpg-asyncio", "asyncpg-uvloop"
 RIVALS = "asyncpg-uvloop", "fastpg-uvloop"
+BESIDE_FASTPG = {"uvloop": 1.3, "asyncio": 1.2, "trio": 1.1}
+"""How many times its rate anyq is to have on each event loop, by 16 tasks on connections of their own."""
 PSYCOPG_ASYNCIO = "psycopg-asyncio", "psycopg-asyncio-binary"
 PSYCOPG = "psycopg-sync", "psycopg-sync-binary"
 
@@ -45,6 +48,8 @@ TARGETS = [
     Target("anyq-asyncio", ASYNCPG[:1], 2.0, AT_ONCE),
     Target("anyq-asyncio", ASYNCPG[:1], 1.3, FETCHES),
     *(Target(f"anyq-{loop}", ASYNCPG[1:], 1.0, EVERY) for loop in ("asyncio", "uvloop", "trio")),
+    *(Target(f"anyq-{loop}", RIVALS[1:], ratio, ("connections_16",)) for loop, ratio in BESIDE_FASTPG.items()),
+    *(Target(f"anyq-{loop}", RIVALS[1:], 1.0, OBJECTS) for loop in BESIDE_FASTPG),
     Target("anyq-asyncio", (ASYNCPG[0], *PSYCOPG_ASYNCIO), 1.3, (*LOADS, *DUMPS)),
     Target("anyq-asyncio", ASYNCPG[:1], 4.0, ("group_100",)),
     Target("anyq-uvloop", ASYNCPG[1:], 4.0, ("group_100",)),

@@ -54,6 +54,8 @@ def test_workload(entry: Entry, name: str, server: Server) -> None:
     workload = replace(WORKLOADS[name], size=min(SMALL, WORKLOADS[name].size), warm=1)
     if workload.server == "tcp" and not server.is_embedded:
         pytest.skip("only of the embedded server is known how to log in over TCP")
+    if workload.type == "struct":
+        pytest.importorskip("msgspec")
     dsn = server.dsn if workload.server == "main" else f"{server.role_dsn('scram-sha-256')} sslmode=disable"
     try:
         figures = measure(entry, workload, dsn, seconds=0)

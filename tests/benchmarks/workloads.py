@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import importlib
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -190,6 +191,45 @@ def check_stream(size: int, result: Any) -> None:
     assert result == (size, size * (size + 1) // 2), result
 
 
+PERSON = {"id": int, "name": str, "email": "str | None", "age": int}
+"""The columns of rows that become objects, and what they are."""
+
+
+def person_class(kind: str) -> Any:
+    """Return the class of such objects, the same each time.
+
+    :raises ImportError: msgspec is not installed.
+    """
+    if kind not in _PERSONS:
+        if kind == "dataclass":
+            _PERSONS[kind] = make_dataclass("Person", list(PERSON.items()))
+        else:
+            _PERSONS[kind] = importlib.import_module("msgspec").defstruct("Person", list(PERSON.items()))
+    return _PERSONS[kind]
+
+
+_PERSONS: dict[str, Any] = {}
+
+
+def people_table(size: int) -> str:
+    return (
+        "CREATE TEMPORARY TABLE bench_people AS SELECT CAST(i AS int4) AS id, 'person ' || i AS name, CASE WHEN"
+        " mod(i, 3) > 0 THEN 'person' || i || '@example.org' END AS email, CAST(mod(i, 80) AS int4) AS age"
+        f" FROM generate_series(1, {size}) AS t(i)"
+    )
+
+
+def people_query(size: int) -> Query:
+    return Query("SELECT id, name, email, age FROM bench_people WHERE id <= CAST({0} AS int4)", size)
+
+
+def check_people(size: int, rows: Rows) -> None:
+    assert len({type(row) for row in rows}) == 1
+    assert [(row.id, row.name, row.email, row.age) for row in rows] == [
+        (i, f"person {i}", f"person{i}@example.org" if i % 3 else None, i % 80) for i in range(1, size + 1)
+    ]
+
+
 @dataclass(frozen=True)
 class Workload:
     title: str
@@ -204,7 +244,7 @@ class Workload:
     beside: int = 0
     """Selects on the connection that listens, meanwhile."""
     type: str = ""
-    """Of those that load or dump values of one type, the type: see `typed`."""
+    """Of those that load or dump values of one type, the type: see `typed`. Of those that make objects, their kind."""
     server: str = "main"
     """Which of the connection strings: "main", "tcp" or "tls"."""
     warm: int = 10
@@ -248,8 +288,20 @@ WORKLOADS = {
         "1,000 rows of int8, float8, numeric, timestamptz, date, uuid, text, bool, jsonb",
         *("fetch", 1000, mixed_table, mixed_query, check_mixed),
     ),
+    **{
+        f"{name}_1000": Workload(
+            f"1,000 rows of two int4 and two texts, as {title}",
+            *("objects", 1000, people_table, people_query, check_people),
+            type=type,
+        )
+        for name, type, title in (
+            ("structs", "struct", "msgspec's Structs"),
+            ("dataclasses", "dataclass", "dataclasses"),
+        )
+    },
     "executemany_1000": Workload("1,000 INSERTs of two columns in a transaction", "insert", 1000, warm=2),
     "connections_10": Workload("one-row selects on 10 connections at once, the time of one", "connections", 10, warm=1),
+    "connections_16": Workload("one-row selects on 16 connections at once, the time of one", "connections", 16, warm=1),
     "connections_50": Workload("one-row selects on 50 connections at once, the time of one", "connections", 50, warm=1),
     "pool_checkout": Workload("a connection of a pool, had and given back", "checkout"),
     "pool_one_row_10": Workload("one-row selects by 10 clients of a pool of 10, the time of one", "pool", 10, warm=1),

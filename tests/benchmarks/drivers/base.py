@@ -87,6 +87,18 @@ class Driver:
         """A function that runs a query and gives all rows."""
         raise NotImplementedError
 
+    def objects(self, conn: Any, query: Query, cls: Any) -> Asking:
+        """A function that runs a query and gives all rows as objects of a class, whose fields are named as the columns.
+
+        By default each is made of what `many()` gives, as a program would do it.
+        """
+        many = self.many(conn, query)
+
+        async def objects() -> list[Any]:
+            return [cls(*row) for row in await many()]
+
+        return objects
+
     def group(self, conn: Any, size: int) -> Asking:
         """A function that runs so many queries of one row, in the way that is best for one connection."""
         one = self.one(conn)
@@ -179,6 +191,10 @@ class SyncDriver:
 
     def many(self, conn: Any, query: Query) -> SyncAsking:
         raise NotImplementedError
+
+    def objects(self, conn: Any, query: Query, cls: Any) -> SyncAsking:
+        many = self.many(conn, query)
+        return lambda: [cls(*row) for row in many()]
 
     def pipeline(self, conn: Any, size: int) -> SyncAsking:
         raise Unsupported

@@ -54,6 +54,9 @@ class BlockingSocket(SyncDriver):
         data = bind(name, struct.pack("!ii", 4, query.argument), 1) + SYNC
         return lambda: drain(conn, data)
 
+    def objects(self, conn: socket.socket, query: Query, cls: Any) -> SyncAsking:
+        return self.many(conn, query)
+
     def insert(self, conn: Any, rows: list[tuple[int, str]]) -> SyncAsking:
         name = next(self._names)
         ask(conn, parse(name, INSERT.format(*self.style), INT4, TEXT) + SYNC)

@@ -11,6 +11,7 @@ import anyio.abc
 
 import anyq
 from anyq.pool import AsyncConnectionPool, ConnectionPool
+from anyq.rows import class_row
 from anyq.types.composite import CompositeInfo, register_composite
 from anyq.types.enum import EnumInfo, register_enum
 from anyq.types.multirange import Multirange
@@ -69,6 +70,16 @@ class Anyq(Driver):
             return await cursor.fetchall()
 
         return many
+
+    def objects(self, conn: Any, query: Query, cls: Any) -> Asking:
+        text, parameters, factory = query.text(self.style), (query.argument,), class_row(cls)
+
+        async def objects() -> Any:
+            cursor = conn.cursor(row_factory=factory)
+            await cursor.execute(text, parameters)
+            return await cursor.fetchall()
+
+        return objects
 
     def group(self, conn: Any, size: int) -> Asking:
         one = self.one(conn)
@@ -183,6 +194,10 @@ class AnyqSync(SyncDriver):
     def many(self, conn: Any, query: Query) -> SyncAsking:
         text, parameters = query.text(self.style), (query.argument,)
         return lambda: conn.execute(text, parameters).fetchall()
+
+    def objects(self, conn: Any, query: Query, cls: Any) -> SyncAsking:
+        text, parameters, factory = query.text(self.style), (query.argument,), class_row(cls)
+        return lambda: conn.cursor(row_factory=factory).execute(text, parameters).fetchall()
 
     def pipeline(self, conn: Any, size: int) -> SyncAsking:
         text, parameters = ONE.text(self.style), (ONE.argument,)

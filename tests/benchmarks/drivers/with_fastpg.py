@@ -1,6 +1,6 @@
 """fastpg, whose protocol is written in Rust, and whose pool sends statements of many tasks on one connection, too.
 
-It is for CPython 3.13 and later. What it is here for are its pool and queries of one row.
+It is for CPython 3.13 and later. What it is here for are its pool, queries of one row, and rows that become objects.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import fastpg
 
-from ..workloads import ONE, SLOW, Query
+from ..workloads import ONE, SLOW, Query, person_class
 from .base import Asking, Driver, Selecting, Unsupported
 
 
@@ -42,6 +42,11 @@ class Fastpg(Driver):
 
     def many(self, conn: Any, query: Query) -> Asking:
         raise Unsupported
+
+    def objects(self, conn: Any, query: Query, cls: Any) -> Asking:
+        """Have Structs made, which is what it is for; it has no dataclasses, so they are compared with these, too."""
+        text, argument, cls = query.text(self.style), query.argument, person_class("struct")
+        return lambda: conn.select_many(text, argument, into=cls)
 
     def stream(self, conn: Any, query: Query) -> Asking:
         raise Unsupported

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import psycopg
+from psycopg.rows import class_row
 from psycopg.types.composite import CompositeInfo, register_composite
 from psycopg.types.enum import EnumInfo, register_enum
 from psycopg.types.multirange import Multirange
@@ -59,6 +60,15 @@ class PsycopgAsync(Driver):
             return await cursor.fetchall()
 
         return many
+
+    def objects(self, conn: Any, query: Query, cls: Any) -> Asking:
+        text, parameters, binary, factory = query.text(self.style), (query.argument,), self.binary, class_row(cls)
+
+        async def objects() -> Any:
+            cursor = await conn.cursor(row_factory=factory).execute(text, parameters, binary=binary)
+            return await cursor.fetchall()
+
+        return objects
 
     def pipeline(self, conn: Any, size: int) -> Asking:
         text, parameters, binary = ONE.text(self.style), (ONE.argument,), self.binary
@@ -160,6 +170,10 @@ class PsycopgSync(SyncDriver):
     def many(self, conn: Any, query: Query) -> SyncAsking:
         text, parameters, binary = query.text(self.style), (query.argument,), self.binary
         return lambda: conn.execute(text, parameters, binary=binary).fetchall()
+
+    def objects(self, conn: Any, query: Query, cls: Any) -> SyncAsking:
+        text, parameters, binary, factory = query.text(self.style), (query.argument,), self.binary, class_row(cls)
+        return lambda: conn.cursor(row_factory=factory).execute(text, parameters, binary=binary).fetchall()
 
     def pipeline(self, conn: Any, size: int) -> SyncAsking:
         text, parameters, binary = ONE.text(self.style), (ONE.argument,), self.binary
