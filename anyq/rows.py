@@ -190,6 +190,10 @@ def _first(values: Sequence[Any]) -> Any:
 
 
 def _names(cursor: _Described) -> list[str] | None:
+    # A cursor of this package has them without descriptions of columns, which would be made for each query.
+    names: list[str] | None = getattr(cursor, "column_names", None)
+    if names is not None:
+        return names
     description = cursor.description
     return None if description is None else [column.name for column in description]
 

@@ -12,7 +12,6 @@ dictionary for a row, and no tuple of arguments.
 cimport cython
 from cpython.object cimport PyObject
 
-from sys import intern
 
 cdef extern from *:
     """
@@ -29,12 +28,21 @@ cdef extern from *:
         init = _PyType_Lookup(type, name);
         return init && PyFunction_Check(init) ? init : NULL;
     }
+    static PyObject *anyq_interned(PyObject *name) {
+        Py_INCREF(name);
+        PyUnicode_InternInPlace(&name);
+        return name;
+    }
     static PyObject *anyq_new_object(PyObject *cls, PyObject *nothing) {
         return PyBaseObject_Type.tp_new((PyTypeObject *)cls, nothing, NULL);
     }
     /* The code of a function, None of anything else. Borrowed. */
     static PyObject *anyq_code_of(PyObject *callable) {
         return PyFunction_Check(callable) ? PyFunction_GET_CODE(callable) : Py_None;
+    }
+    /* How many parameters may be given by position; 0 if more than the first `most` may not be given by name. */
+    static Py_ssize_t anyq_parameters_of(PyObject *code, int most) {
+        return ((PyCodeObject *)code)->co_posonlyargcount > most ? 0 : ((PyCodeObject *)code)->co_argcount;
     }
     static PyObject **anyq_values_of(PyObject *row) {
         return ((PyTupleObject *)row)->ob_item;
@@ -57,8 +65,10 @@ cdef extern from *:
     PyObject *anyq_init_of(object cls, object name)
     object anyq_new_object(object cls, tuple nothing)
     PyObject *anyq_code_of(object callable)
+    Py_ssize_t anyq_parameters_of(object code, int most)
     PyObject **anyq_values_of(tuple row)
     object anyq_tuple_of(object cls, PyObject **values, Py_ssize_t size)
+    str anyq_interned(object name)
 
 cdef extern from "Python.h":
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
@@ -72,7 +82,7 @@ cdef extern from "Python.h":
 cdef enum:
     ROOM = 64  # arguments that are put in order on the stack; few tables have more columns
 
-cdef str INIT = intern("__init__")
+cdef str INIT = "__init__"
 
 ctypedef object (*MakeC)(RowMaker self, PyObject **values, Py_ssize_t size)
 
@@ -82,23 +92,20 @@ cdef class RowMaker:
     """What makes a row of its values. `run` does, of as many of them as there are names, if there are any."""
 
     cdef MakeC run
-    cdef object pure
-    """What makes it of anything else: of values that are no tuple, for one."""
     cdef Py_ssize_t columns
     """How many values there are, -1 if any number will do."""
     cdef object func
     """What is called; the class of named tuples."""
-    cdef dict keys
-    """A dictionary with the names, to be copied."""
     cdef tuple names
-    """The columns', each once; None if arguments have no names."""
-    cdef Py_ssize_t picks[ROOM]
-    """Which value each name has: the last one of those that share it."""
+    """The columns'; None if arguments have no names."""
+    cdef dict keys
+    """The names, each once, with the number of its value: the last one of those that share it."""
 
     cdef object code
-    """That of the function that the call comes to: what follows depends on it."""
-    cdef Py_ssize_t order[ROOM]
+    """That of the function that the call comes to, None if that is no function: what follows depends on it."""
+    cdef unsigned char order[ROOM]
     """Which value each argument is."""
+    cdef Py_ssize_t arguments
     cdef bint as_they_come
     """Whether that is their own order."""
     cdef Py_ssize_t positional
@@ -108,26 +115,46 @@ cdef class RowMaker:
     def __call__(self, values):
         if type(values) is tuple:
             return make(self, <tuple>values)
-        return self.pure(values)
+        return self.make_pure(values)
+
+    cdef object make_pure(self, values):
+        """Make a row of anything else than as many values as there are names, in a tuple."""
+        if self.run == run_dict:
+            return dict(zip(self.names, values))
+        if self.run == run_namedtuple:
+            return self.func._make(values)
+        return self.func(*values) if self.names is None else self.func(**dict(zip(self.names, values)))
 
     cdef int plan(self, object function, bint has_self) except -1:
         """Decide which arguments go by position: a function is told faster so which value is which parameter's."""
         cdef object code = <object>anyq_code_of(function)
-        cdef list names = list(self.names), order = [self.picks[i] for i in range(len(self.names))]
-        cdef list parameters = []
-        if code is not None and code.co_posonlyargcount <= has_self:
-            for name in code.co_varnames[has_self:code.co_argcount]:
-                if name not in names:
+        cdef tuple parameters = None
+        cdef Py_ssize_t last = 0, first = has_self, count = 0, columns = self.columns
+        cdef list order
+        if code is not None:
+            last = anyq_parameters_of(code, has_self)
+            parameters = code.co_varnames
+            if len(self.keys) == columns:
+                while count < columns and first + count < last and parameters[first + count] is self.names[count]:
+                    count += 1
+        if count < columns or not columns:
+            by_name = dict(self.keys)
+            order = []
+            for count in range(first, last):
+                if parameters[count] not in by_name:
                     break
-                parameters.append(name)
-        by_name = dict(zip(names, order))
-        order = [by_name.pop(name) for name in parameters]
-        self.keywords = tuple(by_name)
-        order += by_name.values()
-        for i in range(len(order)):
-            self.order[i] = order[i]
-        self.as_they_come = order == list(range(self.columns))
-        self.positional = len(parameters)
+                order.append(by_name.pop(parameters[count]))
+            self.positional = len(order)
+            self.keywords = tuple(by_name)
+            order += by_name.values()
+            for count in range(len(order)):
+                self.order[count] = order[count]
+            self.arguments = len(order)
+            self.as_they_come = order == list(range(columns))
+        else:
+            self.positional = self.arguments = columns
+            self.keywords = ()
+            self.as_they_come = True
         self.code = code
         return 0
 
@@ -135,12 +162,12 @@ cdef class RowMaker:
 cdef inline object make(RowMaker self, tuple row):
     cdef Py_ssize_t size = PyTuple_GET_SIZE(row)
     if size != self.columns and self.columns >= 0:
-        return self.pure(row)
+        return self.make_pure(row)
     return self.run(self, anyq_values_of(row), size)
 
 
 cdef object run_pure(RowMaker self, PyObject **values, Py_ssize_t size):
-    return self.pure(tuple([<object>values[i] for i in range(size)]))
+    return self.make_pure(tuple([<object>values[i] for i in range(size)]))
 
 
 cdef object run_call(RowMaker self, PyObject **values, Py_ssize_t size):
@@ -164,13 +191,13 @@ cdef object run_call(RowMaker self, PyObject **values, Py_ssize_t size):
             instance = anyq_new_object(function, ())
             function = <object>init
             has_self = True
-    if self.names is not None:
+    if self.keys is not None:
         if anyq_code_of(function) != <PyObject *>self.code:
             self.plan(function, has_self)
         positional = self.positional
         if PyTuple_GET_SIZE(self.keywords):
             keywords = self.keywords
-        size = PyTuple_GET_SIZE(self.names)
+        size = self.arguments
     if has_self or not self.as_they_come:
         # The place before them is for what is called, to put an argument of its own there.
         args = stack + 1
@@ -201,6 +228,7 @@ cdef object run_dict(RowMaker self, PyObject **values, Py_ssize_t size):
     """Copy a dictionary that has the keys, which is faster than making one."""
     cdef Py_ssize_t i
     cdef dict row = PyDict_Copy(self.keys)
+    # Names of columns that are there twice are set twice.
     for i in range(size):
         PyDict_SetItem(row, PyTuple_GET_ITEM(self.names, i), values[i])
     return row
@@ -209,7 +237,6 @@ cdef object run_dict(RowMaker self, PyObject **values, Py_ssize_t size):
 def args_maker(func):
     cdef RowMaker maker = RowMaker.__new__(RowMaker)
     maker.run = run_call
-    maker.pure = lambda values: func(*values)
     maker.func = func
     maker.columns = -1
     maker.as_they_come = True
@@ -218,27 +245,31 @@ def args_maker(func):
 
 def kwargs_maker(func, names):
     cdef RowMaker maker = RowMaker.__new__(RowMaker)
-    cdef Py_ssize_t i
-    names = tuple(names)
-    maker.pure = lambda values: func(**dict(zip(names, values)))
+    cdef Py_ssize_t number = 0
+    cdef dict keys = {}
     maker.func = func
-    maker.columns = len(names)
-    picks = {intern(name): number for number, name in enumerate(names)} if all([type(n) is str for n in names]) else None
-    if picks is None or len(names) > ROOM:
-        maker.run = run_pure
+    maker.run = run_pure
+    maker.names = tuple(names)
+    maker.columns = len(maker.names)
+    if maker.columns > ROOM:
         return maker
+    for name in maker.names:
+        if type(name) is not str:
+            return maker
+        keys[anyq_interned(name)] = number
+        number += 1
+    if len(keys) == number:
+        # The ones that are interned, to be compared by their addresses.
+        maker.names = tuple(keys)
+    maker.keys = keys
     maker.run = run_call
-    maker.names = tuple(picks)
-    for i in range(len(maker.names)):
-        maker.picks[i] = picks[maker.names[i]]
-    maker.plan(func, False)
+    maker.code = maker  # not planned yet
     return maker
 
 
 def namedtuple_maker(cls):
     cdef RowMaker maker = RowMaker.__new__(RowMaker)
     maker.run = run_namedtuple
-    maker.pure = cls._make
     maker.func = cls
     maker.columns = len(cls._fields)
     return maker
@@ -247,10 +278,9 @@ def namedtuple_maker(cls):
 def dict_maker(names):
     cdef RowMaker maker = RowMaker.__new__(RowMaker)
     maker.run = run_dict
-    maker.names = names = tuple(names)
-    maker.pure = lambda values: dict(zip(names, values))
-    maker.columns = len(names)
-    maker.keys = dict.fromkeys(names)
+    maker.names = tuple(names)
+    maker.columns = len(maker.names)
+    maker.keys = dict.fromkeys(maker.names)
     return maker
 
 

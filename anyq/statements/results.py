@@ -92,6 +92,12 @@ class ResultHolder(ABC, Generic[Row]):
         return [Column(field, types) for field in result.fields]
 
     @property
+    def column_names(self) -> list[str] | None:
+        """For this package: the names of the columns, where the description has some."""
+        result = self._result
+        return None if result is None or result.fields is None else [field.name for field in result.fields]
+
+    @property
     def rowcount(self) -> int:
         """How many rows the last statement affected or returned; -1 where that is not known."""
         return self._rowcount

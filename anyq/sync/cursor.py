@@ -145,6 +145,11 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
         return self._async.description
 
     @property
+    def column_names(self) -> list[str] | None:
+        """For this package: the names of the columns, where the description has some."""
+        return self._async.column_names
+
+    @property
     def rowcount(self) -> int:
         """How many rows the last statement affected or returned; -1 where that is not known."""
         return self._async.rowcount
