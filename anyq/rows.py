@@ -122,7 +122,7 @@ def no_result(values: Sequence[Any]) -> NoReturn:
 def tuple_row(cursor: _Described) -> RowMaker[TupleRow]:
     """Make rows that are tuples of the values. This is the default."""
     # Not `tuple.__new__`: rows that are tuples already are returned as they are.
-    return tuple if cursor.description is not None else no_result
+    return tuple if _names(cursor) is not None else no_result
 
 
 def dict_row(cursor: _Described) -> RowMaker[DictRow]:
@@ -158,7 +158,7 @@ def args_row(func: Callable[..., T]) -> BaseRowFactory[T]:
     """Make rows of what a function returns, called with the values as positional arguments."""
 
     def args_row_factory(cursor: _Described) -> RowMaker[T]:
-        return no_result if cursor.description is None else args_maker(func)
+        return no_result if _names(cursor) is None else args_maker(func)
 
     return args_row_factory
 
@@ -178,9 +178,10 @@ def scalar_row(cursor: _Described) -> RowMaker[Any]:
 
     :raises ProgrammingError: the result has no columns.
     """
-    if cursor.description is None:
+    names = _names(cursor)
+    if names is None:
         return no_result
-    if not cursor.description:
+    if not names:
         raise ProgrammingError("scalar_row needs a result with at least one column")
     return _first
 
