@@ -12,12 +12,8 @@ dictionary for a row, and no tuple of arguments.
 cimport cython
 from cpython.object cimport PyObject
 
-
 cdef extern from *:
     """
-    #ifndef Py_TPFLAGS_IS_ABSTRACT
-    #define Py_TPFLAGS_IS_ABSTRACT (1UL << 20)
-    #endif
     /* The `__init__` that a call of a class comes to, if that is a function, and all else of the call is making an
        empty object; NULL if it is not so. Borrowed. */
     static PyObject *anyq_init_of(PyObject *cls, PyObject *name) {
@@ -188,8 +184,9 @@ cdef object run_call(RowMaker self, PyObject **values, Py_ssize_t size):
     if isinstance(function, type):
         init = anyq_init_of(function, INIT)
         if init != NULL and size <= ROOM:
-            instance = anyq_new_object(function, ())
+            # Before anything is allocated, as that may run code which changes the class.
             function = <object>init
+            instance = anyq_new_object(self.func, ())
             has_self = True
     if self.keys is not None:
         if anyq_code_of(function) != <PyObject *>self.code:
@@ -284,6 +281,7 @@ def dict_maker(names):
     return maker
 
 
+@cython.boundscheck(True)  # others could find the list by the garbage collector
 def make_rows(maker, list rows not None, left):
     cdef Py_ssize_t number = 0
     cdef object row
