@@ -1,4 +1,4 @@
-"""The command line: `anyq demo` and `anyq listen`, also as `python -m anyq demo`.
+"""The command line: `anyq demo`, `anyq doctor` and `anyq listen`, also as `python -m anyq demo`.
 
 Knows argparse and exit codes. Must not know what a command does: that is in the module of its name in `cli`, whose
 `main()` is given the arguments by their names; it is imported when the command runs.
@@ -37,6 +37,23 @@ def _parser() -> argparse.ArgumentParser:
         "--dsn",
         help="use this database instead (connection string or URI); only a temporary table is made there",
     )
+    doctor = commands.add_parser(
+        "doctor",
+        help="connect, and tell each step of it; at a failure, what to do",
+        description="Connect as the driver does and tell each step of it, with times: where the options come from, "
+        "names, addresses, TLS and what it protects from, the login, the server, a pooler in between, round trips. If "
+        "it fails, tell what to do. It shows no password, and changes nothing on the server. The exit code is 0 if all "
+        "is well, 1 if something failed once there was a connection, 2 if there is none.",
+    )
+    doctor.add_argument(
+        "dsn",
+        nargs="?",
+        default="",
+        metavar="DSN",
+        help="connection string or URI; by default that of the PG* variables",
+    )
+    doctor.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object, for programs")
+    doctor.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio", help="the event loop to run on")
     listen = commands.add_parser(
         "listen",
         help="print notifications as they come",

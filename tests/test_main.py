@@ -9,7 +9,7 @@ import pytest
 
 import anyq
 from anyq.__main__ import main
-from anyq.cli import demo, listen
+from anyq.cli import demo, doctor, listen
 
 
 def imported_by(*arguments: str) -> set[str]:
@@ -20,7 +20,9 @@ def imported_by(*arguments: str) -> set[str]:
     return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
 
 
-@pytest.mark.parametrize("arguments", [[], ["dance"], ["listen"], ["listen", "a", "--backend", "curio"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["dance"], ["listen"], ["listen", "a", "--backend", "curio"], ["doctor", "a", "b"]]
+)
 def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -40,6 +42,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["demo"], {"dsn": None}),
         (["demo", "--dsn", "dbname=x"], {"dsn": "dbname=x"}),
+        (["doctor"], {"dsn": "", "as_json": False, "backend": "asyncio"}),
+        (["doctor", "dbname=x", "--json", "--backend=trio"], {"dsn": "dbname=x", "as_json": True, "backend": "trio"}),
         (["listen", "a", "B"], {"channels": ["a", "B"], "dsn": "", "backend": "asyncio"}),
         (["listen", "a", "--dsn=x", "--backend=trio"], {"channels": ["a"], "dsn": "x", "backend": "trio"}),
     ],
@@ -53,12 +57,15 @@ def test_a_command_is_given_its_arguments(
         seen.append(values)
         return 7
 
-    monkeypatch.setattr(demo if arguments[0] == "demo" else listen, "main", run)
+    command = {"demo": demo, "doctor": doctor, "listen": listen}[arguments[0]]
+    monkeypatch.setattr(command, "main", run)
     assert main(arguments) == 7
     assert seen == [given]
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["demo", "--help"], ["listen", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--help"], ["demo", "--help"], ["doctor", "--help"], ["listen", "--help"]]
+)
 def test_what_a_command_needs_is_imported_when_it_runs(arguments: list[str]) -> None:
     found = imported_by(*arguments)
     assert "anyq" in found

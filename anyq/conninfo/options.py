@@ -24,9 +24,9 @@ from ..errors import NotSupportedError, ProgrammingError
 from ..errors.hiding import hiding
 from .hosts import HostSpec, resolve_hosts
 from .keywords import KEYWORDS
+from .origins import collect
 from .passfile import default_passfile, find_passwords
-from .service import read_service
-from .strings import SPACE, conninfo_to_dict, is_encodable, option_text
+from .strings import SPACE, is_encodable
 from .tls import TlsOptions, resolve_tls
 
 # As the protocol writes them: the major version in the upper 16 bits. There is no 3.1.
@@ -128,7 +128,7 @@ def _text_of(number: int | None) -> str | None:
 
 
 # Settings of the session that libpq takes from the environment, which have no keyword.
-_SESSION_VARIABLES = {"PGDATESTYLE": "datestyle", "PGTZ": "timezone", "PGGEQO": "geqo"}
+SESSION_VARIABLES = {"PGDATESTYLE": "datestyle", "PGTZ": "timezone", "PGGEQO": "geqo"}
 
 
 @hiding
@@ -151,7 +151,8 @@ def resolve(
     :raises ProgrammingError: the string is badly formed, a keyword is unknown, or a value makes no sense.
     :raises NotSupportedError: an option asks for something that is not there.
     """
-    values, sources = _collect(conninfo, kwargs, environ)
+    values, origins = collect(conninfo, kwargs, environ)
+    sources = {keyword: str(origin) for keyword, origin in origins.items()}
     for keyword, value in values.items():
         spec = KEYWORDS[keyword]
         if not spec.implemented and value not in spec.neutral:
@@ -258,32 +259,6 @@ def _scram_keys(values: Mapping[str, str], sources: Mapping[str, str]) -> tuple[
     return keys[0], keys[1]
 
 
-def _collect(
-    conninfo: str, kwargs: Mapping[str, Any], environ: Mapping[str, str]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the values that are given, but for empty ones, and for messages where each comes from."""
-    given = {keyword: option_text(keyword, value) for keyword, value in conninfo_to_dict(conninfo, **kwargs).items()}
-    sources = {keyword: f"connection option {keyword!r}" for keyword in given}
-
-    def add(keyword: str, value: str, source: str) -> None:
-        if keyword not in given:
-            given[keyword] = value
-            sources[keyword] = source
-
-    service = given.get("service", environ.get("PGSERVICE"))
-    if service:
-        file = given.get("servicefile", environ.get("PGSERVICEFILE"))
-        for keyword, value in read_service(service, file or None, environ).items():
-            add(keyword, value, f"option {keyword!r} of the service {service!r}")
-    for keyword, spec in KEYWORDS.items():
-        if spec.envvar and spec.envvar in environ:
-            add(keyword, environ[spec.envvar], f"environment variable {spec.envvar}")
-    if environ.get("PGREQUIRESSL", "").startswith("1"):
-        # The obsolete form of PGSSLMODE, which therefore wins.
-        add("sslmode", "require", "environment variable PGREQUIRESSL")
-    return {keyword: value for keyword, value in given.items() if value}, sources
-
-
 def _host_passwords(
     passfile: str | None, hosts: tuple[HostSpec, ...], dbname: str, user: str
 ) -> tuple[str | None, ...]:
@@ -328,7 +303,7 @@ def _to_timeout(text: str, source: str) -> float | None:
 
 def _session_settings(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     settings: list[tuple[str, str]] = []
-    for variable, setting in _SESSION_VARIABLES.items():
+    for variable, setting in SESSION_VARIABLES.items():
         value = environ.get(variable, "default")
         if value.lower() != "default":
             _check_encodable(value, f"environment variable {variable}")

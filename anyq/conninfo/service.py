@@ -16,7 +16,7 @@ from .keywords import KEYWORDS, keyword_hint
 from .strings import SPACE
 from .userfiles import user_file
 
-__all__ = ["read_service"]
+__all__ = ["find_service"]
 
 # libpq has the directory of its own package compiled in: those of Debian, Red Hat, and PostgreSQL's sources.
 SYSTEM_DIRECTORIES = ("/etc/postgresql-common", "/etc/sysconfig/pgsql", "/usr/local/pgsql/etc")
@@ -24,8 +24,8 @@ SYSTEM_DIRECTORIES = ("/etc/postgresql-common", "/etc/sysconfig/pgsql", "/usr/lo
 _FILE = "pg_service.conf"
 
 
-def read_service(name: str, file: str | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the options of a service: from the user's file, else from the system's.
+def find_service(name: str, file: str | None, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Return a file and the options that a service has there: the user's file, else the system's.
 
     :param file: the user's file, if it is not the usual one; it has to exist then.
     :raises ProgrammingError: no file has the service, or one that was read on the way is badly formed.
@@ -39,7 +39,7 @@ def read_service(name: str, file: str | None, environ: Mapping[str, str]) -> dic
         looked_at.append(f'"{path}"')
         options = _find(name, text, path)
         if options is not None:
-            return options
+            return path, options
     where = f"it is not in {' or '.join(looked_at)}" if looked_at else "there is no service file"
     raise ProgrammingError(f'the service "{name}" has no definition: {where}')
 

@@ -25,13 +25,14 @@ from ..errors import Error, NotSupportedError, OperationalError
 from ..protocol import frontend
 from ..transport.dialing import open_same
 from ..transport.failures import DialError, Failure
-from ..transport.socket import SocketStream
+from ..transport.socket import Address, SocketStream
 from ..transport.tls import TlsStream
 from ..transport.tls_context import ALPN, ClientContext, build_context
 from ..transport.tls_errors import explain
+from ..transport.watching import ConnectWatcher
 from .login import LoginFailed
 
-__all__ = ["Encryption", "start_encrypted"]
+__all__ = ["DeadEnd", "Encryption", "start_encrypted"]
 
 logger = logging.getLogger("anyq")
 
@@ -52,7 +53,7 @@ class _NoAnswer(_TlsFailed):
     """The server did not answer as servers with or without TLS do."""
 
 
-class _DeadEnd(DialError):
+class DeadEnd(DialError):
     """What failed is no reason to try without TLS: whoever is at the other end may just want that."""
 
 
@@ -106,7 +107,7 @@ class Encryption:
             peer = await self._shake_hands(stream, host, client)
         except (_TlsFailed, OperationalError, NotSupportedError) as error:
             stream.close_now()
-            kind = _DeadEnd if isinstance(error, _NoAnswer) else DialError
+            kind = DeadEnd if isinstance(error, _NoAnswer) else DialError
             raise kind.of([failure(host, peer, f"{error}")]) from (error.__cause__ or error)
         except BaseException:
             stream.close_now()
@@ -148,6 +149,7 @@ async def start_encrypted(
     encryption: Encryption,
     backend: Backend,
     log_in: Callable[[SocketStream], Awaitable[T]],
+    watcher: ConnectWatcher | None = None,
 ) -> T:
     """Return what `log_in` does on a stream to the server, with TLS or without as sslmode says.
 
@@ -171,16 +173,16 @@ async def start_encrypted(
         with_tls = order.pop(0)
         try:
             if attempts:
-                stream = await open_same(peer, options, backend=backend)
+                stream = await _open_again(peer, options, backend, watcher, attempts[-1][1])
             if with_tls:
-                stream = await encryption.start(stream, host, required=False not in order)
+                stream = await _start(encryption, stream, host, False not in order, watcher)
                 if stream.tls is None:
                     # On the same connection, and that was the other one.
                     with_tls, order = False, []
             return await log_in(stream)
         except DialError as error:
             attempts.append(("with TLS", error))
-            if order and not isinstance(error, _DeadEnd):
+            if order and not isinstance(error, DeadEnd):
                 # A refusal in clear will be told; that this connection could be read by others would not be.
                 logger.warning("trying without TLS, as sslmode is %s: %s", options.tls.mode, error)
                 continue
@@ -197,6 +199,25 @@ async def start_encrypted(
         if len(attempts) == 1:
             raise last
         raise LoginFailed(_combined(host, stream, attempts), final=final)
+
+
+async def _open_again(
+    peer: Address, options: ConnectOptions, backend: Backend, watcher: ConnectWatcher | None, failed: Error
+) -> SocketStream:
+    if watcher is not None:
+        watcher.failed(failed)
+    return await open_same(peer, options, backend=backend, watcher=watcher)
+
+
+async def _start(
+    encryption: Encryption, stream: SocketStream, host: HostSpec, required: bool, watcher: ConnectWatcher | None
+) -> SocketStream:
+    if watcher is None:
+        return await encryption.start(stream, host, required=required)
+    watcher.securing()
+    stream = await encryption.start(stream, host, required=required)
+    watcher.secured(stream.tls)
+    return stream
 
 
 def _combined(host: HostSpec, stream: SocketStream, attempts: Sequence[tuple[str, Error]]) -> Error:

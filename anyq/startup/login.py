@@ -20,6 +20,7 @@ from ..protocol.constants import show_version
 from ..protocol.phases import Phase
 from ..protocol.session import ProtocolSession
 from ..session.wire import Wire
+from ..transport.watching import ConnectWatcher
 from .channel_binding import ChannelBinding
 from .password import Password
 
@@ -66,7 +67,9 @@ class LoginFailed(Exception):
         """Whether it may have been the version of the protocol that was refused."""
 
 
-async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec, version: int) -> None:
+async def log_in(
+    wire: Wire, options: ConnectOptions, host: HostSpec, version: int, watcher: ConnectWatcher | None = None
+) -> None:
     """Bring a new session to the point where it takes requests.
 
     :param version: the version of the protocol to ask for; the server may choose an older one.
@@ -79,7 +82,7 @@ async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec, version: i
     Manual: "Start-up" (protocol-flow), "SASL Authentication".
     """
     try:
-        await _Login(wire, options, host).run(version)
+        await _Login(wire, options, host, watcher).run(version)
     except Error as error:
         # Those who have sent the password, down to a stream of the caller's, are among its frames.
         without_frames(error)
@@ -99,8 +102,9 @@ async def log_in(wire: Wire, options: ConnectOptions, host: HostSpec, version: i
 class _Login:
     """One login: what the server has asked for until now, and what may be answered."""
 
-    def __init__(self, wire: Wire, options: ConnectOptions, host: HostSpec) -> None:
+    def __init__(self, wire: Wire, options: ConnectOptions, host: HostSpec, watcher: ConnectWatcher | None) -> None:
         self._wire = wire
+        self._watcher = watcher
         self._protocol = wire.protocol
         self._options = options
         self._password = Password(options, host)
@@ -110,6 +114,9 @@ class _Login:
 
     async def run(self, version: int) -> None:
         """Answer what the server asks for, until the session is ready."""
+        watcher = self._watcher
+        if watcher is not None:
+            watcher.logging_in(version)
         self._protocol.start(self._options.startup_parameters(), version)
         while True:
             message = await next_authentication(self._wire)
@@ -120,6 +127,8 @@ class _Login:
                     "min_protocol_version"
                 )
             if message is None:
+                if watcher is not None:
+                    watcher.logged_in()
                 return
             self._binding.check(message)
             await self._answer(message)
@@ -130,10 +139,10 @@ class _Login:
             case messages.AuthenticationOk():
                 self._let_in()
             case messages.AuthenticationCleartextPassword():
-                self._policy.check(*_METHODS[type(message)])
+                self._agree_on(message)
                 await self._password.use(lambda password: self._send(password_bytes(password)))
             case messages.AuthenticationMD5Password():
-                self._policy.check(*_METHODS[type(message)])
+                self._agree_on(message)
                 user, salt = self._options.user, message.salt
                 await self._password.use(lambda password: self._send(md5_password(user, password, salt)))
             case messages.AuthenticationSASL():
@@ -149,6 +158,13 @@ class _Login:
                 self._policy.check(method, name)
                 raise NotSupportedError(f"the server asks for authentication by {name}, which anyq does not support")
 
+    def _agree_on(self, message: messages.Authentication) -> None:
+        """Raise unless the method that a message begins may be used."""
+        method, name = _METHODS[type(message)]
+        self._policy.check(method, name)
+        if self._watcher is not None:
+            self._watcher.authenticating(name)
+
     def _send(self, answer: bytes) -> None:
         frontend.password(self._protocol.outgoing, answer)
 
@@ -162,6 +178,8 @@ class _Login:
     async def _begin_scram(self, mechanisms: Sequence[str]) -> None:
         self._policy.check_sasl(mechanisms)
         mechanism, data = self._binding.choose(mechanisms)
+        if self._watcher is not None:
+            self._watcher.authenticating(mechanism)
         keys = None if self._options.scram_keys is None else ScramKeys(*self._options.scram_keys)
         if keys is None:
             self._scram = await self._password.use(lambda password: ScramClient(password, mechanism, data))

@@ -32,6 +32,7 @@ from ..transport.channel import Channel
 from ..transport.dialing import host_deadline
 from ..transport.failures import DialError, combine_errors, failed_to_connect, failure_at
 from ..transport.socket import SocketStream
+from ..transport.watching import ConnectWatcher
 from .cancel_request import Reopen, canceller
 from .encryption import Encryption
 from .login import LoginFailed, check_policy, log_in
@@ -51,9 +52,10 @@ class Opened(NamedTuple):
     """Those of this host, with its own password."""
 
 
-async def open_session(parameters: ConnectParameters) -> Opened:
+async def open_session(parameters: ConnectParameters, watcher: ConnectWatcher | None = None) -> Opened:
     """Return a session that is ready and suits, on the first host that lets us in.
 
+    :param watcher: is told of the steps, as far as they are taken on sockets of our own.
     :raises OperationalError: there is none; the message has every attempt.
     :raises ProgrammingError: what was given makes no sense.
 
@@ -76,8 +78,8 @@ async def open_session(parameters: ConnectParameters) -> Opened:
         elif dial is not None:
             route = DialRoute(dial)
         else:
-            route = SocketRoute(options, backend, encryption)
-        return await _Opening(options, parameters.grace_period, backend, route).run()
+            route = SocketRoute(options, backend, encryption, watcher)
+        return await _Opening(options, parameters.grace_period, backend, route, watcher).run()
     except BaseException:
         if isinstance(stream, anyio.abc.AsyncResource):
             await anyio.aclose_forcefully(stream)
@@ -99,11 +101,19 @@ def _prepare(parameters: ConnectParameters) -> tuple[ConnectOptions, Encryption]
 class _Opening:
     """The attempts at all hosts: which have failed, and why."""
 
-    def __init__(self, options: ConnectOptions, grace: float, backend: Backend, route: Route) -> None:
+    def __init__(
+        self,
+        options: ConnectOptions,
+        grace: float,
+        backend: Backend,
+        route: Route,
+        watcher: ConnectWatcher | None,
+    ) -> None:
         self._options = options
         self._grace = grace
         self._backend = backend
         self._route = route
+        self._watcher = watcher
         self._hosts = route.hosts(options)
         self._who = f'user "{options.user}", database "{options.dbname}"'
         self._errors: list[Error] = []
@@ -150,6 +160,8 @@ class _Opening:
             error, final = failed.error, failed.final
         except Error as failed:
             error = failed
+        if self._watcher is not None:
+            self._watcher.failed(error)
         if not isinstance(error, DialError):
             error = self._told_where_from(error, options)
             stream = channel if isinstance(channel, SocketStream) else None
@@ -177,6 +189,8 @@ class _Opening:
         except LoginFailed as failed:
             if not failed.version_refused or reopen is None or options.min_protocol_version == version:
                 raise
+            if self._watcher is not None:
+                self._watcher.failed(failed.error)
         return await self._start(await reopen(), options, host, options.min_protocol_version, reopen)
 
     async def _start(
@@ -187,7 +201,7 @@ class _Opening:
         # No grace: a connection that is not handed over is closed, whatever it is waiting for.
         wire = Wire(channel, protocol, self._backend, canceller=cancel, grace=0)
         try:
-            await log_in(wire, options, host, version)
+            await log_in(wire, options, host, version, self._watcher)
         except BaseException:
             await _give_up(wire)
             raise

@@ -20,6 +20,7 @@ from ..transport.channel import Channel
 from ..transport.dialing import attempts, open_host, open_same
 from ..transport.failures import DialError, Failure, place
 from ..transport.socket import SocketStream, as_channel
+from ..transport.watching import ConnectWatcher
 from .cancel_request import Reopen
 from .encryption import Encryption, start_encrypted
 
@@ -67,13 +68,20 @@ class Route(ABC):
 class SocketRoute(Route):
     """Sockets of our own."""
 
-    def __init__(self, options: ConnectOptions, backend: Backend, encryption: Encryption) -> None:
+    def __init__(
+        self,
+        options: ConnectOptions,
+        backend: Backend,
+        encryption: Encryption,
+        watcher: ConnectWatcher | None = None,
+    ) -> None:
         self._options = options
         self._backend = backend
         self._encryption = encryption
+        self._watcher = watcher
 
     async def open(self, host: HostSpec, deadline: float) -> Channel:
-        return await open_host(host, self._options, backend=self._backend, deadline=deadline)
+        return await open_host(host, self._options, backend=self._backend, deadline=deadline, watcher=self._watcher)
 
     def reopener(self, host: HostSpec, channel: Channel) -> Reopen:
         assert isinstance(channel, SocketStream)
@@ -87,7 +95,9 @@ class SocketRoute(Route):
 
     async def log_in(self, host: HostSpec, channel: Channel, log_in: Callable[[Channel], Awaitable[T]]) -> T:
         assert isinstance(channel, SocketStream)
-        return await start_encrypted(channel, host, self._options, self._encryption, self._backend, log_in)
+        return await start_encrypted(
+            channel, host, self._options, self._encryption, self._backend, log_in, self._watcher
+        )
 
 
 class DialRoute(Route):

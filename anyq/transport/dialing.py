@@ -28,6 +28,7 @@ from ..errors import OperationalError
 from .failures import DialError, Failure, explain, numeric_address, show_address
 from .peer_credentials import check_peer
 from .socket import Address, SocketStream
+from .watching import ConnectWatcher
 
 __all__ = ["attempts", "connect", "host_deadline", "interleave", "open_host", "open_same"]
 
@@ -63,6 +64,7 @@ async def open_host(
     *,
     backend: Backend | None = None,
     deadline: float | None = None,
+    watcher: ConnectWatcher | None = None,
 ) -> SocketStream:
     """Return a stream to one host: to its Unix socket, or the first of its addresses that accepts.
 
@@ -75,14 +77,18 @@ async def open_host(
     """
     backend = backend or current_backend()
     await backend.checkpoint()
-    dialer = _HostDialer(host, options, backend)
+    dialer = _HostDialer(host, options, backend, watcher)
     with anyio.CancelScope(deadline=host_deadline(options) if deadline is None else deadline):
         return await dialer.run()
     raise dialer.timed_out()
 
 
 async def open_same(
-    peer: Address, options: ConnectOptions | None = None, *, backend: Backend | None = None
+    peer: Address,
+    options: ConnectOptions | None = None,
+    *,
+    backend: Backend | None = None,
+    watcher: ConnectWatcher | None = None,
 ) -> SocketStream:
     """Return a new stream to the address of another one (its `peer`), as a CancelRequest needs.
 
@@ -93,19 +99,29 @@ async def open_same(
     """
     backend = backend or current_backend()
     await backend.checkpoint()
+    if watcher is not None:
+        watcher.dialing(peer)
     try:
-        return await connect(peer, options, backend)
+        stream = await connect(peer, options, backend)
     except OSError as error:
+        if watcher is not None:
+            watcher.dialed(peer, error)
         raise OperationalError(f"connection to {show_address(peer)} failed: {explain(error, peer[0])}") from error
+    if watcher is not None:
+        watcher.dialed(peer, None)
+    return stream
 
 
 class _HostDialer:
     """The attempt at one host: what is being tried, what has failed, who has won."""
 
-    def __init__(self, host: HostSpec, options: ConnectOptions, backend: Backend) -> None:
+    def __init__(
+        self, host: HostSpec, options: ConnectOptions, backend: Backend, watcher: ConnectWatcher | None
+    ) -> None:
         self._host = host
         self._options = options
         self._backend = backend
+        self._watcher = watcher
         self._failures: list[Failure] = []
         self._last_error: OSError | None = None
         self._resolving = False
@@ -113,11 +129,15 @@ class _HostDialer:
         self._winner: SocketStream | None = None
 
     async def run(self) -> SocketStream:
+        if self._watcher is not None:
+            self._watcher.resolving(self._host)
         try:
             addresses = await self._addresses()
         except (OSError, ValueError) as error:  # ValueError: what cannot be a host name, such as "a..b"
             self._resolving = False
             raise self._failed(None, error) from error
+        if self._watcher is not None:
+            self._watcher.resolved(self._host, addresses)
         if len(addresses) == 1:
             await self._try(addresses[0])
         else:
@@ -186,9 +206,13 @@ class _HostDialer:
         self, address: Address, failed: anyio.Event | None = None, race: anyio.CancelScope | None = None
     ) -> None:
         self._trying[address] = None
+        if self._watcher is not None:
+            self._watcher.dialing(address)
         try:
             stream = await connect(address, self._options, self._backend)
         except OSError as error:
+            if self._watcher is not None:
+                self._watcher.dialed(address, error)
             del self._trying[address]
             self._last_error = error
             self._failed(address, error)
@@ -200,6 +224,8 @@ class _HostDialer:
             stream.close_now()
             return
         self._winner = stream
+        if self._watcher is not None:
+            self._watcher.dialed(address, None)
         if race is not None:
             race.cancel()
 

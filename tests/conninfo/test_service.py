@@ -44,7 +44,9 @@ def users_file(home: Path) -> Path:
 
 def read(text: str, tmp_path: Path, name: str = "x") -> dict[str, str]:
     file = write(tmp_path / "services", text)
-    return _service.read_service(name, str(file), {})
+    path, options = _service.find_service(name, str(file), {})
+    assert path == str(file)
+    return options
 
 
 # --- the format ---
@@ -209,7 +211,7 @@ def test_same_as_libpq(
         os.environ.update(before)
     failed = any(text in message for text in (b"service file", b"definition of service"))
     try:
-        options = _service.read_service(name, str(file), {"PGSYSCONFDIR": str(folder)})
+        _, options = _service.find_service(name, str(file), {"PGSYSCONFDIR": str(folder)})
     except ProgrammingError:
         assert failed
     else:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 
+from .der import element
+
 __all__ = ["tls_server_end_point"]
 
 _HASH_OF_SIGNATURE: dict[bytes, str] = {
@@ -72,37 +74,17 @@ def tls_server_end_point(certificate: bytes) -> bytes | None:
 def _signature_hash(certificate: bytes) -> str | None:
     # Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm AlgorithmIdentifier, signature }
     # AlgorithmIdentifier ::= SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL }
-    content, _ = _der(certificate, _SEQUENCE)
-    _, rest = _der(content, _SEQUENCE)
-    algorithm, _ = _der(rest, _SEQUENCE)
-    oid, parameters = _der(algorithm, _OBJECT_IDENTIFIER)
+    content, _ = element(certificate, _SEQUENCE)
+    _, rest = element(content, _SEQUENCE)
+    algorithm, _ = element(rest, _SEQUENCE)
+    oid, parameters = element(algorithm, _OBJECT_IDENTIFIER)
     if oid != _RSASSA_PSS:
         return _HASH_OF_SIGNATURE.get(oid)
     # RSASSA-PSS-params ::= SEQUENCE { hashAlgorithm [0] AlgorithmIdentifier DEFAULT sha1, ... }
-    fields, _ = _der(parameters, _SEQUENCE)
+    fields, _ = element(parameters, _SEQUENCE)
     if not fields or fields[0] != _CONTEXT_0:
         return "sha256"
-    tagged, _ = _der(fields, _CONTEXT_0)
-    hash_algorithm, _ = _der(tagged, _SEQUENCE)
-    oid, _ = _der(hash_algorithm, _OBJECT_IDENTIFIER)
+    tagged, _ = element(fields, _CONTEXT_0)
+    hash_algorithm, _ = element(tagged, _SEQUENCE)
+    oid, _ = element(hash_algorithm, _OBJECT_IDENTIFIER)
     return _HASHES.get(oid)
-
-
-def _der(data: bytes, tag: int) -> tuple[bytes, bytes]:
-    """Return the content of the element that `data` begins with, and what follows it.
-
-    :raises ValueError: if it has another tag, or no such length. :raises IndexError: if it ends early.
-    """
-    if data[0] != tag:
-        raise ValueError("another element was expected")
-    length, pos = data[1], 2
-    if length & 0x80:
-        size = length & 0x7F
-        if not 1 <= size <= 4:
-            raise ValueError("a length of 1 to 4 bytes was expected")
-        pos += size
-        length = int.from_bytes(data[2:pos], "big")
-    end = pos + length
-    if end > len(data):
-        raise ValueError("the element is longer than the data")
-    return data[pos:end], data[end:]
