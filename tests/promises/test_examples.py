@@ -186,6 +186,7 @@ def test_work_queue_is_interrupted(dsn: str) -> None:
         assert conn.execute("SELECT to_regnamespace('queue')").fetchone() == (None,)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_web_events(database: str, backend: str) -> None:
     need("fastapi", "hypercorn")
@@ -211,6 +212,7 @@ def test_web_events(database: str, backend: str) -> None:
     assert out.endswith("closed\n")
 
 
+@pytest.mark.once
 def test_flask_threads(database: str) -> None:
     need("flask")
     with running("flask_threads.py", "--dsn", database, "--port", "0") as program:
@@ -228,6 +230,7 @@ def test_flask_threads(database: str) -> None:
         assert interrupt(program).endswith("closed\n")
 
 
+@pytest.mark.once
 def test_pytest_fixtures(dsn: str) -> None:
     program = [
         sys.executable,
