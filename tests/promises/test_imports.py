@@ -73,6 +73,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "pool": ("sync",),
     TOP: ("sync", "pq"),
     "cli": (TOP,),
+    "contrib": (TOP, "pool"),
     "__main__": ("cli",),
 }
 
