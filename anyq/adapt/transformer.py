@@ -311,7 +311,9 @@ class Transformer:
         found = self._has_binary_loader.get(oid)
         if found is None:
             loader_cls = self.adapters.get_loader(oid, Format.BINARY)
-            if loader_cls is None:
+            if not oid:
+                found = False  # of a type that is not known nobody knows what it looks like
+            elif loader_cls is None:
                 base_oid = self._base_oid(oid)
                 # As below: where a domain would be its own base, it has none.
                 self._has_binary_loader[oid] = False

@@ -261,11 +261,15 @@ class TypesRegistry:
         return self._infos
 
     def add(self, info: TypeInfo) -> None:
-        """Add a type; it takes the place of one with the same name or oid."""
+        """Add a type; it takes the place of one with the same name or oid.
+
+        One with the oid 0 is found by its name, and by its array: that oid means that a type is not known.
+        """
         if not self._own:
             self._infos = self._infos.copy()
             self._own = True
-        self._infos[info.oid] = info
+        if info.oid:
+            self._infos[info.oid] = info
         if info.array_oid:
             self._infos[info.array_oid] = info
         self._infos[info.name] = info

@@ -10,12 +10,13 @@ import pytest
 import anyq
 from anyq import AsyncClientCursor, AsyncConnection, AsyncCursor, AsyncRawCursor, TransactionStatus, sql
 from anyq import errors as e
-from anyq.adapt import AdaptersMap, Dumper, Loader
+from anyq.adapt import AdaptersMap, Dumper, Loader, Transformer
 from anyq.adapt.typeinfo import TypeInfo, TypesRegistry, check_info
 from anyq.postgres import adapters, types
 from anyq.protocol.constants import Format
 from anyq.rows import tuple_row
 from anyq.types.enum import EnumInfo
+from tests.support.values import FakeConnection, load
 
 
 @pytest.mark.parametrize("key", ["int4", "integer", 23, 1007, "int4[]", "integer[]"])
@@ -82,6 +83,20 @@ def test_the_last_one_of_a_name_counts() -> None:
     registry.add(TypeInfo("int4", 60_000, 60_001))
     assert registry["int4"].oid == 60_000
     assert registry[23].name == "int4"
+
+
+def test_a_type_of_which_only_the_array_is_known() -> None:
+    """The oid 0 means that a type is not known, and goes on to mean that."""
+    registry = TypesRegistry(types)
+    registry.add(TypeInfo("citext", 0, 60_001))
+    assert registry.get(0) is None
+    assert registry[60_001].name == registry["citext[]"].name == "citext"
+    context = FakeConnection()
+    TypeInfo("citext", 0, 60_001).register(context)
+    assert load(b"{a,NULL}", 60_001, Format.TEXT, Transformer(context)) == ["a", None]
+    # Its items would be bytes in binary, so it is not asked for.
+    assert not Transformer(context).has_binary_loader(60_001)
+
 
 
 def test_repr() -> None:
