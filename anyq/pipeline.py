@@ -40,7 +40,8 @@ class AsyncPipeline(Generic[ConnectionT]):
 
     Statements that the task executes in it are queued, and sent together when a result is fetched, at :meth:`sync`, or
     at the end of the block. It is for the task that enters it: what others execute on the connection meanwhile goes on
-    as usual. A block inside another one of the same task goes on with its pipeline.
+    as usual. A block inside another one of the same task goes on with its pipeline; the object may be entered again for
+    that, and by other tasks, too, for blocks of their own.
 
     Leaving the block sends what is left, also behind an exception; behind a cancellation that is dropped.
     """
@@ -53,6 +54,7 @@ class AsyncPipeline(Generic[ConnectionT]):
         """For this package: whether the block is entered."""
         self.queue: PipelineQueue | None = None
         """For this package: the statements."""
+        self._again: list[tuple[object, AsyncPipeline[ConnectionT]]] = []  # task and block, if it was entered again
 
     @classmethod
     def is_supported(cls) -> bool:
@@ -82,7 +84,10 @@ class AsyncPipeline(Generic[ConnectionT]):
 
     async def __aenter__(self) -> Self:
         if self.entered:
-            raise InterfaceError("a pipeline block can be entered once; make a new one with conn.pipeline()")
+            again = AsyncPipeline(self._conn)
+            await again.__aenter__()
+            self._again.append((self._session.wire.backend.current_task(), again))
+            return self
         session = self._session
         session.check_open()
         queue = own_pipeline(session)
@@ -108,6 +113,10 @@ class AsyncPipeline(Generic[ConnectionT]):
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
+        again = self._take_again()
+        if again is not None:
+            await again.__aexit__(exc_type, exc_val, exc_tb)
+            return
         queue = self.queue
         if queue is None or not self.entered:
             return
@@ -121,6 +130,15 @@ class AsyncPipeline(Generic[ConnectionT]):
                     logger.warning("error ignored at the end of %r: %s", self, error)
         finally:
             self.leave()
+
+    def _take_again(self) -> AsyncPipeline[ConnectionT] | None:
+        """Take the block that this task has entered last of those that were entered again; None for none."""
+        if self._again:
+            task = self._session.wire.backend.current_task()
+            for number in reversed(range(len(self._again))):
+                if self._again[number][0] is task:
+                    return self._again.pop(number)[1]
+        return None
 
     @property
     def has_queued(self) -> bool:

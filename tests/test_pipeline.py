@@ -33,6 +33,10 @@ def under_way(conn: AsyncConnection) -> int:
     return len(conn.session.wire.protocol.pending)
 
 
+def queued(pipeline: AsyncPipeline) -> bool:
+    return pipeline.has_queued
+
+
 # -- what it is
 
 
@@ -49,10 +53,67 @@ async def test_what_a_pipeline_says_of_itself(conn: AsyncConnection) -> None:
         assert pipelining(conn) is PipelineStatus.ON
         assert "AsyncPipeline [IDLE, pipeline=ON] (host=" in repr(pipeline)
         assert "AsyncConnection [IDLE, pipeline=ON] (host=" in repr(conn)
-        with pytest.raises(e.InterfaceError, match="once"):
-            await pipeline.__aenter__()
     assert pipelining(pipeline) is PipelineStatus.OFF
     assert "[IDLE] (host=" in str(pipeline)
+
+
+async def test_a_block_that_is_entered_again(autocommit: AsyncConnection) -> None:
+    """By its own task it goes on with the pipeline, and by another one it is a block of that."""
+    conn = autocommit
+    async with conn.pipeline() as pipeline:
+        await insert(conn, 1)
+        async with pipeline as again:
+            assert again is pipeline
+            await insert(conn, 2)
+            async with pipeline:
+                await insert(conn, 3)
+            counts = [queued(pipeline)]
+            await insert(conn, 4)
+            counts.append(queued(pipeline))
+        counts.append(queued(pipeline))
+        assert counts == [False, True, False]
+        assert pipelining(pipeline) is PipelineStatus.ON
+
+        async def other() -> None:
+            async with pipeline:
+                await insert(conn, 5)
+                entered.set()
+                await left.wait()
+                await insert(conn, 6)
+
+        entered, left = anyio.Event(), anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(other)
+            await entered.wait()
+            with pytest.raises(e.UniqueViolation):
+                async with pipeline:
+                    await insert(conn, 1)
+            left.set()
+        await insert(conn, 7)
+    assert pipelining(conn) is PipelineStatus.OFF
+    assert not conn.session.transactions.pipelines
+    assert await content(conn) == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_a_block_of_another_task_may_be_left_later(autocommit: AsyncConnection) -> None:
+    conn = autocommit
+    entered, outer_left = anyio.Event(), anyio.Event()
+
+    async def other(pipeline: AsyncPipeline) -> None:
+        async with pipeline:
+            entered.set()
+            await outer_left.wait()
+            await insert(conn, 1)
+
+    async with anyio.create_task_group() as tasks:
+        async with conn.pipeline() as pipeline:
+            tasks.start_soon(other, pipeline)
+            await entered.wait()
+            await insert(conn, 2)
+        assert pipelining(pipeline) is PipelineStatus.OFF
+        outer_left.set()
+    assert not conn.session.transactions.pipelines
+    assert await content(conn) == [1, 2]
 
 
 async def test_a_closed_connection_is_refused(anyio_backend: object, dsn: str) -> None:

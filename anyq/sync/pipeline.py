@@ -5,6 +5,7 @@ Knows the asynchronous block and how to call it. Must not know how a statement i
 
 from __future__ import annotations
 
+from threading import get_ident
 from types import TracebackType
 from typing import Generic
 
@@ -22,7 +23,8 @@ class Pipeline(Generic[ConnectionT]):
 
     Statements that the thread executes in it are queued, and sent together when a result is fetched, at :meth:`sync`,
     or at the end of the block. It is for the thread that enters it: what others execute on the connection meanwhile
-    goes on as usual. A block inside another one of the same thread goes on with its pipeline.
+    goes on as usual. A block inside another one of the same thread goes on with its pipeline; the object may be entered
+    again for that, and by other threads, too, for blocks of their own.
 
     Leaving the block sends what is left, also behind an exception; behind Ctrl-C that is dropped.
     """
@@ -32,6 +34,7 @@ class Pipeline(Generic[ConnectionT]):
         self._calls = connection.calls
         self._async = AsyncPipeline(connection.inner)
         self._outer: PipelineQueue | None = None
+        self._again: list[tuple[int, Pipeline[ConnectionT]]] = []  # thread and block, if it was entered again
 
     @classmethod
     def is_supported(cls) -> bool:
@@ -58,10 +61,14 @@ class Pipeline(Generic[ConnectionT]):
         self._calls.drive(self._async.sync)
 
     def __enter__(self) -> Self:
+        if self._async.entered:
+            again = Pipeline(self._conn)
+            again.__enter__()
+            self._again.append((get_ident(), again))
+            return self
         own = self._calls.own
         try:
-            if not self._async.entered:
-                self._outer = own.current_pipeline()
+            self._outer = own.current_pipeline()
             self._calls.drive(self._async.__aenter__)
             own.pipeline = self._async.queue
             return self
@@ -78,6 +85,10 @@ class Pipeline(Generic[ConnectionT]):
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
+        again = self._take_again()
+        if again is not None:
+            again.__exit__(exc_type, exc_val, exc_tb)
+            return
         try:
             try:
                 if not self._calls.ended:
@@ -92,6 +103,13 @@ class Pipeline(Generic[ConnectionT]):
             # Ctrl-C, perhaps before it could be left.
             self._make_sure(error)
             raise
+
+    def _take_again(self) -> Pipeline[ConnectionT] | None:
+        """Take the block that this thread has entered last of those that were entered again; None for none."""
+        for number in reversed(range(len(self._again))):
+            if self._again[number][0] == get_ident():
+                return self._again.pop(number)[1]
+        return None
 
     def _leave(self) -> None:
         own = self._calls.own

@@ -47,10 +47,42 @@ def test_what_a_pipeline_says_of_itself(table: anyq.Connection) -> None:
         assert (pipelining(pipeline), pipelining(table)) == (PipelineStatus.ON, PipelineStatus.ON)
         assert repr(pipeline).startswith("<anyq.sync.pipeline.Pipeline [IDLE, pipeline=ON] (host=")
         assert "[IDLE, pipeline=ON]" in repr(table)
-        with pytest.raises(e.InterfaceError, match="once"), pipeline:
-            pass
         assert pipelining(pipeline) is PipelineStatus.ON
     assert (pipelining(pipeline), pipelining(table)) == (PipelineStatus.OFF, PipelineStatus.OFF)
+
+
+def test_a_block_that_is_entered_again(table: anyq.Connection) -> None:
+    """By its own thread it goes on with the pipeline, and by another one it is a block of that."""
+    table.autocommit = True
+    with table.pipeline() as pipeline:
+        insert(table, 1)
+        with pipeline as again:
+            assert again is pipeline
+            insert(table, 2)
+            with pipeline:
+                insert(table, 3)
+            insert(table, 4)
+        assert pipelining(pipeline) is PipelineStatus.ON
+        entered, left = threading.Event(), threading.Event()
+
+        def other() -> None:
+            with pipeline:
+                insert(table, 5)
+                entered.set()
+                assert left.wait(PATIENCE)
+                insert(table, 6)
+            assert table.calls.own.pipeline is None
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert entered.wait(PATIENCE)
+        with pytest.raises(e.UniqueViolation), pipeline:
+            insert(table, 1)
+        left.set()
+        thread.join()
+        insert(table, 7)
+    assert pipelining(table) is PipelineStatus.OFF
+    assert content(table) == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_queueing_crosses_no_thread(table: anyq.Connection, hops: list[str]) -> None:
