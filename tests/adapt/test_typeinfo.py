@@ -98,7 +98,6 @@ def test_a_type_of_which_only_the_array_is_known() -> None:
     assert not Transformer(context).has_binary_loader(60_001)
 
 
-
 def test_repr() -> None:
     assert repr(types["int4"]) == "<TypeInfo: int4 (oid: 23, array oid: 1007)>"
 

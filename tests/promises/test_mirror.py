@@ -21,6 +21,7 @@ PACKAGE = TESTS.parent / "anyq"
 ELSEWHERE = {
     "__main__": ("cli/test_demo.py", "it does what the commands do"),
     "abc": ("typing/cursors.py", "it has types to annotate with, which only a type checker sees"),
+    "contrib.psycopg.__main__": ("contrib/psycopg/test_running.py", "it runs `running`"),
     "postgres": ("types/test_roundtrip.py", "it registers the families of types, and these are tested there"),
     "errors._base": ("errors/test_errors.py", "a part of `errors`"),
     "errors._sqlstates": ("errors/test_errors.py", "a table"),
@@ -38,6 +39,7 @@ ELSEWHERE = {
 
 NO_MIRROR = {
     "benchmarks": "programs that measure",
+    "programs": "programs written for psycopg, which tests run with anyq in its place",
     "promises": "what cuts across",
     "support": "helpers of tests",
     "tools": "programs that write files of the package",
