@@ -36,6 +36,8 @@ class SyncHooks(Hooks):
     taking = "'with pool.connection()'"
     portal: Portal
     """Where the connections are; set before the pool is used."""
+    reachable = True
+    """Whether the portal is the caller's, whose tasks may get hold of the connections."""
     owner: ref[Any]
     """The pool that threads hold."""
     let_go: Callable[[], None] | None = None
@@ -65,7 +67,8 @@ class SyncHooks(Hooks):
         row_factory, cursor_factory = kwargs.pop("row_factory", None), kwargs.pop("cursor_factory", None)
         inner = await AsyncConnection.connect(conninfo, **kwargs)
         try:
-            facade = self.connection_class.on_portal(inner, self.portal, cursor_factory)
+            facade = self.connection_class.on_portal(inner, self.portal, cursor_factory, reachable=self.reachable)
+            facade.calls.pause()  # it is the pool's
             if row_factory is not None:
                 facade.row_factory = row_factory
         except BaseException:
@@ -79,6 +82,10 @@ class SyncHooks(Hooks):
     def result(self, connection: Any, row_factory: Any) -> tuple[Any, Any]:
         cursor: Any = result_class(connection.cursor_factory)(connection, row_factory=row_factory)
         return cursor, cursor.async_cursor
+
+    def returned(self, connection: Any) -> None:
+        # What follows is done by tasks of the loop, and in no call of the connection's.
+        connection.calls.pause()
 
     def emptied(self) -> None:
         let_go, self.let_go = self.let_go, None

@@ -269,6 +269,7 @@ class Lender:
             or not is_clean(inner, connection, place.settings)
         ):
             return False
+        self._hooks.returned(connection)
         now = monotonic()
         if not self._books.hand_over(place, connection, now):
             self._books.take_back(place, connection, now)
@@ -293,6 +294,7 @@ class Lender:
 
     def put_back(self, place: Place, connection: Any) -> None:
         """Put back a connection that its client never had; the books are to be settled then."""
+        self._hooks.returned(connection)
         self._books.take_back(place, connection, monotonic())
         self._put(place)
 
@@ -321,6 +323,7 @@ class Lender:
 
     async def _take_back(self, place: Place, connection: Any, *, told: bool) -> None:
         books = self._books
+        self._hooks.returned(connection)
         books.take_back(place, connection, monotonic())
         if self._hooks.inner(connection).closed:
             logger.warning("a connection of %r was closed or lost while it was lent", self._name)

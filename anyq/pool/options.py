@@ -86,6 +86,9 @@ class Hooks:
         cursor: Any = async_result_class(connection.cursor_factory)(connection, row_factory=row_factory)
         return cursor, cursor
 
+    def returned(self, connection: Any) -> None:
+        """Take note that a connection is a client's no more, before anything is done with it."""
+
     def emptied(self) -> None:
         """Take note that a closed pool has all its connections back; it may be called again."""
 

@@ -24,6 +24,7 @@ from ..rows import TupleRow
 from ..session.transactions import IsolationLevel
 from ..sync.closing import Closing
 from ..sync.connection import Connection
+from ..sync.direct import is_wanted
 from ..sync.portal import Portal
 from ..sync.shared_portal import leave_portal, open_portal
 from .in_portal import NullPoolInPortal, PoolInPortal, SyncHooks, check_connection
@@ -140,6 +141,7 @@ class ConnectionPool(StatementsOfThreads, Closing, Generic[ConnectionT]):
         self._reopens = False
         hooks = cast(SyncHooks, inner.hooks)
         hooks.owner = ref(self)
+        hooks.reachable = self._blocking is not None
         self._hooks = hooks
 
     def after_fork(self) -> None:
@@ -244,6 +246,7 @@ class ConnectionPool(StatementsOfThreads, Closing, Generic[ConnectionT]):
             self.wait(timeout)
 
     def _open(self) -> None:
+        is_wanted()  # raises here what there is to raise, and not at each attempt to open a connection
         inner, user = self._inner, self._user
         portal: Portal | None = None
         try:
@@ -348,6 +351,7 @@ class ConnectionPool(StatementsOfThreads, Closing, Generic[ConnectionT]):
 
         async def get() -> None:
             got.append(await inner.getconn(timeout))
+            got[0].calls.resume()  # it is this thread's, and no task's
 
         try:
             portal.call(GRACE_PERIOD, get)
@@ -355,7 +359,7 @@ class ConnectionPool(StatementsOfThreads, Closing, Generic[ConnectionT]):
         except BaseException:
             # Ctrl-C may come when it was given already.
             for connection in got:
-                portal.post(partial(inner.lender.take_back_unused, connection))
+                connection.calls.post(partial(inner.lender.take_back_unused, connection))
             raise
 
     def putconn(self, conn: ConnectionT) -> None:
@@ -365,9 +369,8 @@ class ConnectionPool(StatementsOfThreads, Closing, Generic[ConnectionT]):
 
         :raises ValueError: it is none of this pool, or was given back already.
         """
-        portal = _portal_of(conn)
-        if not portal.inherited:
-            self._return(portal, conn, self.turn_of(conn), self._inner.putconn, conn)
+        if not _portal_of(conn).inherited:
+            self._return(conn, self.turn_of(conn), self._inner.putconn, conn)
 
     def turn_of(self, connection: ConnectionT) -> int:
         """For this package: return which turn of lending a connection is in."""
@@ -375,19 +378,18 @@ class ConnectionPool(StatementsOfThreads, Closing, Generic[ConnectionT]):
 
     def end_lending(self, connection: ConnectionT, turn: int, exc: BaseException | None) -> None:
         """For this package: end the block of a client."""
-        portal = _portal_of(connection)
-        if not portal.inherited:
-            self._return(portal, connection, turn, self._inner.lender.end, connection, turn, exc)
+        if not _portal_of(connection).inherited:
+            self._return(connection, turn, self._inner.lender.end, connection, turn, exc)
 
-    def _return(self, portal: Portal, connection: ConnectionT, turn: int, func: Any, *args: object) -> None:
-        lender = self._inner.lender
+    def _return(self, connection: ConnectionT, turn: int, func: Any, *args: object) -> None:
+        lender, calls = self._inner.lender, connection.calls
         try:
-            portal.call(GRACE_PERIOD, func, *args)
+            calls.call_always(func, *args)
         except Exception:
             raise
         except BaseException:
             # Ctrl-C may have come before that was begun.
-            portal.post(partial(lender.close_lent, connection, turn))
+            calls.post(partial(lender.close_lent, connection, turn))
             raise
 
     def transaction(

@@ -126,6 +126,10 @@ class Calls:
         result: T = direct.call_in_loop(self._grace, func, args, kwargs)
         return result
 
+    def call_always(self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do the same also where calls are refused: for what has to be done with a connection that was closed."""
+        return self._call(func, args, kwargs)
+
     def call_unless_ended(self, func: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Do the same for what closes something; return False if all has ended before, and nothing was called."""
         if self._ended or self.portal.failure is not None:
@@ -186,6 +190,16 @@ class Calls:
         """Run everything in the event loop from now on, as tasks there may use the connection as well."""
         if self._direct is not None and not self._ended and self.portal.failure is None:
             self._direct.switch_off(self._grace)
+
+    def pause(self) -> None:
+        """Run everything in the event loop until :meth:`resume`: in a call there, or where no thread can call."""
+        if self._direct is not None:
+            self._direct.pause()
+
+    def resume(self) -> None:
+        """Undo that, in the event loop, as no task there uses the connection any more."""
+        if self._direct is not None:
+            self._direct.resume()
 
     def watch(self, owner: object, what: Droppable) -> None:
         """Have what a synchronous object holds dropped after that, in the loop, by whoever calls next.

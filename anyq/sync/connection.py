@@ -74,7 +74,7 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
         cursor_factory: type[Cursor[Any]],
     ) -> None:
         session = async_connection.session
-        direct = direct_of(session.wire, portal) if owner and not reachable else None
+        direct = None if reachable else direct_of(session.wire, portal)
         calls = Calls(portal, user, session.wire.cancelling.grace, session.check_open, direct)
         super().__init__(async_connection, calls)
         self._if_forgotten: Finalizer | None = None
@@ -195,14 +195,20 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
         connection: AsyncConnection[CursorRow],
         portal: Portal,
         cursor_factory: type[Cursor[Any]] | None = None,
+        *,
+        reachable: bool = True,
     ) -> Connection[CursorRow]:
-        """For this package: do the same on a portal that somebody else keeps open."""
+        """For this package: do the same on a portal that somebody else keeps open.
+
+        :param reachable: whether tasks may use the connection at any time.
+        """
         make: Any = cls
         made: Connection[CursorRow] = make(
             connection,
             portal,
             object(),
             owner=False,
+            reachable=reachable,
             row_factory=connection.row_factory,
             cursor_factory=cursor_factory or Cursor,
         )

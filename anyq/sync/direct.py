@@ -13,6 +13,9 @@ back before it has touched anything. A call in the portal that finds a driver ha
 loop, until the connection is given back; the driver hands over at its next checkpoint, or when it has to wait for the
 server, and the next calls are not driven, twice as many each time that somebody was in the way.
 
+*Pools.* While the connection is a pool's, or lent to tasks, it is not driven: `pause()` is called in the loop, in a call
+that has waited for the driver and that others see, or where no client has the connection.
+
 *Ctrl-C.* While the thread waits it is outside of the coroutine, which therefore never sees what a signal handler raises
 then: it is handed over and cancelled, as any task is. Elsewhere it comes out of the coroutine's own code, which is
 prepared for that: see "Interrupts" in docs/design.md.
@@ -143,6 +146,7 @@ class Direct:
         self._skip = 0
         self._last_skips = 0
         self._off = False
+        self._paused = False
 
     # -- for the threads
 
@@ -163,7 +167,7 @@ class Direct:
         portal = self._portal
         idle = portal.idle_workers()
         # A thread's first call goes by the portal, which makes its worker.
-        if not idle or self._off or portal.failure is not None or time_limit.get() is not None:
+        if not idle or self._off or self._paused or portal.failure is not None or time_limit.get() is not None:
             return self.call_in_loop(grace, func, args, kwargs)
         turn = Turn(idle)
         # Twice, as the first one may not even begin.
@@ -255,7 +259,7 @@ class Direct:
             if self._driver is None:
                 self._driver = turn
         # A signal handler may have handed a call over amid whose wait it still is.
-        busy = self._calling or self._off or self._backend.waiting
+        busy = self._calling or self._off or self._paused or self._backend.waiting
         if self._driver is not turn or busy or not self._wire.idle():
             return False
         turn.interrupts.hold()
@@ -355,6 +359,14 @@ class Direct:
 
     # -- in the loop
 
+    def pause(self) -> None:
+        """Drive no more until :meth:`resume`: tasks of the loop use the connection. Only while no thread drives."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Let threads drive again, as no task of the loop uses the connection."""
+        self._paused = False
+
     async def _go_on(self, turn: Turn) -> Any:
         assert turn.coro is not None
         try:
@@ -405,16 +417,24 @@ class Direct:
             self._behind.popleft()()
 
 
-def direct_of(wire: Wire, portal: Portal) -> Direct | None:
-    """Return what runs the calls on a connection directly; None where that cannot be, or was switched off.
+def is_wanted() -> bool:
+    """Return whether threads are to run calls directly, as far as the user is concerned.
 
     :raises ProgrammingError: ``ANYQ_SYNC`` has a value that it cannot have.
     """
     how = os.environ.get("ANYQ_SYNC", "direct")
     if how not in ("direct", "portal"):
         raise ProgrammingError(f"the environment variable ANYQ_SYNC must be 'direct' or 'portal', not {how!r}")
+    return how == "direct"
+
+
+def direct_of(wire: Wire, portal: Portal) -> Direct | None:
+    """Return what runs the calls on a connection directly; None where that cannot be, or was switched off.
+
+    :raises ProgrammingError: ``ANYQ_SYNC`` has a value that it cannot have.
+    """
     stream = wire.channel
-    if how == "portal" or not available() or not isinstance(stream, SocketStream):
+    if not is_wanted() or not available() or not isinstance(stream, SocketStream):
         return None
     return Direct(wire, stream, portal)
 
