@@ -13,8 +13,8 @@ back before it has touched anything. A call in the portal that finds a driver ha
 loop, until the connection is given back; the driver hands over at its next checkpoint, or when it has to wait for the
 server, and the next calls are not driven, twice as many each time that somebody was in the way.
 
-*Pools.* While the connection is a pool's, or lent to tasks, it is not driven: `pause()` is called in the loop, in a call
-that has waited for the driver and that others see, or where no client has the connection.
+*Pools.* While the connection is the pool's, it is not driven: `pause()` is called in the loop, by a call
+which has waited for the driver and is seen by others, or where no client has the connection.
 
 *Ctrl-C.* While the thread waits it is outside of the coroutine, which therefore never sees what a signal handler raises
 then: it is handed over and cancelled, as any task is. Elsewhere it comes out of the coroutine's own code, which is

@@ -15,9 +15,9 @@ from anyq.pool import ConnectionPool, PoolTimeout
 from anyq.rows import dict_row
 from tests.support.activity import PATIENCE
 from tests.support.pools import kill_by, pid_of_sync, wait_until
-from tests.sync.conftest import conn, observer, portal_backend, way
+from tests.sync.conftest import conn, observer, portal_backend, pytest_generate_tests, way
 
-__all__ = ["conn", "observer", "portal_backend", "way"]
+__all__ = ["conn", "observer", "portal_backend", "pytest_generate_tests", "way"]
 
 
 class Mine(anyq.Connection[Any]):

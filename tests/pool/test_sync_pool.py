@@ -34,9 +34,9 @@ from tests.support import interrupting
 from tests.support.activity import PATIENCE
 from tests.support.interrupting import interrupt_at_each_step
 from tests.support.pools import kill_by, pid_of_sync, wait_until
-from tests.sync.conftest import Background, conn, observer, portal_backend, way
+from tests.sync.conftest import Background, conn, observer, portal_backend, pytest_generate_tests, way
 
-__all__ = ["conn", "observer", "portal_backend", "way"]
+__all__ = ["conn", "observer", "portal_backend", "pytest_generate_tests", "way"]
 
 ROOT = Path(__file__).parents[2]
 
