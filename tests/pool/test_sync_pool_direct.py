@@ -194,6 +194,7 @@ def test_many_threads(
     way: str, portal_backend: object, dsn: str, background: Callable[..., Any], cls: type[ConnectionPool]
 ) -> None:
     """Clients, statements without a connection, and checks, at the same time: each has its own answers."""
+    pool: ConnectionPool
 
     def work(seed: int) -> None:
         dice = random.Random(seed)
