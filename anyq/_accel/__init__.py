@@ -9,6 +9,7 @@ dumpers and loaders.
 from __future__ import annotations
 
 import os
+from types import ModuleType
 
 from ..protocol.copy_data import end_of_copy_data, join_copy_data, split_copy_data
 from ..protocol.frontend import bind
@@ -17,6 +18,7 @@ from .python import (
     Alike,
     DumpPlan,
     Nesting,
+    Seat,
     args_maker,
     bind_sets,
     compile_dump,
@@ -41,6 +43,7 @@ __all__ = [
     "Alike",
     "DumpPlan",
     "Nesting",
+    "Seat",
     "args_maker",
     "bind",
     "bind_sets",
@@ -49,6 +52,7 @@ __all__ = [
     "compile_key",
     "compile_load",
     "compile_parse",
+    "compiled_driving",
     "dict_maker",
     "dump_values",
     "end_of_copy_data",
@@ -68,15 +72,21 @@ __all__ = [
 implementation: str = "python"
 """The one that was chosen; `anyq.__impl__` for users."""
 
+compiled_driving: ModuleType | None = None
+"""The compiled half of `sync.direct` and `sync.interrupts`; None where it was not chosen."""
+
 _wanted = os.environ.get("ANYQ_IMPL", "")
 if _wanted not in ("", "python", "cython"):
     raise ImportError(f"ANYQ_IMPL={_wanted!r} is not known; use 'python', 'cython' or leave it unset")
 
 if _wanted != "python":
     try:
+        from . import driving
+
         # Built or not, there are stubs.
         from .awaiting import DONE  # pyright: ignore[reportMissingModuleSource]
         from .copy_rows import compile_format, compile_parse  # pyright: ignore[reportMissingModuleSource]
+        from .driving import Seat  # type: ignore[assignment]  # pyright: ignore[reportMissingModuleSource]
         from .dumping import (  # type: ignore[assignment]  # pyright: ignore[reportMissingModuleSource]
             Alike,
             DumpPlan,
@@ -104,6 +114,7 @@ if _wanted != "python":
         )
         from .polling import readable_within  # pyright: ignore[reportMissingModuleSource]
 
+        compiled_driving = driving
         implementation = "cython"
     except ModuleNotFoundError as ex:
         if _wanted == "cython":

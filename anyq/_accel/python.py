@@ -405,3 +405,7 @@ class Done(Coroutine[Any, Any, None]):
 DONE: Coroutine[Any, Any, None] = Done()
 """What a function returns that is to be awaited, where there is nothing to wait for: a coroutine function would make
 a coroutine each time, which takes as long as all that some of them do."""
+
+
+class Seat:
+    """The base of `sync.direct.Direct`: the compiled twin has the attributes of that as fields, and its `call()`."""

@@ -21,6 +21,8 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from types import BuiltinFunctionType
+from typing import Any
 
 from . import eventfd
 from .base import DONE, Backend, SocketWaiter, Waiter, Waker, Yields
@@ -100,14 +102,15 @@ class BlockingBackend(Backend):
     __slots__ = (
         "_bell",
         "_events",
-        "_fd",
-        "_is_to_stop",
         "_own",
         "_poll",
-        "_task",
-        "_thread_id",
         "cancelled_exc_class",
+        "fd",
+        "is_to_stop",
         "name",
+        "plain",
+        "task",
+        "thread_id",
         "waiter",
         "waiting",
     )
@@ -117,11 +120,16 @@ class BlockingBackend(Backend):
         self._own = own
         self.name = own.name
         self.cancelled_exc_class = own.cancelled_exc_class
-        self._thread_id: int | None = None
-        self._task: object = None
-        self._is_to_stop: Callable[[], bool] = _never
-        self._fd = sock.fileno()
+        self.thread_id: int | None = None
+        """The thread that runs a coroutine, if one does; as what follows, see :meth:`begin`."""
+        self.task: object = None
+        self.is_to_stop: Callable[[], bool] = _never
+        self.fd = sock.fileno()
+        """What is waited for."""
         self._poll = select.poll()
+        poll: Any = select.poll
+        self.plain = isinstance(poll, BuiltinFunctionType)
+        """Whether poll() is the system's, and nobody has put another one into its place, as gevent does."""
         self._events = 0
         self._bell: Bell | None = None
         self.waiter: SocketWaiter = _YieldingWaiter()
@@ -137,14 +145,14 @@ class BlockingBackend(Backend):
         :param task: what goes on with the coroutine if it is handed over.
         :param is_to_stop: whether it is to be, at its next checkpoint.
         """
-        self._task = task
-        self._is_to_stop = is_to_stop
-        self._thread_id = thread_id
+        self.task = task
+        self.is_to_stop = is_to_stop
+        self.thread_id = thread_id
 
     def end(self) -> None:
         """Give the place back."""
-        self._is_to_stop = _never
-        self._thread_id = None
+        self.is_to_stop = _never
+        self.thread_id = None
 
     def wait(self, events: int, bell: Bell) -> bool:
         """Wait until what was yielded is so; return False if the bell was rung.
@@ -157,18 +165,18 @@ class BlockingBackend(Backend):
             if bell is not self._bell:
                 self._bell = None
                 self._poll = select.poll()
-                self._poll.register(self._fd, events)
+                self._poll.register(self.fd, events)
                 self._poll.register(bell.fd, _READABLE)
                 self._events = events
                 self._bell = bell
             elif events != self._events:
                 self._events = 0
-                self._poll.modify(self._fd, events)
+                self._poll.modify(self.fd, events)
                 self._events = events
             ready = self._poll.poll()
         finally:
             self.waiting = False
-        if len(ready) == 1 and ready[0][0] == self._fd:
+        if len(ready) == 1 and ready[0][0] == self.fd:
             return True
         bell.hush()
         return False
@@ -176,25 +184,25 @@ class BlockingBackend(Backend):
     # -- for the coroutine
 
     def checkpoint(self) -> Awaitable[None]:
-        if self._thread_id is None:
+        if self.thread_id is None:
             return self._own.checkpoint()
-        return _HAND_OVER if self._is_to_stop() else DONE
+        return _HAND_OVER if self.is_to_stop() else DONE
 
     def checkpoint_if_cancelled(self) -> Awaitable[None]:
-        if self._thread_id is None:
+        if self.thread_id is None:
             return self._own.checkpoint_if_cancelled()
-        if self._thread_id != threading.get_ident():
+        if self.thread_id != threading.get_ident():
             self.check_here()
         return DONE
 
     def in_loop(self) -> Awaitable[None]:
-        return DONE if self._thread_id is None else _HAND_OVER
+        return DONE if self.thread_id is None else _HAND_OVER
 
     def is_here(self) -> bool:
-        return self._own.is_here() if self._thread_id is None else self._thread_id == threading.get_ident()
+        return self._own.is_here() if self.thread_id is None else self.thread_id == threading.get_ident()
 
     def current_task(self) -> object:
-        return self._own.current_task() if self._thread_id is None else self._task
+        return self._own.current_task() if self.thread_id is None else self.task
 
     def call_there(self, callback: Callable[[], object]) -> bool:
         return self._own.call_there(callback)

@@ -39,6 +39,7 @@ from typing import Any
 
 from anyio.abc import SocketAttribute
 
+from .._accel import Seat, compiled_driving
 from ..backends.blocking import HANDOVER, Bell, BlockingBackend, available
 from ..errors import InterfaceError, ProgrammingError
 from ..session.busy_wait import Traffic
@@ -64,7 +65,9 @@ AMID = (
 class Turn:
     """One call that a thread runs, or tries to."""
 
-    __slots__ = ("_idle", "bell", "coro", "given_up", "handle", "interrupts", "job", "thread", "waiting", "wanted")
+    __slots__ = (
+        *("_idle", "bell", "coro", "given_up", "handle", "interrupts", "job", "over", "thread", "waiting", "wanted"),
+    )
 
     def __init__(self, idle: list[WorkerHandle]) -> None:
         self._idle: list[WorkerHandle] | None = idle
@@ -77,6 +80,8 @@ class Turn:
             bell = handle.bell = Bell()
         self.bell = bell
         self.coro: Coroutine[Any, Any, Any] | None = None
+        self.over = False
+        """Whether it is known to be at its end."""
         self.wanted = False
         """Whether others want the connection."""
         self.waiting = False
@@ -98,7 +103,8 @@ class Turn:
 
     def is_unfinished(self) -> bool:
         """Return whether there is a coroutine that is not at its end."""
-        return self.coro is not None and self.coro.cr_frame is not None  # type: ignore[attr-defined]
+        coro: Any = self.coro
+        return coro is not None and not self.over and coro.cr_frame is not None
 
     def give_back_worker(self) -> None:
         """Let others have the worker, unless it is still at work on this; again, nothing."""
@@ -122,11 +128,15 @@ class _GoOn:
         return self._coro.__await__()
 
 
-class Direct:
+class Direct(Seat):
     """The calls on one connection, which nobody can reach but by these.
 
     :param portal: whose event loop the connection belongs to.
     """
+
+    # For the compiled twin of `call()`.
+    _limit = time_limit
+    _make_bell = Bell
 
     def __init__(self, wire: Wire, stream: SocketStream, portal: Portal) -> None:
         self._wire = wire
@@ -150,7 +160,7 @@ class Direct:
 
     # -- for the threads
 
-    def call(
+    def call_in_python(
         self,
         grace: float,
         func: Callable[..., Awaitable[Any]],
@@ -197,6 +207,7 @@ class Direct:
             try:
                 events = send(None)
             except StopIteration as end:
+                turn.over = True
                 if not turn.wanted:
                     self._last_skips = 0
                 return end.value
@@ -209,6 +220,8 @@ class Direct:
         turn.interrupts.raise_pending()
         job.wait()
         return job.outcome()
+
+    call = call_in_python if compiled_driving is None else compiled_driving.Seat.call
 
     def call_in_loop(
         self,

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from .._accel import compiled_driving
+
 # Without the look-ups of enums by which `signal` wraps them: both are called in each call.
 try:
     _signals: Any = importlib.import_module("_signal")
@@ -32,7 +34,7 @@ _SIGINT = int(signal.SIGINT)
 _DEFAULT = signal.default_int_handler
 
 
-class Interrupts:
+class InterruptsInPython:
     """Ctrl-C in the calls of one thread; made in that thread, and used by one call at a time."""
 
     __slots__ = ("_handler", "_held", "_main", "may_raise", "pending")
@@ -74,3 +76,7 @@ class Interrupts:
         if self.may_raise or self.pending:
             _DEFAULT(number, frame)
         self.pending = True
+
+
+Interrupts: type[InterruptsInPython] = InterruptsInPython if compiled_driving is None else compiled_driving.Interrupts
+"""The class that there is: compiled or not."""

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import anyq
+from anyq.backends import blocking
 from anyq.backends.blocking import BlockingBackend
 from anyq.sync import portal as _portal
 from anyq.sync.direct import Direct
@@ -57,6 +58,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if chosen == "portal":
         monkeypatch.setenv("ANYQ_SYNC", "portal")
     elif chosen == "waits":
+        monkeypatch.setattr(blocking, "BuiltinFunctionType", ())  # what is patched is called then
         monkeypatch.setattr(Direct, "_wait", lambda self, turn, events: False)
     elif chosen == "checkpoints":
         for name in ("checkpoint", "checkpoint_if_cancelled"):

@@ -52,6 +52,11 @@ def driven(way: str, conn: anyq.Connection, crossings: list[str]) -> Iterator[an
     yield conn
 
 
+def in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each method called that there is in Python; for what is compiled see `tests/_accel/test_driving.py`."""
+    monkeypatch.setattr(Direct, "call", Direct.call_in_python)
+
+
 def test_nothing_crosses_to_the_portal(driven: anyq.Connection, crossings: list[str]) -> None:
     conn = driven
     assert conn.execute("SELECT %s::int", [1]).fetchone() == (1,)
@@ -140,6 +145,7 @@ def test_tasks_are_let_in_as_a_call_begins(
         assert driven.async_connection  # as another thread reads it at this moment
         return begin(self, turn)
 
+    in_python(monkeypatch)
     monkeypatch.setattr(Direct, "_begin", begin_late)
     assert driven.execute("SELECT 1").fetchone() == (1,)
     assert crossings == ["execute"]
@@ -197,6 +203,7 @@ def test_who_is_in_the_way_is_left_alone_for_longer_each_time(
         return begun
 
     with monkeypatch.context() as patched:
+        in_python(patched)
         patched.setattr(Direct, "_begin", begin_and_want)
         for _ in range(8):
             direct._skip = 0
@@ -455,6 +462,7 @@ def test_an_interrupt_of_what_a_call_is_handed_over_for(
     worker: Any = driven.calls.portal.idle_workers()[-1].worker
     waker = worker._waker
     with monkeypatch.context() as patched:
+        in_python(patched)
         patched.setattr(Direct, "_wait", interrupt)
         worker._waker = Waker()
         with pytest.raises(KeyboardInterrupt):
@@ -476,6 +484,7 @@ def test_an_interrupt_of_the_end_of_a_call_and_of_what_is_done_about_it(
         monkeypatch.setattr(Direct, "_end", end)
         raise KeyboardInterrupt
 
+    in_python(monkeypatch)
     monkeypatch.setattr(Direct, "_end", interrupted)
     monkeypatch.setattr(Direct, "_surely_end", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -547,6 +556,7 @@ def test_interrupts_one_after_the_other(driven: anyq.Connection, monkeypatch: py
 
     driven.execute("SELECT 1")
     with monkeypatch.context() as patched:
+        in_python(patched)
         patched.setattr(Direct, "_wait", interrupt)
         patched.setattr(Direct, "_give_up", interrupted)
         with pytest.raises(KeyboardInterrupt):
@@ -575,6 +585,7 @@ def test_a_server_that_never_lets_a_thread_wait(
             while not direct._behind:
                 pass
 
+    in_python(monkeypatch)
     monkeypatch.setattr(Direct, "_wait", lambda self, turn, events: True)
     driven.add_notice_handler(come_between)
     query = "DO $$BEGIN RAISE NOTICE 'now'; END$$; SELECT generate_series(1, 100000)"

@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from anyq.sync.interrupts import Interrupts
+from anyq._accel import compiled_driving
+from anyq.sync.interrupts import InterruptsInPython
+
+
+@pytest.fixture(params=["python", "cython"])
+def Interrupts(request: pytest.FixtureRequest) -> Any:
+    """The class, in each implementation."""
+    if request.param == "python":
+        return InterruptsInPython
+    if compiled_driving is None:
+        pytest.skip("nothing is compiled")
+    return compiled_driving.Interrupts
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +30,7 @@ def default_handler() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def test_it_is_noted_and_raised_later() -> None:
+def test_it_is_noted_and_raised_later(Interrupts: Any) -> None:
     interrupts = Interrupts()
     interrupts.hold()
     signal.raise_signal(signal.SIGINT)
@@ -35,7 +46,7 @@ def test_it_is_noted_and_raised_later() -> None:
     interrupts.raise_pending()
 
 
-def test_it_is_raised_at_once_where_it_may_be() -> None:
+def test_it_is_raised_at_once_where_it_may_be(Interrupts: Any) -> None:
     interrupts = Interrupts()
     interrupts.hold()
     interrupts.may_raise = True
@@ -45,7 +56,7 @@ def test_it_is_raised_at_once_where_it_may_be() -> None:
     assert not interrupts.pending
 
 
-def test_the_second_one_is_raised_at_once() -> None:
+def test_the_second_one_is_raised_at_once(Interrupts: Any) -> None:
     interrupts = Interrupts()
     interrupts.hold()
     signal.raise_signal(signal.SIGINT)
@@ -54,7 +65,7 @@ def test_the_second_one_is_raised_at_once() -> None:
     interrupts.let_go()
 
 
-def test_a_handler_of_the_programs_is_left_alone() -> None:
+def test_a_handler_of_the_programs_is_left_alone(Interrupts: Any) -> None:
     seen: list[int] = []
 
     def handler(number: int, frame: object) -> None:
@@ -69,7 +80,7 @@ def test_a_handler_of_the_programs_is_left_alone() -> None:
     assert seen == [signal.SIGINT] and not interrupts.pending
 
 
-def test_a_handler_that_is_installed_meanwhile_stays() -> None:
+def test_a_handler_that_is_installed_meanwhile_stays(Interrupts: Any) -> None:
     def handler(number: int, frame: object) -> None:
         """Do nothing."""
 
@@ -80,7 +91,7 @@ def test_a_handler_that_is_installed_meanwhile_stays() -> None:
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_calls_inside_of_one() -> None:
+def test_calls_inside_of_one(Interrupts: Any) -> None:
     """Of a signal handler: the outer one has Ctrl-C."""
     outer, inner = Interrupts(), Interrupts()
     outer.hold()
@@ -91,7 +102,7 @@ def test_calls_inside_of_one() -> None:
     assert outer.pending and not inner.pending
 
 
-def test_other_threads_have_no_signals(background: Callable[[Callable[[], Any]], Any]) -> None:
+def test_other_threads_have_no_signals(Interrupts: Any, background: Callable[[Callable[[], Any]], Any]) -> None:
     def work() -> bool:
         interrupts = Interrupts()
         interrupts.hold()
