@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 from collections import deque
 from contextlib import suppress
@@ -16,22 +17,35 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from ..backends import Waiter
-from ..errors import ProgrammingError
+from ..errors import NotSupportedError, ProgrammingError
 from .portal import Portal, portal_of
 
 EXIT_PATIENCE = 10.0
 """Seconds that the end of the interpreter waits for the shared portal's thread."""
 
+GEVENT = (
+    "anyq does not work where gevent has replaced the standard library's threads, queues or select(): its event loop "
+    "runs in a thread, and would wait for ever. Call gevent.monkey.patch_all(thread=False, queue=False, select=False), "
+    "which has each call block all greenlets of its thread, or use a driver that gevent knows"
+)
 
 # asyncio's debug mode, which `python -X dev` switches on, makes each call take three times as long; it is for finding
 # mistakes in coroutines, and no others than the driver's run here.
 _DEFAULTS: dict[str, dict[str, Any]] = {"asyncio": {"debug": False}, "trio": {}}
 
 
+def _check_not_patched() -> None:
+    # Where gevent was not imported it has replaced nothing.
+    monkey: Any = sys.modules.get("gevent.monkey")
+    if monkey is not None and any(map(monkey.is_module_patched, ("threading", "queue", "select"))):
+        raise NotSupportedError(GEVENT)
+
+
 class SharedPortal(Portal):
     """A portal with a thread and an event loop of its own, for all who do not say which they want."""
 
     def __init__(self, account: _Account, backend: str, backend_options: dict[str, Any]) -> None:
+        _check_not_patched()
         super().__init__()
         self._account = account
         self._cancel = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -195,3 +197,16 @@ def test_many_are_dropped_at_once(portal_backend: object) -> None:
     holder.join(PATIENCE)
     portal.release(hold)
     assert threads() == []
+
+
+@pytest.mark.parametrize("patched", ["threading", "queue", "select"])
+def test_where_gevent_has_replaced_what_it_needs(patched: str, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, as nothing would ever come back from there; where something else was replaced, all is well."""
+    monkey = SimpleNamespace(is_module_patched=lambda name: name == patched)
+    monkeypatch.setitem(sys.modules, "gevent.monkey", monkey)
+    with pytest.raises(anyq.NotSupportedError, match="gevent has replaced"):
+        anyq.connect(dsn)
+    assert threads() == []
+    monkey.is_module_patched = lambda name: name == "socket"
+    with anyq.connect(dsn) as conn:
+        assert conn.execute("SELECT 1").fetchone() == (1,)
