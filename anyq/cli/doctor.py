@@ -13,6 +13,7 @@ import platform
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from inspect import signature
 from typing import Any, NamedTuple, Protocol, TextIO, cast
 
 import anyio
@@ -245,19 +246,9 @@ def _read_options(dsn: str, step: Step) -> _Given:
     """
     values, origins = collect(dsn, {}, os.environ)
     kwargs: dict[str, Any] = {} if "connect_timeout" in values else {"connect_timeout": CONNECT_TIMEOUT}
-    parameters = ConnectParameters(
-        conninfo=dsn,
-        autocommit=True,
-        prepare_threshold=None,
-        context=None,
-        grace_period=_GRACE,
-        busy_wait=0,
-        stream=None,
-        dial=None,
-        ssl_context=None,
-        password=None,
-        kwargs=kwargs,
-    )
+    # What is not named here is as connect() has it by default.
+    given = {name: each.default for name, each in signature(anyq.AsyncConnection.connect).parameters.items()}
+    parameters = ConnectParameters.of({**given, "conninfo": dsn, "grace_period": _GRACE, "kwargs": kwargs})
     options = parameters.options()
     defaults = _defaults(values, options)
     told: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +43,8 @@ async def told(dsn: str, **kwargs: Any) -> Told:
     """Make a session, close it, and return what was told."""
     watcher: Any = Told()
     listening: ConnectWatcher = watcher
-    given = ConnectParameters(
-        conninfo=dsn,
-        autocommit=True,
-        prepare_threshold=None,
-        context=None,
-        grace_period=1,
-        busy_wait=0,
-        stream=None,
-        dial=None,
-        ssl_context=None,
-        password=None,
-        kwargs=kwargs,
-    )
+    defaults = {name: each.default for name, each in signature(anyq.AsyncConnection.connect).parameters.items()}
+    given = ConnectParameters.of({**defaults, "conninfo": dsn, "kwargs": kwargs})
     try:
         opened = await open_session(given, listening)
     except anyq.Error as error:
