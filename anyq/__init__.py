@@ -5,7 +5,7 @@ This module has the public names, and knows nothing. Begin reading with `connect
 
 from __future__ import annotations
 
-from . import abc, adapt, conninfo, errors, postgres, pq, rows, sql, sync, types
+from . import abc, adapt, conninfo, errors, postgres, pq, rows, sql, sync, tracing, types
 from ._accel import implementation as __impl__
 from .adapt import AdaptersMap, Dumper, Loader, PyFormat, Transformer
 from .connecting import AsyncConnecting
@@ -156,5 +156,6 @@ __all__ = [
     "sql",
     "sync",
     "threadsafety",
+    "tracing",
     "types",
 ]

@@ -44,13 +44,15 @@ from .server_cursor import AsyncServerCursor, refuse_options_without_name
 from .session.busy_wait import BUSY_WAIT, LONGEST_BUSY_WAIT
 from .session.factories import ChecksFactories, check_cursor_factory
 from .session.info import ConnectionInfo, described
-from .session.session import Session
+from .session.traced import new_session
+from .session.tracing import SessionTracing
 from .session.two_phase import TwoPhaseTransaction
 from .session.wire import Wire
 from .sql import SQL, Identifier
-from .startup.opening import open_session
 from .startup.parameters import ConnectParameters
 from .startup.routes import Dial
+from .startup.watched import open_session
+from .tracing import Tracer
 from .transaction import Transactional
 from .two_phase import TwoPhaseCommit
 
@@ -95,6 +97,7 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
         wire: Wire,
         host: HostSpec,
         options: ConnectOptions,
+        tracing: SessionTracing | None = None,
         *,
         autocommit: bool,
         prepare_threshold: int | None,
@@ -105,7 +108,7 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
     ) -> None:
         wire.busy_wait.seconds = busy_wait
         adapters = AdaptersMap(context.adapters if context is not None else global_adapters)
-        self.session = Session(wire, adapters, self, autocommit=autocommit, prepare_threshold=prepare_threshold)
+        self.session = new_session(tracing, wire, adapters, self, autocommit, prepare_threshold)
         """For this package: what cursors, blocks and subscriptions work on."""
         self.row_factory: AsyncRowFactory[Row] = row_factory
         """The factory of rows of cursors made from now on."""
@@ -143,6 +146,7 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
         dial: Dial | None = None,
         ssl_context: ssl.SSLContext | None = None,
         password: str | PasswordSource | None = None,
+        tracer: Tracer | None = None,
         **kwargs: str | int | float | None,
     ) -> AsyncConnecting[AsyncConnection[NewRow]]:
         """Connect to a server: ``await`` it for the connection, or use it in ``async with`` to close it at the end.
@@ -167,6 +171,7 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
         :param password: the password, or a function that is given the :class:`HostSpec` of the host and returns it. It
             is called when a server asks, once for each attempt to log in: a coroutine function in the event loop,
             any other in a worker thread. What it raises ends ``connect()``.
+        :param tracer: is told of what the connection does; see :mod:`anyq.tracing`.
         :param kwargs: connection keywords, which override those of `conninfo`.
         :raises ProgrammingError: wrong keywords or values.
         :raises OperationalError: no server could be reached, or none let us in; the message has every attempt.

@@ -21,13 +21,16 @@ from .adapt.placing import uses_standard_strings
 from .backends import Finalizer, uninterrupted
 from .errors import Error
 from .protocol.request import CopyDirection
-from .session.copying import Copying
+from .session.copying import Copying, at_its_end, reason_of
 from .session.pipeline import refuse_if_in_pipeline
 from .session.session import Adaptation, Session
+from .session.traced import new_copying
 from .statements.binders import Binder
 from .statements.copy_data import PIECE, check_copy
 from .statements.copy_holder import COMPLETE, FAILED, FINISHED, LEFT, NOT_BEGUN, OPEN, CopyHolder
 from .statements.requests import RowsRequest
+from .tracing import TracedCopy
+from .tracing.telling import Running
 
 T = TypeVar("T")
 
@@ -113,6 +116,7 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
     _statement: tuple[Any, Params | None] | None = None
     _session: Session
     _if_dropped: Finalizer | None = None
+    _running: Running[TracedCopy] | None = None
 
     def __init__(self, cursor: CopyCursor, *, binary: bool | None = None, writer: AsyncWriter | None = None) -> None:
         super().__init__(bool(binary))
@@ -179,6 +183,9 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
         """For this package: run the statement, and be ready for data; behind :meth:`enter`."""
         try:
             await self._begin()
+        except BaseException as error:
+            self._tell(error)
+            raise
         finally:
             self._is_entered = False
 
@@ -189,13 +196,15 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
         if self._statement is not None:
             refuse_if_in_pipeline(self._session, "copy()")
             self.cursor.forget_results()
+            if self._session.tracing is not None:
+                self._running = self._session.tracing.begin_copy(*self._statement)
             tx = adaptation.transformer()
             statement = binder.bind(*self._statement, tx)
             self._options = check_copy(statement, tx.encoding, standard_strings=uses_standard_strings(tx))
-            self._copying = copying = Copying(self._session, statement, tx)
+            self._copying = copying = new_copying(self._session, statement, tx, self._running)
             request = await copying.begin()
             assert request.direction is not None
-            self._if_dropped = Finalizer(self, copying.drop_from_anywhere)
+            self._if_dropped = Finalizer(self, _dropped, copying, self._running)
             self._direction, self._binary, self._columns = request.direction, request.binary, request.columns
         self.state = OPEN
         self._tx = adaptation.transformer()
@@ -234,12 +243,13 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
             raise
         finally:
             self.format_row = None
+            self._tell(exc)
             if exc is not None:
                 self.state = FAILED
             if self._if_dropped is not None:
                 self._if_dropped.call_off()
             if copying is not None:
-                await copying.give_up(_reason(exc))
+                await copying.give_up(reason_of(exc))
 
     async def _finish_in(self, copying: Copying) -> None:
         self.end_rows()
@@ -417,7 +427,13 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
         """For this package: give it up without waiting, in the event loop."""
         if self._copying is not None:
             self._copying.drop()
+        self._tell(at_its_end())
         self.state = FAILED
+
+    def _tell(self, error: BaseException | None) -> None:
+        """Tell those who watch that it is at its end, unless they know."""
+        if self._running is not None:
+            self._running.end() if error is None else self._running.fail(error)
 
 
 class AsyncCopyBlocks:
@@ -454,6 +470,12 @@ class AsyncCopyRows:
         return rows.popleft()
 
 
+def _dropped(copying: Copying, running: Running[TracedCopy] | None) -> None:
+    if running is not None:
+        running.fail(at_its_end())
+    copying.drop_from_anywhere()
+
+
 def _join_all(run: bytes, pos: int, stop: int, most: int) -> tuple[bytes, int]:
     """Join what was received at once: whoever hands it on has less to do with it than whoever loads rows."""
     return join_copy_data(run, pos, stop, stop - pos)
@@ -473,14 +495,3 @@ def check_writer(writer: object, wanted: type[Writer] | type[AsyncWriter]) -> No
             f"a writer of a COPY needs write(data) and finish(exc), which are {kind} here, as those of a subclass of "
             f"anyq.copy.{wanted.__name__}{file}, and {writer!r:.100} is none"
         )
-
-
-def _reason(exc: BaseException | None) -> str:
-    """Return what the server is told about an exception that ends a COPY."""
-    if exc is None:
-        return ""
-    name = type(exc).__qualname__
-    try:
-        return f"{name}: {exc}"
-    except Exception:
-        return name  # it cannot say what it is, and something has to be said

@@ -266,7 +266,8 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
             prepare = False
         tx = self._adaptation().transformer()
         statement = binder.bind(query, params, tx)
-        return self.queue_late(pipeline, Queued(statement, tx, prepare, binary))
+        make = Queued if self._session.tracing is None else self._session.tracing.queued(query, params)
+        return self.queue_late(pipeline, make(statement, tx, prepare, binary))
 
     def copy(
         self, statement: Query, params: Params | None = None, *, writer: AsyncWriter | None = None

@@ -26,7 +26,7 @@ from .notifications.hub import NotificationHub
 from .notifications.limits import check_options
 from .notifications.subscription import BUFFER_SIZE, NotificationStream, Notify, Overflow, Receiver, Subscription
 
-logger = logging.getLogger("anyq")
+logger = logging.getLogger("anyq.listener")
 
 FIRST_DELAY = 0.1
 """Seconds before the first attempt to connect again; each further one waits twice as long."""

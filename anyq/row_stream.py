@@ -22,6 +22,7 @@ from .rows import RowMaker, TupleRow
 from .session.cancelling import was_victim
 from .session.execute import describe, forget_if_stale, may_repeat, undo_begin
 from .session.session import Adaptation, Session
+from .session.tracing import size_of
 from .session.wire import Wire
 from .statements.binders import Binder
 from .statements.layout import changed_format
@@ -29,6 +30,8 @@ from .statements.loading import RowLoads
 from .statements.outcome import changed_settings, failure_of, had_own_transaction
 from .statements.requests import StatementRequest
 from .statements.statement import Statement
+from .tracing import TracedQuery
+from .tracing.telling import Running
 
 Row = TypeVar("Row", default=TupleRow)
 
@@ -85,6 +88,7 @@ class AsyncRowStream(Generic[Row]):
         self._exhausted = False
         self._dropped = False
         self._waiting = False
+        self._running: Running[TracedQuery] | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -135,6 +139,8 @@ class AsyncRowStream(Generic[Row]):
         self._exhausted = True
         self.rows = iter(())
         self._runs.clear()
+        if self._running is not None:
+            self._running.end()
         if self._if_dropped is not None:
             self._if_dropped.call_off()
 
@@ -160,7 +166,9 @@ class AsyncRowStream(Generic[Row]):
             await self._more()
         except StopAsyncIteration:
             raise
-        except BaseException:
+        except BaseException as error:
+            if self._running is not None:
+                self._running.fail(error)
             await self.aclose()
             raise
         finally:
@@ -236,6 +244,10 @@ class AsyncRowStream(Generic[Row]):
             self._begun = True
             self.make_row = self._begins(result)
         self._fields = result.fields
+        if self._running is not None:
+            event = self._running.event
+            event.rows += result.count
+            event.bytes += sum([size_of(run, len(self._fields)) for run in result.runs])
         self._runs.extend(result.runs)
         self._start = self._runs[0][1]
         result.runs, result.count = [], 0
@@ -258,9 +270,9 @@ class AsyncRowStream(Generic[Row]):
 
         :raises StopAsyncIteration: it has ended well.
         """
-        self._end()
         assert self._statement is not None
         if self._dropped:
+            self._end()
             raise _dropped()
         if request.error is not None or request.failure is not None or not request.results:
             forget_if_stale(self._session, request, self._statement)
@@ -271,12 +283,18 @@ class AsyncRowStream(Generic[Row]):
                 "the statement changed settings by which its rows are written, and rows had been given out before that "
                 "was known; execute it instead of streaming it, or change the settings by another statement"
             )
+        if self._running is not None:
+            self._running.event.tag = request.results[0].tag
+        self._end()
         self._ends(request.results[0])
         raise StopAsyncIteration
 
     async def _begin(self) -> StatementRequest:
         session = self._session
         query, params, binder, adaptation, binary, size = self._query
+        if self._running is None and session.tracing is not None:
+            self._running = session.tracing.begin("stream", query, params, stays=False)
+            self._running.event.rows = 0
         tx = adaptation().transformer()
         self._encoding = tx.encoding
         statement = self._statement
@@ -292,7 +310,7 @@ class AsyncRowStream(Generic[Row]):
         self._request = request  # first, so that it is abandoned whatever interrupts
         if self._if_dropped is not None:
             self._if_dropped.call_off()
-        self._if_dropped = Finalizer(self, _abandon, session.wire, request)
+        self._if_dropped = Finalizer(self, _abandon, session.wire, request, self._running)
         session.wire.submit(request, data)
         await session.wire.backend.checkpoint()
         return request
@@ -307,8 +325,10 @@ class AsyncRowStream(Generic[Row]):
             self._session.wire.drop(request)
 
 
-def _abandon(wire: Wire, request: StatementRequest) -> None:
+def _abandon(wire: Wire, request: StatementRequest, running: Running[TracedQuery] | None) -> None:
     """Leave the request of a stream behind that nobody has a reference to."""
+    if running is not None:
+        running.end()
     if not request.done:
         wire.drop(request)
 

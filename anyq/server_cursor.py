@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from operator import index
 from types import TracebackType
 
@@ -140,7 +141,8 @@ class AsyncServerCursor(PieceHolder[Row], AsyncCursor[Row, ConnectionT]):
             self._adopts = False
             tx = self._adaptation().transformer()
             statement = self._binder.bind(query, params, tx)
-            request = await declare(session, statement, tx, self._options, self._declared, self._begun)
+            run = partial(declare, session, statement, tx, self._options, self._declared, self._begun)
+            request = await (session.tracing.observe("declare", query, params, run) if session.tracing else run())
             layouts = Layouts(request.description[0])
             self._binary = True if binary is None and self._format else binary
             self._begin_fetching(Fetching(session, self.name, layouts, statement), request.results[0], 0)

@@ -136,6 +136,8 @@ class NotificationHub:
 
     def deliver(self, notify: Notify) -> None:
         """Give a notification to everyone who should have it."""
+        if self.session.tracing is not None:
+            self.session.tracing.tell_notification(*notify)
         channel = self._channels.get(notify.channel)
         if channel is not None:
             for sink in channel.sinks:
@@ -222,7 +224,7 @@ class NotificationHub:
                 return
             request = _ChannelRequest(self, listens, [], settles=False)
             request.in_transaction = wire.protocol.expects_transaction()
-            await wire.run(request, self._message(request))
+            await self._send(request, wire.run)
             if request.error is None:
                 return
             if not was_victim(request):
@@ -283,7 +285,7 @@ class NotificationHub:
         tentative = [c for c in self._channels.values() if c.listening is _Listening.TENTATIVE]
         try:
             request = self._settlement()
-            await run(request, self._message(request))
+            await self._send(request, run)
         except (Exception, self.session.wire.backend.cancelled_exc_class):
             raise
         except BaseException:
@@ -303,15 +305,26 @@ class NotificationHub:
         self.unsettled = False
         return _ChannelRequest(self, tentative, stale, settles=True)
 
-    def _message(self, request: _ChannelRequest) -> bytearray:
-        statements = [
+    async def _send(
+        self, request: _ChannelRequest, run: Callable[[_ChannelRequest, bytearray], Awaitable[None]]
+    ) -> None:
+        text = b";".join(
             command + identifier_bytes(self.session.encoding, name)
             for command, names in ((b"LISTEN ", request.listens), (b"UNLISTEN ", request.unlistens))
             for name in names
-        ]
+        )
         data = bytearray()
-        frontend.query(data, b";".join(statements))
-        return data
+        frontend.query(data, text)
+        tracing = self.session.tracing
+        if tracing is None:
+            await run(request, data)
+        else:
+
+            async def sent() -> _ChannelRequest:
+                await run(request, data)
+                return request
+
+            await tracing.observe("command", text, None, sent)
 
     def answered(self, request: _ChannelRequest) -> None:
         """Take note of the server's answer to LISTEN and UNLISTEN."""

@@ -15,7 +15,7 @@ import anyio.to_thread
 from ..connection import AsyncConnection
 from ..sync.connection import Connection
 from ..sync.portal import Portal
-from .options import Callback, Hooks, Options, called
+from .options import Callback, Hooks, Options, called, with_tracer
 from .pool import AsyncConnectionPool
 from .results import result_class
 
@@ -63,7 +63,8 @@ class SyncHooks(Hooks):
             raise
 
     async def connect(self, options: Options) -> Any:
-        conninfo, kwargs = await self.value(options.conninfo), dict(await self.value(options.kwargs) or {})
+        conninfo, kwargs = await self.value(options.conninfo), await self.value(options.kwargs)
+        kwargs = dict(with_tracer(kwargs or {}, options))
         row_factory, cursor_factory = kwargs.pop("row_factory", None), kwargs.pop("cursor_factory", None)
         inner = await AsyncConnection.connect(conninfo, **kwargs)
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any, cast
 
 import anyio
@@ -19,6 +19,8 @@ from ..backends import alone, uninterrupted
 from ..connection import AsyncConnection
 from ..errors import InterfaceError
 from ..protocol.constants import TransactionStatus
+from ..tracing import TracedCheckout
+from ..tracing.telling import Tracing, calling_context
 from .bookkeeping import Place, PlaceState
 from .cleaning import clean, is_clean, left_open, restore
 from .engine import Engine, Request
@@ -45,6 +47,8 @@ class Lender:
         self._timeout = options.timeout
         self._check = options.check
         self._reset = options.reset
+        self.tracing: Tracing | None = None
+        """Who watches; who asks for a connection looks."""
 
     # -- to a client
 
@@ -53,8 +57,13 @@ class Lender:
         turn: int = getattr(self._hooks.inner(connection).pooled, "turn", 0)
         return turn
 
-    async def lend(self, timeout: float | None) -> Any:  # noqa: ASYNC109 - the user's
-        """Return a connection that is a client's from now on; see :meth:`AsyncConnectionPool.getconn`."""
+    async def lend(self, timeout: float | None, *, told: bool = False) -> Any:  # noqa: ASYNC109 - the user's
+        """Return a connection that is a client's from now on; see :meth:`AsyncConnectionPool.getconn`.
+
+        :param told: whether those who watch know of it.
+        """
+        if self.tracing is not None and not told:
+            return await self._lend_watched(self.tracing, timeout)
         books = self._books
         books.counters.requests_num += 1
         try:
@@ -72,6 +81,29 @@ class Lender:
                 raise
         connection, place.connection = place.connection, None
         return connection
+
+    async def _lend_watched(self, tracing: Tracing, timeout: float | None) -> Any:  # noqa: ASYNC109 - the user's
+        running = tracing.checkout.begin(TracedCheckout(self._name), calling_context())
+        try:
+            connection = await self.lend(timeout, told=True)
+        except BaseException as error:
+            running.fail(error)
+            raise
+        inner = self._hooks.inner(connection)
+        place: Any = inner.pooled
+        place.checkout = running
+        if inner.session.tracing is not None:
+            running.event.server = inner.session.tracing.server
+        running.end()
+        return connection
+
+    def _tell_back(self, place: Any) -> None:
+        """Tell those who watch that a client has a connection no more."""
+        running, place.checkout = place.checkout, None
+        if running is not None and self.tracing is not None:
+            checkout: TracedCheckout = running.event
+            checkout.held = perf_counter() - checkout.began - checkout.seconds
+            self.tracing.tell_checkin(checkout, calling_context())
 
     def _is_alive(self, place: Place) -> bool:
         return is_alive(self._hooks.inner(place.connection))
@@ -271,6 +303,8 @@ class Lender:
             return False
         self._hooks.returned(connection)
         now = monotonic()
+        if self.tracing is not None:
+            self._tell_back(place)
         if not self._books.hand_over(place, connection, now):
             self._books.take_back(place, connection, now)
             self._books.put(place, now)
@@ -287,6 +321,8 @@ class Lender:
         """Close a connection whose client was interrupted before it was returned; to be called as the one above."""
         place: Any = self._hooks.inner(connection).pooled
         if is_lent(place, turn):
+            if self.tracing is not None:
+                self._tell_back(place)
             self._books.counters.connections_lost += 1
             self._books.drop(place)
             self._engine.close(connection)
@@ -324,6 +360,8 @@ class Lender:
     async def _take_back(self, place: Place, connection: Any, *, told: bool) -> None:
         books = self._books
         self._hooks.returned(connection)
+        if self.tracing is not None:
+            self._tell_back(place)
         books.take_back(place, connection, monotonic())
         if self._hooks.inner(connection).closed:
             logger.warning("a connection of %r was closed or lost while it was lent", self._name)

@@ -25,6 +25,7 @@ from ..errors import ProgrammingError
 from ..protocol.constants import TransactionStatus
 from ..session.link import SOMETHING
 from ..session.wire import Wire
+from ..tracing.telling import opening_pool
 from .bookkeeping import Place
 from .cleaning import settings_of
 from .engine import Engine
@@ -125,8 +126,12 @@ class Opener:
         counters = self._engine.books.counters
         counters.connections_num += 1
         began = monotonic()
-        with anyio.fail_after(options.timeout):
-            connection = await self._hooks.connect(options)
+        token = opening_pool.set(self._name)
+        try:
+            with anyio.fail_after(options.timeout):
+                connection = await self._hooks.connect(options)
+        finally:
+            opening_pool.reset(token)
         inner = self._hooks.inner(connection)
         try:
             with anyio.fail_after(options.timeout):

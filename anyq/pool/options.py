@@ -10,6 +10,8 @@ from inspect import isawaitable, iscoroutine
 from typing import Any, NamedTuple, cast, get_origin
 
 from ..connection import AsyncConnection
+from ..tracing import Tracer
+from ..tracing.tracer import check_tracer
 from .results import async_result_class
 
 Callback = Callable[[Any], Any]
@@ -37,6 +39,7 @@ class Options(NamedTuple):
     check: Callback | None
     reset: Callback | None
     reconnect_failed: Callback | None
+    tracer: Tracer | None
 
 
 class Hooks:
@@ -79,7 +82,7 @@ class Hooks:
     async def connect(self, options: Options) -> Any:
         """Open a connection; return what clients are given."""
         conninfo, kwargs = await self.value(options.conninfo), await self.value(options.kwargs)
-        return await self.connection_class.connect(conninfo, **(kwargs or {}))
+        return await self.connection_class.connect(conninfo, **with_tracer(kwargs or {}, options))
 
     def result(self, connection: Any, row_factory: Any) -> tuple[Any, Any]:
         """Return a cursor for the result of one statement, and the asynchronous one to run it on."""
@@ -99,6 +102,11 @@ class Hooks:
             if isawaitable(value):
                 value = await value
         return value
+
+
+def with_tracer(kwargs: Mapping[str, Any], options: Options) -> Mapping[str, Any]:
+    """Return the arguments of ``connect()`` with the pool's tracer, if it has one and they have none."""
+    return kwargs if options.tracer is None else {"tracer": options.tracer, **kwargs}
 
 
 def kept_sizes(min_size: int, max_size: int | None) -> Sizes:
@@ -165,6 +173,8 @@ def check_others(options: Options, base: Any, connection_class: Any) -> None:
         callback = getattr(options, name)
         if not (callback is None or callable(callback)):
             raise TypeError(f"{name} must be a function, not {callback!r}")
+    if options.tracer is not None:
+        check_tracer(options.tracer)
     kind: Any = get_origin(connection_class) or connection_class
     if not (isinstance(kind, type) and issubclass(kind, base)):
         raise TypeError(f"the connection_class of this pool must be {base.__name__}, or one of its own, not {kind!r}")

@@ -21,6 +21,8 @@ from ..connection import AsyncConnection
 from ..errors import ProgrammingError
 from ..rows import TupleRow
 from ..session.transactions import IsolationLevel
+from ..tracing import TracedCheckout, Tracer
+from ..tracing.telling import Running, tracing_of
 from .bookkeeping import Books, Place, PlaceState
 from .engine import Engine
 from .lending import Lender
@@ -38,11 +40,13 @@ _names = count(1)
 class PoolPlace(Place):
     """A place that its connection knows."""
 
-    __slots__ = ("pool",)
+    __slots__ = ("checkout", "pool")
 
     def __init__(self, pool: AsyncConnectionPool[Any], connection: Any, made_at: float, expires_at: float) -> None:
         super().__init__(connection, made_at, expires_at)
         self.pool = pool
+        self.checkout: Running[TracedCheckout] | None = None
+        """Where somebody watches, the client's that has it."""
 
     async def instead_of_closing(self, connection: Any) -> bool:
         """For this package: give a connection back that its client closes; return False where it is to be closed."""
@@ -109,6 +113,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
         request tries again.
     :param reconnect_failed: called with the pool then, asynchronous or not; for 5 seconds it is not cancelled.
     :param num_workers: has no effect here, where there are no workers.
+    :param tracer: is told of clients and of the connections; see :mod:`anyq.tracing`.
     :raises TypeError, ValueError: an argument of another type; wrong numbers.
     """
 
@@ -138,6 +143,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
         reconnect_timeout: float = 5 * 60.0,
         reconnect_failed: Callable[[Any], Any] | None = None,
         num_workers: int = 3,
+        tracer: Tracer | None = None,
     ) -> None:
         self.name = name or f"pool-{next(_names)}"
         self.connection_class: type[ConnectionT] = connection_class
@@ -159,6 +165,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
             check=check,
             reset=reset,
             reconnect_failed=reconnect_failed,
+            tracer=tracer,
         )
         check_others(self._options, self.hooks_class.base, connection_class)
         # For this package, as what follows: the parts.
@@ -271,6 +278,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
             await self.wait(timeout)
 
     def _begin(self) -> None:
+        self.lender.tracing = tracing_of(self._options.tracer)
         self.engine.begin()
         self._if_dropped = Finalizer(self, _forgotten, f"the pool {self.name!r}")
 

@@ -27,6 +27,7 @@ from ..sync.connection import Connection
 from ..sync.direct import is_wanted
 from ..sync.portal import Portal
 from ..sync.shared_portal import leave_portal, open_portal
+from ..tracing import Tracer
 from .in_portal import NullPoolInPortal, PoolInPortal, SyncHooks, check_connection
 from .retrying import SyncPoolTransaction
 from .statements import StatementsOfThreads
@@ -102,6 +103,7 @@ class ConnectionPool(StatementsOfThreads, Closing, Generic[ConnectionT]):
         reconnect_timeout: float = 5 * 60.0,
         reconnect_failed: Callable[[Any], Any] | None = None,
         num_workers: int = 3,
+        tracer: Tracer | None = None,
         portal: BlockingPortal | None = None,
     ) -> None:
         self._make = partial(
@@ -123,6 +125,7 @@ class ConnectionPool(StatementsOfThreads, Closing, Generic[ConnectionT]):
             reconnect_timeout=reconnect_timeout,
             reconnect_failed=reconnect_failed,
             num_workers=num_workers,
+            tracer=tracer,
         )
         self._blocking = portal
         self._begin_anew()

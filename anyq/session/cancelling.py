@@ -33,6 +33,7 @@ import logging
 import math
 import re
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 
 import anyio
 
@@ -73,6 +74,8 @@ class Cancelling:
         """When the grace time is over."""
         self.under_way = False
         """Whether a CancelRequest was sent whose end has not been seen, so that it may hit anything."""
+        self.on_sent: Callable[[bool, float, BaseException | None], object] | None = None
+        """Called when one was sent, or could not be: with whether a user has asked for it, seconds, and the error."""
         self._protocol = protocol
         self._request: Request | None = None  # what these times are about
         self._delay = CANCEL_AGAIN
@@ -123,10 +126,20 @@ class Cancelling:
         """
         if self.canceller is None:
             raise NotSupportedError("a connection on a stream of the caller's cannot send a cancel request")
-        with anyio.move_on_after(timeout) as scope:
-            await self.canceller(lambda: True)
-        if scope.cancelled_caught:
-            raise CancellationTimeout(f"the server did not take the cancel request within {timeout:g} s")
+        began = perf_counter()
+        try:
+            with anyio.move_on_after(timeout) as scope:
+                await self.canceller(lambda: True)
+            if scope.cancelled_caught:
+                raise CancellationTimeout(f"the server did not take the cancel request within {timeout:g} s")
+        except BaseException as error:
+            self._tell(True, began, error)
+            raise
+        self._tell(True, began, None)
+
+    def _tell(self, asked: bool, began: float, error: BaseException | None) -> None:
+        if self.on_sent is not None:
+            self.on_sent(asked, perf_counter() - began, error)
 
     async def _send(self, look: Callable[[], object]) -> None:
         request, canceller = self._request, self.canceller
@@ -140,12 +153,17 @@ class Cancelling:
                 self._is_sent_for(request)
             return self.under_way
 
+        began = perf_counter()
         with anyio.CancelScope(shield=True, deadline=self.give_up_at):
+            failure: Exception | None = None
             try:
                 await canceller(may_send)
             except (OSError, Error) as error:
                 # The reply is drained all the same; only the query runs to its end, or the grace time.
                 logger.warning("a running query could not be cancelled: %s", error)
+                failure = error
+            if self.under_way or failure is not None:
+                self._tell(False, began, failure)
             self.under_way = False
 
     def _is_sent_for(self, request: Request) -> None:

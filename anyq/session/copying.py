@@ -322,3 +322,14 @@ class Copying:
 def at_its_end() -> OperationalError:
     """Return the error for one who goes on with a COPY that cannot succeed any more."""
     return OperationalError("this COPY is at its end: it has failed, or was given up by a cancellation")
+
+
+def reason_of(exc: BaseException | None) -> str:
+    """Return what the server is told about an exception that ends a COPY."""
+    if exc is None:
+        return ""
+    name = type(exc).__qualname__
+    try:
+        return f"{name}: {exc}"
+    except Exception:
+        return name  # it cannot say what it is, and something has to be said

@@ -32,14 +32,18 @@ async def execute(
     own: Adaptation | None,
     prepare: bool | None,
     binary: bool | None,
+    told: bool = False,
 ) -> StatementRequest | RememberedRequest:
     """Execute a statement; return its request, which has one result at least.
 
     :param own: that of a cursor that has adapters of its own; None for the session's.
+    :param told: whether those who watch the session know of it.
     :raises Error: what is wrong with the parameters, what the server says, or that the connection was lost.
 
     A cancellation cancels the statement; within the grace time the session is ready for the next one, or closed.
     """
+    if session.tracing is not None and not told:
+        return await session.tracing.execute(execute, session, query, params, binder, own, prepare, binary)
     # What was learned from a query that has the same text holds only if nothing else is special.
     if own is None and prepare is None and binary is None and type(query) is str and binder.remembers:
         key = query, params is None

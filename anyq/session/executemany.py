@@ -26,9 +26,12 @@ from ..statements.outcome import affected_rows, failure_of
 from ..statements.placeholders import ParsedQuery, query_text
 from ..statements.requests import StatementRequest, add_begin
 from ..statements.statement import Statement, is_query
+from ..tracing import TracedQuery
+from ..tracing.telling import Running
 from .execute import forget_if_stale, may_repeat
 from .naming import Names
 from .session import Session
+from .tracing import measure
 
 BATCH_BYTES = 64 * 1024
 BATCH_SETS = 1000
@@ -140,6 +143,9 @@ class ManyExecutions:
         self._head = bytearray()
         self.outcome = ManyResults(self._request, 0, None)
         """What it has given, when the last portion has been fed."""
+        self._running: Running[TracedQuery] | None = None
+        if session.tracing is not None:
+            self._running = session.tracing.begin("executemany", query, stays=False)
 
     async def feed(self, params_seq: Iterable[Params], *, last: bool) -> bool:
         """Execute for the sets of one portion; return whether another one is wanted.
@@ -154,19 +160,39 @@ class ManyExecutions:
             if not self._opened:
                 if not batch:
                     await wire.backend.checkpoint()
+                    if last:
+                        self._tell_end()
                     return not last
                 await self._open()
             return await self._send(batch, more, last)
-        except BaseException:
-            await self.abandon()
+        except BaseException as error:
+            await self.abandon(error)
             raise
 
-    async def abandon(self) -> None:
-        """Undo what was sent, unless it has come to its end; shielded, within the grace time."""
+    async def abandon(self, error: BaseException) -> None:
+        """Undo what was sent, unless it has come to its end; shielded, within the grace time.
+
+        :param error: why.
+        """
+        self.tell_failure(error)
         if self._opened:
             await self._session.wire.abandon(self._request)
         else:
             self._names.settle(0)
+
+    def tell_failure(self, error: BaseException) -> None:
+        """Tell those who watch that it has failed, if they do not know that it is at its end."""
+        if self._running is not None:
+            self._running.event.sets = self._sets.count
+            self._running.fail(error)
+
+    def _tell_end(self) -> None:
+        if self._running is not None:
+            event = self._running.event
+            event.sets = self._sets.count
+            measure(event, self._request.results)
+            event.rows, event.tag = self.outcome.rowcount, self._request.tag
+            self._running.end()
 
     async def _open(self) -> None:
         session = self._session
@@ -213,6 +239,7 @@ class ManyExecutions:
             failure = failure_of(request, None, self._session.composer.statements)
             raise self._session.explained(failure, self._sets.statement, self._sets.encoding)
         self.outcome = ManyResults(request, request.rowcount, request.last() if request.counting else None)
+        self._tell_end()
         return False
 
     def _with_head(self, batch: bytearray, end: bytes) -> bytes:
@@ -278,6 +305,11 @@ class Sets:
         """How many sets had been sent before the batch that was made last."""
         self.utility: bytes | None = None
         """The text, if it is no query."""
+
+    @property
+    def count(self) -> int:
+        """How many sets there have been."""
+        return self._count
 
     def refill(self, params_seq: Iterator[Any]) -> None:
         """Take the next sets from here."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..adapt import Transformer
+from ..adapt.quoting import quote_identifier
 from ..backends import uninterrupted
 from ..errors import Error, InvalidCursorName, OperationalError
 from ..protocol.request import Fields, Request, Result
@@ -29,6 +30,7 @@ from ..statements.statement import Statement
 from .cancelling import was_victim
 from .execute import undo_begin
 from .session import Session
+from .tracing import end_with
 
 
 class Piece(NamedTuple):
@@ -118,6 +120,19 @@ class Fetching:
 
         After a cancellation when it was under way, and after an error of the query, rows are :attr:`lost`.
         """
+        tracing = self._session.tracing
+        if tracing is None:
+            return await self._fetch(direction, tx, binary)
+        running = tracing.begin("fetch", f"FETCH {direction} FROM {quote_identifier(self._name)}")
+        try:
+            piece = await self._fetch(direction, tx, binary)
+        except BaseException as error:
+            running.fail(error)
+            raise
+        end_with(running, (piece.result,))
+        return piece
+
+    async def _fetch(self, direction: str, tx: Transformer, binary: bool | None) -> Piece:
         session = self._session
         await session.transactions.turn_without_begin()
         layout = self._layouts.get(tx, binary)

@@ -23,6 +23,7 @@ from ..statements.explanation import explained
 from ..statements.requests import CommandRequest, RowTaker, StatementRequest
 from ..statements.statement import Statement
 from .cancelling import was_hit, was_victim
+from .tracing import SessionTracing
 from .transactions import Transactions
 from .wire import Wire
 
@@ -104,6 +105,8 @@ class Session:
         adapters.before_change = self._keep_for_cursors
         self.settle: Callable[[], Awaitable[None]] | None = None
         """What to await when a statement is at its end, as something waits for there to be no transaction; or None."""
+        self.tracing: SessionTracing | None = None
+        """Who watches; who executes a statement looks."""
 
     @property
     def closed(self) -> bool:

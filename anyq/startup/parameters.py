@@ -17,6 +17,7 @@ from .. import conninfo as _conninfo
 from ..abc import AdaptContext
 from ..conninfo import ConnectOptions, PasswordSource
 from ..errors.hiding import hiding
+from ..tracing import Tracer
 from .routes import Dial
 
 __all__ = ["ConnectParameters"]
@@ -40,6 +41,7 @@ class ConnectParameters:
     dial: Dial | None
     ssl_context: ssl.SSLContext | None
     password: str | PasswordSource | None
+    tracer: Tracer | None
     kwargs: Mapping[str, str | int | float | None]
 
     @hiding

@@ -32,6 +32,7 @@ from ..session.info import ConnectionInfo, described
 from ..session.wire import Wire
 from ..startup.parameters import ConnectParameters
 from ..startup.routes import Dial
+from ..tracing import Tracer
 from .calls import Calls
 from .cursor import Cursor
 from .direct import direct_of
@@ -74,6 +75,8 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
         cursor_factory: type[Cursor[Any]],
     ) -> None:
         session = async_connection.session
+        if session.tracing is not None:
+            session.tracing.for_threads = True
         direct = None if reachable else direct_of(session.wire, portal)
         calls = Calls(portal, user, session.wire.cancelling.grace, session.check_open, direct)
         super().__init__(async_connection, calls)
@@ -109,6 +112,7 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
         dial: Dial | None = None,
         ssl_context: ssl.SSLContext | None = None,
         password: str | PasswordSource | None = None,
+        tracer: Tracer | None = None,
         portal: BlockingPortal | None = None,
         **kwargs: str | int | float | None,
     ) -> Connection[NewRow]:
@@ -130,6 +134,7 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
         :param password: the password, or a function that is given the :class:`HostSpec` of the host and returns it. It
             is called when a server asks, once for each attempt to log in: a coroutine function in the portal's event
             loop, any other in a worker thread. What it raises ends ``connect()``.
+        :param tracer: is told of what the connection does; see :mod:`anyq.tracing`.
         :param portal: the event loop to work in, by default that of the portal that the process shares.
         :param ssl_context: a context to use TLS with instead of one made from sslrootcert, sslcert and the like. TLS is
             required then, and the context decides what is verified.

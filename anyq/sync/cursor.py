@@ -220,16 +220,21 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
             return
         many = self._async.begin_many(query, returning)
         sets = iter(params_seq)
-        portion = list(islice(sets, BATCH_SETS))
+        try:
+            portion = list(islice(sets, BATCH_SETS))
+        except BaseException as error:
+            many.tell_failure(error)
+            raise
         try:
             while self._calls.drive(many.feed, portion, last=len(portion) < BATCH_SETS):
                 self._calls.begin_feeding()
                 portion = list(islice(sets, BATCH_SETS))
                 self._calls.end_feeding()
-        except BaseException:
+        except BaseException as error:
             # The generator failed; or a call, which is over then; or it was interrupted anywhere.
             self._calls.end_feeding()
-            self._calls.drive_unless_ended(many.abandon)
+            many.tell_failure(error)
+            self._calls.drive_unless_ended(many.abandon, error)
             raise
         self._async.take_many(many.outcome)
 

@@ -19,6 +19,7 @@ import math
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,7 @@ import anyio
 from ..backends import Backend, Finalizer, Waker
 from ..backends.blocking import Bell
 from ..errors import InterfaceError, OperationTimeout
+from ..tracing.telling import call_context
 from .interrupts import Interrupts
 
 _WINDOWS = sys.platform == "win32"
@@ -47,7 +49,18 @@ class PortalStopped(InterfaceError):
 class Job:
     """One call: what to run, and what came of it."""
 
-    __slots__ = ("_finished", "args", "begins_always", "done", "error", "func", "kwargs", "result", "seconds")
+    __slots__ = (
+        "_finished",
+        "args",
+        "begins_always",
+        "context",
+        "done",
+        "error",
+        "func",
+        "kwargs",
+        "result",
+        "seconds",
+    )
 
     def __init__(
         self,
@@ -63,6 +76,8 @@ class Job:
         """How long it may take; None for any time."""
         self.begins_always = False
         """Whether something is left half-done if it is cancelled before it has begun, so that it must begin."""
+        self.context = copy_context()
+        """The thread's, for those who watch; the job itself is run in the task's."""
         self.result: Any = None
         self.error: BaseException | None = None
         self.done = False
@@ -178,6 +193,7 @@ class Worker:
         """Run jobs until :meth:`end`; the body of the task."""
         self._waker = waker = self._backend.create_waker()
         self.task = self._backend.current_task()
+        call_context.set(self._context_of_call)
         try:
             while not self._ended:
                 with anyio.CancelScope() as self._scope:
@@ -200,6 +216,11 @@ class Worker:
                 if job is not None:
                     job.error = PortalStopped(LOOP_STOPPED)
                     job.finish()
+
+    def _context_of_call(self) -> Context | None:
+        """Return that of the call that is run now, for its task: others that it has started inherit the question."""
+        job = self._running
+        return None if job is None or self._backend.current_task() is not self.task else job.context
 
     async def _serve(self, scope: anyio.CancelScope) -> None:
         """Run jobs until the scope is used up."""

@@ -36,6 +36,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "dbapi20": ("errors",),
     "pq": ("protocol",),
     "xid": (),
+    "tracing": (),
     # values
     "adapt": ("_accel",),
     "types": ("adapt",),
@@ -46,7 +47,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     # statements and sessions
     "transport": ("_accel", "backends", "conninfo"),
     "statements": ("abc", "rows"),
-    "session": ("statements", "transport", "pq"),
+    "session": ("statements", "transport", "pq", "tracing"),
     "startup": ("session",),
     # what a user holds
     "notifications": ("session",),

@@ -1,0 +1,115 @@
+"""How tracers are called: each beginning has one end, and nothing of theirs reaches whoever is watched."""
+
+from __future__ import annotations
+
+import logging
+from contextvars import copy_context
+from typing import Any
+
+import pytest
+
+from anyq.tracing import QueryLog, Server, TracedQuery, Tracer
+from anyq.tracing import telling as _telling
+from anyq.tracing.telling import Tracing, call_context, calling_context, tracing_of
+from tests.support.tracers import Recorder, whose
+
+SERVER = Server("h", 5432, None, "d", "u", 1)
+
+
+class Failing(Recorder):
+    """Fails in each hook, once it has noted that it was called."""
+
+    def _begin(self, hook: str, what: Any) -> object:
+        super()._begin(hook, what)
+        raise ZeroDivisionError(hook)
+
+    def _end(self, hook: str, what: Any, state: object, error: BaseException | None = None) -> None:
+        assert state is None
+        raise ZeroDivisionError(hook)
+
+
+def query() -> TracedQuery:
+    return TracedQuery("execute", "SELECT 1", None, SERVER)
+
+
+def test_an_end_is_told_once() -> None:
+    recorder = Recorder()
+    phases = Tracing([recorder]).query
+    running = phases.begin(query())
+    running.end()
+    running.end()
+    running.fail(ValueError())
+    assert [told.hook for told in recorder.told] == ["query_start", "query_end"]
+    error = ValueError()
+    running = phases.begin(query())
+    running.fail(error)
+    running.end()
+    assert recorder.told[-1].hook == "query_error" and recorder.told[-1].error is error
+    assert running.event.seconds > 0
+
+
+def test_what_a_tracer_raises_is_logged_once_for_each_hook(caplog: pytest.LogCaptureFixture) -> None:
+    failing, recorder = Failing(), Recorder()
+    phases = Tracing([failing, recorder]).query
+    for _ in range(3):
+        phases.begin(query()).end()
+        phases.begin(query()).fail(ValueError())
+    assert [told.hook for told in recorder.told] == ["query_start", "query_end", "query_start", "query_error"] * 3
+    found = [record for record in caplog.records if record.name == "anyq.tracing"]
+    assert [record.levelno for record in found] == [logging.ERROR] * 3
+    assert [record.getMessage().split("(")[0] for record in found] == [
+        "on_query_start",
+        "on_query_end",
+        "on_query_error",
+    ]
+    assert all(record.exc_info is not None for record in found)
+    # Another one is another one.
+    Tracing([Failing()]).query.begin(query())
+    assert len([record for record in caplog.records if record.name == "anyq.tracing"]) == 4
+
+
+def test_of_hooks_that_have_failed_so_many_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_telling, "_told", {})
+    monkeypatch.setattr(_telling, "MOST_TOLD", 2)
+    for _ in range(5):
+        Tracing([Failing()]).query.begin(query())
+    assert len(_telling._told) == 1
+
+
+def test_an_interrupt_amid_a_beginning_ends_it_for_those_who_were_told() -> None:
+    class Interrupted(Tracer):
+        def on_query_start(self, query: TracedQuery, /) -> Any:
+            raise KeyboardInterrupt
+
+    first, last = Recorder(), Recorder()
+    with pytest.raises(KeyboardInterrupt):
+        Tracing([first, Interrupted(), last]).query.begin(query())
+    assert [told.hook for told in first.told] == ["query_start", "query_error"]
+    assert isinstance(first.told[-1].error, KeyboardInterrupt) and last.told == []
+
+
+def test_hooks_are_called_in_the_context_that_is_given() -> None:
+    recorder = Recorder()
+    token = whose.set("the caller's")
+    context = copy_context()
+    whose.reset(token)
+    Tracing([recorder]).query.begin(query(), context).end()
+    Tracing([recorder]).query.begin(query()).end()
+    assert [told.whose for told in recorder.told] == ["the caller's"] * 2 + ["nobody's"] * 2
+
+
+def test_the_context_of_a_call_is_asked_for_where_there_is_one() -> None:
+    assert calling_context() is None
+    context = copy_context()
+    context.run(call_context.set, lambda: context)
+    assert context.run(calling_context) is context
+
+
+def test_the_log_watches_where_it_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
+    assert tracing_of(None) is None
+    with caplog.at_level(logging.DEBUG, "anyq.query"):
+        found = tracing_of(None)
+        assert found is not None and [type(tracer) for tracer in found._tracers] == [QueryLog]
+        own = QueryLog(slow=1.0)
+        found = tracing_of(own)
+        assert found is not None and list(found._tracers) == [own]
