@@ -72,6 +72,11 @@ class CommonDialect(PGDialect_psycopg):
         if self._json_serializer:
             set_json_dumps(self._json_serializer, adapters)
 
+    @classmethod
+    def load_provisioning(cls) -> None:
+        """Load what SQLAlchemy's own helpers for tests know of PostgreSQL."""
+        PGDialect_psycopg.load_provisioning()
+
     def create_connect_args(self, url: URL) -> Any:
         """Return the arguments of ``connect()`` that an URL stands for."""
         args, kwargs = super().create_connect_args(url)
