@@ -1,4 +1,5 @@
-"""Builds the compiled path: every `anyq/_accel/*.pyx` becomes an extension module beside it.
+"""Builds the compiled path: every `anyq/_accel/*.pyx` becomes an extension module beside it, and every module in Python
+that has a `.pxd` beside it becomes one below `anyq/compiled`, where it is chosen or not when the package is imported.
 
 It is optional. Where there is no compiler (or no Cython, or an interpreter that compiled code would only slow down) one
 line says so and the package is installed without it. ``ANYQ_BUILD=python`` leaves it out on purpose;
@@ -20,6 +21,10 @@ if WANTED not in ("", "python", "cython"):
 
 class optional_build_ext(build_ext):
     """Build all of it or, saying why in one line, nothing."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
 
     def build_extension(self, ext):
         if not self.extensions:
@@ -54,19 +59,44 @@ def extensions():
             raise
         without("there is no Cython")
         return []
-    modules = [
-        Extension(
-            path[: -len(".pyx")].replace(os.sep, "."),
-            [path],
-            extra_compile_args=[] if os.name == "nt" else ["-O2", "-g0", "-Wno-unreachable-code"],
-        )
-        for path in sorted(glob(os.path.join("anyq", "_accel", "*.pyx")))
-    ]
     # C files go below build/, so that a checkout has nothing but sources.
-    return cythonize(
-        modules,
-        build_dir=os.path.join("build", "cython"),
-        compiler_directives={"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True},
+    options = {"build_dir": os.path.join("build", "cython"), "nthreads": os.cpu_count() or 1, "quiet": True}
+    directives = {"language_level": 3}
+    twins = cythonize(
+        [extension(path) for path in sorted(glob(os.path.join("anyq", "_accel", "*.pyx")))],
+        compiler_directives={**directives, "boundscheck": False, "wraparound": False, "cdivision": True},
+        **options,
+    )
+    # These mean what they mean in Python; what may be taken for granted of a class or a function is in its .pxd alone.
+    modules = cythonize(
+        [extension(path) for path in sorted(with_declarations())],
+        compiler_directives={**directives, "annotation_typing": False, "binding": True},
+        **options,
+    )
+    for module in modules:
+        package, _, rest = module.name.partition(".")
+        module.name = f"{package}.{FORMS}.{rest}"
+        os.makedirs(os.path.join(package, FORMS, *rest.split(".")[:-1]), exist_ok=True)
+    return twins + modules
+
+
+FORMS = "compiled"
+"""The package below which the compiled forms of modules in Python lie."""
+
+
+def with_declarations():
+    """Yield the modules in Python that have a `.pxd` beside them."""
+    for declarations in glob(os.path.join("anyq", "*", "*.pxd")):
+        source = declarations[: -len(".pxd")] + ".py"
+        if os.path.exists(source):
+            yield source
+
+
+def extension(path):
+    return Extension(
+        os.path.splitext(path)[0].replace(os.sep, "."),
+        [path],
+        extra_compile_args=[] if os.name == "nt" else ["-O2", "-g0", "-Wno-unreachable-code", "-Wno-array-bounds"],
     )
 
 

@@ -8,9 +8,9 @@ dumpers and loaders.
 
 from __future__ import annotations
 
-import os
 from types import ModuleType
 
+from ..compiled import WANTED
 from ..protocol.copy_data import end_of_copy_data, join_copy_data, split_copy_data
 from ..protocol.frontend import bind
 from .python import (
@@ -75,11 +75,7 @@ implementation: str = "python"
 compiled_driving: ModuleType | None = None
 """The compiled half of `sync.direct` and `sync.interrupts`; None where it was not chosen."""
 
-_wanted = os.environ.get("ANYQ_IMPL", "")
-if _wanted not in ("", "python", "cython"):
-    raise ImportError(f"ANYQ_IMPL={_wanted!r} is not known; use 'python', 'cython' or leave it unset")
-
-if _wanted != "python":
+if WANTED != "python":
     try:
         from . import driving
 
@@ -117,7 +113,7 @@ if _wanted != "python":
         compiled_driving = driving
         implementation = "cython"
     except ModuleNotFoundError as ex:
-        if _wanted == "cython":
+        if WANTED == "cython":
             raise ImportError(
                 "ANYQ_IMPL='cython', but anyq was installed without its compiled path: install it again where there is"
                 " a C compiler, with ANYQ_BUILD=cython to see why it cannot be built, or unset ANYQ_IMPL"

@@ -9,6 +9,10 @@ PostgreSQL manual, chapter "Frontend/Backend Protocol".
 
 from __future__ import annotations
 
-from .constants import Format, TransactionStatus
+from ..compiled import places
+
+__path__[:0] = places(__name__)
+
+from .constants import Format, TransactionStatus  # noqa: E402 - from where it has just been said
 
 __all__ = ["Format", "TransactionStatus"]

@@ -141,7 +141,8 @@ class Request:
     :param description: what statements bound from now on return, as far as the server has not described another.
     """
 
-    # There is one for each query, and most of this is never set nor read: so the defaults are the class's.
+    # There is one for each query, and most of this is never set nor read: so the defaults are the class's. What is read
+    # for each query is set for each: it is found sooner there, and the compiled form keeps it without a dictionary.
 
     # -- what its maker says
     extended = True
@@ -149,9 +150,9 @@ class Request:
     cancellable = True
     """False for what is over in no time and should happen in any case: abandoned or not, no CancelRequest is sent."""
     effect = TransactionEffect.NONE
-    counting = False
+    counting: bool
     """Whether only the tags of results matter, and how many there are of each: :meth:`count` may be called instead."""
-    keeps_rows = True
+    keeps_rows: bool
     """Whether rows are wanted; otherwise they are passed over, whether they have been described or not."""
     copies = False
     """Whether it is one COPY whose data is sent or taken, so that :meth:`begin_copy` and the like are called."""
@@ -163,44 +164,47 @@ class Request:
     """The task that has to end it before it may use the connection otherwise; None for no such task."""
 
     # -- what the session files
-    description = UNDESCRIBED
+    description: Description
     """What a Bind that succeeds from now on leads to."""
-    current: Result | None = None
+    current: Result | None
     """The result under way."""
-    parsed = 0
+    parsed: int
     """How many Parse messages have succeeded."""
-    error: Error | None = None
+    results: list[Result]
+    """The complete ones."""
+    error: Error | None
     """The server's error."""
     bound = False
     """Whether the statement that failed had been bound: if not, nothing of it was run."""
-    failure: Exception | None = None
+    failure: Exception | None
     """An error on this side: a use that is not supported."""
-    done = False
-    status_before = TransactionStatus.UNKNOWN
+    done: bool
+    status_before: TransactionStatus
     """The transaction status in which the server began with it."""
-    parameters: Mapping[str, str] | None = None
+    parameters: Mapping[str, str] | None
     """The server's parameters when it had come to its end."""
     parameters_before: Mapping[str, str] | None = None
     """Those before it, if the server has reported others since."""
 
     # -- what the one who waits sets
-    streaming = 0
+    streaming: int
     """How many rows of the result under way it wants at least; 0 to have complete results."""
-    waiter: Waiter | None = None
+    waiter: Waiter | None
     """What to wake when it is done."""
-    abandoned = False
+    abandoned: bool
     """Whether nobody wants the replies any more; see :meth:`abandon`."""
 
     # -- what the one who cancels notes
     cancellation = Cancellation.NONE
 
     def __init__(self, description: Description = UNDESCRIBED) -> None:
-        self.results: list[Result] = []
-        """The complete ones."""
         self.description = description
-        # What is read for each query is found sooner here than with the class.
-        self.done = False
-        self.error = self.failure = self.waiter = None
+        self.results = []
+        self.done = self.abandoned = self.counting = False
+        self.keeps_rows = True
+        self.current = self.error = self.failure = self.waiter = self.parameters = None
+        self.streaming = self.parsed = 0
+        self.status_before = TransactionStatus.UNKNOWN
 
     def add(self, result: Result) -> None:
         """Take a complete result."""

@@ -53,6 +53,8 @@ class ProtocolSession(SessionState):
         limit of their own, which is lower.
     """
 
+    __slots__ = ("_buffer", "_find_copy_data", "_keep_rows", "_take_replies", "behind", "large")
+
     def __init__(
         self,
         keep_rows: RowKeeper,
@@ -117,7 +119,7 @@ class ProtocolSession(SessionState):
                 if after > pos:
                     pos = after
                     continue
-            handler = self.row.get(code)
+            handler = self.row.handlers.get(code)
             if handler is None or length < 4 or length > self.limit and length > self.longest(code):
                 # Before any of it is kept: it would be kept for nothing.
                 self._refuse(code, length)
@@ -215,7 +217,7 @@ class ProtocolSession(SessionState):
         """Raise for a message that breaks the protocol; at the end of the session nothing matters any more."""
         if self.phase >= ENDED:
             return
-        if code in self.row:
+        if code in self.row.handlers:
             limits = f"4 to {self.longest(code)}"
             raise RemoteProtocolError(
                 f"the server sent a message {_name(code)} of {length} bytes, where {limits} are allowed"

@@ -26,13 +26,16 @@ from .request import Request, TransactionEffect
 Handler = Callable[["SessionState", bytes], None]
 
 
-class Row(dict[int, Handler]):
-    """One phase's row of the table, made ready to be used: what to call for each message by its first byte."""
+class Row:
+    """One phase's row of the table, made ready to be used."""
 
-    __slots__ = ("after", "after_enqueue", "after_last_request", "phase")
+    __slots__ = ("after", "after_enqueue", "after_last_request", "handlers", "over", "phase")
 
     def __init__(self, phase: Phase) -> None:
         self.phase = phase
+        self.over = phase >= ENDED
+        self.handlers: dict[int, Handler] = {}
+        """What to call for each message, by its first byte."""
         self.after: dict[Event, Row] = {}
         """The row that each event leads to."""
         # The same for the two that there are for every query.
@@ -50,7 +53,7 @@ def make_rows(handlers: Mapping[str, Handler]) -> dict[Phase, Row]:
                 row.after[key] = after
             else:
                 handler = handlers[step.handler]
-                row[int(key)] = handler if after is row else _and_go_to(handler, after)
+                row.handlers[int(key)] = handler if after is row else _and_go_to(handler, after)
         row.after_enqueue = row.after.get(Event.ENQUEUE)
         row.after_last_request = row.after.get(Event.LAST_REQUEST_ENDED)
     return rows
@@ -59,8 +62,7 @@ def make_rows(handlers: Mapping[str, Handler]) -> dict[Phase, Row]:
 def _and_go_to(handler: Handler, after: Row) -> Handler:
     def handle(state: SessionState, payload: bytes) -> None:
         handler(state, payload)
-        state.row = after
-        state.phase = after.phase
+        state.go_to(after)
 
     return handle
 
@@ -84,36 +86,19 @@ class SessionState:
     :param max_message_size: bytes; a longer message is refused.
     """
 
-    # What is set once has its default with the class: an instance of more than 30 attributes is slower to read.
-
-    # -- what the start-up tells
-    protocol_version = PROTOCOL_3_0
-    """What is spoken: the version that was asked for, until the server says that it only knows an older one."""
-    asked_for: frozenset[str] = frozenset()
-    """The options of the protocol that the StartupMessage had."""
-    unknown_options: tuple[str, ...] = ()
-    """Which of them the server does not know."""
-    startup_accepted = False
-    """Whether the server has taken the StartupMessage: it has asked for authentication, or let us in."""
-    backend_pid = 0
-    secret_key = b""
-    find_codec: Callable[[str], str] | None = None
-    """Gives the Python codec of PostgreSQL's name for an encoding; see :meth:`use_codecs`."""
-
-    # -- what the end was
-    fatal_error: Error | None = None
-    """The error with which the server announced that it closes the connection."""
-    refused = False
-    """Whether that came before it had let us in."""
-    farewell: tuple[Error, Request | None] | None = None
-    """The warning that it is about to go away, and the request that was the oldest one then."""
-    _reason = ""
-    _cause: BaseException | None = None
+    __slots__ = (
+        *("row", "phase", "over", "transaction_status", "parameters", "encoding", "text_encoding", "find_codec"),
+        *("events", "outgoing", "pending", "unmatched_cancels", "limit", "_max_message_size", "_parameters_size"),
+        *("protocol_version", "asked_for", "unknown_options", "startup_accepted", "authentications"),
+        *("backend_pid", "secret_key", "fatal_error", "refused", "farewell", "_reason", "_cause"),
+    )
 
     def __init__(self, rows: Mapping[Phase, Row], max_message_size: int) -> None:
         self.row = rows[Phase.NEW]
         """The table's row for this phase; like ``phase``, it is changed by transitions only."""
         self.phase = self.row.phase
+        self.over = False
+        """Whether it is the last phase, or the other last one."""
         self.transaction_status = TransactionStatus.UNKNOWN
         self.parameters: dict[str, str] = {}
         """What the server has reported. Another one after each change, so that it tells what was at its time."""
@@ -121,10 +106,10 @@ class SessionState:
         """Python codec of the client encoding, for the payload of notifications, which is data."""
         self.text_encoding = "utf-8"
         """The codec for what the server says itself, names of columns and texts of errors: as well as it can be."""
+        self.find_codec: Callable[[str], str] | None = None
+        """Gives the Python codec of PostgreSQL's name for an encoding; see :meth:`use_codecs`."""
         self.unmatched_cancels = 0
         """How many signals of CancelRequests have hit nothing yet, and may hit a request that is at risk."""
-        self.authentications: deque[Authentication] = deque()
-        """What the server has asked for during the start-up; the one who answers takes it out."""
         self.events: deque[NoticeResponse | Notify] = deque()
         self.outgoing = bytearray()
         """What the session itself has to say; the owner of the stream sends it before anything else."""
@@ -134,6 +119,30 @@ class SessionState:
         """The longest message that is taken whatever it is; for a longer one :meth:`longest` has to be asked."""
         self._max_message_size = max_message_size
         self._parameters_size = 0
+
+        # -- what the start-up tells
+        self.protocol_version = PROTOCOL_3_0
+        """What is spoken: the version that was asked for, until the server says that it only knows an older one."""
+        self.asked_for: frozenset[str] = frozenset()
+        """The options of the protocol that the StartupMessage had."""
+        self.unknown_options: tuple[str, ...] = ()
+        """Which of them the server does not know."""
+        self.startup_accepted = False
+        """Whether the server has taken the StartupMessage: it has asked for authentication, or let us in."""
+        self.authentications: deque[Authentication] = deque()
+        """What the server has asked for during the start-up; the one who answers takes it out."""
+        self.backend_pid = 0
+        self.secret_key = b""
+
+        # -- what the end was
+        self.fatal_error: Error | None = None
+        """The error with which the server announced that it closes the connection."""
+        self.refused = False
+        """Whether that came before it had let us in."""
+        self.farewell: tuple[Error, Request | None] | None = None
+        """The warning that it is about to go away, and the request that was the oldest one then."""
+        self._reason = ""
+        self._cause: BaseException | None = None
 
     # -- transitions
 
@@ -145,8 +154,13 @@ class SessionState:
         after = self.row.after.get(event)
         if after is None:
             raise self._impossible(event)
-        self.row = after
-        self.phase = after.phase
+        self.go_to(after)
+
+    def go_to(self, row: Row) -> None:
+        """Go to the phase of a row of the table."""
+        self.row = row
+        self.phase = row.phase
+        self.over = row.over
 
     def start(self, parameters: dict[str, str], version: int = PROTOCOL_3_0) -> None:
         """Put the StartupMessage into ``outgoing``.
