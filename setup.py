@@ -86,7 +86,7 @@ FORMS = "compiled"
 
 def with_declarations():
     """Yield the modules in Python that have a `.pxd` beside them."""
-    for declarations in glob(os.path.join("anyq", "*", "*.pxd")):
+    for declarations in glob(os.path.join("anyq", "**", "*.pxd"), recursive=True):
         source = declarations[: -len(".pxd")] + ".py"
         if os.path.exists(source):
             yield source

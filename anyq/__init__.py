@@ -5,6 +5,11 @@ This module has the public names, and knows nothing. Begin reading with `connect
 
 from __future__ import annotations
 
+from .compiled import places
+
+__path__[:0] = places(__name__)
+
+# ruff: noqa: E402 - from where it has just been said
 from . import abc, adapt, conninfo, errors, postgres, pq, rows, sql, sync, tracing, types
 from ._accel import implementation as __impl__
 from .adapt import AdaptersMap, Dumper, Loader, PyFormat, Transformer

@@ -20,7 +20,6 @@ from .errors import InterfaceError
 from .postgres import pristine_adapters
 from .pq import PGRESULT, Libpq
 from .protocol.constants import Format
-from .protocol.phases import ENDED
 from .protocol.request import Result
 from .row_stream import AsyncRowStream, StreamedQuery
 from .rows import AsyncRowFactory, RowMaker, TupleRow, check_row_factory, tuple_row
@@ -31,6 +30,7 @@ from .session.late import LateHolder
 from .session.pipeline import PipelineQueue, own_pipeline, refuse_if_in_pipeline
 from .session.session import Adaptation, Held, Session
 from .statements.binders import CLIENT_SIDE, RAW, SERVER_SIDE, Binder
+from .statements.fetching import FetchState
 from .statements.outcome import affected_rows
 from .statements.results import ResultsIterator
 from .statements.segment import Queued
@@ -63,7 +63,32 @@ ROWS_PER_CHECKPOINT = 64
 """``async for`` over rows that have arrived lets other tasks run once for so many rows."""
 
 
-class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
+class CursorState(FetchState):
+    """What an asynchronous cursor has besides results. Compiled, it is kept without a dictionary."""
+
+    def __init__(self, connection: Any, row_factory: AsyncRowFactory[Any]) -> None:
+        super().__init__(row_factory)
+        self._conn = connection
+        try:
+            self._session: Session = connection.session
+        except AttributeError:
+            raise _other_api(self, connection) from None
+        self._held = self._session.held
+        self._rested = False
+        """Whether `execute()` has let others run, and nothing was fetched since."""
+
+    def begin(self) -> None:
+        """For this package: get ready for a statement.
+
+        :raises Error: the cursor is closed, or its connection is.
+        """
+        if self._closed or self._session.wire.protocol.over:
+            self.check_open()
+        if self._result is not None or self._rowcount >= 0 or self.late is not None:
+            self.forget_results()
+
+
+class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
     """Executes statements on a connection and holds their results.
 
     Made by :meth:`AsyncConnection.cursor`. Several cursors of one connection, in one task or in many, may execute at
@@ -81,8 +106,6 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
     _format = Format.TEXT
     _label = ""
     """What it is shown by, besides its state."""
-    _rested = False
-    """Whether `execute()` has let others run, and nothing was fetched since."""
     _stream: weakref.ref[AsyncRowStream[Any]] | None = None
     """The last one."""
 
@@ -91,18 +114,7 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
             row_factory = connection.row_factory
         elif row_factory is not tuple_row:
             check_row_factory(row_factory)
-        self._row_factory = row_factory
-        self._conn = connection
-        # What is read for each query is found sooner here than with the class.
-        self._closed = False
-        self._result = self._make_row = self.late = None
-        self._position = self._window_start = 0
-        self._window = ()
-        try:
-            self._session = session = connection.session
-        except AttributeError:
-            raise _other_api(self, connection) from None
-        self._held = session.held
+        CursorState.__init__(self, connection, row_factory)
 
     @classmethod
     def of_driver(cls, connection: ConnectionT) -> AsyncCursor[TupleRow, ConnectionT]:
@@ -121,7 +133,7 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
     @property
     def connection(self) -> ConnectionT:
         """The connection that the cursor executes on."""
-        return self._conn
+        return self._conn  # type: ignore[no-any-return]  # any kind of it has the same state
 
     @property
     def adapters(self) -> AdaptersMap:
@@ -187,22 +199,13 @@ class AsyncCursor(LateHolder[Row], Generic[Row, ConnectionT]):
                 if self.queue(pipeline, query, params, prepare, binary):
                     await pipeline.flush()
                 return self
-        if self._closed or session.wire.protocol.phase >= ENDED:
-            self.check_open()
-        if self._result is not None or self._rowcount >= 0 or self.late is not None:
-            self.forget_results()
+        self.begin()
         if binary is None and self._format:
             binary = True
-        self._request = request = await execute(
-            session, query, params, self._binder, self._held.adaptation, prepare, binary
+        self.take_request(
+            await execute(session, query, params, self._binder, self._held.adaptation, prepare, binary)
         )
-        # As take_request() does; this is so for each query.
-        self._results = results = request.results
-        self._result = result = results[0]
-        self._rowcount = affected_rows(result.tag) if result.fields is None else result.count
         self._rested = True
-        if self._row_factory is not tuple_row:
-            self._make_row = self._row_factory(self)
         if session.settle is not None:
             await session.settle()
         return self

@@ -7,25 +7,17 @@ is left to the functions in Python, so that there is one place that says what it
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
 from cpython.list cimport PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memchr, memcmp, memcpy
 
+from anyq.protocol.request cimport Request, Result
+from anyq.protocol.session cimport ProtocolSession
+
 from ..protocol import constants, frontend, handlers, phases, request, session_state
 
-cdef extern from *:
-    """
-    static PyObject *anyq_new(PyObject *type, PyObject *arguments) {
-        return ((PyTypeObject *)type)->tp_new((PyTypeObject *)type, arguments, NULL);
-    }
-    """
-    object anyq_new(PyObject *type, PyObject *arguments)
-
-cdef object Result = request.Result
-cdef tuple NOTHING = ()
 cdef object bind_in_python = frontend.bind
 cdef Py_ssize_t MAX_MESSAGE_LENGTH = constants.MAX_MESSAGE_LENGTH
 cdef Py_ssize_t MAX_PARAMETERS = constants.MAX_PARAMETERS
@@ -37,7 +29,9 @@ cdef object IN_ERROR = constants.TransactionStatus.INERROR
 cdef object IDLE_PHASE = phases.Phase.IDLE
 cdef object Notify = session_state.Notify
 cdef object new_tuple = tuple.__new__
-cdef object just_append = request.Request.add
+cdef object just_append = Request.add
+cdef object appending = Request
+"""The class that was the last one found to have nothing else to do with a result."""
 
 TAKEN = {
     IDLE_PHASE: {"A": "on_notification"},
@@ -201,13 +195,13 @@ cdef Py_ssize_t KEEPS_WHOLE = 4
 """Rows are kept with all that was received together if that is not longer by this factor; else they are copied."""
 
 
-def keep_rows(result, bytes run not None, Py_ssize_t pos, Py_ssize_t end):
+def keep_rows(Result result not None, bytes run not None, Py_ssize_t pos, Py_ssize_t end):
     if pos < 0 or end > PyBytes_GET_SIZE(run):
         raise IndexError(f"rows from {pos} to {end} in {PyBytes_GET_SIZE(run)} bytes")
     return rows_kept(result, run, pos, end)
 
 
-cdef Py_ssize_t rows_kept(object result, bytes run, Py_ssize_t start, Py_ssize_t end) except -1:
+cdef Py_ssize_t rows_kept(Result result, bytes run, Py_ssize_t start, Py_ssize_t end) except -1:
     cdef const unsigned char *data = <const unsigned char *>PyBytes_AS_STRING(run)
     cdef Py_ssize_t columns = len(<tuple?>result.fields), pos = start, length, stop, at, i, size, count = 0
     # As the one in Python, which takes the length of a single column for part of the header.
@@ -248,7 +242,7 @@ cdef Py_ssize_t rows_kept(object result, bytes run, Py_ssize_t start, Py_ssize_t
             kept = (run, start, pos, count)
         else:
             kept = (run[start:pos], 0, pos - start, count)
-        (<list?>result.runs).append(kept)
+        result.runs.append(kept)
         result.count += count
     return pos
 
@@ -264,7 +258,7 @@ cdef Py_ssize_t rows_passed(bytes run, Py_ssize_t pos, Py_ssize_t end) noexcept:
     return pos
 
 
-def take_replies(protocol, pending, bytes run not None, Py_ssize_t pos, Py_ssize_t end):
+def take_replies(ProtocolSession protocol not None, pending, bytes run not None, Py_ssize_t pos, Py_ssize_t end):
     """Take the complete messages from `pos` on that successful statements are answered with, and notifications.
 
     :return: where something else begins, or is not complete.
@@ -275,6 +269,9 @@ def take_replies(protocol, pending, bytes run not None, Py_ssize_t pos, Py_ssize
     cdef Py_ssize_t pair, count
     cdef bint at_end, counting = False
     cdef tuple description
+    cdef Request request
+    cdef Result result
+    global appending
     if pos < 0 or end > PyBytes_GET_SIZE(run):
         raise IndexError(f"messages from {pos} to {end} in {PyBytes_GET_SIZE(run)} bytes")
     while True:
@@ -329,7 +326,7 @@ def take_replies(protocol, pending, bytes run not None, Py_ssize_t pos, Py_ssize
                     continue
                 description = <tuple?>request.description
                 # As its __init__() does, which takes as long as all this.
-                result = anyq_new(<PyObject *>Result, <PyObject *>NOTHING)
+                result = Result.__new__(Result)
                 result.fields = description[0]
                 result.loads = description[1]
                 result.ahead = None
@@ -343,8 +340,11 @@ def take_replies(protocol, pending, bytes run not None, Py_ssize_t pos, Py_ssize
                 result.tag = PyUnicode_DecodeUTF8(<const char *>data + pos + 5, length - 5, "replace")
                 request.current = None
                 if not request.abandoned:
-                    if type(request).add is just_append:
-                        (<list?>request.results).append(result)
+                    if type(request) is appending:
+                        request.results.append(result)
+                    elif type(request).add is just_append:
+                        appending = type(request)
+                        request.results.append(result)
                     else:
                         request.add(result)
                 result = None

@@ -20,7 +20,7 @@ from ..statements.remembered import QueryKey
 from ..statements.requests import RememberedRequest, StatementRequest
 from ..statements.statement import Statement, is_query, is_repeatable
 from .cancelling import was_victim
-from .session import Adaptation, Session
+from .session import Adaptation, Failed, Session
 
 
 @uninterrupted
@@ -47,25 +47,12 @@ async def execute(
     # What was learned from a query that has the same text holds only if nothing else is special.
     if own is None and prepare is None and binary is None and type(query) is str and binder.remembers:
         key = query, params is None
-        wire = session.wire
-        known = session.remembered.get(key)
-        if known is not None:
-            transactions = session.transactions
-            begin = await (wire.turn() if transactions.at_once else transactions.turn())
-            composed = known.compose(params, wire.protocol.parameters, begin)
-            if composed is not None:
-                request, data = composed
-                await wire.run(request, data)
-                if request.error is None and request.failure is None and request.results:
-                    return request
-                # Its parameters are dumped once: a dumper may not be able to do it again.
-                statement = known.statement(data)
-                if not await may_repeat(session, request, statement):
-                    failure = failure_of(request, begin, session.composer.statements)
-                    raise session.explained(failure, statement, known.encoding)
-                remember = key, wire.protocol.parameters
-                return await _execute(session, statement, session.transformer(), None, None, remember)
-        remember = key, wire.protocol.parameters
+        request = await session.execute_remembered(key, params)
+        if type(request) is Failed:
+            return await _after_failure(session, request, key)
+        if request is not None:
+            return request
+        remember = key, session.wire.protocol.parameters
     else:
         remember = None
     tx = (own or session.adaptation).transformer()
@@ -76,6 +63,18 @@ async def execute(
     if binary:
         await describe(session, statement, tx)
     return await _execute(session, statement, tx, prepare, binary, remember)
+
+
+async def _after_failure(session: Session, failed: Failed, key: QueryKey) -> StatementRequest:
+    """Execute a remembered query again, if that is the driver's own business; otherwise raise its error."""
+    request, known, data, begin = failed
+    # Its parameters are dumped once: a dumper may not be able to do it again.
+    statement = known.statement(data)
+    if not await may_repeat(session, request, statement):
+        failure = failure_of(request, begin, session.composer.statements)
+        raise session.explained(failure, statement, known.encoding)
+    remember = key, session.wire.protocol.parameters
+    return await _execute(session, statement, session.transformer(), None, None, remember)
 
 
 @uninterrupted

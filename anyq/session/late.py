@@ -21,8 +21,6 @@ Row = TypeVar("Row", default=TupleRow)
 class LateHolder(ResultHolder[Row], Generic[Row]):
     """What has arrived for a cursor, or will: as soon as it is there, whoever looks finds it."""
 
-    late: Queued | None = None
-    """For this package: the statement whose result is not taken yet; it is to be brought before rows are fetched."""
     _pipeline: PipelineQueue | None = None
 
     def queue_late(self, pipeline: PipelineQueue, late: Queued) -> bool:
@@ -35,14 +33,14 @@ class LateHolder(ResultHolder[Row], Generic[Row]):
 
         :raises Error: the statement has failed.
         """
-        late = self.late
+        late: Queued | None = self.late
         if late is not None and self._pipeline is not None:
             await self._pipeline.bring(late)
             self.look()
 
     def look(self) -> None:
         """For this package: take the result, if it is there."""
-        late = self.late
+        late: Queued | None = self.late
         if late is not None and late.done and late.result is not None and late.error is None:
             self.late = None
             if late.reloads:

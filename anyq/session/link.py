@@ -32,7 +32,7 @@ from ..backends import uninterrupted
 from ..errors import Error, RemoteProtocolError
 from ..protocol import frontend
 from ..protocol.messages import NoticeResponse
-from ..protocol.phases import ENDED, Phase
+from ..protocol.phases import Phase
 from ..protocol.request import Request
 from ..protocol.session import ProtocolSession
 from ..protocol.session_state import Notify
@@ -73,7 +73,6 @@ LOST = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 """What a channel raises when the connection is gone."""
 
 
-@uninterrupted
 class Link:
     """One connection's bytes."""
 
@@ -99,7 +98,7 @@ class Link:
     @property
     def closed(self) -> bool:
         """Whether nothing can be sent or received any more."""
-        return self.protocol.phase >= ENDED
+        return self.protocol.over
 
     @property
     def broken(self) -> bool:
@@ -165,7 +164,7 @@ class Link:
         :param most: see :meth:`ProtocolSession.receive_data`; the rest is processed by the next call.
         """
         protocol = self.protocol
-        if protocol.phase >= ENDED:
+        if protocol.over:
             return END
         try:
             if self.unsent:
@@ -182,7 +181,7 @@ class Link:
                 return NOTHING
             if protocol.events or protocol.outgoing:
                 self._dispatch()
-            if protocol.phase >= ENDED:
+            if protocol.over:
                 self._release()
                 return END
             self._wake_head()
@@ -307,3 +306,6 @@ class Link:
         if self.on_end is not None:
             self.on_end()
             self.on_end = None
+
+
+uninterrupted(Link)

@@ -14,14 +14,12 @@ from collections.abc import Awaitable
 
 from ..backends import Backend, Waiter, uninterrupted
 from ..errors import LocalProtocolError, ProgrammingError
-from ..protocol.phases import ENDED
 from ..protocol.request import Request
 from ..protocol.session import ProtocolSession
 from ..transport.channel import Channel
 from .link import TORN, Link
 
 
-@uninterrupted
 class Sending(Link):
     """One connection's requests on their way out."""
 
@@ -46,14 +44,14 @@ class Sending(Link):
         Nothing is sent by a task that is cancelled already. Between this and :meth:`run` or :meth:`submit` nothing
         may be awaited.
         """
-        if self.in_pieces is None and self.protocol.phase < ENDED:
+        if self.in_pieces is None and not self.protocol.over:
             return self.backend.checkpoint_if_cancelled()
         return self._turn()
 
     async def _turn(self) -> None:
         await self.backend.checkpoint_if_cancelled()
         await self._wait_for_turn()
-        if self.protocol.phase >= ENDED:
+        if self.protocol.over:
             raise self.protocol.closed_error()
 
     def submit(self, request: Request, data: bytes | bytearray) -> None:
@@ -126,3 +124,6 @@ class Sending(Link):
     def _give_turn(self) -> None:
         while self._waiting_for_turn:
             self._waiting_for_turn.popleft().set()
+
+
+uninterrupted(Sending)

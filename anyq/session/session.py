@@ -7,20 +7,21 @@ commands without a result are run. Must not know cursors, blocks, subscriptions 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..abc import Params
 from ..adapt import AdaptersMap, Transformer
 from ..adapt.encodings import python_codec
 from ..backends import uninterrupted
 from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
-from ..protocol.phases import ENDED
 from ..protocol.request import TransactionEffect
 from ..protocol.session import ProtocolSession
 from ..statements.composer import Composer
 from ..statements.declare import NamedCursors
 from ..statements.explanation import explained
-from ..statements.requests import CommandRequest, RowTaker, StatementRequest
+from ..statements.remembered import QueryKey, RememberedQuery
+from ..statements.requests import CommandRequest, RememberedRequest, RowTaker, StatementRequest
 from ..statements.statement import Statement
 from .cancelling import was_hit, was_victim
 from .tracing import SessionTracing
@@ -63,6 +64,17 @@ class Adaptation:
         return tx
 
 
+class Failed(NamedTuple):
+    """A remembered query that has failed."""
+
+    request: RememberedRequest | StatementRequest
+    known: RememberedQuery
+    data: bytearray
+    """Its messages."""
+    begin: bytes | None
+    """The BEGIN that went before it, if one did."""
+
+
 class Held:
     """What cursors hold of the adapters of a session, so that they keep those that they were made with.
 
@@ -78,7 +90,6 @@ class Held:
         """Whether it is of one cursor, which may register what it likes."""
 
 
-@uninterrupted
 class Session:
     """One server session, shared by any number of tasks.
 
@@ -94,7 +105,7 @@ class Session:
         """How transactions are begun, and which blocks are entered."""
         self.composer = Composer(prepare_threshold, wire.protocol)
         """How statements are sent, and what the server has prepared."""
-        self.remembered = self.composer.remembered
+        self.remembered: dict[QueryKey, RememberedQuery] = self.composer.remembered
         """What is known of queries by their text; the composer's, at hand for each query."""
         self.cursors = NamedCursors(self.composer.statements)
         """Which named cursors have been declared, and by what."""
@@ -133,14 +144,14 @@ class Session:
     def transaction_status(self) -> TransactionStatus:
         """IDLE, INTRANS, INERROR; ACTIVE while a statement is under way; UNKNOWN at the session's end."""
         protocol = self.wire.protocol
-        if protocol.phase >= ENDED:
+        if protocol.over:
             return TransactionStatus.UNKNOWN
         return TransactionStatus.ACTIVE if protocol.pending else protocol.transaction_status
 
     def check_open(self) -> None:
         """Raise an OperationalError if the session is at its end."""
         protocol = self.wire.protocol
-        if protocol.phase >= ENDED:
+        if protocol.over:
             raise protocol.closed_error()
 
     def transformer(self) -> Transformer:
@@ -153,6 +164,28 @@ class Session:
         :param encoding: the Python codec of the client encoding when it was sent: a failure may have changed it back.
         """
         return explained(failure, statement, encoding, self.wire.protocol.parameters.get("server_encoding"))
+
+    async def execute_remembered(
+        self, key: QueryKey, params: Params | None
+    ) -> RememberedRequest | StatementRequest | Failed | None:
+        """Execute a query that is known by its text, in the shortest way from there to its reply.
+
+        :return: its request, whatever came of it, or, where the server did not do what was expected, that with what it
+            takes to execute it again; None if the query has to be composed from what is not remembered.
+        """
+        known = self.remembered.get(key)
+        if known is None:
+            return None
+        wire, transactions = self.wire, self.transactions
+        begin = await (wire.turn() if transactions.at_once else transactions.turn())
+        composed = known.compose(params, wire.protocol.parameters, begin)
+        if composed is None:
+            return None
+        request, data = composed
+        await wire.run(request, data)
+        if request.error is None and request.failure is None and request.results:
+            return request
+        return Failed(request, known, data, begin)
 
     async def send_command(
         self,
@@ -219,3 +252,6 @@ class Session:
         if self.settle is not None:
             await self.settle()
         return None
+
+
+uninterrupted(Session)

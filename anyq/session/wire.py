@@ -44,7 +44,6 @@ import anyio
 from ..backends import Backend, Waiter, uninterrupted
 from ..protocol import frontend
 from ..protocol.constants import TransactionStatus
-from ..protocol.phases import ENDED
 from ..protocol.request import Request
 from ..protocol.request import Waiter as WakeUp
 from ..protocol.session import ProtocolSession
@@ -65,7 +64,6 @@ class Attendant(Protocol):
         ...
 
 
-@uninterrupted
 class Wire(Sending):
     """One connection's traffic.
 
@@ -98,7 +96,7 @@ class Wire(Sending):
     def idle(self) -> bool:
         """Return whether no task is at work here, so that something else than the event loop may take its place."""
         busy = self._reader is not None or self._attendants or self._waiting_for_turn or self.cancel_in_progress
-        return not busy and self.protocol.phase < ENDED
+        return not busy and not self.protocol.over
 
     # -- one request
 
@@ -171,7 +169,7 @@ class Wire(Sending):
                 finally:
                     if self.sending:
                         self._abort_after_grace()
-        if self.protocol.phase >= ENDED:
+        if self.protocol.over:
             raise cancelled or self.protocol.closed_error()
         if wait:
             await self.run(request, data)
@@ -491,6 +489,9 @@ class Wire(Sending):
         for attendant in self._attendants:
             if attendant.waiter is not None:
                 attendant.waiter.set()
+
+
+uninterrupted(Wire)
 
 
 def _is_being_closed() -> bool:

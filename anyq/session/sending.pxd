@@ -1,0 +1,9 @@
+from anyq.protocol.request cimport Request
+from anyq.session.link cimport Link
+
+cdef class Sending(Link):
+    cdef public object backend
+    cdef readonly object _waiting_for_turn
+
+    cpdef turn(self)
+    cpdef submit(self, Request request, data)
