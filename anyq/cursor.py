@@ -66,8 +66,13 @@ ROWS_PER_CHECKPOINT = 64
 class CursorState(FetchState):
     """What an asynchronous cursor has besides results. Compiled, it is kept without a dictionary."""
 
-    def __init__(self, connection: Any, row_factory: AsyncRowFactory[Any]) -> None:
-        super().__init__(row_factory)
+    # The only __init__ of all that a cursor is, so that the compiled one is called without another around it.
+    def __init__(self, connection: Any, *, row_factory: AsyncRowFactory[Any] | None = None) -> None:
+        if row_factory is None:
+            row_factory = connection.row_factory
+        elif row_factory is not tuple_row:
+            check_row_factory(row_factory)
+        self._set_up(row_factory)
         self._conn = connection
         try:
             self._session: Session = connection.session
@@ -76,6 +81,13 @@ class CursorState(FetchState):
         self._held = self._session.held
         self._rested = False
         """Whether `execute()` has let others run, and nothing was fetched since."""
+
+    def _may_go_on(self) -> bool:
+        """Return whether the first fetch after `execute()` need not let others run, nor the task be cancelled."""
+        if self._session.wire.backend.may_go_on():
+            self._rested = False
+            return True
+        return False
 
     def begin(self) -> None:
         """For this package: get ready for a statement.
@@ -108,13 +120,6 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
     """What it is shown by, besides its state."""
     _stream: weakref.ref[AsyncRowStream[Any]] | None = None
     """The last one."""
-
-    def __init__(self, connection: ConnectionT, *, row_factory: AsyncRowFactory[Row] | None = None) -> None:
-        if row_factory is None:
-            row_factory = connection.row_factory
-        elif row_factory is not tuple_row:
-            check_row_factory(row_factory)
-        CursorState.__init__(self, connection, row_factory)
 
     @classmethod
     def of_driver(cls, connection: ConnectionT) -> AsyncCursor[TupleRow, ConnectionT]:
@@ -202,9 +207,12 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
         self.begin()
         if binary is None and self._format:
             binary = True
-        self.take_request(
-            await execute(session, query, params, self._binder, self._held.adaptation, prepare, binary)
-        )
+        own, tracing = self._held.adaptation, session.tracing
+        if tracing is None:
+            request = await execute(session, query, params, self._binder, own, prepare, binary)
+        else:
+            request = await tracing.execute(execute, session, query, params, self._binder, own, prepare, binary)
+        self.take_request(request)
         self._rested = True
         if session.settle is not None:
             await session.settle()
@@ -294,8 +302,9 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
 
         :raises ProgrammingError: there is no result, or it has no rows.
         """
-        await (self._checkpoint() if self.late is None else self.arrive())
-        return self.next_row()
+        if not (self._rested and self.late is None and self._may_go_on()):
+            await (self._checkpoint() if self.late is None else self.arrive())
+        return self.next_row()  # type: ignore[no-any-return]
 
     async def fetchmany(self, size: int = 0) -> list[Row]:
         """Return the next `size` rows, or as many as are left.

@@ -14,7 +14,8 @@ from anyq import AsyncConnection, AsyncCursor, AsyncRawServerCursor, AsyncServer
 from anyq import errors as e
 from anyq.adapt import Loader
 from anyq.rows import dict_row, scalar_row
-from tests.support.named_cursors import NUMBERS, auto, numbers, open_cursors, spy
+from tests.support.named_cursors import NUMBERS, auto, numbers, open_cursors
+from tests.support.spying import spy_on_bytes as spy
 
 __all__ = ["auto"]
 

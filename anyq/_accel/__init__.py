@@ -8,6 +8,7 @@ dumpers and loaders.
 
 from __future__ import annotations
 
+import os
 from types import ModuleType
 
 from ..compiled import WANTED
@@ -34,6 +35,8 @@ from .python import (
     make_rows,
     namedtuple_maker,
     readable_within,
+    receive_now,
+    send_now,
     take_replies,
 )
 from .twins import twin
@@ -64,6 +67,8 @@ __all__ = [
     "make_rows",
     "namedtuple_maker",
     "readable_within",
+    "receive_now",
+    "send_now",
     "split_copy_data",
     "take_replies",
     "twin",
@@ -109,6 +114,9 @@ if WANTED != "python":
             take_replies,
         )
         from .polling import readable_within  # pyright: ignore[reportMissingModuleSource]
+
+        if os.name != "nt":
+            from .polling import receive_now, send_now  # pyright: ignore[reportMissingModuleSource]
 
         compiled_driving = driving
         implementation = "cython"

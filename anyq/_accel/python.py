@@ -7,6 +7,7 @@ types, requests or sockets.
 from __future__ import annotations
 
 import select
+import socket
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from struct import Struct
@@ -362,6 +363,25 @@ class RowParsing(Protocol):
 def compile_parse(parser: RowParsing) -> Callable[[bytes], list[tuple[Any, ...]]]:
     """Return what to call for each piece of the data of a COPY: here, the method in Python."""
     return parser.parse_pure
+
+
+def send_now(sock: socket.socket, fd: int, data: bytes | bytearray | memoryview) -> int:
+    """Send what a non-blocking socket takes now; return how many bytes that is, 0 if it would block.
+
+    :param fd: the socket's descriptor, or what is none any more.
+    """
+    try:
+        return sock.send(data)
+    except (BlockingIOError, InterruptedError):
+        return 0
+
+
+def receive_now(sock: socket.socket, fd: int, most: int) -> bytes | None:
+    """Return what a non-blocking socket has now, `most` bytes at most; None if it would block."""
+    try:
+        return sock.recv(most)
+    except (BlockingIOError, InterruptedError):
+        return None
 
 
 def readable_within(fd: int, seconds: float) -> bool:

@@ -11,6 +11,11 @@ from __future__ import annotations
 import importlib
 import sys
 
+from ..compiled import places
+
+__path__[:0] = places(__name__)
+
+# ruff: noqa: E402 - from where it has just been said
 from .asyncio_backend import AsyncioBackend
 from .base import Backend, SocketWaiter, Waiter, Waker
 from .finalizers import Finalizer

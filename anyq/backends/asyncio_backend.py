@@ -23,7 +23,6 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
-from types import coroutine
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -31,7 +30,8 @@ import anyio
 import anyio.lowlevel
 
 from . import eventfd
-from .base import Backend, SocketWaiter, Waiter, Waker
+from .anyio_scopes import CancellationCheck
+from .base import ONE_TURN, Backend, SocketWaiter, Waiter, Waker
 
 __all__ = ["AsyncioBackend"]
 
@@ -45,7 +45,7 @@ _RECHECK_SECONDS = 1.0
 class AsyncioBackend(Backend):
     """asyncio with any event loop."""
 
-    __slots__ = ("_loop",)
+    __slots__ = ("_loop", "may_go_on")
 
     name = "asyncio"
     cancelled_exc_class = asyncio.CancelledError
@@ -53,13 +53,13 @@ class AsyncioBackend(Backend):
     def __init__(self) -> None:
         """:raises RuntimeError: no event loop of asyncio's is running in this thread."""
         self._loop = asyncio.get_running_loop()
+        self.may_go_on = CancellationCheck(self._loop).passes
         super().__init__()
 
     # A bare yield is what asyncio.sleep(0) boils down to: the loop runs the task again in its next turn, and
     # a cancellation (native or of an anyio scope) is thrown in at the yield.
-    @coroutine
-    def checkpoint(self) -> Generator[None, None, None]:
-        yield
+    def checkpoint(self) -> Awaitable[None]:
+        return ONE_TURN
 
     def checkpoint_if_cancelled(self) -> Awaitable[None]:
         if _running_loop() is not self._loop:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import InterfaceError
 
-__all__ = ["DONE", "Backend", "Waker", "SocketWaiter", "Waiter", "Yields"]
+__all__ = ["DONE", "ONE_TURN", "Backend", "Waker", "SocketWaiter", "Waiter", "Yields"]
 
 
 class Waiter(ABC):
@@ -116,6 +116,9 @@ class Yields:
 DONE = Yields()
 """Is over when it is awaited."""
 
+ONE_TURN = Yields(None)
+"""Yields once: where that means to the event loop that it runs the task again in its next turn."""
+
 
 class Backend(ABC):
     """One event loop, that which runs when this is made, and the library that it is of."""
@@ -145,6 +148,13 @@ class Backend(ABC):
 
         :raises InterfaceError: at once, as :meth:`check_here`.
         """
+
+    def may_go_on(self) -> bool:
+        """Return whether :meth:`checkpoint_if_cancelled` would find that the task is not cancelled, in no time.
+
+        False says nothing: it may be any other thread's, or there is no such way to know. Then that one is to be awaited.
+        """
+        return False
 
     def in_loop(self) -> Awaitable[None]:
         """Return what to await before anyio's clock, cancel scopes, other tasks or another connection are needed.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 import anyio
 import trio
@@ -41,6 +42,18 @@ class TrioBackend(Backend):
         if not self.is_here():
             self.check_here()
         return trio.lowlevel.checkpoint_if_cancelled()  # noqa: ASYNC105 - whoever calls this awaits it
+
+    def may_go_on(self) -> bool:
+        # As trio's function does, but that this is none to be awaited.
+        try:
+            task: Any = trio.lowlevel.current_task()
+            runner = task._runner  # noqa: SLF001 - there is no public way to them; without them that function is asked
+            return runner.trio_token is self._token and not (
+                task._cancel_status.effectively_cancelled  # noqa: SLF001
+                or (task is runner.main_task and runner.ki_pending)
+            )
+        except (AttributeError, RuntimeError):
+            return False
 
     def is_here(self) -> bool:
         try:

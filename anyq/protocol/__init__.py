@@ -13,6 +13,7 @@ from ..compiled import places
 
 __path__[:0] = places(__name__)
 
-from .constants import Format, TransactionStatus  # noqa: E402 - from where it has just been said
+# ruff: noqa: E402 - from where it has just been said
+from .constants import Format, TransactionStatus
 
 __all__ = ["Format", "TransactionStatus"]

@@ -23,7 +23,6 @@ from .cancelling import was_victim
 from .session import Adaptation, Failed, Session
 
 
-@uninterrupted
 async def execute(
     session: Session,
     query: Query,
@@ -32,24 +31,20 @@ async def execute(
     own: Adaptation | None,
     prepare: bool | None,
     binary: bool | None,
-    told: bool = False,
 ) -> StatementRequest | RememberedRequest:
     """Execute a statement; return its request, which has one result at least.
 
     :param own: that of a cursor that has adapters of its own; None for the session's.
-    :param told: whether those who watch the session know of it.
     :raises Error: what is wrong with the parameters, what the server says, or that the connection was lost.
 
     A cancellation cancels the statement; within the grace time the session is ready for the next one, or closed.
     """
-    if session.tracing is not None and not told:
-        return await session.tracing.execute(execute, session, query, params, binder, own, prepare, binary)
     # What was learned from a query that has the same text holds only if nothing else is special.
     if own is None and prepare is None and binary is None and type(query) is str and binder.remembers:
         key = query, params is None
         request = await session.execute_remembered(key, params)
-        if type(request) is Failed:
-            return await _after_failure(session, request, key)
+        if isinstance(request, Failed):
+            return await _execute_again(session, request)
         if request is not None:
             return request
         remember = key, session.wire.protocol.parameters
@@ -65,9 +60,9 @@ async def execute(
     return await _execute(session, statement, tx, prepare, binary, remember)
 
 
-async def _after_failure(session: Session, failed: Failed, key: QueryKey) -> StatementRequest:
+async def _execute_again(session: Session, failed: Failed) -> StatementRequest:
     """Execute a remembered query again, if that is the driver's own business; otherwise raise its error."""
-    request, known, data, begin = failed
+    request, known, data, begin, key = failed
     # Its parameters are dumped once: a dumper may not be able to do it again.
     statement = known.statement(data)
     if not await may_repeat(session, request, statement):

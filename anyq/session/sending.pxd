@@ -6,4 +6,5 @@ cdef class Sending(Link):
     cdef readonly object _waiting_for_turn
 
     cpdef turn(self)
+    cpdef bint may_send(self) except -1
     cpdef submit(self, Request request, data)

@@ -48,6 +48,10 @@ class Sending(Link):
             return self.backend.checkpoint_if_cancelled()
         return self._turn()
 
+    def may_send(self) -> bool:
+        """Return whether :meth:`turn` need not be awaited: it would return at once."""
+        return self.in_pieces is None and not self.protocol.over and self.backend.may_go_on()
+
     async def _turn(self) -> None:
         await self.backend.checkpoint_if_cancelled()
         await self._wait_for_turn()

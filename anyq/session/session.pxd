@@ -8,5 +8,5 @@ cdef class Session:
     cdef readonly Transactions transactions
     cdef readonly object composer, cursors, adaptation
     cdef readonly dict remembered
-    cdef public object held, settle
+    cdef public object held, settle, tracing
     cdef object __weakref__

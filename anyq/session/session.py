@@ -73,6 +73,7 @@ class Failed(NamedTuple):
     """Its messages."""
     begin: bytes | None
     """The BEGIN that went before it, if one did."""
+    key: QueryKey
 
 
 class Held:
@@ -170,14 +171,16 @@ class Session:
     ) -> RememberedRequest | StatementRequest | Failed | None:
         """Execute a query that is known by its text, in the shortest way from there to its reply.
 
-        :return: its request, whatever came of it, or, where the server did not do what was expected, that with what it
-            takes to execute it again; None if the query has to be composed from what is not remembered.
+        :return: its request, which has one result at least; or, where that is not what has become of it, what it takes to
+            execute it again; None if the query has to be composed from what is not remembered.
         """
         known = self.remembered.get(key)
         if known is None:
             return None
         wire, transactions = self.wire, self.transactions
-        begin = await (wire.turn() if transactions.at_once else transactions.turn())
+        begin = None
+        if not (transactions.at_once and wire.may_send()):
+            begin = await transactions.turn()
         composed = known.compose(params, wire.protocol.parameters, begin)
         if composed is None:
             return None
@@ -185,7 +188,7 @@ class Session:
         await wire.run(request, data)
         if request.error is None and request.failure is None and request.results:
             return request
-        return Failed(request, known, data, begin)
+        return Failed(request, known, data, begin, key)
 
     async def send_command(
         self,

@@ -72,7 +72,7 @@ class SessionTracing:
     ) -> RequestT:
         """Tell of a statement that `run` executes, and that it has come to its end."""
         if self.for_threads:
-            execution = partial(run, session, query, params, binder, own, prepare, binary, True)
+            execution = partial(run, session, query, params, binder, own, prepare, binary)
             return await self.observe("execute", query, params, execution, counts=True)
         # As that does; this is so for each query.
         text = query if type(query) is str else partial(text_of, query)
@@ -84,7 +84,7 @@ class SessionTracing:
             state = None
         event.began = perf_counter()
         try:
-            request = await run(session, query, params, binder, own, prepare, binary, True)
+            request = await run(session, query, params, binder, own, prepare, binary)
         except BaseException as error:
             event.seconds = perf_counter() - event.began
             call(phases.error, None, event, state, error)

@@ -5,3 +5,5 @@ cdef class FetchState:
     cdef public Result _result
     cdef public Py_ssize_t _index, _position, _window_start, _run, _after
     cdef public bint _closed
+
+    cdef _set_up(self, row_factory)

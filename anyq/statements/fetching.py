@@ -27,6 +27,9 @@ class FetchState:
     """What has arrived for a cursor, and how much of it has been fetched."""
 
     def __init__(self, row_factory: AsyncRowFactory[Any]) -> None:
+        self._set_up(row_factory)
+
+    def _set_up(self, row_factory: AsyncRowFactory[Any]) -> None:
         self._row_factory: AsyncRowFactory[Any] = row_factory
         self._closed = False
         self._request: RowsRequest | None = None

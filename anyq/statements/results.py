@@ -7,7 +7,7 @@ asynchronous cursor and the synchronous one fetch alike. Begin with `fetching`, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from operator import length_hint
 from typing import Any, Generic
 
@@ -16,7 +16,7 @@ from typing_extensions import TypeVar
 from .._accel import make_rows
 from ..adapt import Transformer
 from ..adapt.typeinfo import TypesRegistry
-from ..rows import AsyncRowFactory, RowMaker, TupleRow, check_row_factory, tuple_row
+from ..rows import AsyncRowFactory, TupleRow, check_row_factory, tuple_row
 from .column import Column
 from .fetching import FetchState
 from .loading import VALUES_PER_TURN
@@ -198,7 +198,6 @@ class ResultHolder(FetchState, ABC, Generic[Row]):
         """For this package: close the cursor."""
         self._closed = True
         self.forget_results()
-
 
 
 def _at_once(taking: Generator[None, None, list[Row]]) -> list[Row]:

@@ -39,7 +39,7 @@ async def test_whatever_is_asked_first_finds_the_result(
     assert holder.late is not None
     await queue.flush()
     getattr(holder, ("rowcount", "rownumber", "statusmessage", "description")[first])
-    assert vars(holder)["late"] is None
+    assert holder.late is None
     assert seen(holder) == [1, 0, "SELECT 1", ["a"]]
 
 

@@ -18,7 +18,8 @@ from anyq.session.session import Session
 from anyq.statements.binders import SERVER_SIDE
 from anyq.statements.declare import DeclareRequest, Options
 from anyq.statements.layout import Layouts
-from tests.support.named_cursors import auto, numbers, open_cursors, spy
+from tests.support.named_cursors import auto, numbers, open_cursors
+from tests.support.spying import spy_on_bytes as spy
 from tests.support.stepping import cancel_at_each_wait, cancel_when_blocked, cancelled_at
 
 __all__ = ["auto"]

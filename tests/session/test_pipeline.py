@@ -21,6 +21,7 @@ from anyq.session import pipeline as pipelines
 from anyq.session.pipeline import own_pipeline, refuse_if_in_pipeline
 from tests.support.activity import held_lock
 from tests.support.pipelines import autocommit, conn, content, insert, manual
+from tests.support.spying import spy_on_requests
 from tests.support.state import pipelining, status
 from tests.support.stepping import cancel_at_each_wait
 from tests.support.victims import as_victim
@@ -33,21 +34,20 @@ pytestmark = pytest.mark.anyio
 class Spy:
     """Counts the requests of a connection, by kind."""
 
-    def __init__(self, conn: AsyncConnection, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.requests: list[str] = []
-        wire = conn.session.wire
-        run: Any = wire.run
+    def __init__(self, conn: AsyncConnection) -> None:
+        self._noted = spy_on_requests(conn)
 
-        async def spy(request: Any, data: Any) -> None:
-            self.requests.append(type(request).__name__)
-            await run(request, data)
+    @property
+    def requests(self) -> list[str]:
+        return [type(request).__name__ for request in self._noted]
 
-        monkeypatch.setattr(wire, "run", spy)
+    def clear(self) -> None:
+        self._noted.clear()
 
 
-async def test_one_round_trip_for_all(manual: AsyncConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_round_trip_for_all(manual: AsyncConnection) -> None:
     conn = manual
-    spy = Spy(conn, monkeypatch)
+    spy = Spy(conn)
     async with conn.pipeline():
         cursors = [await conn.execute("SELECT %s::int", [i]) for i in range(100)]
         for cursor in cursors:
@@ -60,14 +60,14 @@ async def test_in_a_transaction_pieces_are_sent_by_their_size(
 ) -> None:
     conn = manual
     monkeypatch.setattr(pipelines, "SEGMENT_BYTES", 1000)
-    spy = Spy(conn, monkeypatch)
+    spy = Spy(conn)
     async with conn.pipeline():
         for _ in range(10):
             await conn.execute("SELECT %s::text", ["x" * 400])
     assert spy.requests == ["SegmentRequest"] * 4
     await conn.rollback()
     await conn.set_autocommit(True)
-    spy.requests.clear()
+    spy.clear()
     async with conn.pipeline():
         for _ in range(10):
             await conn.execute("SELECT %s::text", ["x" * 400])

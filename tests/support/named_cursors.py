@@ -26,20 +26,6 @@ async def open_cursors(conn: AsyncConnection) -> list[str]:
     return [name for (name,) in await cur.fetchall()]
 
 
-def spy(conn: AsyncConnection) -> list[bytes]:
-    """What is sent from now on, request by request."""
-    sent: list[bytes] = []
-    wire: Any = conn.session.wire
-    submit = wire.submit
-
-    def note(request: Any, data: bytes | bytearray) -> None:
-        sent.append(bytes(data))
-        submit(request, data)
-
-    wire.submit = note
-    return sent
-
-
 async def numbers(conn: AsyncConnection, count: int, **options: Any) -> AsyncServerCursor[Any]:
     cur = conn.cursor("numbers", row_factory=scalar_row, **options)
     return await cur.execute(NUMBERS, [count])

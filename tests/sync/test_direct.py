@@ -17,6 +17,7 @@ import anyq
 from anyq.sync.direct import MOST_SKIPS, Direct
 from anyq.sync.portal import Portal
 from tests.support.activity import PATIENCE
+from tests.support.spying import NotingChannel
 from tests.support.tls_server import TlsServer
 
 POSIX = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals are those of POSIX")
@@ -498,20 +499,23 @@ def test_an_interrupt_amid_what_was_received_and_of_what_is_done_about_it(
 ) -> None:
     """The connection is closed then at once: nobody waits for what was lost."""
     wire: Any = driven.inner.session.wire
-    abort: Any = wire.abort
+    channel = wire.channel
+    closing: list[str] = []
 
-    def receive_data(*args: Any) -> None:
-        raise KeyboardInterrupt
+    class Interrupted(NotingChannel):
+        def try_receive(self, max_bytes: int) -> bytes:
+            raise KeyboardInterrupt
 
-    def interrupted(*args: Any) -> None:
-        wire.abort = abort
-        raise KeyboardInterrupt
+        def close_now(self) -> None:
+            closing.append("now")
+            if len(closing) == 1:
+                raise KeyboardInterrupt
+            channel.close_now()
 
-    wire.abort = interrupted
-    monkeypatch.setattr(type(wire.protocol), "receive_data", receive_data)
+    wire.channel = Interrupted(channel)
     with pytest.raises(KeyboardInterrupt):
         driven.execute("SELECT 1")
-    monkeypatch.undo()
+    assert len(closing) > 1
     with pytest.raises(anyq.OperationalError, match="while something was being received"):
         driven.execute("SELECT 1")
 

@@ -1,0 +1,4 @@
+cdef class CancellationCheck:
+    cdef object _loop, _ident, _state, _task
+
+    cpdef bint passes(self) except -1

@@ -1,0 +1,65 @@
+"""Whether anyio has cancelled a task of asyncio's: what its `checkpoint_if_cancelled()` finds out, without a coroutine.
+
+There is no public function for it. Where asyncio or anyio keep what is looked at otherwise than it is known here to be
+kept, the answer is that the task may be cancelled, and anyio's own function is asked.
+
+Knows how asyncio keeps its current tasks, and anyio their cancel scopes. Must not know anything else of either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from threading import get_ident
+from typing import Any
+from weakref import ref
+
+try:
+    from anyio._backends._asyncio import _task_states as _states
+except ImportError:
+    _states = None  # type: ignore[assignment]
+
+_data: Any = getattr(_states, "data", {})
+"""What anyio knows of each task, by a weak reference to it."""
+
+_current: Any = getattr(asyncio.tasks, "_current_tasks", {})
+"""The task that each event loop runs at this moment. It is empty, or not there, where that is asked otherwise."""
+
+
+class CancellationCheck:
+    """Looks whether the task is cancelled that runs now in one event loop: the one that runs in this thread now."""
+
+    __slots__ = ("_ident", "_loop", "_state", "_task")
+
+    def __init__(self, loop: object) -> None:
+        self._loop = loop
+        self._ident = get_ident()
+        # Of the task that asked last, mostly it is the same one again.
+        self._task: ref[Any] | None = None
+        self._state: Any = None
+
+    def passes(self) -> bool:
+        """Return whether a task of the event loop asks, and it is certain that it is not cancelled."""
+        # If the loop runs a task, and it is the loop of this thread, then that one asks. Which loop is running in it
+        # need not be asked, for which Python asks the system each time for the process.
+        task = _current.get(self._loop)
+        if task is None or get_ident() != self._ident:
+            return False
+        if self._task is None or self._task() is not task:
+            self._task = ref(task)
+            self._state = _data.get(self._task)
+        if self._state is None:
+            # It may have come to be in a scope since.
+            self._state = _data.get(self._task)
+            if self._state is None:
+                return _states is not None
+        try:
+            scope = self._state.cancel_scope
+            while scope is not None:
+                if scope._cancel_called:  # noqa: SLF001 - the properties are functions in Python
+                    return False
+                if scope._shield:  # noqa: SLF001
+                    break
+                scope = scope._parent_scope  # noqa: SLF001
+        except AttributeError:
+            return False
+        return True

@@ -1,0 +1,2 @@
+cdef class Yields:
+    cdef tuple _values

@@ -1,0 +1,51 @@
+"""What goes through a connection, noted: objects put in the place of what the wire holds, as the compiled wire has no
+dictionary that a method could be replaced in."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from anyq import AsyncConnection
+
+
+class NotingChannel:
+    """The channel of a connection, which notes what is sent."""
+
+    def __init__(self, channel: Any) -> None:
+        self.channel = channel
+        self.sent: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.channel, name)
+
+    def try_send(self, data: Any) -> int:
+        sent: int = self.channel.try_send(data)
+        self.sent.append(bytes(data[:sent]))
+        return sent
+
+
+def spy_on_bytes(conn: AsyncConnection[Any]) -> list[bytes]:
+    """Return what is sent from now on, piece by piece: request by request, where one goes out alone."""
+    wire: Any = conn.session.wire
+    wire.channel = noting = NotingChannel(wire.channel)
+    return noting.sent
+
+
+class NotingDeque(deque[Any]):
+    """Requests under way, which notes those that come."""
+
+    def __init__(self, *requests: Any) -> None:
+        super().__init__(*requests)
+        self.noted: list[Any] = []
+
+    def append(self, request: Any) -> None:
+        self.noted.append(request)
+        super().append(request)
+
+
+def spy_on_requests(conn: AsyncConnection[Any]) -> list[Any]:
+    """Return the requests that are sent from now on."""
+    protocol: Any = conn.session.wire.protocol
+    protocol.pending = noting = NotingDeque(protocol.pending)
+    return noting.noted
