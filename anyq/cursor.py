@@ -8,7 +8,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
 
 from typing_extensions import Self, TypeVar
 
@@ -68,11 +68,9 @@ class CursorState(FetchState):
 
     # The only __init__ of all that a cursor is, so that the compiled one is called without another around it.
     def __init__(self, connection: Any, *, row_factory: AsyncRowFactory[Any] | None = None) -> None:
-        if row_factory is None:
-            row_factory = connection.row_factory
-        elif row_factory is not tuple_row:
+        if row_factory is not None and row_factory is not tuple_row:
             check_row_factory(row_factory)
-        self._set_up(row_factory)
+        self._set_up(connection.row_factory if row_factory is None else row_factory)
         self._conn = connection
         try:
             self._session: Session = connection.session
@@ -120,6 +118,10 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
     """What it is shown by, besides its state."""
     _stream: weakref.ref[AsyncRowStream[Any]] | None = None
     """The last one."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, connection: ConnectionT, *, row_factory: AsyncRowFactory[Row] | None = None) -> None: ...
 
     @classmethod
     def of_driver(cls, connection: ConnectionT) -> AsyncCursor[TupleRow, ConnectionT]:
@@ -304,7 +306,7 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
         """
         if not (self._rested and self.late is None and self._may_go_on()):
             await (self._checkpoint() if self.late is None else self.arrive())
-        return self.next_row()  # type: ignore[no-any-return]
+        return self.next_row()
 
     async def fetchmany(self, size: int = 0) -> list[Row]:
         """Return the next `size` rows, or as many as are left.

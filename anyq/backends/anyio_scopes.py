@@ -13,10 +13,13 @@ from threading import get_ident
 from typing import Any
 from weakref import ref
 
+_states: Any
 try:
-    from anyio._backends._asyncio import _task_states as _states
+    from anyio._backends import _asyncio
+
+    _states = getattr(_asyncio, "_task_states", None)
 except ImportError:
-    _states = None  # type: ignore[assignment]
+    _states = None
 
 _data: Any = getattr(_states, "data", {})
 """What anyio knows of each task, by a weak reference to it."""

@@ -53,7 +53,7 @@ class AsyncioBackend(Backend):
     def __init__(self) -> None:
         """:raises RuntimeError: no event loop of asyncio's is running in this thread."""
         self._loop = asyncio.get_running_loop()
-        self.may_go_on = CancellationCheck(self._loop).passes
+        self.may_go_on = CancellationCheck(self._loop).passes  # type: ignore[method-assign]  # one call less
         super().__init__()
 
     # A bare yield is what asyncio.sleep(0) boils down to: the loop runs the task again in its next turn, and

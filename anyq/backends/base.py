@@ -152,7 +152,8 @@ class Backend(ABC):
     def may_go_on(self) -> bool:
         """Return whether :meth:`checkpoint_if_cancelled` would find that the task is not cancelled, in no time.
 
-        False says nothing: it may be any other thread's, or there is no such way to know. Then that one is to be awaited.
+        False says nothing: it may be another thread that asks, or there is no such way to know. Then that one is to be
+        awaited.
         """
         return False
 

@@ -5,6 +5,8 @@ is built of it lies below this folder, under the path of the module: beside its 
 nobody could choose any more. A package with such modules has its place here put before its own folder.
 
 Knows folders and one environment variable. Must not know any module.
+
+Begin with `places`.
 """
 
 from __future__ import annotations

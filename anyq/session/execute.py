@@ -23,6 +23,7 @@ from .cancelling import was_victim
 from .session import Adaptation, Failed, Session
 
 
+@uninterrupted
 async def execute(
     session: Session,
     query: Query,

@@ -181,7 +181,7 @@ class Link:
                 return NOTHING
             if protocol.events or protocol.outgoing:
                 self._dispatch()
-            if protocol.over:
+            if self.protocol.over:
                 self._release()
                 return END
             self._wake_head()

@@ -1,5 +1,3 @@
-cimport cython
-
 from anyq.session.transactions cimport Transactions
 from anyq.session.wire cimport Wire
 
@@ -10,3 +8,4 @@ cdef class Session:
     cdef readonly dict remembered
     cdef public object held, settle, tracing
     cdef object __weakref__
+    cdef dict __dict__

@@ -171,8 +171,8 @@ class Session:
     ) -> RememberedRequest | StatementRequest | Failed | None:
         """Execute a query that is known by its text, in the shortest way from there to its reply.
 
-        :return: its request, which has one result at least; or, where that is not what has become of it, what it takes to
-            execute it again; None if the query has to be composed from what is not remembered.
+        :return: its request, which has one result at least; or, where that is not what has become of it, what it takes
+            to execute it again; None if the query has to be composed from what is not remembered.
         """
         known = self.remembered.get(key)
         if known is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from operator import length_hint
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
@@ -92,6 +92,11 @@ class ResultHolder(FetchState, ABC, Generic[Row]):
             return None
         self._select(self._results[self._index + 1], self._index + 1)
         return True
+
+    if TYPE_CHECKING:
+
+        def next_row(self) -> Row | None:
+            """For this package: see :class:`FetchState`."""
 
     # -- fetching: what both kinds of cursors are made of, which have psycopg's names for it
 

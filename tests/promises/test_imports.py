@@ -28,9 +28,10 @@ TOP = "anyq"
 #: may that may import it.
 ROOMS: dict[str, tuple[str, ...]] = {
     # the ground
+    "compiled": (),
     "errors": (),
-    "backends": ("errors",),
-    "protocol": ("errors",),
+    "backends": ("compiled", "errors"),
+    "protocol": ("compiled", "errors"),
     "conninfo": ("errors",),
     "_accel": ("protocol",),
     "dbapi20": ("errors",),

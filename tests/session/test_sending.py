@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
+import anyq
 from anyq import AsyncConnection
 from anyq import errors as e
 from anyq.protocol import frontend
@@ -29,6 +30,8 @@ def interrupt(*args: object) -> Any:
 async def test_interrupted_while_a_request_is_sent(
     conn: AsyncConnection, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
+    if anyq.__impl__ == "cython" and what != "try_send":
+        pytest.skip("no interrupt can come there in compiled code")
     wire = conn.session.wire
     await conn.execute("SELECT 1")
     if what == "put":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 from anyq import AsyncConnection, TransactionStatus
@@ -93,8 +91,8 @@ async def test_a_rollback_that_fails_replaces_nothing(
     async def failing(*args: object, **kwargs: object) -> None:
         raise e.InternalError_("no rollback today")
 
-    session = SimpleNamespace(wire=conn.session.wire, send_command=interrupted, carry_out=failing, closed=False)
-    monkeypatch.setattr(conn.two_phase, "_session", session)
+    monkeypatch.setattr(conn.session, "send_command", interrupted)
+    monkeypatch.setattr(conn.session, "carry_out", failing)
     with pytest.raises(Interrupt):
         await conn.tpc_begin("x")
     assert "no rollback today" in caplog.text
