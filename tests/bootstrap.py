@@ -100,7 +100,12 @@ class Environment:
     def _state(self, extra):
         """What a finished installation is recorded as: the same value means that nothing is left to do."""
         digest = hashlib.sha256()
-        compiled = sorted(glob(os.path.join(ROOT, "anyq", "_accel", "*.p[yx][xdi]")))
+        package = os.path.join(ROOT, "anyq")
+        declared = glob(os.path.join(package, "**", "*.pxd"), recursive=True)
+        # What is compiled of its own source stands before it, so it must not be out of date.
+        sources = [path[: -len("pxd")] + "py" for path in declared]
+        twins = glob(os.path.join(package, "_accel", "*.p[yx][xi]"))
+        compiled = sorted([*declared, *twins, *filter(os.path.exists, sources)])
         for path in [PROJECT, os.path.join(ROOT, "setup.py"), *compiled]:
             with open(path, "rb") as file:
                 digest.update(file.read())

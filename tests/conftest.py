@@ -19,6 +19,7 @@ import signal
 import socket
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,20 @@ def pytest_report_header() -> str:
     return f"anyq: the {_accel.implementation} implementation; server: {server}"
 
 
+def _refuse_what_is_out_of_date() -> None:
+    """A compiled form stands before its source: one that is older than that would be tested in its place."""
+    package = Path(_accel.__file__).parents[1]
+    for form in (package / "compiled").rglob("*" + EXTENSION_SUFFIXES[0]):
+        source = package / form.relative_to(package / "compiled").with_name(form.name.partition(".")[0] + ".py")
+        if _accel.implementation != "python" and source.stat().st_mtime > form.stat().st_mtime:
+            raise pytest.UsageError(
+                f"{source} has changed since it was compiled: build it by python setup.py build_ext --inplace, or run "
+                "this with ANYQ_IMPL=python"
+            )
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    _refuse_what_is_out_of_date()
     # A shell that runs the tests in the background has them ignore Ctrl-C, and so do the programs that they start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
