@@ -6,7 +6,7 @@ nobody could choose any more. A package with such modules has its place here put
 
 Knows folders and one environment variable. Must not know any module.
 
-Begin with `places`.
+Begin with `anyq.protocol`, which is such a package.
 """
 
 from __future__ import annotations

@@ -376,7 +376,7 @@ async def test_what_is_told_of_one_that_is_open(pool: AsyncConnectionPool) -> No
 #: Of psycopg_pool 3.3: the methods, and the arguments of each.
 METHODS = {
     "__init__": "conninfo connection_class kwargs min_size max_size open configure check reset name close_returns "
-    "timeout max_waiting max_lifetime max_idle reconnect_timeout reconnect_failed num_workers",
+    "timeout max_waiting max_lifetime max_idle reconnect_timeout reconnect_failed num_workers tracer",
     "connection": "timeout",
     "getconn": "timeout",
     "putconn": "conn",
