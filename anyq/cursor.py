@@ -472,6 +472,7 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
         return self._adaptation().transformer(parameters)
 
     def check_open(self) -> None:
+        """For this package: raise if the cursor cannot be used."""
         if self._closed:
             raise InterfaceError("the cursor is closed; make a new one with connection.cursor()")
         self._session.check_open()

@@ -106,7 +106,7 @@ ALIASES = {
 # What connect() takes besides keywords, as those are mistyped too.
 PARAMETERS = (
     *("autocommit", "prepare_threshold", "row_factory", "cursor_factory", "context", "grace_period"),
-    *("busy_wait", "stream", "dial", "ssl_context", "portal"),
+    *("busy_wait", "stream", "dial", "ssl_context", "portal", "tracer"),
 )
 
 

@@ -193,7 +193,7 @@ class Worker:
         """Run jobs until :meth:`end`; the body of the task."""
         self._waker = waker = self._backend.create_waker()
         self.task = self._backend.current_task()
-        call_context.set(self._context_of_call)
+        asked = call_context.set(self._context_of_call)
         try:
             while not self._ended:
                 with anyio.CancelScope() as self._scope:
@@ -209,6 +209,7 @@ class Worker:
                     self._running = None
         finally:
             self._stopped = True
+            call_context.reset(asked)  # no circle, which would keep descriptors open
             waker.close()
             if self.if_freed is not None:
                 self.if_freed.call_off()

@@ -25,6 +25,7 @@ import anyq
 from anyq import AsyncConnection, errors
 from anyq.contrib.opentelemetry import OpenTelemetryTracer, operation_of, without_constants
 from anyq.pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
+from tests.support.activity import cancelled_asleep
 
 pytestmark = pytest.mark.anyio
 
@@ -113,12 +114,11 @@ async def test_an_error_has_its_sqlstate_and_no_value(watched: AsyncConnection, 
 
 
 async def test_one_that_is_no_error_of_the_server_has_its_class(
-    watched: AsyncConnection, telemetry: Telemetry, anyio_backend_name: str
+    watched: AsyncConnection, telemetry: Telemetry, anyio_backend_name: str, dsn: str
 ) -> None:
     with pytest.raises(errors.ProgrammingError):
         await watched.execute("SELECT %s", [])
-    with anyio.move_on_after(0.05):
-        await watched.execute("SELECT pg_sleep(60)")
+    await cancelled_asleep(dsn, watched)
     refused, cancelled = telemetry.spans()
     assert attributes_of(refused)["error.type"] == "anyq.errors.ProgrammingError"
     kind = anyio.get_cancelled_exc_class()

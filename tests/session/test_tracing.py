@@ -14,7 +14,7 @@ import anyq
 from anyq import AsyncConnection, errors
 from anyq.session.tracing import size_of, text_of
 from anyq.sql import SQL, Identifier, Literal
-from tests.support.activity import PATIENCE
+from tests.support.activity import PATIENCE, cancelled_asleep
 from tests.support.templates import t
 from tests.support.tracers import Recorder, whose
 
@@ -100,10 +100,9 @@ async def test_one_that_is_sent_again_is_told_once(watched: AsyncConnection, rec
 
 
 async def test_a_cancelled_one_is_told_with_its_cancellation(
-    watched: AsyncConnection, recorder: Recorder, anyio_backend: Any
+    watched: AsyncConnection, recorder: Recorder, dsn: str
 ) -> None:
-    with anyio.move_on_after(0.05):
-        await watched.execute("SELECT pg_sleep(60)")
+    await cancelled_asleep(dsn, watched)
     error = recorder.only("query_error").error
     assert isinstance(error, anyio.get_cancelled_exc_class())
     sent = recorder.only("cancellation").what

@@ -41,6 +41,14 @@ async def until_sleeping(dsn: str, pid: int) -> None:
         await _until(observer, pid, "PgSleep")
 
 
+async def cancelled_asleep(dsn: str, conn: AsyncConnection) -> None:
+    """Cancel a statement that sleeps, as soon as it does."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(conn.execute, "SELECT pg_sleep(60)")
+        await until_sleeping(dsn, conn.info.backend_pid)
+        group.cancel_scope.cancel()
+
+
 class HeldLock:
     """An advisory lock that a session of the test's own holds."""
 

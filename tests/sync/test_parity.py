@@ -90,7 +90,7 @@ def names(cls: type[Any]) -> dict[str, Any]:
         if name.startswith("_") and name not in RENAMED and name not in RENAMED.values():
             continue
         member = inspect.getattr_static(cls, name)
-        doc = inspect.getdoc(member) or ""
+        doc = inspect.getdoc(getattr(member, "__func__", member)) or ""
         if not doc.startswith(FOR_THE_PACKAGE):
             found[name] = member
     return found

@@ -93,15 +93,35 @@ def names_of_class(cls: type[Any]) -> set[str]:
 
 def _attributes_set_by(function: object) -> set[str]:
     """Return what a method sets of its object. The source of a class may be another's, where its module was changed."""
-    if not inspect.isfunction(function):
+    if not (inspect.isfunction(function) or type(function).__name__ == "cython_function_or_method"):
         return set()
     try:
         source = inspect.getsource(function)
     except OSError:
         return set()  # made by namedtuple()
-    tree = ast.parse(f"if True:\n{source}" if source[0].isspace() else source)
+    except TypeError:
+        tree = _source_of_compiled(function)
+    else:
+        tree = ast.parse(f"if True:\n{source}" if source[0].isspace() else source)
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)]
     return {node.attr for node in nodes if _is_self(node.value)}
+
+
+def _source_of_compiled(function: Any) -> ast.Module:
+    """Return a function that is compiled from its own source; nothing where that is not so."""
+    package, *rest = (getattr(function, "__module__", None) or "").split(".")
+    folder = Path(importlib.import_module(package).__file__ or "").parent if rest else None
+    found = None if folder is None else folder.joinpath(*rest).with_suffix(".py")
+    empty = ast.Module([], [])
+    if found is None or not found.exists():
+        return empty
+    scope: Any = ast.parse(found.read_text("utf-8"))
+    for name in function.__qualname__.split("."):
+        inside = [node for node in scope.body if getattr(node, "name", None) == name]
+        if not inside:
+            return empty
+        scope = inside[-1]
+    return ast.Module([scope], [])
 
 
 def _is_self(node: ast.expr) -> bool:

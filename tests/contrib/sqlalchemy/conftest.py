@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import pytest
 
-_HAS_UVLOOP = importlib.util.find_spec("uvloop") is not None
 
-
-@pytest.fixture(
-    params=[
-        "sync",
-        "asyncio",
-        pytest.param("uvloop", marks=pytest.mark.skipif(not _HAS_UVLOOP, reason="there is no uvloop")),
-    ]
-)
+# What differs between asyncio's own loops and uvloop is below what a dialect is made of.
+@pytest.fixture(params=["sync", "asyncio"])
 def run(request: pytest.FixtureRequest, dsn: str) -> Any:
     """What runs a function that is given an engine: on a synchronous one, and in a greenlet of an asynchronous one."""
     pytest.importorskip("sqlalchemy")
