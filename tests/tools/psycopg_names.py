@@ -91,7 +91,7 @@ def names_of_class(cls: type[Any]) -> set[str]:
     return {name for name in names if not name.startswith("_") and not _is_refused(cls, name)}
 
 
-def _attributes_set_by(function: object) -> set[str]:
+def _attributes_set_by(function: Any) -> set[str]:
     """Return what a method sets of its object. The source of a class may be another's, where its module was changed."""
     if not (inspect.isfunction(function) or type(function).__name__ == "cython_function_or_method"):
         return set()
