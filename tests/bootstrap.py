@@ -222,8 +222,10 @@ def test_it(arguments):
     server = take_server(arguments)
     options = {argument for argument in arguments if argument in ("--no-checks", "--oldest")}
     arguments = [argument for argument in arguments if argument not in options]
-    environment = Environment(oldest="--oldest" in options)
-    environment.set_up("test")
+    oldest = "--oldest" in options
+    environment = Environment(oldest=oldest)
+    # The programs that anyq is shown with have requirements of their own.
+    environment.set_up("test" if oldest else "test,programs")
     python = environment.python
     if server is not None:
         os.environ["ANYQ_TEST_PG_BIN"] = find_server(python, server)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import pytest
+
+if importlib.util.find_spec("sqlalchemy") is None:
+    collect_ignore_glob = ["test_*.py"]
 
 
 # What differs between asyncio's own loops and uvloop is below what a dialect is made of.
