@@ -137,6 +137,7 @@ async def trusts(dsn: str) -> bool:
 @pytest.mark.anyio
 @pytest.mark.parametrize("block", named(BODIES))
 async def test_a_body_runs(block: Block, dsn: str, server: Server) -> None:
+    need_packages(block.source)
     if "tpc_begin" in block.source:
         need_two_phase(server)
     # Another process may be running the same block on the same server.
@@ -166,7 +167,15 @@ def on_its_loops() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("block", "source"), list(on_its_loops()))
 def test_a_program_runs(block: Block, source: str, dsn: str) -> None:
+    need_packages(source)
     check_output(block, source, run(["-c", source.replace(_DSN, repr(dsn))]))
+
+
+def need_packages(source: str) -> None:
+    """Skip where a package is not installed that the code is about."""
+    for package in ("sqlalchemy", "opentelemetry"):
+        if re.search(rf"\b{package}\b", source):
+            pytest.importorskip(package)
 
 
 def test_the_example_runs(dsn: str) -> None:
