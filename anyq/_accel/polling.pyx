@@ -97,7 +97,10 @@ cdef enum:
     SMALL = 4096
 
 
-def send_now(sock, int fd, data):
+# The descriptor is asked for at each call: that of a socket which somebody has closed may be another one's by now.
+
+def send_now(sock, data):
+    cdef int fd = sock.fileno()
     cdef Py_buffer view
     cdef Py_ssize_t sent
     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
@@ -116,7 +119,8 @@ def send_now(sock, int fd, data):
     return sent
 
 
-def receive_now(sock, int fd, Py_ssize_t most):
+def receive_now(sock, Py_ssize_t most):
+    cdef int fd = sock.fileno()
     cdef char small[SMALL]
     cdef Py_ssize_t count
     count = anyq_receive(fd, small, min(most, SMALL))

@@ -365,18 +365,15 @@ def compile_parse(parser: RowParsing) -> Callable[[bytes], list[tuple[Any, ...]]
     return parser.parse_pure
 
 
-def send_now(sock: socket.socket, fd: int, data: bytes | bytearray | memoryview) -> int:
-    """Send what a non-blocking socket takes now; return how many bytes that is, 0 if it would block.
-
-    :param fd: the socket's descriptor, or what is none any more.
-    """
+def send_now(sock: socket.socket, data: bytes | bytearray | memoryview) -> int:
+    """Send what a non-blocking socket takes now; return how many bytes that is, 0 if it would block."""
     try:
         return sock.send(data)
     except (BlockingIOError, InterruptedError):
         return 0
 
 
-def receive_now(sock: socket.socket, fd: int, most: int) -> bytes | None:
+def receive_now(sock: socket.socket, most: int) -> bytes | None:
     """Return what a non-blocking socket has now, `most` bytes at most; None if it would block."""
     try:
         return sock.recv(most)

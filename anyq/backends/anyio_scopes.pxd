@@ -1,4 +1,4 @@
 cdef class CancellationCheck:
-    cdef object _loop, _ident, _state, _task
+    cdef object _loop, _ident, _task
 
     cpdef bint passes(self) except -1

@@ -31,14 +31,13 @@ _current: Any = getattr(asyncio.tasks, "_current_tasks", {})
 class CancellationCheck:
     """Looks whether the task is cancelled that runs now in one event loop: the one that runs in this thread now."""
 
-    __slots__ = ("_ident", "_loop", "_state", "_task")
+    __slots__ = ("_ident", "_loop", "_task")
 
     def __init__(self, loop: object) -> None:
         self._loop = loop
         self._ident = get_ident()
-        # Of the task that asked last, mostly it is the same one again.
+        # The one that asked last: mostly it is the same again.
         self._task: ref[Any] | None = None
-        self._state: Any = None
 
     def passes(self) -> bool:
         """Return whether a task of the event loop asks, and it is certain that it is not cancelled."""
@@ -49,14 +48,12 @@ class CancellationCheck:
             return False
         if self._task is None or self._task() is not task:
             self._task = ref(task)
-            self._state = _data.get(self._task)
-        if self._state is None:
-            # It may have come to be in a scope since.
-            self._state = _data.get(self._task)
-            if self._state is None:
-                return _states is not None
+        state = _data.get(self._task)
+        if state is None:
+            # It was in no scope yet.
+            return _states is not None
         try:
-            scope = self._state.cancel_scope
+            scope = state.cancel_scope
             while scope is not None:
                 if scope._cancel_called:  # noqa: SLF001 - the properties are functions in Python
                     return False

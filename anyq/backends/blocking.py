@@ -195,6 +195,9 @@ class BlockingBackend(Backend):
             self.check_here()
         return DONE
 
+    def may_go_on(self) -> bool:
+        return self._own.may_go_on() if self.thread_id is None else self.thread_id == threading.get_ident()
+
     def in_loop(self) -> Awaitable[None]:
         return DONE if self.thread_id is None else _HAND_OVER
 

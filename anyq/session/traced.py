@@ -13,7 +13,6 @@ from ..adapt import AdaptersMap, Transformer
 from ..backends import uninterrupted
 from ..statements.copy_data import CopyRequest
 from ..statements.outcome import affected_rows
-from ..statements.requests import CommandRequest
 from ..statements.statement import Statement
 from ..tracing import TracedCopy
 from ..tracing.telling import Running
@@ -29,20 +28,12 @@ T = TypeVar("T")
 class TracedSession(Session):
     """What a connection works on that is made while somebody watches."""
 
-    async def send_command(
-        self,
-        command: bytes,
-        *,
-        begins: bool = False,
-        ends: bool = False,
-        cancellable: bool = True,
-        on_end: Callable[[CommandRequest], object] | None = None,
-    ) -> str | None:
-        run = partial(super().send_command, command, begins=begins, ends=ends, cancellable=cancellable, on_end=on_end)
+    async def send_command(self, command: bytes, **how: Any) -> str | None:
+        run = partial(super().send_command, command, **how)
         return await (run() if self.tracing is None else self.tracing.command(command, run))
 
-    async def carry_out(self, command: bytes, *, ends: bool = False, wait: bool = True) -> None:
-        run = partial(super().carry_out, command, ends=ends, wait=wait)
+    async def carry_out(self, command: bytes, **how: Any) -> None:
+        run = partial(super().carry_out, command, **how)
         await (run() if self.tracing is None else self.tracing.command(command, run))
 
 

@@ -209,7 +209,6 @@ class Worker:
                     self._running = None
         finally:
             self._stopped = True
-            call_context.reset(asked)  # no circle, which would keep descriptors open
             waker.close()
             if self.if_freed is not None:
                 self.if_freed.call_off()
@@ -217,6 +216,9 @@ class Worker:
                 if job is not None:
                     job.error = PortalStopped(LOOP_STOPPED)
                     job.finish()
+            # No circle, which would keep descriptors open. Closed by somebody else, it ends in another context.
+            with suppress(ValueError):
+                call_context.reset(asked)
 
     def _context_of_call(self) -> Context | None:
         """Return that of the call that is run now, for its task: others that it has started inherit the question."""

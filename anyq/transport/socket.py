@@ -52,8 +52,6 @@ class SocketStream(Channel, ByteStream):
             # Queries are short messages that wait for an answer: Nagle's algorithm would hold them back.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
-        self._fd = sock.fileno()
-        """The descriptor, -1 as soon as it may be another one's."""
         self._peer = peer
         self._backend = backend or current_backend()
         self._waiter: SocketWaiter = self._backend.socket_waiter(sock)
@@ -73,13 +71,13 @@ class SocketStream(Channel, ByteStream):
 
     def try_send(self, data: Buffer) -> int:
         try:
-            return send_now(self._sock, self._fd, data)
+            return send_now(self._sock, data)
         except OSError as error:
             raise self._lost(error) from error
 
     def try_receive(self, max_bytes: int) -> bytes | None:
         try:
-            return receive_now(self._sock, self._fd, max_bytes)
+            return receive_now(self._sock, max_bytes)
         except OSError as error:
             raise self._lost(error) from error
 
@@ -163,7 +161,6 @@ class SocketStream(Channel, ByteStream):
             self._lender = None
 
     def _let_go(self) -> None:
-        self._fd = -1
         self._finalizer.call_off()
         _open.pop(id(self._held), None)
         (self._waiter if self._lender is None else self._lender[1]).close()

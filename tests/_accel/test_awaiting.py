@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import importlib.util
 from collections.abc import Coroutine
 from importlib.metadata import version
 from typing import Any
@@ -13,10 +12,11 @@ import anyio
 import pytest
 
 from anyq._accel import python
+from tests.support.twins import COMPILED
 
 ANYIO = tuple(map(int, version("anyio").split(".")[:2]))
 DONE: dict[str, Coroutine[Any, Any, Any]] = {"python": python.DONE}
-if importlib.util.find_spec("anyq._accel.awaiting") is not None:
+if COMPILED:
     DONE["cython"] = importlib.import_module("anyq._accel.awaiting").DONE
 
 each = pytest.mark.parametrize("done", DONE.values(), ids=DONE)

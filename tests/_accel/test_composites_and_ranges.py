@@ -49,10 +49,10 @@ from anyq.types.range import (
     register_range,
 )
 from anyq.types.string import StrDumper
-from tests.support.twins import Context, outcome
+from tests.support.twins import Context, outcome, twin_or_skip
 
-dumping = pytest.importorskip("anyq._accel.dumping", reason="the compiled path is not built")
-loading = pytest.importorskip("anyq._accel.loading", reason="the compiled path is not built")
+dumping = twin_or_skip("dumping")
+loading = twin_or_skip("loading")
 
 INNER, OUTER, MADE, OBJECT, TEXTS, TEXTS_MULTI, EMPTY = range(70_000, 70_014, 2)
 """Oids, each of which has an array with the next one."""

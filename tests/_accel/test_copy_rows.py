@@ -20,9 +20,9 @@ from anyq.adapt import Dumper, Format, Loader, Transformer
 from anyq.adapt.copy import BINARY_HEADER, BINARY_TRAILER, RowFormatter, RowParser
 from anyq.types.numeric import Int2Dumper, IntBinaryDumper, IntDumper
 from tests._accel.test_dumping import LISTS, OBJECTS
-from tests.support.twins import Context, outcome, whole
+from tests.support.twins import Context, outcome, twin_or_skip, whole
 
-copy_rows = pytest.importorskip("anyq._accel.copy_rows", reason="the compiled path is not built")
+copy_rows = twin_or_skip("copy_rows")
 
 ENCODINGS = ["utf-8", "latin-1", "shift_jis", "gb18030", "ascii"]
 TYPES = ["text", "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "bool", "bytea", "date", "time"]

@@ -29,9 +29,9 @@ from anyq.types.enum import EnumInfo, register_enum
 from anyq.types.numeric import Float4, Int2, Int4, Int8, IntNumeric, Oid
 from anyq.types.string import StrDumper
 from tests.support.sessions import started
-from tests.support.twins import Context, outcome
+from tests.support.twins import Context, outcome, twin_or_skip
 
-dumping = pytest.importorskip("anyq._accel.dumping", reason="the compiled path is not built")
+dumping = twin_or_skip("dumping")
 
 NAMED = ["Europe/Berlin", "America/New_York", "Africa/Monrovia"]
 

@@ -28,10 +28,10 @@ from anyq.protocol.messages import DataRow, FieldDescription
 from anyq.protocol.request import Result
 from anyq.types.enum import EnumInfo, register_enum
 from anyq.types.json import set_json_loads
-from tests.support.twins import Context, outcome, whole
+from tests.support.twins import Context, outcome, twin_or_skip, whole
 
-loading = pytest.importorskip("anyq._accel.loading", reason="the compiled path is not built")
-messages = pytest.importorskip("anyq._accel.messages", reason="the compiled path is not built")
+loading = twin_or_skip("loading")
+messages = twin_or_skip("messages")
 
 NAMED = ["Europe/Berlin", "America/New_York", "Africa/Monrovia"]
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "<+05:30>-05:30", "Africa/Monrovia"]

@@ -22,9 +22,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anyq._accel import python
-from tests.support.twins import outcome
+from tests.support.twins import outcome, twin_or_skip
 
-making = pytest.importorskip("anyq._accel.making", reason="the compiled path is not built")
+making = twin_or_skip("making")
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from anyq.errors import DataError, LocalProtocolError
 from anyq.protocol import frontend
+from tests.support.twins import COMPILED
 
 BINDS: dict[str, Callable[..., None]] = {"python": frontend.bind}
-if importlib.util.find_spec("anyq._accel.messages") is not None:
+if COMPILED:
     BINDS["cython"] = importlib.import_module("anyq._accel.messages").bind
 
 lists = st.one_of(st.lists(st.integers(0, 1), max_size=4), st.tuples(st.integers(-1, 2)), st.just(()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +16,7 @@ from anyq.errors import RemoteProtocolError
 from anyq.protocol.backend import decode
 from anyq.protocol.messages import CommandComplete, DataRow, FieldDescription
 from anyq.protocol.request import Result
+from tests.support.twins import COMPILED
 
 Decoder = Callable[..., int]
 
@@ -50,7 +51,7 @@ def plainly(data: bytes) -> list[tuple[bytes | None, ...]]:
 
 
 DECODERS: dict[str, Decoder] = {"python": decoder_of(python.keep_rows, python.load_rows)}
-if importlib.util.find_spec("anyq._accel.loading") is not None:
+if COMPILED:
     DECODERS["cython"] = decoder_of(
         importlib.import_module("anyq._accel.messages").keep_rows,
         importlib.import_module("anyq._accel.loading").load_rows,

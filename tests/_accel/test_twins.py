@@ -14,10 +14,10 @@ from anyq.adapt import Format, PyFormat, Transformer
 from anyq.postgres import types
 from anyq.types.array import ListDumper
 from anyq.types.string import StrDumper
-from tests.support.twins import Context, outcome
+from tests.support.twins import Context, outcome, twin_or_skip
 
-loading = pytest.importorskip("anyq._accel.loading", reason="the compiled path is not built")
-dumping = pytest.importorskip("anyq._accel.dumping", reason="the compiled path is not built")
+loading = twin_or_skip("loading")
+dumping = twin_or_skip("dumping")
 
 
 FOLDER = Path(__file__).parents[2] / "anyq"

@@ -59,6 +59,7 @@ async def test_what_a_coroutine_yields(anyio_backend: Any, pair: Pair) -> None:
     backend.begin(threading.get_ident(), "a task", lambda: True)
     assert yielded(backend.checkpoint()) == [HANDOVER]
     assert yielded(backend.checkpoint_if_cancelled()) == []
+    assert backend.may_go_on()
     assert backend.is_here()
 
 
@@ -70,7 +71,9 @@ async def test_when_it_has_ended_the_event_loops_backend_is_behind_it(anyio_back
     assert backend.is_here()
     assert backend.current_task() is own.current_task()
     with anyio.CancelScope() as scope:
+        assert backend.may_go_on()
         scope.cancel()
+        assert not backend.may_go_on()
         await backend.in_loop()  # no checkpoint
         with pytest.raises(backend.cancelled_exc_class):
             await backend.checkpoint_if_cancelled()
@@ -93,6 +96,7 @@ async def test_nobody_else_is_here_meanwhile(anyio_backend: Any, pair: Pair) -> 
         group.start_soon(anyio.to_thread.run_sync, drive)
         await anyio.to_thread.run_sync(driving.wait)
         assert not backend.is_here()
+        assert not backend.may_go_on()
         with pytest.raises(InterfaceError, match="belongs to the"):
             backend.checkpoint_if_cancelled()
         done.set()

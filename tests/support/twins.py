@@ -1,8 +1,9 @@
-"""What the tests of the compiled twins share: a connection to nothing, and outcomes that can be compared."""
+"""What the tests of the compiled twins share: those, a connection to nothing, and outcomes that can be compared."""
 
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import math
 import pickle
 import struct
@@ -11,8 +12,21 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
+import pytest
+
+from anyq import _accel
 from anyq.adapt import AdaptersMap
 from anyq.postgres import adapters
+
+COMPILED = _accel.implementation == "cython"
+"""Whether there are twins to test: what they share with other compiled modules fits none in Python."""
+
+
+def twin_or_skip(name: str) -> Any:
+    """Return a compiled module; skip the module of tests that asks where there is none."""
+    if not COMPILED:
+        pytest.skip("in pure Python there are no twins", allow_module_level=True)
+    return importlib.import_module(f"anyq._accel.{name}")
 
 
 class Info:
