@@ -26,6 +26,14 @@ class optional_build_ext(build_ext):
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
 
+    def build_extensions(self):
+        built = [self.get_ext_fullpath(ext.name) for ext in self.extensions]
+        super().build_extensions()
+        if not self.extensions:
+            # Others were compiled before one failed, and what lies there is installed.
+            for path in filter(os.path.exists, built):
+                os.remove(path)
+
     def build_extension(self, ext):
         if not self.extensions:
             return

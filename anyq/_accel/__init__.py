@@ -82,8 +82,6 @@ compiled_driving: ModuleType | None = None
 
 if WANTED != "python":
     try:
-        from . import driving
-
         # Built or not, there are stubs.
         from .awaiting import DONE  # pyright: ignore[reportMissingModuleSource]
         from .copy_rows import compile_format, compile_parse  # pyright: ignore[reportMissingModuleSource]
@@ -117,6 +115,9 @@ if WANTED != "python":
 
         if os.name != "nt":
             from .polling import receive_now, send_now  # pyright: ignore[reportMissingModuleSource]
+
+        # Behind the others: where it is not built, this form of import does not say that there is no such module.
+        from . import driving
 
         compiled_driving = driving
         implementation = "cython"

@@ -23,6 +23,7 @@ dumping = twin_or_skip("dumping")
 FOLDER = Path(__file__).parents[2] / "anyq"
 
 
+@pytest.mark.checkout
 @pytest.mark.parametrize(
     "file", sorted([*FOLDER.glob("_accel/*.pyx"), *FOLDER.glob("_accel/*.px[di]")]), ids=lambda file: file.name
 )
@@ -34,6 +35,7 @@ def test_what_is_compiled_names_what_it_doubles(file: Path) -> None:
     assert [name for name in doubled if not (FOLDER / name).is_file()] == []
 
 
+@pytest.mark.checkout
 def test_every_mark_has_its_twin() -> None:
     """A twin that is not entered would be missed by nobody: the function in Python would go on being called."""
     sources = [file.read_text("utf-8") for file in FOLDER.rglob("*.py")]

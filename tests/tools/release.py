@@ -4,9 +4,10 @@
 
 Exports HEAD of this checkout from git (so nothing comes along that is not committed), builds a source distribution and,
 from that, a compiled wheel and a pure one. Then each of them is installed into an environment that has nothing in it,
-the source distribution twice: as it is, and with ``ANYQ_BUILD=python``, which is what it is without a compiler. What
-is imported there must be the installed package, of the version and the implementation that are expected. Last, the test
-suite runs against that installation, in a folder that has the tests, the documentation and the examples but no `anyq/`.
+the source distribution twice: as it is, and where no compiler can be found. The compiled wheel must have all that can
+be compiled and nothing of what that is built from; what is imported must be the installed package, of the version and
+the implementation that are expected. Last, the test suite runs against that installation, in a folder that has the
+tests, the documentation and the examples but no `anyq/`.
 
 The compiled wheel is tested on every event loop, the others in pure Python or once more on trio. ``--quick`` runs a few
 files of tests for each. Tests with the mark `checkout` are about the sources themselves and left out.
@@ -26,6 +27,7 @@ import sys
 import tarfile
 import tempfile
 import venv
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,18 +46,18 @@ class Installation(NamedTuple):
     name: str
     pattern: str
     """Which file it is installed from."""
-    build: str
-    """What ANYQ_BUILD is meanwhile."""
+    variables: dict[str, str]
+    """What of the environment is said meanwhile."""
     implementation: str
     loops: str
     """The event loops to test on; none for all."""
 
 
 INSTALLATIONS = [
-    Installation("wheel", "*-cp*.whl", "", "cython", ""),
-    Installation("pure-wheel", "*-none-any.whl", "", "python", "trio"),
-    Installation("sdist", "*.tar.gz", "cython", "cython", "trio"),
-    Installation("pure-sdist", "*.tar.gz", "python", "python", "trio"),
+    Installation("wheel", "*-cp*.whl", {}, "cython", ""),
+    Installation("pure-wheel", "*-none-any.whl", {}, "python", "trio"),
+    Installation("sdist", "*.tar.gz", {"ANYQ_BUILD": "cython"}, "cython", "trio"),
+    Installation("pure-sdist", "*.tar.gz", {"CC": "no-compiler", "CXX": "no-compiler"}, "python", "trio"),
 ]
 
 
@@ -118,6 +120,21 @@ def build(source: Path, work: Path, out: Path) -> None:
         run(python, "-m", "build", "--wheel", "--outdir", out, unpacked, cwd=work, ANYQ_BUILD=wanted)
 
 
+def check_contents(wheel: Path, source: Path) -> None:
+    """Check that all that can be compiled is there, and nothing of what it is built from."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = [Path(name) for name in archive.namelist() if not name.partition("/")[0].endswith(".dist-info")]
+    modules = [path.with_suffix("") for path in (source / "anyq" / "_accel").glob("*.pyx")]
+    declared = [path.with_suffix("") for path in (source / "anyq").rglob("*.pxd") if path.with_suffix(".py").exists()]
+    expected = {path.relative_to(source) for path in modules}
+    expected |= {Path("anyq", "compiled", path.relative_to(source / "anyq")) for path in declared}
+    found = {path.with_name(path.name.partition(".")[0]) for path in names if path.suffix in (".so", ".pyd")}
+    odd = [path for path in names if path.suffix not in (".py", ".pyi", ".typed", ".so", ".pyd")]
+    if found != expected or odd:
+        sys.exit(f"anyq: {wheel.name} has {sorted(found ^ expected)} too many or too few, and {odd}")
+    say(f"{wheel.name} has {len(found)} compiled modules, {wheel.stat().st_size} bytes")
+
+
 def copy_tests(source: Path, target: Path) -> None:
     """Copy all that the tests need besides anyq."""
     shutil.copytree(source, target, ignore=lambda folder, names: ["anyq"] if Path(folder) == source else [])
@@ -143,7 +160,8 @@ def check(installation: Installation, out: Path, work: Path, tests: Path, versio
     say(f"{installation.name}: installing {file.name} into an empty environment")
     python = make_environment(work / installation.name)
     pip: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    run(*pip, file, cwd=work, ANYQ_BUILD=installation.build)
+    # Without its cache, where the same file may lie as it was built another time.
+    run(*pip, "--no-cache-dir", file, cwd=work, **installation.variables)
     check_import(python, tests, version, installation.implementation)
     run(python.with_name("anyq"), "--version", cwd=work)
     run(python, "-m", "pip", "check", cwd=work)
@@ -174,6 +192,7 @@ def main() -> int:
         version = version_of(source)
         say(f"building anyq {version} from {source}")
         build(source, work, out)
+        check_contents(next(out.glob(INSTALLATIONS[0].pattern)), source)
         copy_tests(source, tests)
         for installation in INSTALLATIONS:
             if args.only is None or installation.name in args.only:
