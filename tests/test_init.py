@@ -58,6 +58,47 @@ def test_modules_are_attributes() -> None:
     assert set(names) <= set(anyq.__all__)
 
 
+#: What is imported when somebody asks for it, or runs on it, and not by `import anyq`.
+UNASKED = [
+    *("asyncio", "trio", "uvloop", "multiprocessing", "subprocess", "email", "unittest", "importlib.metadata"),
+    *("numpy", "opentelemetry", "psycopg", "psycopg_pool", "shapely", "sqlalchemy", "greenlet"),
+    *("anyq.backends.asyncio_backend", "anyq.backends.trio_backend", "anyq.cli", "anyq.contrib", "anyq.pool"),
+]
+
+
+def imported_by(program: str) -> set[str]:
+    """Return which of UNASKED, or what is below them, a program imports."""
+    program = f"""
+import sys
+before = set(sys.modules)
+{program}
+found = set(sys.modules) - before
+print(*[name for name in {UNASKED} if any((module + ".").startswith(name + ".") for module in found)])
+"""
+    return set(subprocess.check_output([sys.executable, "-c", program], text=True).split())
+
+
+def test_nothing_is_imported_unasked() -> None:
+    assert imported_by("import anyq") == set()
+
+
+@pytest.mark.parametrize(("loop", "other"), [("asyncio", "trio"), ("trio", "asyncio")])
+def test_who_runs_on_one_loop_need_not_import_the_other(loop: str, other: str) -> None:
+    program = f"""
+import {loop}
+import anyq
+from anyq.backends import current_backend
+
+async def main():
+    assert current_backend().name == "{loop}"
+
+{loop}.run(main{"()" if loop == "asyncio" else ""})
+"""
+    found = imported_by(program)
+    assert {loop, f"anyq.backends.{loop}_backend"} <= found
+    assert not {other, f"anyq.backends.{other}_backend"} & found
+
+
 def test_every_public_name_is_there() -> None:
     assert sorted(set(anyq.__all__)) == sorted(anyq.__all__)
     for name in anyq.__all__:

@@ -1,7 +1,7 @@
 """The event loop this task runs on: `current_backend()`.
 
 Knows: how to tell asyncio from trio. Must not know: anything that one of them does; and it never imports
-trio, unless trio is already running.
+one of them, unless that is already running.
 
 Begin with `base`, which says what differs between event loops.
 """
@@ -16,7 +16,6 @@ from ..compiled import places
 __path__[:0] = places(__name__)
 
 # ruff: noqa: E402 - from where it has just been said
-from .asyncio_backend import AsyncioBackend
 from .base import Backend, SocketWaiter, Waiter, Waker
 from .finalizers import Finalizer
 from .interrupts import alone, interruptible, uninterrupted
@@ -34,6 +33,12 @@ __all__ = [
 ]
 
 _trio: type[Backend] | None = None
+_asyncio: type[Backend] | None = None
+
+_NO_LOOP = (
+    "no event loop is running in this thread: call this from a coroutine that runs under asyncio.run(), trio.run() or "
+    "anyio.run(), or use the synchronous classes (anyq.connect())"
+)
 
 
 def current_backend() -> Backend:
@@ -52,10 +57,14 @@ def current_backend() -> Backend:
             imported: type[Backend] = importlib.import_module(f"{__name__}.trio_backend").TrioBackend
             _trio = imported
         return _trio()
+    global _asyncio
+    if _asyncio is None:
+        # Where asyncio was never imported, no loop of it can be running.
+        if "asyncio" not in sys.modules:
+            raise RuntimeError(_NO_LOOP)
+        imported = importlib.import_module(f"{__name__}.asyncio_backend").AsyncioBackend
+        _asyncio = imported
     try:
-        return AsyncioBackend()
+        return _asyncio()
     except RuntimeError:
-        raise RuntimeError(
-            "no event loop is running in this thread: call this from a coroutine that runs under "
-            "asyncio.run(), trio.run() or anyio.run(), or use the synchronous classes (anyq.connect())"
-        ) from None
+        raise RuntimeError(_NO_LOOP) from None
