@@ -1,7 +1,1 @@
-from anyq.session.session cimport Session
-from anyq.statements.fetching cimport FetchState
-
-cdef class CursorState(FetchState):
-    cdef public object _conn, _held
-    cdef public Session _session
-    cdef public bint _rested
+# There is nothing to say of its classes, which are Python's.

@@ -22,23 +22,18 @@ from .pq import PGRESULT, Libpq
 from .protocol.constants import Format
 from .protocol.request import Result
 from .row_stream import AsyncRowStream, StreamedQuery
-from .rows import AsyncRowFactory, RowMaker, TupleRow, check_row_factory, tuple_row
-from .session.execute import execute, refuse_binary
+from .rows import AsyncRowFactory, RowMaker, TupleRow, tuple_row
+from .session.cursor_state import NOTHING_SENT, CursorState
+from .session.execute import execute, execute_again, refuse_binary
 from .session.executemany import ManyExecutions, ManyResults
 from .session.info import ConnectionInfo, described
 from .session.late import LateHolder
 from .session.pipeline import PipelineQueue, own_pipeline, refuse_if_in_pipeline
 from .session.session import Adaptation, Held, Session
-from .statements.binders import CLIENT_SIDE, RAW, SERVER_SIDE, Binder
-from .statements.fetching import FetchState
+from .statements.binders import CLIENT_SIDE, RAW, Binder
 from .statements.outcome import affected_rows
 from .statements.results import ResultsIterator
 from .statements.segment import Queued
-
-
-def _other_api(cursor: object, connection: object) -> InterfaceError:
-    name = type(connection).__qualname__
-    return InterfaceError(f"{type(cursor).__qualname__} needs an AsyncConnection, not a {name}: use its cursor()")
 
 
 class CursorOwner(Protocol):
@@ -63,41 +58,6 @@ ROWS_PER_CHECKPOINT = 64
 """``async for`` over rows that have arrived lets other tasks run once for so many rows."""
 
 
-class CursorState(FetchState):
-    """What an asynchronous cursor has besides results. Compiled, it is kept without a dictionary."""
-
-    # The only __init__ of all that a cursor is, so that the compiled one is called without another around it.
-    def __init__(self, connection: Any, *, row_factory: AsyncRowFactory[Any] | None = None) -> None:
-        if row_factory is not None and row_factory is not tuple_row:
-            check_row_factory(row_factory)
-        self._set_up(connection.row_factory if row_factory is None else row_factory)
-        self._conn = connection
-        try:
-            self._session: Session = connection.session
-        except AttributeError:
-            raise _other_api(self, connection) from None
-        self._held = self._session.held
-        self._rested = False
-        """Whether `execute()` has let others run, and nothing was fetched since."""
-
-    def _may_go_on(self) -> bool:
-        """Return whether the first fetch after `execute()` need not let others run, nor the task be cancelled."""
-        if self._session.wire.backend.may_go_on():
-            self._rested = False
-            return True
-        return False
-
-    def begin(self) -> None:
-        """For this package: get ready for a statement.
-
-        :raises Error: the cursor is closed, or its connection is.
-        """
-        if self._closed or self._session.wire.protocol.over:
-            self.check_open()
-        if self._result is not None or self._rowcount >= 0 or self.late is not None:
-            self.forget_results()
-
-
 class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
     """Executes statements on a connection and holds their results.
 
@@ -112,8 +72,6 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
 
     pgresult = Libpq(PGRESULT)
 
-    _binder: Binder = SERVER_SIDE
-    _format = Format.TEXT
     _label = ""
     """What it is shown by, besides its state."""
     _stream: weakref.ref[AsyncRowStream[Any]] | None = None
@@ -198,6 +156,25 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
 
         Manual: "Extended Query" (protocol-flow).
         """
+        run = self._send_remembered(query, params, prepare, binary)
+        if run is None:
+            await self._execute(query, params, prepare, binary)
+            return self
+        await run
+        if not self._has_arrived():
+            await self._finish(query, params)
+        return self
+
+    async def _finish(self, query: Any, params: Params | None) -> None:
+        """Do what is left to do of a remembered query that has been executed, with an error or without."""
+        (request, data), self._sent = self._sent, NOTHING_SENT
+        if request is not None:
+            self.take_request(await execute_again(self._session, request, data, (query, params is None)))
+            self._rested = True
+        if self._session.settle is not None:
+            await self._session.settle()
+
+    async def _execute(self, query: Query, params: Params | None, prepare: bool | None, binary: bool | None) -> None:
         session = self._session
         if session.transactions.pipelines:
             pipeline = own_pipeline(session)
@@ -205,7 +182,7 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
                 await pipeline.checkpoint()
                 if self.queue(pipeline, query, params, prepare, binary):
                     await pipeline.flush()
-                return self
+                return
         self.begin()
         if binary is None and self._format:
             binary = True
@@ -218,7 +195,6 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
         self._rested = True
         if session.settle is not None:
             await session.settle()
-        return self
 
     async def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
         """Execute a statement once for each set of parameters, pipelined: a batch costs one round trip.
@@ -304,7 +280,7 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
 
         :raises ProgrammingError: there is no result, or it has no rows.
         """
-        if not (self._rested and self.late is None and self._may_go_on()):
+        if not self._may_go_on():
             await (self._checkpoint() if self.late is None else self.arrive())
         return self.next_row()
 

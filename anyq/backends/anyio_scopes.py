@@ -13,19 +13,23 @@ from threading import get_ident
 from typing import Any
 from weakref import ref
 
-_states: Any
 try:
     from anyio._backends import _asyncio
 
-    _states = getattr(_asyncio, "_task_states", None)
+    _states: Any = getattr(_asyncio, "_task_states", None)
 except ImportError:
     _states = None
 
-_data: Any = getattr(_states, "data", {})
-"""What anyio knows of each task, by a weak reference to it."""
 
-_current: Any = getattr(asyncio.tasks, "_current_tasks", {})
-"""The task that each event loop runs at this moment. It is empty, or not there, where that is asked otherwise."""
+def _dict_or_none(found: object) -> dict[Any, Any] | None:
+    return found if isinstance(found, dict) else None
+
+
+_data = _dict_or_none(getattr(_states, "data", None))
+"""What anyio knows of each task, by a weak reference to it; None where it keeps that otherwise."""
+
+_current = _dict_or_none(getattr(asyncio.tasks, "_current_tasks", None))
+"""The task that each event loop runs at this moment. It is empty, or there is none, where that is asked otherwise."""
 
 
 class CancellationCheck:
@@ -43,15 +47,15 @@ class CancellationCheck:
         """Return whether a task of the event loop asks, and it is certain that it is not cancelled."""
         # If the loop runs a task, and it is the loop of this thread, then that one asks. Which loop is running in it
         # need not be asked, for which Python asks the system each time for the process.
-        task = _current.get(self._loop)
-        if task is None or get_ident() != self._ident:
+        task = None if _current is None else _current.get(self._loop)
+        if task is None or _data is None or get_ident() != self._ident:
             return False
         if self._task is None or self._task() is not task:
             self._task = ref(task)
         state = _data.get(self._task)
         if state is None:
             # It was in no scope yet.
-            return _states is not None
+            return True
         try:
             scope = state.cancel_scope
             while scope is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum, auto
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from ..errors import Error
 from .constants import TransactionStatus
@@ -23,6 +23,10 @@ Description = tuple[Fields | None, Any]
 
 UNDESCRIBED: Description = (None, None)
 """Of a statement that returns no rows, or of which nothing is known."""
+
+
+UNKNOWN: Final = TransactionStatus.UNKNOWN
+"""The status by a name that is sooner looked up than an enum's member."""
 
 
 class Waiter(Protocol):
@@ -204,7 +208,7 @@ class Request:
         self.keeps_rows = True
         self.current = self.error = self.failure = self.waiter = self.parameters = None
         self.streaming = self.parsed = 0
-        self.status_before = TransactionStatus.UNKNOWN
+        self.status_before = UNKNOWN
 
     def add(self, result: Result) -> None:
         """Take a complete result."""

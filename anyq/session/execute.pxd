@@ -1,1 +1,5 @@
-# There is nothing to say of its functions: what they call is compiled, and has its own declarations.
+cimport cython
+
+from anyq.protocol.request cimport Request
+
+cpdef bint has_succeeded(Request request) except -1

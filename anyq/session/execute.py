@@ -20,7 +20,7 @@ from ..statements.remembered import QueryKey
 from ..statements.requests import RememberedRequest, StatementRequest
 from ..statements.statement import Statement, is_query, is_repeatable
 from .cancelling import was_victim
-from .session import Adaptation, Failed, Session
+from .session import Adaptation, Session
 
 
 @uninterrupted
@@ -41,16 +41,17 @@ async def execute(
     A cancellation cancels the statement; within the grace time the session is ready for the next one, or closed.
     """
     # What was learned from a query that has the same text holds only if nothing else is special.
+    remember = None
     if own is None and prepare is None and binary is None and type(query) is str and binder.remembers:
         key = query, params is None
-        request = await session.execute_remembered(key, params)
-        if isinstance(request, Failed):
-            return await _execute_again(session, request)
-        if request is not None:
-            return request
+        if key in session.remembered:
+            begin = None if session.may_execute() else await session.transactions.turn()
+            composed = session.compose_remembered(key, params, begin)
+            if composed is not None:
+                request, data = composed
+                await session.wire.run(request, data)
+                return request if has_succeeded(request) else await execute_again(session, request, data, key, begin)
         remember = key, session.wire.protocol.parameters
-    else:
-        remember = None
     tx = (own or session.adaptation).transformer()
     statement = binder.bind(query, params, tx)
     if not binder.extended:
@@ -61,9 +62,25 @@ async def execute(
     return await _execute(session, statement, tx, prepare, binary, remember)
 
 
-async def _execute_again(session: Session, failed: Failed) -> StatementRequest:
-    """Execute a remembered query again, if that is the driver's own business; otherwise raise its error."""
-    request, known, data, begin, key = failed
+def has_succeeded(request: StatementRequest | RememberedRequest) -> bool:
+    """Return whether a request that is done has a result, and nothing is wrong with it."""
+    return request.error is None and request.failure is None and bool(request.results)
+
+
+async def execute_again(
+    session: Session,
+    request: StatementRequest | RememberedRequest,
+    data: bytearray,
+    key: QueryKey,
+    begin: bytes | None = None,
+) -> StatementRequest:
+    """Execute a remembered query again, if that is the driver's own business; otherwise raise its error.
+
+    :param request: the one that has failed, with its messages in `data`.
+    :param begin: the BEGIN that was run before it, if one was.
+    """
+    known = request.known
+    assert known is not None
     # Its parameters are dumped once: a dumper may not be able to do it again.
     statement = known.statement(data)
     if not await may_repeat(session, request, statement):
@@ -92,7 +109,7 @@ async def _execute(
         await session.wire.run(request, data)
         if request.foreseen and request.description[0] is not None and request.failure is None:
             request.failure = changed_format(tx, request.description[0])
-        if request.error is None and request.failure is None and request.results:
+        if has_succeeded(request):
             break
         if not await may_repeat(session, request, statement):
             raise session.explained(failure_of(request, begin, composer.statements), statement, tx.encoding)

@@ -7,7 +7,7 @@ commands without a result are run. Must not know cursors, blocks, subscriptions 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..abc import Params
 from ..adapt import AdaptersMap, Transformer
@@ -62,18 +62,6 @@ class Adaptation:
             encoding = self._protocol.encoding if now else python_codec(parameters.get("client_encoding", "UTF8"))
             self._tx = tx = Transformer(self, encoding=encoding, parameters=parameters)
         return tx
-
-
-class Failed(NamedTuple):
-    """A remembered query that has failed."""
-
-    request: RememberedRequest | StatementRequest
-    known: RememberedQuery
-    data: bytearray
-    """Its messages."""
-    begin: bytes | None
-    """The BEGIN that went before it, if one did."""
-    key: QueryKey
 
 
 class Held:
@@ -166,29 +154,16 @@ class Session:
         """
         return explained(failure, statement, encoding, self.wire.protocol.parameters.get("server_encoding"))
 
-    async def execute_remembered(
-        self, key: QueryKey, params: Params | None
-    ) -> RememberedRequest | StatementRequest | Failed | None:
-        """Execute a query that is known by its text, in the shortest way from there to its reply.
+    def may_execute(self) -> bool:
+        """Return whether ``transactions.turn()`` need not be awaited: no BEGIN is due, and nothing is in the way."""
+        return self.transactions.at_once and self.wire.may_send()
 
-        :return: its request, which has one result at least; or, where that is not what has become of it, what it takes
-            to execute it again; None if the query has to be composed from what is not remembered.
-        """
+    def compose_remembered(
+        self, key: QueryKey, params: Params | None, begin: bytes | None
+    ) -> tuple[RememberedRequest | StatementRequest, bytearray] | None:
+        """Compose a query that is known by its text; None if it has to be composed from what is not remembered."""
         known = self.remembered.get(key)
-        if known is None:
-            return None
-        wire, transactions = self.wire, self.transactions
-        begin = None
-        if not (transactions.at_once and wire.may_send()):
-            begin = await transactions.turn()
-        composed = known.compose(params, wire.protocol.parameters, begin)
-        if composed is None:
-            return None
-        request, data = composed
-        await wire.run(request, data)
-        if request.error is None and request.failure is None and request.results:
-            return request
-        return Failed(request, known, data, begin, key)
+        return None if known is None else known.compose(params, self.wire.protocol.parameters, begin)
 
     async def send_command(
         self,

@@ -124,8 +124,9 @@ class FetchState:
         if position >= result.count:
             return None
         request: Any = self._request
-        loads: Any = result.loads
-        if loads is None or loads.parameters is not request.parameters or loads.version != loads.adapters.version:
+        known: RowLoads | None = result.loads
+        loads: Any = known
+        if known is None or known.parameters is not request.parameters or known.version != known.adapters.version:
             loads = self._find_loads(result)
         if not position and result.ahead is None:
             run, self._run = result.runs[0], 0

@@ -87,6 +87,7 @@ class RememberedQuery:
             request = StatementRequest(account, self._description)
             request.reused = True
             add_begin(request, data, begin)
+        request.known = self
         if not self._alike.bind(data, params):
             self._misses += 1
             return None

@@ -1,7 +1,7 @@
 from anyq.protocol.request cimport Request
 
 cdef class RowsRequest(Request):
-    pass
+    cdef public object known
 
 cdef class RememberedRequest(RowsRequest):
     pass

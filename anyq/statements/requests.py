@@ -19,11 +19,22 @@ from .consequences import SELECT_INTO, Consequence, changes_session, consequence
 from .layout import Layouts
 from .loading import VALUES_PER_TURN, LoadedAhead, loads_or_none
 from .prepared import Entry, PreparedStatements
+from .statement import Statement
+
+
+class Known(Protocol):
+    """What is remembered of a query by its text."""
+
+    encoding: str
+
+    def statement(self, data: bytearray) -> Statement: ...
 
 
 class RowsRequest(Request):
     """A request whose rows are loaded while more of them are waited for, as the server is at work meanwhile."""
 
+    known: Known | None
+    """What it was composed of, if the query was known by its text."""
     tx: Transformer | None = None
     """What the rows are loaded by that nothing is known about; None not to load them."""
 

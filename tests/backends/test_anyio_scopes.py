@@ -131,7 +131,8 @@ def test_tasks_that_anyio_does_not_know() -> None:
     "spoil",
     [
         lambda patch: patch.setattr(anyio_scopes, "_current", {}),
-        lambda patch: patch.setattr(anyio_scopes, "_states", None) or patch.setattr(anyio_scopes, "_data", {}),
+        lambda patch: patch.setattr(anyio_scopes, "_current", None),
+        lambda patch: patch.setattr(anyio_scopes, "_data", None),
     ],
 )
 def test_where_it_cannot_be_known_anyio_is_asked(spoil: Callable[[Any], object]) -> None:

@@ -1,0 +1,104 @@
+"""CursorState: an asynchronous cursor without what is awaited, and the shortest way from a query to its rows.
+
+Knows the session, and where a cursor is in its results. Must not know how a query is executed that has anything special
+about it. Compiled, it is kept without a dictionary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, Final
+
+from ..abc import Params, Query
+from ..errors import InterfaceError
+from ..protocol.constants import Format
+from ..rows import AsyncRowFactory, check_row_factory, tuple_row
+from ..statements.binders import SERVER_SIDE, Binder
+from ..statements.fetching import FetchState
+from .execute import has_succeeded
+from .session import Session
+
+_TEXT: Final = Format.TEXT
+NOTHING_SENT: Final = (None, None)
+
+
+def _other_api(cursor: object, connection: object) -> InterfaceError:
+    name = type(connection).__qualname__
+    return InterfaceError(f"{type(cursor).__qualname__} needs an AsyncConnection, not a {name}: use its cursor()")
+
+
+class CursorState(FetchState):
+    """What an asynchronous cursor has besides results. Compiled, it is kept without a dictionary."""
+
+    _binder: Binder = SERVER_SIDE
+
+    # The only __init__ of all that a cursor is, so that the compiled one is called without another around it.
+    def __init__(self, connection: Any, *, row_factory: AsyncRowFactory[Any] | None = None) -> None:
+        if row_factory is not None and row_factory is not tuple_row:
+            check_row_factory(row_factory)
+        self._set_up(connection.row_factory if row_factory is None else row_factory)
+        self._conn = connection
+        try:
+            self._session: Session = connection.session
+        except AttributeError:
+            raise _other_api(self, connection) from None
+        self._held = self._session.held
+        self._rested = False
+        """Whether `execute()` has let others run, and nothing was fetched since."""
+        self._sent: tuple[Any, Any] = NOTHING_SENT
+        """The request of a remembered query that is under way, or has failed, and its messages."""
+        self._format = _TEXT
+
+    def _may_go_on(self) -> bool:
+        """Return whether the first fetch after `execute()` need not let others run, nor the task be cancelled."""
+        if self._rested and self.late is None and self._session.wire.backend.may_go_on():
+            self._rested = False
+            return True
+        return False
+
+    def _send_remembered(
+        self, query: Query, params: Params | None, prepare: bool | None, binary: bool | None
+    ) -> Awaitable[None] | None:
+        """Send a query that is known by its text, in the shortest way; return what waits for its reply.
+
+        None, if there is anything special about it, or about the connection: nothing has been done then.
+        """
+        session, held = self._session, self._held
+        if (
+            prepare is None
+            and binary is None
+            and not self._format
+            and type(query) is str
+            and held.adaptation is None
+            and not session.transactions.pipelines
+            and session.tracing is None
+            and not self._closed
+            and self._binder.remembers
+            and session.may_execute()
+        ):
+            self.begin()
+            composed = session.compose_remembered((query, params is None), params, None)
+            if composed is not None:
+                self._sent = composed
+                return session.wire.run(composed[0], composed[1])
+        return None
+
+    def _has_arrived(self) -> bool:
+        """Take what has come of :meth:`_send_remembered`; return whether there is nothing left to do."""
+        request: Any = self._sent[0]
+        if not has_succeeded(request):
+            return False
+        self._sent = NOTHING_SENT
+        self.take_request(request)
+        self._rested = True
+        return self._session.settle is None
+
+    def begin(self) -> None:
+        """For this package: get ready for a statement.
+
+        :raises Error: the cursor is closed, or its connection is.
+        """
+        if self._closed or self._session.wire.protocol.over:
+            self.check_open()
+        if self._result is not None or self._rowcount >= 0 or self.late is not None:
+            self.forget_results()
