@@ -40,7 +40,7 @@ from .protocol.auth.verifiers import encrypting, reported_iterations
 from .protocol.constants import Format
 from .protocol.messages import NoticeResponse
 from .rows import AsyncRowFactory, TupleRow, check_row_factory, tuple_row
-from .server_cursor import AsyncServerCursor, refuse_options_without_name
+from .server_cursor import FOR_NAMED_CURSORS, AsyncServerCursor
 from .session.busy_wait import BUSY_WAIT, LONGEST_BUSY_WAIT
 from .session.factories import ChecksFactories, check_cursor_factory
 from .session.info import ConnectionInfo, described
@@ -341,10 +341,10 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
         :param row_factory: makes its rows, by default the connection's.
         :param scrollable: of a named cursor; see there, also for `withhold`.
         """
-        self.session.check_open()
         cursor: AsyncCursor[Any, Any]
         if name is None:
-            refuse_options_without_name(scrollable, withhold)
+            if scrollable is not None or withhold:
+                raise ProgrammingError(FOR_NAMED_CURSORS)
             cursor = self.cursor_factory(self, row_factory=row_factory)
         else:
             cursor = self.server_cursor_factory(

@@ -37,6 +37,9 @@ from .statements.pieces import PieceHolder
 
 logger = logging.getLogger("anyq")
 
+FOR_NAMED_CURSORS = "scrollable and withhold are for named cursors: write cursor(name, ...)"
+"""Why they are refused for others."""
+
 Row = TypeVar("Row", default=TupleRow)
 
 
@@ -436,12 +439,3 @@ class AsyncRawServerCursor(AsyncServerCursor[Row, ConnectionT]):
 
 def _not_for_named(what: str, instead: str) -> NotSupportedError:
     return NotSupportedError(f"{what} is not for named cursors: {instead}")
-
-
-def refuse_options_without_name(scrollable: bool | None, withhold: bool) -> None:
-    """For this package: refuse what is for named cursors only.
-
-    :raises ProgrammingError: there is something.
-    """
-    if scrollable is not None or withhold:
-        raise ProgrammingError("scrollable and withhold are for named cursors: write cursor(name, ...)")

@@ -11,3 +11,4 @@ cdef class CursorState(FetchState):
     cpdef _send_remembered(self, query, params, prepare, binary)
     cpdef bint _has_arrived(self) except -1
     cpdef bint _may_go_on(self) except -1
+    cpdef begin(self)

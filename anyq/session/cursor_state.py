@@ -42,6 +42,8 @@ class CursorState(FetchState):
             self._session: Session = connection.session
         except AttributeError:
             raise _other_api(self, connection) from None
+        if self._session.wire.protocol.over:
+            self._session.check_open()
         self._held = self._session.held
         self._rested = False
         """Whether `execute()` has let others run, and nothing was fetched since."""

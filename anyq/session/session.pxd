@@ -1,5 +1,8 @@
+cimport cython
+
 from anyq.session.transactions cimport Transactions
 from anyq.session.wire cimport Wire
+from anyq.statements.remembered cimport RememberedQuery
 
 cdef class Held:
     cdef public object adaptation
@@ -16,4 +19,5 @@ cdef class Session:
     cdef dict __dict__
 
     cpdef bint may_execute(self) except -1
+    @cython.locals(known=RememberedQuery)
     cpdef compose_remembered(self, tuple key, params, begin)

@@ -53,7 +53,7 @@ class Entry:
         self.name = name
         #: False: this request is the one to send Parse, and to report with `PreparedStatements.executed`.
         self.prepared = False
-        #: The `tick` of `PreparedStatements` at the latest use.
+        #: When it was used last, see `PreparedStatements.use`.
         self.used = 0
         #: What the caller wants to remember with the statement: the description of its result. None at first, and for
         #: a statement whose result may be another each time.
@@ -71,12 +71,12 @@ class PreparedStatements:
             "_counts",
             "_entries",
             "_serial",
+            "_uses",
             "closing",
             "prefix",
             "prepare_threshold",
             "prepared_max",
             "renewals",
-            "tick",
         ),
         *("changes_session", "unsettled"),
     )
@@ -92,9 +92,7 @@ class PreparedStatements:
         self.prepared_max = prepared_max
         self._entries: dict[StatementKey, Entry] = {}  # pending and prepared
         self._counts: OrderedDict[StatementKey, int] = OrderedDict()  # the least recently used first
-        #: Gives the time of a use, for `Entry.used`. The least recently used entry is looked for when one has to go,
-        #: which is seldom, rather than kept first, which would cost every execution.
-        self.tick = count(1).__next__
+        self._uses = 0
         #: Names of statements to close with the next request; a name that is a str is a cursor's.
         self.closing: list[bytes | str] = []
         #: How many times all statements were to be parsed again: what else is known of the schema is out of date then.
@@ -111,6 +109,15 @@ class PreparedStatements:
         """Return how many statements the server holds."""
         return sum(entry.prepared for entry in self._entries.values())
 
+    def use(self, entry: Entry) -> None:
+        """Take note that an entry is used.
+
+        The least recently used one is looked for when one has to go, which is seldom, rather than kept first, which
+        would cost every execution.
+        """
+        self._uses += 1
+        entry.used = self._uses
+
     def lookup(self, key: StatementKey, prepare: bool | None = None) -> Entry | None:
         """Decide how to run a statement, and count that it is run.
 
@@ -122,7 +129,7 @@ class PreparedStatements:
         """
         entry = self._entries.get(key)
         if entry is not None and entry.prepared and prepare is not False:
-            entry.used = self.tick()
+            self.use(entry)
             return entry
         threshold = self.prepare_threshold
         if entry is not None or prepare is False or threshold is None or self.prepared_max == 0:
@@ -157,7 +164,7 @@ class PreparedStatements:
             self._is_due(entry.key)
             return []
         entry.prepared = True
-        entry.used = self.tick()
+        self.use(entry)
         return self._evict()
 
     def discard(self, key: StatementKey) -> list[bytes]:

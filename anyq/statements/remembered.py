@@ -91,7 +91,7 @@ class RememberedQuery:
         if not self._alike.bind(data, params):
             self._misses += 1
             return None
-        entry.used = account.tick()
+        account.use(entry)
         return request, data
 
     def statement(self, data: bytearray) -> Statement:

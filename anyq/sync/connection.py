@@ -25,7 +25,7 @@ from ..dbapi20 import ErrorClasses
 from ..pq import NoLibpq
 from ..protocol.constants import Format
 from ..rows import RowFactory, TupleRow, check_row_factory, tuple_row
-from ..server_cursor import refuse_options_without_name
+from ..server_cursor import FOR_NAMED_CURSORS
 from ..session.busy_wait import BUSY_WAIT
 from ..session.factories import ChecksFactories, check_cursor_factory
 from ..session.info import ConnectionInfo, described
@@ -371,7 +371,8 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
         self.calls.check_open()
         cursor: Cursor[Any, Self]
         if name is None:
-            refuse_options_without_name(scrollable, withhold)
+            if scrollable is not None or withhold:
+                raise ProgrammingError(FOR_NAMED_CURSORS)
             cursor = self.cursor_factory(self, row_factory=row_factory)
         else:
             cursor = self.server_cursor_factory(
