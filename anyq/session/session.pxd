@@ -16,7 +16,6 @@ cdef class Session:
     cdef public Held held
     cdef public object settle, tracing
     cdef object __weakref__
-    cdef dict __dict__
 
     cpdef bint may_execute(self) except -1
     @cython.locals(known=RememberedQuery)

@@ -8,4 +8,4 @@ cdef class Transactions:
     cdef public object isolation_level, read_only, deferrable, two_phase
     cdef public list blocks
     cdef public dict pipelines
-    cdef dict __dict__
+    cdef object __weakref__

@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from itertools import count
 from typing import Any
 
 StatementKey = tuple[bytes, tuple[int, ...]]

@@ -22,6 +22,7 @@ from ..backends import Finalizer
 from ..connection import GRACE_PERIOD, AsyncConnection
 from ..conninfo import PasswordSource
 from ..dbapi20 import ErrorClasses
+from ..errors import ProgrammingError
 from ..pq import NoLibpq
 from ..protocol.constants import Format
 from ..rows import RowFactory, TupleRow, check_row_factory, tuple_row
