@@ -156,12 +156,12 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
 
         Manual: "Extended Query" (protocol-flow).
         """
-        run = self._send_remembered(query, params, prepare, binary)
+        run = self.send_remembered(query, params, prepare, binary)
         if run is None:
             await self._execute(query, params, prepare, binary)
             return self
         await run
-        if not self._has_arrived():
+        if not self.has_arrived():
             await self._finish(query, params)
         return self
 
@@ -280,7 +280,7 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
 
         :raises ProgrammingError: there is no result, or it has no rows.
         """
-        if not self._may_go_on():
+        if not self.may_fetch():
             await (self._checkpoint() if self.late is None else self.arrive())
         return self.next_row()
 

@@ -6,9 +6,9 @@ cdef class CursorState(FetchState):
     cdef public Held _held
     cdef public Session _session
     cdef public bint _rested
-    cdef tuple _sent
+    cdef public tuple _sent
 
-    cpdef _send_remembered(self, query, params, prepare, binary)
-    cpdef bint _has_arrived(self) except -1
-    cpdef bint _may_go_on(self) except -1
+    cpdef send_remembered(self, query, params, prepare, binary)
+    cpdef bint has_arrived(self) except -1
+    cpdef bint may_fetch(self) except -1
     cpdef begin(self)

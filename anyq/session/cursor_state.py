@@ -51,17 +51,17 @@ class CursorState(FetchState):
         """The request of a remembered query that is under way, or has failed, and its messages."""
         self._format = _TEXT
 
-    def _may_go_on(self) -> bool:
-        """Return whether the first fetch after `execute()` need not let others run, nor the task be cancelled."""
+    def may_fetch(self) -> bool:
+        """For this package: return whether `execute()` has just let others run, and the task is not cancelled: once."""
         if self._rested and self.late is None and self._session.wire.backend.may_go_on():
             self._rested = False
             return True
         return False
 
-    def _send_remembered(
+    def send_remembered(
         self, query: Query, params: Params | None, prepare: bool | None, binary: bool | None
     ) -> Awaitable[None] | None:
-        """Send a query that is known by its text, in the shortest way; return what waits for its reply.
+        """For this package: send a query that is known by its text; return what waits for its reply.
 
         None, if there is anything special about it, or about the connection: nothing has been done then.
         """
@@ -85,8 +85,8 @@ class CursorState(FetchState):
                 return session.wire.run(composed[0], composed[1])
         return None
 
-    def _has_arrived(self) -> bool:
-        """Take what has come of :meth:`_send_remembered`; return whether there is nothing left to do."""
+    def has_arrived(self) -> bool:
+        """For this package: take what has come of :meth:`send_remembered`; return whether nothing is left to do."""
         request: Any = self._sent[0]
         if not has_succeeded(request):
             return False

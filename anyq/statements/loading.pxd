@@ -3,4 +3,4 @@ cdef class RowLoads:
     cdef tuple _functions
     cdef readonly object adapters, parameters, version
 
-    cpdef Py_ssize_t load(self, tuple run, Py_ssize_t start, list rows) except -1
+    cpdef Py_ssize_t load(self, run, Py_ssize_t start, list rows) except -1
