@@ -1,5 +1,9 @@
+cimport cython
+
 from anyq.session.session cimport Held, Session
+from anyq.session.wire cimport Wire
 from anyq.statements.fetching cimport FetchState
+from anyq.statements.remembered cimport RememberedQuery
 
 cdef class CursorState(FetchState):
     cdef public object _conn, _format
@@ -8,6 +12,7 @@ cdef class CursorState(FetchState):
     cdef public bint _rested
     cdef public tuple _sent
 
+    @cython.locals(known=RememberedQuery, wire=Wire, composed=tuple, session=Session)
     cpdef send_remembered(self, query, params, prepare, binary)
     cpdef bint has_arrived(self) except -1
     cpdef bint may_fetch(self) except -1

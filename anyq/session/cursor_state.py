@@ -76,13 +76,16 @@ class CursorState(FetchState):
             and session.tracing is None
             and not self._closed
             and self._binder.remembers
-            and session.may_execute()
+            and session.transactions.at_once
         ):
-            self.begin()
-            composed = session.compose_remembered((query, params is None), params, None)
-            if composed is not None:
-                self._sent = composed
-                return session.wire.run(composed[0], composed[1])
+            wire = session.wire
+            known = session.remembered.get((query, params is None))
+            if known is not None and wire.may_send():
+                self.begin()
+                composed = known.compose(params, wire.protocol.parameters, None)
+                if composed is not None:
+                    self._sent = composed
+                    return wire.run(composed[0], composed[1])
         return None
 
     def has_arrived(self) -> bool:

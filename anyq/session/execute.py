@@ -44,12 +44,14 @@ async def execute(
     remember = None
     if own is None and prepare is None and binary is None and type(query) is str and binder.remembers:
         key = query, params is None
-        if key in session.remembered:
-            begin = None if session.may_execute() else await session.transactions.turn()
-            composed = session.compose_remembered(key, params, begin)
+        known = session.remembered.get(key)
+        if known is not None:
+            transactions, wire = session.transactions, session.wire
+            begin = None if transactions.at_once and wire.may_send() else await transactions.turn()
+            composed = known.compose(params, wire.protocol.parameters, begin)
             if composed is not None:
                 request, data = composed
-                await session.wire.run(request, data)
+                await wire.run(request, data)
                 return request if has_succeeded(request) else await execute_again(session, request, data, key, begin)
         remember = key, session.wire.protocol.parameters
     tx = (own or session.adaptation).transformer()

@@ -1,8 +1,5 @@
-cimport cython
-
 from anyq.session.transactions cimport Transactions
 from anyq.session.wire cimport Wire
-from anyq.statements.remembered cimport RememberedQuery
 
 cdef class Held:
     cdef public object adaptation
@@ -16,7 +13,4 @@ cdef class Session:
     cdef public Held held
     cdef public object settle, tracing
     cdef object __weakref__
-
-    cpdef bint may_execute(self) except -1
-    @cython.locals(known=RememberedQuery)
-    cpdef compose_remembered(self, tuple key, params, begin)
+    cdef dict __dict__

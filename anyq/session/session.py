@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from ..abc import Params
 from ..adapt import AdaptersMap, Transformer
 from ..adapt.encodings import python_codec
 from ..backends import uninterrupted
@@ -21,7 +20,7 @@ from ..statements.composer import Composer
 from ..statements.declare import NamedCursors
 from ..statements.explanation import explained
 from ..statements.remembered import QueryKey, RememberedQuery
-from ..statements.requests import CommandRequest, RememberedRequest, RowTaker, StatementRequest
+from ..statements.requests import CommandRequest, RowTaker, StatementRequest
 from ..statements.statement import Statement
 from .cancelling import was_hit, was_victim
 from .tracing import SessionTracing
@@ -153,17 +152,6 @@ class Session:
         :param encoding: the Python codec of the client encoding when it was sent: a failure may have changed it back.
         """
         return explained(failure, statement, encoding, self.wire.protocol.parameters.get("server_encoding"))
-
-    def may_execute(self) -> bool:
-        """Return whether ``transactions.turn()`` need not be awaited: no BEGIN is due, and nothing is in the way."""
-        return self.transactions.at_once and self.wire.may_send()
-
-    def compose_remembered(
-        self, key: QueryKey, params: Params | None, begin: bytes | None
-    ) -> tuple[RememberedRequest | StatementRequest, bytearray] | None:
-        """Compose a query that is known by its text; None if it has to be composed from what is not remembered."""
-        known = self.remembered.get(key)
-        return None if known is None else known.compose(params, self.wire.protocol.parameters, begin)
 
     async def send_command(
         self,

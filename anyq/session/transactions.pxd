@@ -8,4 +8,4 @@ cdef class Transactions:
     cdef public object isolation_level, read_only, deferrable, two_phase
     cdef public list blocks
     cdef public dict pipelines
-    cdef object __weakref__
+    cdef dict __dict__
