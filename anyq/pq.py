@@ -4,7 +4,7 @@ Knows numbers. Must not know what a connection does with them.
 
 There is no libpq here, so nothing else of psycopg.pq is: not its classes (PGconn, PGresult, PGcancel, PGcancelConn,
 Conninfo, ConninfoOption, Escaping, PGnotify, PGresAttDesc), not its functions (version(), version_pretty(),
-error_message()), not __build_version__, and not __impl__: see ``anyq.__impl__``.
+error_message()), not ``__build_version__``, and not ``__impl__``: see ``anyq.__impl__``.
 
 What the driver itself uses is :class:`TransactionStatus`, which ``connection.info.transaction_status`` is, and
 :class:`Format`. The letters of :class:`DiagnosticField` are those of :class:`anyq.Diagnostic`'s attributes of the same

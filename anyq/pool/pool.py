@@ -114,7 +114,8 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
     :param reconnect_failed: called with the pool then, asynchronous or not; for 5 seconds it is not cancelled.
     :param num_workers: has no effect here, where there are no workers.
     :param tracer: is told of clients and of the connections; see :mod:`anyq.tracing`.
-    :raises TypeError, ValueError: an argument of another type; wrong numbers.
+    :raises TypeError: an argument of another type.
+    :raises ValueError: wrong numbers.
     """
 
     # For this package: whether connections are kept that nobody needs, and what synchronous pools do otherwise.
@@ -403,7 +404,8 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
         """Change the sizes; connections that are too many are closed when they are idle.
 
         :param max_size: by default `min_size`.
-        :raises TypeError, ValueError: they are no ints, or cannot be.
+        :raises TypeError: they are no ints.
+        :raises ValueError: they cannot be.
         """
         self.engine.check_here()
         self.books.resize(*self._sizes(min_size, max_size))

@@ -74,7 +74,8 @@ class ConnectionPool(StatementsOfThreads, Closing, Generic[ConnectionT]):
     :param configure: called with each new connection, in a worker thread; so for `check`, `reset` and
         `reconnect_failed`.
     :param portal: the event loop to work in, by default that of the portal that the process shares.
-    :raises TypeError, ValueError: an argument of another type; wrong numbers.
+    :raises TypeError: an argument of another type.
+    :raises ValueError: wrong numbers.
 
     The others are those of :class:`AsyncConnectionPool`.
     """
