@@ -23,6 +23,7 @@ from typing import Any
 
 from anyq.cli.embedded import EmbeddedServer
 
+from .chart import draw
 from .drivers import DRIVERS, OWN
 from .results import OTHER, show, show_changes
 from .targets import show_targets
@@ -249,6 +250,7 @@ def parse() -> argparse.Namespace:
         help="a folder with another anyq: each of anyq's drivers is measured from there as well",
     )
     parser.add_argument("--targets", action="store_true", help="say which of the project's targets are reached")
+    parser.add_argument("--chart", metavar="FILE", help="draw the medians there, as SVG")
     parser.add_argument("--json", metavar="FILE", help="write every round's figures there")
     parser.epilog = f"drivers:\n  {' '.join(DRIVERS)}\n\n{parser.epilog}"
     args = parser.parse_args()
@@ -274,6 +276,8 @@ def main() -> int:
         show_changes(comparison.results, str(args.against))
     if args.targets:
         show_targets(comparison.results)
+    if args.chart:
+        Path(args.chart).write_text(draw(comparison.results, facts), encoding="utf-8")
     if args.json:
         with open(args.json, "w") as file:
             json.dump({"environment": facts, "results": comparison.results}, file, indent=1)

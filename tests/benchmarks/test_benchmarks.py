@@ -8,16 +8,19 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 import anyq
 from anyq.sync import set_portal_backend
+from tests.benchmarks.chart import draw, shown
 from tests.benchmarks.drivers import DRIVERS, Entry
 from tests.benchmarks.drivers.base import Unsupported
 from tests.benchmarks.results import change
@@ -78,7 +81,8 @@ def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_command(dsn: str, tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
-    options = ["--rounds=2", "--seconds=0", "--targets", f"--json={file}", f"--dsn={dsn}"]
+    chart = tmp_path / "chart.svg"
+    options = ["--rounds=2", "--seconds=0", "--targets", f"--json={file}", f"--chart={chart}", f"--dsn={dsn}"]
     drivers = ["socket", "anyq-asyncio-pure", "anyq-sync-pure"]
     workloads = ["one_row", "notify_10", "connect_tls"]
     done = run("tests.benchmarks", *options, "--drivers", *drivers, "--workloads", *workloads)
@@ -88,6 +92,8 @@ def test_the_command(dsn: str, tmp_path: Path) -> None:
     results = json.loads(file.read_text())["results"]
     rounds = {workload: {name: len(found) for name, found in results[workload].items()} for workload in results}
     assert rounds == {"one_row": dict.fromkeys(drivers, 2), "notify_10": {"anyq-asyncio-pure": 2}}
+    names = re.findall(r">([\w-]+)</t", chart.read_text(encoding="utf-8"))
+    assert names == ["one_row", *drivers, "notify_10", "anyq-asyncio-pure"]
 
 
 def test_another_anyq_beside_this_one(dsn: str) -> None:
@@ -129,6 +135,45 @@ def test_path(dsn: str) -> None:
 
 def figures(wall: float, memory: int | None = None, tail: float | None = None) -> Figures:
     return {"wall": wall, "cpu": 1, "operations": 1, "tail": tail, "memory": memory}
+
+
+def test_chart() -> None:
+    results = {
+        "one_row": {
+            "anyq-asyncio": [figures(10), figures(100), figures(20)],
+            "asyncpg-asyncio": [figures(40)],
+            "socket": [],
+        },
+        "pg_type": {},
+        "stream_1m": {"anyq-sync@other": [figures(1_234_567)]},
+    }
+    facts = {
+        "settings": {"rounds": 3},
+        "versions": {"anyq": "1", "asyncpg": "<2>", "trio": "3"},
+        "python": "CPython",
+        "machine": "R&D",
+    }
+    svg = ElementTree.fromstring(draw(results, facts))
+    space = "{http://www.w3.org/2000/svg}"
+    bars = [rect.attrib for rect in svg.iter(f"{space}rect")][1:]
+    assert [bar["class"] for bar in bars] == ["own", "other", "own"]
+    first, second, third = (float(bar["width"]) for bar in bars)
+    assert second == third == 2 * first
+    texts = ["".join(text.itertext()) for text in svg.iter(f"{space}text")]
+    assert texts[1:5] == ["anyq-asyncio", "20.0 us", "asyncpg-asyncio", "40.0 us"]
+    assert texts[6:8] == ["anyq-sync@other", "1,235 ms"]
+    assert texts[-2:] == ["CPython; R&D", "asyncpg <2>"]
+    # Nothing is below the picture's edge, or asked for from elsewhere.
+    assert max(float(text.attrib["y"]) for text in svg.iter(f"{space}text")) < float(svg.attrib["height"])
+    assert "http" not in draw(results, facts).replace('xmlns="http://www.w3.org/2000/svg"', "")
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "text"),
+    [(0.5, "0.50 us"), (12.345, "12.3 us"), (123.4, "123 us"), (9_999, "9,999 us"), (12_345, "12.3 ms")],
+)
+def test_times_of_the_chart(microseconds: float, text: str) -> None:
+    assert shown(microseconds) == text
 
 
 def test_targets() -> None:
