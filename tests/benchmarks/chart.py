@@ -1,5 +1,7 @@
 """The chart of a comparison: an SVG of bars, one for each driver in each workload, with the medians beside them.
 
+A bar is as long as the time on the clock; the full part of it is the processor time of the client.
+
 Knows no library for that, and needs none. It has colours of its own for readers who prefer dark ones, and a background,
 so that it can be read on a page of either kind.
 """
@@ -9,7 +11,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Mapping
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from .drivers import OWN
 from .results import OTHER, Results
@@ -18,7 +20,7 @@ from .workloads import WORKLOADS
 _WIDTH = 640
 _MARGIN = 16
 _LEFT = 184  # where bars begin, behind the names
-_RIGHT = 88  # what is left for the figures behind them
+_RIGHT = 128  # what is left for the figures behind them
 _BAR = 14
 _STEP = 20
 _HEAD = 30  # the line above a workload's bars
@@ -31,22 +33,33 @@ text { fill: #24292f; }
 .quiet { fill: #57606a; }
 .head { font-weight: 600; }
 .own { fill: #3f51b5; }
-.other { fill: #9aa4b2; }
+.other { fill: #7d8798; }
+.clock { fill-opacity: 0.4; }
 @media (prefers-color-scheme: dark) {
   .page { fill: #1e2129; }
   text { fill: #e2e4e9; }
   .quiet { fill: #a3a9b5; }
   .own { fill: #8c9eff; }
-  .other { fill: #5d6675; }
+  .other { fill: #8b95a5; }
 }
 """
 
 
-def medians(results: Results) -> dict[str, dict[str, float]]:
-    """Return microseconds on the clock, by workload and driver; without what was not measured."""
+class Times(NamedTuple):
+    """Medians, in microseconds: on the clock, and of the client's processor time."""
+
+    wall: float
+    cpu: float
+
+
+def medians(results: Results) -> dict[str, dict[str, Times]]:
+    """Return the times by workload and driver, without what was not measured."""
     found = {
         workload: {
-            driver: statistics.median(figures["wall"] for figures in rounds)
+            driver: Times(
+                statistics.median(figures["wall"] for figures in rounds),
+                statistics.median(figures["cpu"] for figures in rounds),
+            )
             for driver, rounds in by_driver.items()
             if rounds
         }
@@ -55,11 +68,15 @@ def medians(results: Results) -> dict[str, dict[str, float]]:
     return {workload: by_driver for workload, by_driver in found.items() if by_driver}
 
 
-def shown(microseconds: float) -> str:
-    """Return a time as it is read best: three digits, or all before the point."""
-    value, unit = (microseconds, "us") if microseconds < 10_000 else (microseconds / 1000, "ms")
-    digits = 2 if value < 10 else 1 if value < 100 else 0
-    return f"{value:,.{digits}f} {unit}"
+def shown(times: Times, longest: float) -> str:
+    """Return times as they are read best: three digits each, or all before the point.
+
+    :param longest: the longest time beside them, which has the same unit.
+    """
+    unit, divisor = ("us", 1) if longest < 10_000 else ("ms", 1000)
+    values = [time / divisor for time in times]
+    wall, cpu = (f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}" for value in values)
+    return f"{wall} {unit} ({cpu})"
 
 
 def draw(results: Results, facts: Mapping[str, Any]) -> str:
@@ -90,27 +107,31 @@ def draw(results: Results, facts: Mapping[str, Any]) -> str:
     )
 
 
-def _workload(name: str, by_driver: Mapping[str, float], top: int) -> Iterator[str]:
+def _workload(name: str, by_driver: Mapping[str, Times], top: int) -> Iterator[str]:
     yield (
         f'<text y="{top + _BAR}"><tspan class="head" x="{_MARGIN}">{escape(name)}</tspan>'
         f'<tspan class="quiet" dx="8">{escape(WORKLOADS[name].title)}</tspan></text>'
     )
-    longest = max(by_driver.values())
-    for number, (driver, median) in enumerate(by_driver.items()):
+    longest = max(times.wall for times in by_driver.values())
+    scale = (_WIDTH - _LEFT - _RIGHT) / longest
+    for number, (driver, times) in enumerate(by_driver.items()):
         y = top + _HEAD + number * _STEP
-        width = max(1.0, (_WIDTH - _LEFT - _RIGHT) * median / longest)
         kind = "own" if driver.removesuffix(OTHER) in OWN else "other"
         baseline = y + _BAR - 3
         yield f'<text x="{_LEFT - 10}" y="{baseline}" text-anchor="end">{escape(driver)}</text>'
-        yield f'<rect class="{kind}" x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR}" rx="2"/>'
-        yield f'<text class="quiet" x="{_LEFT + width + 8:.1f}" y="{baseline}">{shown(median)}</text>'
+        # Of several threads the processor time may be more.
+        for part, time in ((f"{kind} clock", times.wall), (kind, min(times.cpu, times.wall))):
+            yield f'<rect class="{part}" x="{_LEFT}" y="{y}" width="{time * scale:.1f}" height="{_BAR}"/>'
+        end = _LEFT + times.wall * scale + 8
+        yield f'<text class="quiet" x="{end:.1f}" y="{baseline}">{shown(times, longest)}</text>'
 
 
 def _foot(facts: Mapping[str, Any]) -> list[str]:
     settings, versions = facts["settings"], facts["versions"]
     drivers = [f"{name} {version}" for name, version in versions.items() if name in _DRIVERS]
     return [
-        f"Time of an operation on the clock, median of {settings['rounds']} rounds; shorter is better.",
+        f"Time of an operation on the clock, medians of {settings['rounds']} rounds; shorter is better.",
+        "Full colour, and in brackets: the client's processor time for it.",
         f"{facts['python']}; {facts['machine']}",
         ", ".join(drivers),
     ]
