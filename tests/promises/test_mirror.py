@@ -42,7 +42,7 @@ NO_MIRROR = {
     "programs": "programs written for psycopg, which tests run with anyq in its place",
     "promises": "what cuts across",
     "support": "helpers of tests",
-    "tools": "programs that write files of the package",
+    "tools": "programs that write files of the package, and what makes a site of the documentation",
     "typing": "programs for type checkers",
 }
 """Folders of tests that no folder of the package stands behind."""
