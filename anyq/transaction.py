@@ -24,6 +24,7 @@ from .errors import (
     ProgrammingError,
     error_from_fields,
 )
+from .errors.arguments import check_texts
 from .protocol.constants import TransactionStatus
 from .session.info import ConnectionInfo, described
 from .session.pipeline import own_pipeline
@@ -109,6 +110,8 @@ class AsyncTransaction(Generic[ConnectionT]):
     ) -> None:
         self._conn = connection
         self._session = connection.session
+        if savepoint_name is not None:
+            check_texts(savepoint_name=savepoint_name)
         self._savepoint_name = savepoint_name or ""
         self.force_rollback = force_rollback
         """Whether the block is rolled back however it ends."""

@@ -13,6 +13,7 @@ from anyq import (
     AsyncClientCursor,
     AsyncConnection,
     AsyncTransaction,
+    IsolationLevel,
     OutOfOrderTransactionNesting,
     Rollback,
     TransactionStatus,
@@ -582,3 +583,21 @@ async def test_a_transaction_that_a_statement_has_ended_is_not_called_committed(
     assert "(ended by a statement inside it)" in repr(block)
     assert "may have been rolled back" in caplog.text
     assert await kept(conn) == ([1] if "COMMIT" in ending else [])
+
+
+# -- arguments of no use
+
+
+@pytest.mark.parametrize("wrong", [3, b"name", [], object()])
+async def test_a_name_that_is_none(conn: AsyncConnection, wrong: Any) -> None:
+    with pytest.raises(TypeError, match="savepoint_name must be a str, not"):
+        conn.transaction(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["serializable", 0, 5, object()])
+async def test_an_isolation_level_that_is_none(conn: AsyncConnection, wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"must be one of IsolationLevel.READ_UNCOMMITTED, .*; not "):
+        await conn.set_isolation_level(wrong)
+    assert conn.isolation_level is None
+    await conn.set_isolation_level(IsolationLevel.SERIALIZABLE.value)  # type: ignore[arg-type]
+    assert conn.isolation_level is IsolationLevel.SERIALIZABLE

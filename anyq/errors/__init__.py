@@ -17,6 +17,7 @@ from . import _base, _sqlstates
 from ._base import *  # noqa: F403
 from ._base import DatabaseError, Error
 from ._sqlstates import *  # noqa: F403
+from .arguments import check_texts
 from .pointing import character_position, pointer
 
 __all__ = ["class_for", "error_from_fields", "explain", "lookup"]
@@ -46,6 +47,7 @@ def lookup(sqlstate: str) -> type[Error]:
 
     :raises KeyError: there is no such code or name. Use `class_for` to get a base class instead.
     """
+    check_texts(sqlstate=sqlstate)
     key = sqlstate.upper()
     cls = _by_code.get(key) or _by_name.get(key)
     if cls is None:

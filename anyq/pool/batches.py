@@ -10,6 +10,7 @@ from itertools import chain, islice
 from typing import Any
 
 from ..abc import Params
+from ..session.executemany import sets_of
 
 MOST_SETS = 100
 """Sets of parameters that are sent where others send theirs; with more a connection is taken for them."""
@@ -33,7 +34,7 @@ class Batch:
         self.is_repeatable = isinstance(params_seq, list | tuple)
         """Whether they can be gone through again."""
         if not self.is_repeatable:
-            rest = iter(params_seq)
+            rest = sets_of(params_seq)
             self.sets = first = list(islice(rest, MOST_SETS + 1))
             self.is_repeatable = len(first) <= MOST_SETS
             if not self.is_repeatable:

@@ -15,7 +15,7 @@ import anyio.to_thread
 from ..connection import AsyncConnection
 from ..sync.connection import Connection
 from ..sync.portal import Portal
-from .options import Callback, Hooks, Options, called, with_tracer
+from .options import Callback, Hooks, Options, called, check_connections, with_tracer
 from .pool import AsyncConnectionPool
 from .results import result_class
 
@@ -25,6 +25,7 @@ def check_connection(conn: Connection[Any]) -> None:
 
     :raises OperationalError: the connection is lost.
     """
+    check_connections(conn, Connection)
     conn.calls.call(Hooks.check, conn.inner)
 
 

@@ -18,6 +18,7 @@ import anyio
 from ..backends import alone, uninterrupted
 from ..connection import AsyncConnection
 from ..errors import InterfaceError
+from ..errors.arguments import check_seconds
 from ..protocol.constants import TransactionStatus
 from ..tracing import TracedCheckout
 from ..tracing.telling import Tracing, calling_context
@@ -64,6 +65,8 @@ class Lender:
         """
         if self.tracing is not None and not told:
             return await self._lend_watched(self.tracing, timeout)
+        if timeout is not None:
+            check_seconds(timeout=timeout)
         books = self._books
         books.counters.requests_num += 1
         try:

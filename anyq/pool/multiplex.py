@@ -37,6 +37,7 @@ from ..abc import Params, Query
 from ..backends import uninterrupted
 from ..connection import AsyncConnection
 from ..errors import OperationalError, ProgrammingError, ReadOnlySqlTransaction
+from ..errors.arguments import check_seconds
 from .batches import Batch
 from .bookkeeping import Place
 from .engine import Engine, Request
@@ -294,6 +295,7 @@ class Multiplexer:
 
         :param alone: whether only the latter will do.
         """
+        check_seconds(timeout=timeout)
         if alone:
             self._alone_waiting += 1
             try:

@@ -10,6 +10,7 @@ from inspect import isawaitable, iscoroutine
 from typing import Any, NamedTuple, cast, get_origin
 
 from ..connection import AsyncConnection
+from ..errors.arguments import check_ints
 from ..tracing import Tracer
 from ..tracing.tracer import check_tracer
 from .results import async_result_class
@@ -75,6 +76,7 @@ class Hooks:
 
         :raises OperationalError: the connection is lost.
         """
+        check_connections(connection, AsyncConnection)
         session = connection.session
         await session.transactions.turn_without_begin()
         await session.send_command(b"")
@@ -117,9 +119,7 @@ def kept_sizes(min_size: int, max_size: int | None) -> Sizes:
     :raises ValueError: they cannot be.
     """
     most = min_size if max_size is None else max_size
-    _check_ints(min_size=min_size, max_size=most)
-    if min_size < 0:
-        raise ValueError(f"min_size must be 0 or more, not {min_size}")
+    check_ints(0, min_size=min_size, max_size=most)
     if most < min_size:
         raise ValueError(f"max_size ({most}) must be min_size ({min_size}) or more")
     if most == 0:
@@ -134,26 +134,11 @@ def null_sizes(min_size: int, max_size: int | None) -> Sizes:
     :raises TypeError: they are no ints.
     :raises ValueError: they cannot be.
     """
-    most = max_size or 0
-    _check_ints(min_size=min_size, max_size=most)
+    most = 0 if max_size is None else max_size
+    check_ints(0, min_size=min_size, max_size=most)
     if min_size != 0:
         raise ValueError(f"min_size must be 0, not {min_size}: a null pool keeps no connections")
-    if most < 0:
-        raise ValueError(f"max_size must be 0 or more, not {most}")
     return Sizes(0, most)
-
-
-def check_numbers(**numbers: object) -> None:
-    """Check numbers that may not be negative.
-
-    :raises TypeError: one of them is no number.
-    :raises ValueError: one of them is.
-    """
-    for name, value in numbers.items():
-        if not isinstance(value, int | float):
-            raise TypeError(f"{name} must be a number, not {value!r}")
-        if not value >= 0:
-            raise ValueError(f"{name} must be 0 or more, not {value}")
 
 
 def check_others(options: Options, base: Any, connection_class: Any) -> None:
@@ -186,6 +171,15 @@ def check_others(options: Options, base: Any, connection_class: Any) -> None:
         )
 
 
+def check_connections(connection: object, wanted: type) -> None:
+    """Check what check_connection() is called with.
+
+    :raises TypeError: it is no such connection.
+    """
+    if not isinstance(connection, wanted):
+        raise TypeError(f"check_connection() takes a connection of {wanted.__name__}, not {connection!r}")
+
+
 def called(function: Callable[..., object], *args: object) -> object:
     """Call a function of the user's in a thread, where nobody awaits a coroutine; return what it returns.
 
@@ -198,9 +192,3 @@ def called(function: Callable[..., object], *args: object) -> object:
             f"{function!r} is a coroutine function: for synchronous connections it has to be an ordinary one"
         )
     return result
-
-
-def _check_ints(**numbers: object) -> None:
-    for name, value in numbers.items():
-        if not isinstance(value, int):
-            raise TypeError(f"{name} must be an int, not {value!r}")

@@ -19,6 +19,7 @@ from typing_extensions import Self, TypeVar
 from ..backends import Finalizer, uninterrupted
 from ..connection import AsyncConnection
 from ..errors import ProgrammingError
+from ..errors.arguments import check_ints, check_numbers, check_seconds, check_texts
 from ..rows import TupleRow
 from ..session.transactions import IsolationLevel
 from ..tracing import TracedCheckout, Tracer
@@ -28,7 +29,7 @@ from .engine import Engine
 from .lending import Lender
 from .multiplex import Multiplexer
 from .opening import Opener
-from .options import Hooks, Options, Sizes, check_numbers, check_others, kept_sizes, null_sizes
+from .options import Hooks, Options, Sizes, check_others, kept_sizes, null_sizes
 from .retrying import PoolTransaction
 from .statements import StatementsOfTasks
 
@@ -146,15 +147,17 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
         num_workers: int = 3,
         tracer: Tracer | None = None,
     ) -> None:
+        if name is not None:
+            check_texts(name=name)
         self.name = name or f"pool-{next(_names)}"
         self.connection_class: type[ConnectionT] = connection_class
         self.close_returns = close_returns
         self.num_workers = num_workers
         sizes = self._sizes(self.default_min_size if min_size is None else min_size, max_size)
-        check_numbers(timeout=timeout, max_waiting=max_waiting, max_lifetime=max_lifetime, max_idle=max_idle)
-        check_numbers(reconnect_timeout=reconnect_timeout, num_workers=num_workers)
-        if num_workers < 1:
-            raise ValueError(f"num_workers must be 1 or more, not {num_workers}")
+        check_ints(0, max_waiting=max_waiting)
+        check_ints(1, num_workers=num_workers)
+        check_numbers(timeout=timeout, max_lifetime=max_lifetime, max_idle=max_idle)
+        check_numbers(reconnect_timeout=reconnect_timeout)
         self._options = Options(
             self.name,
             conninfo,
@@ -308,6 +311,7 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
         :raises PoolTimeout: they are not in time; the pool is closed then.
         :raises PoolClosed: the pool is not open, or was closed meanwhile.
         """
+        check_seconds(timeout=timeout)
         engine, books = self.engine, self.books
         engine.check_here()
         await engine.here().checkpoint()

@@ -16,6 +16,7 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
 )
+from inspect import isawaitable
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
@@ -23,6 +24,7 @@ import anyio
 
 from ..connection import AsyncConnection
 from ..errors import Error, ProgrammingError
+from ..errors.arguments import check_ints, check_numbers
 from ..protocol.constants import TransactionStatus
 from ..session.transactions import IsolationLevel, Transactions
 from ..sync.connection import Connection
@@ -92,12 +94,22 @@ def run_transaction(
     :param retries: how often it is run again at most.
     :param backoff: seconds before the second attempt; then twice as long each time, up to a second, and at random.
     :raises ProgrammingError: a transaction is open.
-    :raises TypeError: a coroutine function was given for a synchronous one; the transaction is rolled back.
+    :raises TypeError, ValueError: an argument of another type, or in another's place; wrong numbers. A coroutine
+        function for a synchronous owner, or none for an asynchronous one: then the transaction is rolled back.
     :raises Error: of the last attempt; and at once what is neither SQLSTATE 40001 nor 40P01, by the function or the
         COMMIT. So it is after a lost connection: the transaction may have been committed.
 
     A cancellation rolls the transaction back. Manual: "Serialization Failure Handling".
     """
+    if isinstance(owner, type) or not hasattr(owner, "connection") or not callable(fn):
+        raise TypeError(
+            "run_transaction() takes a connection or a pool, and then a function that is called with a connection; not "
+            f"{owner!r} and {fn!r}"
+        )
+    check_ints(0, retries=retries)
+    check_numbers(backoff=backoff)
+    if isolation_level is not None:
+        isolation_level = IsolationLevel(isolation_level)
     if hasattr(owner, "__aenter__"):
         return _run_async(owner, fn, isolation_level, retries, backoff)
     return _run_sync(owner, fn, isolation_level, retries, backoff)
@@ -113,7 +125,7 @@ async def _run_async(
                 _check_idle(connection)
                 transaction: AsyncTransaction[Any] = connection.transaction()
                 async with with_settings(connection, level), transaction:
-                    return await fn(connection)
+                    return await _awaitable(fn, connection)
                 return cast(T, None)  # by Rollback
         except Exception as error:
             if attempt >= retries or not is_retried(error):
@@ -137,6 +149,16 @@ def _run_sync(owner: Any, fn: Callable[[Any], T], level: IsolationLevel | None, 
                 raise
         time.sleep(_pause(attempt, backoff))
         attempt += 1
+
+
+def _awaitable(fn: Callable[[Any], Awaitable[T]], connection: Any) -> Awaitable[T]:
+    awaitable = fn(connection)
+    if not isawaitable(awaitable):
+        raise TypeError(
+            f"{fn!r} has returned an object of {type(awaitable).__name__}, which cannot be awaited: for asynchronous "
+            "connections it has to be a coroutine function"
+        )
+    return awaitable
 
 
 def is_retried(error: BaseException) -> bool:

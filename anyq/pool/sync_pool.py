@@ -20,6 +20,7 @@ from typing_extensions import Self, TypeVar
 from ..backends import Finalizer
 from ..connection import GRACE_PERIOD
 from ..errors import ProgrammingError
+from ..errors.arguments import check_seconds
 from ..rows import TupleRow
 from ..session.transactions import IsolationLevel
 from ..sync.closing import Closing
@@ -272,6 +273,7 @@ class ConnectionPool(StatementsOfThreads, Closing, Generic[ConnectionT]):
 
         :param timeout: seconds to wait for the end of what the pool does itself, at most.
         """
+        check_seconds(timeout=timeout)
         with self._lock:
             portal: Portal | None = None
             try:

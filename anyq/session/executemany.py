@@ -18,6 +18,7 @@ from .._accel import bind, bind_sets
 from ..abc import Params, Query
 from ..adapt import Transformer
 from ..backends import interruptible, uninterrupted
+from ..errors.arguments import each_of
 from ..protocol import frontend
 from ..protocol.request import Result, TransactionEffect
 from ..statements.binders import Binder
@@ -112,6 +113,14 @@ class _ManyRequest(StatementRequest):
         return self.done or self.wanted > 0 and (self.error is not None or self.wanted <= self.completed)
 
 
+def sets_of(params_seq: Iterable[Params]) -> Iterator[Params]:
+    """Return the sets of parameters of an executemany(), one after the other.
+
+    :raises TypeError: what was given is none that can be gone through.
+    """
+    return each_of(params_seq, "executemany() takes a sequence of sets of parameters, or another iterable")
+
+
 class ManyResults(NamedTuple):
     """What executemany() has given."""
 
@@ -154,7 +163,7 @@ class ManyExecutions:
         """
         wire = self._session.wire
         try:
-            self._sets.refill(iter(params_seq))
+            self._sets.refill(sets_of(params_seq))
             # The first batch is made before anything is sent: what is wrong with it stays between the caller and us.
             batch, more = self._sets.batch()
             if not self._opened:

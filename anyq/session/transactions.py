@@ -24,6 +24,11 @@ class IsolationLevel(IntEnum):
     REPEATABLE_READ = 3
     SERIALIZABLE = 4
 
+    @classmethod
+    def _missing_(cls, value: object) -> IsolationLevel:
+        members = ", ".join(f"{cls.__name__}.{level.name}" for level in cls)
+        raise ValueError(f"the isolation level must be one of {members}, or None for the server's; not {value!r}")
+
 
 class TwoPhase(Enum):
     """How far a two-phase transaction is; which changes when the server says so, whoever reads that."""

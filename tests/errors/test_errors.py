@@ -326,3 +326,8 @@ def test_unknown_codes_are_classed_as_by_psycopg(psycopg: Any, sqlstate: str) ->
     """By the first two characters."""
     theirs: type[Exception] = psycopg.errors._class_for_state(sqlstate)
     assert errors.class_for(sqlstate).__name__ == theirs.__name__
+
+
+def test_a_code_that_is_no_text() -> None:
+    with pytest.raises(TypeError, match="sqlstate must be a str, not 23505"):
+        errors.lookup(23505)  # type: ignore[arg-type]

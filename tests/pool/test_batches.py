@@ -63,5 +63,6 @@ def test_what_cannot_be_parameters_is_for_others_to_tell() -> None:
 
 
 def test_what_is_no_iterable_is_told() -> None:
-    with pytest.raises(TypeError, match="not iterable"):
-        Batch(1, False)  # type: ignore[arg-type]
+    for wrong in (None, 3, int):
+        with pytest.raises(TypeError, match=r"executemany\(\) takes a sequence of sets of parameters, .* not"):
+            Batch(wrong, False)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import pytest
 
 from anyq import AsyncConnection, Connection
 from anyq.pool import AsyncConnectionPool, ConnectionPool
-from anyq.pool.options import Hooks, check_numbers, kept_sizes, null_sizes
+from anyq.pool.options import Hooks, kept_sizes, null_sizes
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,6 @@ def test_sizes_that_a_null_pool_cannot_have(given: tuple[int, int], message: str
         null_sizes(*given)
 
 
-def test_numbers() -> None:
-    check_numbers(timeout=0, max_idle=float("inf"))
-    for wrong in (-1, -0.5, float("nan")):
-        with pytest.raises(ValueError, match="max_idle must be 0 or more"):
-            check_numbers(timeout=1, max_idle=wrong)
-
-
 @pytest.mark.anyio
 async def test_functions_of_both_kinds() -> None:
     called = []
@@ -78,12 +71,6 @@ def test_sizes_that_are_no_ints(given: tuple[Any, Any], message: str) -> None:
         null_sizes(given[0] if given[0] != 1 else 0, given[1])
 
 
-def test_numbers_that_are_none() -> None:
-    for wrong in ("1h", None):
-        with pytest.raises(TypeError, match="max_idle must be a number, not"):
-            check_numbers(timeout=1, max_idle=cast(Any, wrong))
-
-
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -95,7 +82,10 @@ def test_numbers_that_are_none() -> None:
         ({"reconnect_failed": "log"}, "reconnect_failed must be a function"),
         ({"connection_class": int}, "connection_class of this pool must be {}Connection"),
         ({"max_lifetime": "1h"}, "max_lifetime must be a number"),
-        ({"num_workers": "3"}, "num_workers must be a number"),
+        ({"num_workers": "3"}, "num_workers must be an int, not '3'"),
+        ({"max_waiting": 1.5}, "max_waiting must be an int, not 1.5"),
+        ({"name": 3}, "name must be a str, not 3"),
+        ({"max_idle": None}, "max_idle must be a number, not None"),
     ],
 )
 def test_what_a_pool_cannot_be_made_with(wrong: dict[str, Any], message: str) -> None:
@@ -105,6 +95,30 @@ def test_what_a_pool_cannot_be_made_with(wrong: dict[str, Any], message: str) ->
     for kind, other in ((AsyncConnectionPool, Connection), (ConnectionPool, AsyncConnection)):
         with pytest.raises(TypeError, match="connection_class of this pool must be"):
             kind(open=False, connection_class=cast(Any, other))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"timeout": -1}, "timeout must be 0 or more, not -1"),
+        ({"max_lifetime": float("nan")}, "max_lifetime must be 0 or more, not nan"),
+        ({"max_waiting": -1}, "max_waiting must be 0 or more, not -1"),
+        ({"num_workers": 0}, "num_workers must be 1 or more, not 0"),
+    ],
+)
+def test_numbers_that_cannot_be(wrong: dict[str, Any], message: str) -> None:
+    for kind in (AsyncConnectionPool, ConnectionPool):
+        with pytest.raises(ValueError, match=message):
+            kind(**{"open": False, **wrong})
+
+
+@pytest.mark.anyio
+async def test_checks_of_what_is_no_connection() -> None:
+    for wrong in (3, None, AsyncConnection):
+        with pytest.raises(TypeError, match=r"check_connection\(\) takes a connection of AsyncConnection, not"):
+            await AsyncConnectionPool.check_connection(cast(Any, wrong))
+        with pytest.raises(TypeError, match=r"check_connection\(\) takes a connection of Connection, not"):
+            ConnectionPool.check_connection(cast(Any, wrong))
 
 
 def test_a_class_that_connects_by_itself() -> None:

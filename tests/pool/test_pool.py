@@ -742,3 +742,34 @@ async def test_a_null_pool(dsn: str, conn: AsyncConnection, caplog: pytest.LogCa
         with pytest.raises(ValueError, match="a null pool keeps no connections"):
             await pool.resize(1)
     assert not caplog.records
+
+
+# -- arguments of no use
+
+
+@pytest.mark.parametrize("wrong", ["x", [], int, object()], ids=["str", "list", "class", "object"])
+async def test_times_that_are_none(pool: AsyncConnectionPool, wrong: Any) -> None:
+    """They are refused whether there is a connection or not."""
+    message = "timeout must be a number of seconds, or None, not"
+    for _ in range(2):
+        with pytest.raises(TypeError, match=message):
+            await pool.getconn(wrong)
+        with pytest.raises(TypeError, match=message):
+            async with pool.connection(wrong):
+                raise AssertionError
+        with pytest.raises(TypeError, match=message):
+            async with pool.transaction(timeout=wrong):
+                raise AssertionError
+        with pytest.raises(TypeError, match=message):
+            await pool.wait(wrong)
+        async with pool.connection():
+            pass
+    with pytest.raises(ValueError, match="timeout must be a number of seconds, not nan"):
+        await pool.getconn(float("nan"))
+
+
+async def test_a_statement_that_has_to_wait_for_a_time_that_is_none(dsn: str) -> None:
+    async with AsyncConnectionPool(dsn, min_size=0, max_size=1) as pool:
+        with pytest.raises(TypeError, match="timeout must be a number of seconds, or None, not 'x'"):
+            await pool.execute("SELECT 1", timeout="x")  # type: ignore[arg-type]
+        assert await (await pool.execute("SELECT 1")).fetchone() == (1,)

@@ -373,3 +373,66 @@ def test_interrupted_at_any_step(portal_backend: object, dsn: str, owner: str) -
         own.isolation_level = IsolationLevel.REPEATABLE_READ
         call()
         assert interrupt_at_each_step(call, check) > 100
+
+
+# -- arguments of no use
+
+
+async def task_function(conn: object) -> int:
+    return 1
+
+
+def thread_function(conn: object) -> int:
+    return 1
+
+
+WRONG = pytest.mark.parametrize(
+    ("kwargs", "error", "message"),
+    [
+        ({"retries": "x"}, TypeError, "retries must be an int, not 'x'"),
+        ({"retries": 1.5}, TypeError, "retries must be an int, not 1.5"),
+        ({"retries": -1}, ValueError, "retries must be 0 or more, not -1"),
+        ({"backoff": "x"}, TypeError, "backoff must be a number, not 'x'"),
+        ({"backoff": -1}, ValueError, "backoff must be 0 or more, not -1"),
+        ({"isolation_level": "x"}, ValueError, "must be one of IsolationLevel.READ_UNCOMMITTED, .*not 'x'"),
+    ],
+)
+
+
+@pytest.mark.anyio
+@WRONG
+async def test_settings_of_no_use(
+    pool: AsyncConnectionPool, kwargs: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        await run_transaction(pool, task_function, **kwargs)
+
+
+@WRONG
+def test_settings_of_no_use_in_a_thread(
+    portal_backend: object, dsn: str, kwargs: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with ConnectionPool(dsn, min_size=0, max_size=1) as pool, pytest.raises(error, match=message):
+        run_transaction(pool, thread_function, **kwargs)
+
+
+@pytest.mark.anyio
+async def test_arguments_in_each_others_place(pool: AsyncConnectionPool) -> None:
+    run: Any = run_transaction
+    for wrong in (
+        (task_function, pool),
+        (pool, None),
+        (pool, "x"),
+        (None, task_function),
+        (AsyncConnectionPool, print),
+    ):
+        with pytest.raises(TypeError, match=r"run_transaction\(\) takes a connection or a pool, and then a function"):
+            await run(*wrong)
+
+
+@pytest.mark.anyio
+async def test_a_function_that_is_not_asynchronous(pool: AsyncConnectionPool, table: str) -> None:
+    run: Any = run_transaction
+    with pytest.raises(TypeError, match="thread_function.* cannot be awaited: .* it has to be a coroutine function"):
+        await run(pool, thread_function)
+    assert await (await pool.execute(f"SELECT n FROM {table}")).fetchone() == (0,)

@@ -575,3 +575,21 @@ def test_the_end_of_the_interpreter(portal_backend: Any, dsn: str) -> None:
         mine = pool.getconn()
     """
     run_program(source)
+
+
+# -- arguments of no use
+
+
+@pytest.mark.parametrize("wrong", ["x", [], int], ids=["str", "list", "class"])
+def test_times_that_are_none(pool: ConnectionPool, wrong: Any) -> None:
+    message = "timeout must be a number of seconds, or None, not"
+    with pytest.raises(TypeError, match=message):
+        pool.getconn(wrong)
+    with pytest.raises(TypeError, match=message), pool.connection(wrong):
+        raise AssertionError
+    with pytest.raises(TypeError, match=message):
+        pool.wait(wrong)
+    with pytest.raises(TypeError, match=message):
+        pool.close(wrong)
+    with pool.connection() as conn:
+        assert conn.execute("SELECT 1").fetchone() == (1,)

@@ -36,8 +36,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "_accel": ("protocol",),
     "dbapi20": ("errors",),
     "pq": ("protocol",),
-    "xid": (),
-    "tracing": (),
+    "xid": ("errors",),
+    "tracing": ("errors",),
     # values
     "adapt": ("_accel",),
     "types": ("adapt",),
