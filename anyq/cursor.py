@@ -17,6 +17,7 @@ from .adapt import AdaptersMap, Transformer
 from .adapt.typeinfo import TypesRegistry
 from .copy import AsyncCopy, AsyncWriter
 from .errors import InterfaceError
+from .errors.arguments import check_ints
 from .postgres import pristine_adapters
 from .pq import PGRESULT, Libpq
 from .protocol.constants import Format
@@ -123,7 +124,7 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
 
     @format.setter
     def format(self, format: Format) -> None:
-        self._format = format
+        self._format = format if type(format) is Format else Format(format)
 
     @property
     def closed(self) -> bool:
@@ -228,8 +229,7 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
         cancels the query, and with it the transaction that it is in.
         """
         self.check_open()
-        if size < 1:
-            raise ValueError(f"size must be at least 1 row, not {size}")
+        check_ints(1, size=size)
         self.forget_results()
         if binary is None and self._format:
             binary = True
@@ -290,7 +290,7 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
         :param size: rows; by default :attr:`arraysize`.
         :raises ProgrammingError: there is no result, or it has no rows.
         """
-        return await self._take(size)
+        return await self._take(size or 0)
 
     async def fetchall(self) -> list[Row]:
         """Return all rows that are left.

@@ -24,6 +24,7 @@ from .backends import Finalizer, uninterrupted
 from .copy import AsyncCopy, AsyncWriter
 from .cursor import ROWS_PER_CHECKPOINT, AsyncCursor, ConnectionT
 from .errors import Error, InterfaceError, NotSupportedError, OperationalError, ProgrammingError
+from .errors.arguments import check_ints, int_of
 from .protocol.request import Result
 from .row_stream import AsyncRowStream
 from .rows import AsyncRowFactory, TupleRow
@@ -270,7 +271,7 @@ class AsyncServerCursor(PieceHolder[Row], AsyncCursor[Row, ConnectionT]):
         if mode not in ("relative", "absolute"):
             raise ValueError(f"mode must be 'relative' or 'absolute', not {mode!r}")
         self.check_open()
-        value, number = index(value), self.rownumber
+        value, number = int_of("value", value), self.rownumber
         target = value if mode == "absolute" else None if number is None else number + value
         if target is not None and target < 0:
             await self._checkpoint()
@@ -300,13 +301,6 @@ class AsyncServerCursor(PieceHolder[Row], AsyncCursor[Row, ConnectionT]):
 
     # -- fetching, as the synchronous cursor does it too
 
-    def check_size(self, size: int) -> int:
-        """For this package: return how many rows fetchmany() is to return."""
-        wanted = index(size) or index(self.arraysize)
-        if wanted < 0:
-            raise ValueError(f"size must be a number of rows, or 0 for arraysize, not {wanted}")
-        return wanted
-
     def begin_iteration(self) -> None:
         """For this package: ask the server for more rows, if that has been done in vain before."""
         self.check_open()
@@ -329,10 +323,8 @@ class AsyncServerCursor(PieceHolder[Row], AsyncCursor[Row, ConnectionT]):
     async def have_next(self) -> bool:
         """For this package: have rows in memory, those of a piece at most; return whether there are any."""
         if not (self.rows_left or self._exhausted):
-            size = index(self.itersize)
-            if size < 1:
-                raise ValueError(f"itersize must be at least 1 row, not {size}")
-            await self.have_rows(size)
+            check_ints(1, itersize=self.itersize)
+            await self.have_rows(index(self.itersize))
         return self.rows_left > 0
 
     @uninterrupted

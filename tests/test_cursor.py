@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import date
 from typing import Any
 
@@ -881,3 +881,77 @@ async def test_many_rows_are_fetched_in_turns(conn: AsyncConnection) -> None:
             await cur.fetchall()
     assert cur.rownumber == 0
     assert len(await cur.fetchall()) == 100_000
+
+
+# -- arguments of no use
+
+
+async def sets() -> AsyncIterator[tuple[int]]:
+    yield (1,)
+
+
+@pytest.mark.parametrize("cursor_class", [AsyncCursor, anyq.AsyncClientCursor, anyq.AsyncRawCursor])
+@pytest.mark.parametrize("wrong", [None, 3, int, sets], ids=["None", "int", "class", "asynchronous"])
+async def test_executemany_of_what_has_no_sets(conn: AsyncConnection, cursor_class: Any, wrong: Any) -> None:
+    cur = cursor_class(conn)
+    given, hint = (wrong(), "collect an asynchronous one first") if wrong is sets else (wrong, "")
+    with pytest.raises(TypeError, match=rf"executemany\(\) takes a sequence of sets of parameters.*{hint}"):
+        await cur.executemany("SELECT 1", given)
+    assert conn.info.transaction_status is TransactionStatus.IDLE
+    async with conn.pipeline():
+        with pytest.raises(TypeError, match=r"executemany\(\) takes a sequence of sets of parameters"):
+            await cur.executemany("SELECT 1", None)
+    assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
+
+
+@pytest.mark.parametrize("wrong", [[3], "ab", [None]])
+async def test_executemany_of_sets_that_are_none(conn: AsyncConnection, wrong: Any) -> None:
+    with pytest.raises((TypeError, e.ProgrammingError), match=r"parameters"):
+        await conn.cursor().executemany("SELECT %s", wrong)
+    assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
+
+
+@pytest.mark.parametrize("wrong", ["1", 1.5, float("nan"), object(), int])
+async def test_numbers_of_rows_that_are_none(conn: AsyncConnection, wrong: Any) -> None:
+    cur = await conn.execute(TEN)
+    with pytest.raises(TypeError, match="size must be an int, not"):
+        await cur.fetchmany(wrong)
+    with pytest.raises(TypeError, match="value must be an int, not"):
+        await cur.scroll(wrong)
+    with pytest.raises(TypeError, match="value must be an int, not"):
+        await cur.scroll(wrong, "absolute")
+    with pytest.raises(TypeError, match="index must be an int, not"):
+        await cur.set_result(wrong)
+    with pytest.raises(TypeError, match="size must be an int, not"):
+        conn.cursor().stream(TEN, size=wrong)
+    cur.arraysize = wrong
+    with pytest.raises(TypeError, match="arraysize must be an int, not"):
+        await cur.fetchmany()
+    assert cur.rownumber == 0
+    assert await cur.fetchmany(2) == [(0,), (1,)]
+
+
+async def test_as_many_rows_as_arraysize_says(conn: AsyncConnection) -> None:
+    """None is no wish for all of them."""
+    cur = await conn.execute(TEN)
+    cur.arraysize = 2
+    assert await cur.fetchmany(None) == [(0,), (1,)]  # type: ignore[arg-type]
+    assert await cur.fetchmany(0) == [(2,), (3,)]
+    cur.arraysize = -1
+    with pytest.raises(ValueError, match="arraysize must be 0 or more, not -1"):
+        await cur.fetchmany()
+
+
+async def test_a_cursor_of_no_connection() -> None:
+    none: Any = (3, None, "x")
+    for wrong in none:
+        with pytest.raises(e.InterfaceError, match="AsyncCursor needs an AsyncConnection, not a"):
+            AsyncCursor(wrong)
+
+
+async def test_a_format_that_is_none(conn: AsyncConnection) -> None:
+    cur = conn.cursor()
+    with pytest.raises(ValueError, match="'x' is not a valid Format"):
+        cur.format = "x"  # type: ignore[assignment]
+    cur.format = 1  # type: ignore[assignment]
+    assert cur.format is Format.BINARY

@@ -208,14 +208,22 @@ async def test_sizes_that_are_none(conn: AsyncConnection) -> None:
     with pytest.raises(ValueError, match="-1"):
         await cur.fetchmany(-1)
     for size in ("1", 1.5, "1; DROP TABLE t"):
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="size must be an int, not"):
             await cur.fetchmany(size)  # type: ignore[arg-type]
     for itersize in (0, -1):
         cur.itersize = itersize
-        with pytest.raises(ValueError, match="itersize must be at least 1"):
+        with pytest.raises(ValueError, match="itersize must be 1 or more"):
             await cur.__anext__()
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="value must be an int, not '1'"):
         await cur.scroll("1")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="index must be an int, not '0'"):
+        await cur.set_result("0")  # type: ignore[arg-type]
+    cur.itersize = cur.arraysize = "1"  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="itersize must be an int, not '1'"):
+        await cur.__anext__()
+    with pytest.raises(TypeError, match="arraysize must be an int, not '1'"):
+        await cur.fetchmany()
+    cur.itersize = cur.arraysize = 1
     with pytest.raises(ValueError, match="mode"):
         await cur.scroll(1, "sideways")
     with pytest.raises(ValueError, match="2147483647"):

@@ -36,9 +36,9 @@ class CursorState(FetchState):
     def __init__(self, connection: Any, *, row_factory: AsyncRowFactory[Any] | None = None) -> None:
         if row_factory is not None and row_factory is not tuple_row:
             check_row_factory(row_factory)
-        self._set_up(connection.row_factory if row_factory is None else row_factory)
-        self._conn = connection
         try:
+            self._set_up(connection.row_factory if row_factory is None else row_factory)
+            self._conn = connection
             self._session: Session = connection.session
         except AttributeError:
             raise _other_api(self, connection) from None

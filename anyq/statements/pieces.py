@@ -15,6 +15,7 @@ from typing import Any
 
 from typing_extensions import TypeVar
 
+from ..errors.arguments import int_of
 from ..protocol.request import Fields, Result
 from ..rows import TupleRow, tuple_row
 from .requests import RowsRequest
@@ -61,7 +62,7 @@ class PieceHolder(ResultHolder[Row]):
         return None
 
     def go_to_result(self, index: int) -> None:
-        if index not in (0, -1) or self._result is None:
+        if int_of("index", index) not in (0, -1) or self._result is None:
             raise IndexError(f"result {index} does not exist: there is {0 if self._result is None else 1}")
 
     # -- pieces

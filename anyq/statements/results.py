@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
-from operator import length_hint
+from operator import index, length_hint
 from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
@@ -16,6 +16,7 @@ from typing_extensions import TypeVar
 from .._accel import make_rows
 from ..adapt import Transformer
 from ..adapt.typeinfo import TypesRegistry
+from ..errors.arguments import check_ints, int_of
 from ..rows import AsyncRowFactory, TupleRow, check_row_factory, tuple_row
 from .column import Column
 from .fetching import FetchState
@@ -102,7 +103,7 @@ class ResultHolder(FetchState, ABC, Generic[Row]):
 
     def next_rows(self, size: int) -> list[Row]:
         """For this package: return the next `size` rows, 0 for `arraysize`, or as many as are left."""
-        return _at_once(self.take_rows(size))
+        return _at_once(self.take_rows(size or 0))
 
     def remaining_rows(self) -> list[Row]:
         """For this package: return all rows that are left."""
@@ -115,10 +116,10 @@ class ResultHolder(FetchState, ABC, Generic[Row]):
         back to where it was, so that those before it are not lost; or past that one, if there are none.
         """
         result = self._with_rows()
-        if size is not None and size < 0:
-            raise ValueError(f"size must be a number of rows, or 0 for arraysize, not {size}")
+        if size is not None and (type(size) is not int or size < 1):
+            size = self.check_size(size)
         start = position = self._position
-        stop = result.count if size is None else min(result.count, start + (size or self.arraysize))
+        stop = result.count if size is None else min(result.count, start + size)
         self._position = stop
         taken: list[Any] = []
         values = 0
@@ -147,6 +148,11 @@ class ResultHolder(FetchState, ABC, Generic[Row]):
                 self._position = start + (failed == start and isinstance(error, Exception))
             raise
         return taken
+
+    def check_size(self, size: int) -> int:
+        """For this package: return how many rows fetchmany() is to return."""
+        check_ints(0, size=size or 0, arraysize=self.arraysize)
+        return index(size or self.arraysize)
 
     def _part(self, position: int, stop: int) -> list[tuple[Any, ...]]:
         """Return rows from `position` on, up to `stop` or less; each time another list, which is the caller's."""
@@ -180,6 +186,7 @@ class ResultHolder(FetchState, ABC, Generic[Row]):
         count = self._with_rows().count
         if mode not in ("relative", "absolute"):
             raise ValueError(f"mode must be 'relative' or 'absolute', not {mode!r}")
+        value = int_of("value", value)
         position = value if mode == "absolute" else self._position + value
         if not 0 <= position < count:
             raise IndexError(f"position {position} is out of the result's {count} rows")
@@ -192,6 +199,7 @@ class ResultHolder(FetchState, ABC, Generic[Row]):
 
     def go_to_result(self, index: int) -> None:
         """For this package: go to the result of one of several statements."""
+        index = int_of("index", index)
         if not -len(self._results) <= index < len(self._results):
             raise IndexError(f"result {index} does not exist: there are {len(self._results)}")
         index %= len(self._results)

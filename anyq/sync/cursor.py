@@ -22,7 +22,7 @@ from ..pq import PGRESULT, Libpq
 from ..protocol.constants import Format
 from ..row_stream import AsyncRowStream
 from ..rows import RowFactory, RowMaker, TupleRow, check_row_factory, tuple_row
-from ..session.executemany import BATCH_SETS
+from ..session.executemany import BATCH_SETS, sets_of
 from ..session.info import described
 from ..session.pipeline import refuse_in_pipeline
 from ..statements.column import Column
@@ -219,8 +219,8 @@ class Cursor(Closing, Generic[Row, ConnectionT]):
             self._calls.drive(self._async.executemany, query, params_seq, returning=returning)
             return
         many = self._async.begin_many(query, returning)
-        sets = iter(params_seq)
         try:
+            sets = sets_of(params_seq)
             portion = list(islice(sets, BATCH_SETS))
         except BaseException as error:
             many.tell_failure(error)

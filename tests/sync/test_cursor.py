@@ -233,7 +233,7 @@ def test_a_stream_that_is_left_early(conn: anyq.Connection, how: str) -> None:
 def test_a_stream_of_something_else(conn: anyq.Connection) -> None:
     with pytest.raises(anyq.ProgrammingError, match="returned no rows"):
         next(conn.cursor().stream("CREATE TEMP TABLE t ()"))
-    with pytest.raises(ValueError, match="at least 1 row"):
+    with pytest.raises(ValueError, match="size must be 1 or more, not 0"):
         conn.cursor().stream("SELECT 1", size=0)
 
 
@@ -396,3 +396,31 @@ def test_a_row_class_that_uses_its_connection(conn: anyq.Connection) -> None:
     assert [row.name for row in made[2].rest] == ["name 5", "name 6"]
     assert [row.other for row in made] == [row.name + "x" for row in made]
     assert [row.n for row in made] == [1, 2, 3, 4, "7", "8", "9", "10"]
+
+
+# -- arguments of no use
+
+
+@pytest.mark.parametrize("wrong", [None, 3, int])
+def test_executemany_of_what_has_no_sets(conn: anyq.Connection, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"executemany\(\) takes a sequence of sets of parameters"):
+        conn.cursor().executemany("SELECT 1", wrong)
+    assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("wrong", ["1", 1.5, float("nan"), int])
+def test_numbers_of_rows_that_are_none(conn: anyq.Connection, wrong: Any) -> None:
+    cur = conn.execute("SELECT generate_series(0, 9)")
+    with pytest.raises(TypeError, match="size must be an int, not"):
+        cur.fetchmany(wrong)
+    with pytest.raises(TypeError, match="value must be an int, not"):
+        cur.scroll(wrong)
+    with pytest.raises(TypeError, match="index must be an int, not"):
+        cur.set_result(wrong)
+    with pytest.raises(TypeError, match="size must be an int, not"):
+        conn.cursor().stream("SELECT 1", size=wrong)
+    cur.arraysize = wrong
+    with pytest.raises(TypeError, match="arraysize must be an int, not"):
+        cur.fetchmany()
+    cur.arraysize = 2
+    assert cur.fetchmany(None) == [(0,), (1,)]  # type: ignore[arg-type]
