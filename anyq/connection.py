@@ -28,6 +28,7 @@ from .conninfo import ConnectOptions, HostSpec, PasswordSource
 from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
 from .dbapi20 import ErrorClasses
 from .errors import Diagnostic, OperationalError, ProgrammingError
+from .errors.arguments import check_functions, check_optional_ints
 from .errors.hiding import without_frames
 from .notifications.hub import NotificationHub
 from .notifications.limits import check_channel, check_payload
@@ -41,7 +42,7 @@ from .protocol.constants import Format
 from .protocol.messages import NoticeResponse
 from .rows import AsyncRowFactory, TupleRow, check_row_factory, tuple_row
 from .server_cursor import FOR_NAMED_CURSORS, AsyncServerCursor
-from .session.busy_wait import BUSY_WAIT, LONGEST_BUSY_WAIT
+from .session.busy_wait import BUSY_WAIT
 from .session.factories import ChecksFactories, check_cursor_factory
 from .session.info import ConnectionInfo, described
 from .session.traced import new_session
@@ -85,6 +86,8 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
 
     factory_checks = {
         "row_factory": check_row_factory,
+        "prepare_threshold": lambda value: check_optional_ints(0, prepare_threshold=value),
+        "prepared_max": lambda value: check_optional_ints(0, prepared_max=value),
         "cursor_factory": partial(check_cursor_factory, wanted=AsyncCursor),
         "server_cursor_factory": partial(check_cursor_factory, wanted=AsyncServerCursor, what="server_cursor_factory"),
     }
@@ -173,7 +176,7 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
             any other in a worker thread. What it raises ends ``connect()``.
         :param tracer: is told of what the connection does; see :mod:`anyq.tracing`.
         :param kwargs: connection keywords, which override those of `conninfo`.
-        :raises ProgrammingError: wrong keywords or values.
+        :raises ProgrammingError, TypeError, ValueError: wrong keywords or values.
         :raises OperationalError: no server could be reached, or none let us in; the message has every attempt.
 
         A cancellation leaves nothing behind; reading files or asking the user database goes on in its worker thread,
@@ -190,12 +193,7 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
         cursor_factory: type[AsyncCursor[Any]] | None = None,
     ) -> AsyncConnection[Any]:
         """For this package: do what :meth:`connect` does."""
-        busy_wait = parameters.busy_wait
-        if not 0 <= busy_wait <= LONGEST_BUSY_WAIT:
-            raise ProgrammingError(
-                f"busy_wait must be from 0 to {LONGEST_BUSY_WAIT:g} seconds, not {busy_wait!r}: nothing else runs "
-                "in the event loop meanwhile"
-            )
+        parameters.check()
         row_factory = row_factory or cast(AsyncRowFactory[Any], tuple_row)
         cursor_factory = cursor_factory or AsyncCursor
         check_row_factory(row_factory)
@@ -207,7 +205,7 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
             row_factory=row_factory,
             cursor_factory=cursor_factory,
             context=parameters.context,
-            busy_wait=busy_wait,
+            busy_wait=parameters.busy_wait,
         )
 
     async def __aenter__(self) -> Self:
@@ -453,6 +451,7 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
 
         It is called by the task that reads at that moment, so it should be quick; what it raises is logged.
         """
+        check_functions(callback=callback)
         self.notice_handlers = (*self.notice_handlers, callback)
 
     def remove_notice_handler(self, callback: NoticeHandler) -> None:

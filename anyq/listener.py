@@ -21,6 +21,7 @@ from typing_extensions import Self
 from .backends import Backend, current_backend
 from .connection import AsyncConnection
 from .errors import Error, InterfaceError, OperationalError
+from .errors.arguments import check_numbers, check_seconds
 from .errors.hiding import hiding
 from .notifications.hub import NotificationHub
 from .notifications.limits import check_options
@@ -104,6 +105,8 @@ class AsyncListener:
     ) -> None:
         if channels:
             check_options(channels, max_buffer_size, overflow, "utf-8", "utf-8")
+        check_seconds(give_up_after=give_up_after)
+        check_numbers(max_delay=max_delay)
         self._conninfo = conninfo
         self._channels = channels
         self._max_buffer_size = max_buffer_size

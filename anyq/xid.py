@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from typing_extensions import Self
 
+from .errors.arguments import check_ints, check_texts
+
 _MAX_FORMAT_ID = 0x7FFFFFFF
 _MAX_PART = 64  # characters of gtrid and of bqual: XA's limit, which PEP 249 has, too
 
@@ -68,6 +70,8 @@ class Xid(_Parts):
 
         :raises ValueError: `format_id` is not from 0 to 2147483647, or one of the others has more than 64 characters.
         """
+        check_ints(0, format_id=format_id)
+        check_texts(gtrid=gtrid, bqual=bqual)
         if not 0 <= format_id <= _MAX_FORMAT_ID:
             raise ValueError(f"format_id of an xid must be from 0 to {_MAX_FORMAT_ID}, not {format_id}")
         for name, part in (("gtrid", gtrid), ("bqual", bqual)):
@@ -78,6 +82,7 @@ class Xid(_Parts):
     @classmethod
     def from_string(cls, gid: str) -> Self:
         """Return what a gid stands for: three parts only if these would have just this text."""
+        check_texts(gid=gid)
         try:
             number, gtrid, bqual = gid.split("_")
             xid = cls.from_parts(int(number), *(b64decode(part, validate=True).decode() for part in (gtrid, bqual)))

@@ -562,3 +562,46 @@ async def test_the_drivers_own_queries_need_nothing_of_the_users(dsn: str) -> No
         await conn.notify("a channel", "a payload")
         with pytest.raises(e.UndefinedObject):
             await conn.change_password("nobody of this name", "secret")
+
+
+# -- arguments of no use
+
+
+async def coroutine_function(*args: object) -> None: ...
+
+
+@pytest.mark.parametrize("name", ["prepare_threshold", "prepared_max"])
+async def test_settings_of_prepared_statements(conn: AsyncConnection, name: str) -> None:
+    before = getattr(conn, name)
+    for wrong in ("x", 1.5, object(), []):
+        with pytest.raises(TypeError, match=f"{name} must be an int, not"):
+            setattr(conn, name, wrong)
+    with pytest.raises(ValueError, match=f"{name} must be 0 or more, not -1"):
+        setattr(conn, name, -1)
+    assert getattr(conn, name) == before
+    for right in (0, None):
+        setattr(conn, name, right)
+        assert getattr(conn, name) is right
+
+
+async def test_handlers_that_cannot_be_called(conn: AsyncConnection) -> None:
+    for wrong in (None, "x", 3, coroutine_function):
+        with pytest.raises(TypeError, match="callback .*must be a.* function"):
+            conn.add_notice_handler(wrong)  # type: ignore[arg-type]
+    assert conn.notice_handlers == ()
+
+
+async def test_a_time_to_cancel_that_is_none(conn: AsyncConnection) -> None:
+    for wrong in ("x", object(), []):
+        with pytest.raises(TypeError, match="timeout must be a number of seconds, or None, not"):
+            await conn.cancel_safe(timeout=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="timeout must be a number of seconds, not nan"):
+        await conn.cancel_safe(timeout=float("nan"))
+    assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
+
+
+async def test_a_password_that_is_none(conn: AsyncConnection) -> None:
+    for wrong in (3, None, b"secret"):
+        with pytest.raises(TypeError, match="the password must be a str, not") as caught:
+            await conn.change_password("nobody", wrong)  # type: ignore[arg-type]
+        assert "secret" not in str(caught.value)

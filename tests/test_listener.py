@@ -486,3 +486,12 @@ async def test_what_makes_no_sense_to_a_listener(name: str) -> None:
     arguments: dict[str, Any] = {name: None}
     with pytest.raises(TypeError, match=f"no '{name}'"):
         anyq.listen("", "a", **arguments)
+
+
+async def test_times_that_are_none(dsn: str) -> None:
+    with pytest.raises(TypeError, match="give_up_after must be a number of seconds, or None, not 'x'"):
+        anyq.listen(dsn, "a", give_up_after="x")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="max_delay must be a number, not None"):
+        anyq.listen(dsn, "a", max_delay=None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="max_delay must be 0 or more, not -1"):
+        anyq.listen(dsn, "a", max_delay=-1)

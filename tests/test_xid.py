@@ -79,5 +79,26 @@ def test_no_text_is_lost(gid: str) -> None:
 
 @pytest.mark.parametrize("given_parts", [(-1, "", ""), (2**31, "", ""), (1, "x" * 65, ""), (1, "", "x" * 65)])
 def test_parts_out_of_range(given_parts: tuple[int, str, str]) -> None:
-    with pytest.raises(ValueError, match="of an xid"):
+    with pytest.raises(ValueError, match="format_id must be 0 or more|of an xid"):
         Xid.from_parts(*given_parts)
+
+
+@pytest.mark.parametrize(
+    ("given_parts", "message"),
+    [
+        (("1", "", ""), "format_id must be an int, not '1'"),
+        ((None, "", ""), "format_id must be an int, not None"),
+        ((1.5, "", ""), "format_id must be an int"),
+        ((1, 2, ""), "gtrid must be a str, not 2"),
+        ((1, "", b"a"), "bqual must be a str, not b'a'"),
+    ],
+)
+def test_parts_of_other_types(given_parts: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        Xid.from_parts(*given_parts)
+
+
+def test_a_gid_that_is_no_text() -> None:
+    for wrong in (3, None, b"a"):
+        with pytest.raises(TypeError, match="gid must be a str, not"):
+            Xid.from_string(wrong)  # type: ignore[arg-type]

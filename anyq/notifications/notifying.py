@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..errors.arguments import check_functions, check_optional_ints, check_seconds
 from ..session.session import Session
 from .hub import Disconnection, NotificationHub
 from .listen import AsyncListen
@@ -49,6 +50,8 @@ class Notifying:
         :param stop_after: how many notifications to yield.
         """
         self.session.check_open()
+        check_seconds(timeout=timeout)
+        check_optional_ints(0, stop_after=stop_after)
         return AsyncNotifies(self.notifications, timeout, stop_after)
 
     def add_notify_handler(self, callback: Callable[[Notify], None]) -> None:
@@ -57,6 +60,7 @@ class Notifying:
         It is read while any task waits for the server, and called by that task, so it should be quick; what it raises
         is logged.
         """
+        check_functions(callback=callback)
         self.notifications.handlers.append(callback)
 
     def remove_notify_handler(self, callback: Callable[[Notify], None]) -> None:

@@ -39,6 +39,7 @@ import anyio
 
 from ..backends import alone, uninterrupted
 from ..errors import CancellationTimeout, Error, NotSupportedError, QueryCanceled
+from ..errors.arguments import check_seconds
 from ..protocol.constants import TransactionStatus
 from ..protocol.request import Cancellation, Request
 from ..protocol.session import ProtocolSession
@@ -124,6 +125,7 @@ class Cancelling:
         :raises CancellationTimeout: the server did not take it within `timeout` (seconds).
         :raises NotSupportedError: no second connection can be made.
         """
+        check_seconds(timeout=timeout)
         if self.canceller is None:
             raise NotSupportedError("a connection on a stream of the caller's cannot send a cancel request")
         began = perf_counter()

@@ -15,8 +15,12 @@ import anyio.abc
 
 from .. import conninfo as _conninfo
 from ..abc import AdaptContext
+from ..adapt.adapters_map import adapters_of
 from ..conninfo import ConnectOptions, PasswordSource
+from ..errors import ProgrammingError
+from ..errors.arguments import check_callables, check_numbers, check_optional_ints
 from ..errors.hiding import hiding
+from ..session.busy_wait import LONGEST_BUSY_WAIT
 from ..tracing import Tracer
 from .routes import Dial
 
@@ -43,6 +47,24 @@ class ConnectParameters:
     password: str | PasswordSource | None
     tracer: Tracer | None
     kwargs: Mapping[str, str | int | float | None]
+
+    def check(self) -> None:
+        """Look at those that would be used only when it is too late to tell who gave them.
+
+        :raises TypeError, ValueError, ProgrammingError: one of them is of no use.
+        """
+        check_numbers(grace_period=self.grace_period)
+        busy_wait: Any = self.busy_wait
+        if not (isinstance(busy_wait, int | float) and 0 <= busy_wait <= LONGEST_BUSY_WAIT):
+            raise ProgrammingError(
+                f"busy_wait must be from 0 to {LONGEST_BUSY_WAIT:g} seconds, not {self.busy_wait!r}: nothing else runs "
+                "in the event loop meanwhile"
+            )
+        check_optional_ints(0, prepare_threshold=self.prepare_threshold)
+        if self.dial is not None:
+            check_callables(dial=self.dial)
+        if self.context is not None:
+            adapters_of(self.context)
 
     @hiding
     def options(self) -> ConnectOptions:

@@ -140,13 +140,14 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
         :param ssl_context: a context to use TLS with instead of one made from sslrootcert, sslcert and the like. TLS is
             required then, and the context decides what is verified.
         :param kwargs: connection keywords, which override those of `conninfo`.
-        :raises ProgrammingError: wrong keywords or values.
+        :raises ProgrammingError, TypeError, ValueError: wrong keywords or values.
         :raises OperationalError: no server could be reached, or none let us in; the message has every attempt.
         :raises InterfaceError: this is the thread of the portal's event loop, or the portal is not running.
         """
         given = ConnectParameters.of(locals())
         # What shows the local variables of a traceback would show what is in them.
         del conninfo, password, kwargs
+        given.check()
         check_row_factory(row_factory or tuple_row)
         check_cursor_factory(cursor_factory or Cursor, Cursor)
         user = object()

@@ -9,6 +9,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from ..errors.arguments import check_numbers
+
 time_limit: ContextVar[float | None] = ContextVar("anyq.sync.timeout", default=None)
 """Seconds for each call that is made in this context; None for no limit."""
 
@@ -23,8 +25,8 @@ def timeout(seconds: float | None) -> Generator[None, None, None]:
     :param seconds: for each call; None for no limit, as outside of any block.
     :raises OperationTimeout: from the call.
     """
-    if seconds is not None and not seconds >= 0:
-        raise ValueError(f"the time allowed must be a number of seconds, 0 or more, or None, not {seconds!r}")
+    if seconds is not None:
+        check_numbers(seconds=seconds)
     token = time_limit.set(seconds)
     try:
         yield

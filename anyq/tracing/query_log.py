@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from ..errors.arguments import check_numbers
 from .told import TracedQuery
 from .tracer import Tracer
 
@@ -23,8 +24,8 @@ class QueryLog(Tracer):
     """
 
     def __init__(self, slow: float | None = None) -> None:
-        if slow is not None and not slow >= 0:
-            raise ValueError(f"slow must be a number of seconds, or None, not {slow!r}")
+        if slow is not None:
+            check_numbers(slow=slow)
         self.slow = slow
 
     def on_query_end(self, query: TracedQuery, state: Any, /) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import anyio
 import pytest
@@ -58,3 +59,21 @@ async def test_handlers_beside_a_waiting_subscriber(auto: AsyncConnection, other
         with anyio.fail_after(PATIENCE):
             await got.wait()
         tasks.cancel_scope.cancel()
+
+
+async def coroutine_function(*args: object) -> None: ...
+
+
+async def test_arguments_of_no_use(auto: AsyncConnection) -> None:
+    wrong: Any
+    for wrong in (None, "x", 3, coroutine_function):
+        with pytest.raises(TypeError, match="callback .*must be a.* function"):
+            auto.add_notify_handler(wrong)
+    for wrong in ("x", [], int):
+        with pytest.raises(TypeError, match="timeout must be a number of seconds, or None, not"):
+            auto.notifies(timeout=wrong)
+    for wrong in ("x", 1.5, []):
+        with pytest.raises(TypeError, match="stop_after must be an int, not"):
+            auto.notifies(stop_after=wrong)
+    with pytest.raises(ValueError, match="stop_after must be 0 or more, not -1"):
+        auto.notifies(stop_after=-1)

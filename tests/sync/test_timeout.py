@@ -74,3 +74,8 @@ def test_in_connect(portal_backend: object) -> None:
         port = silent.getsockname()[1]
         with pytest.raises(anyq.errors.OperationTimeout):
             anyq.connect(f"host=127.0.0.1 port={port} user=x sslmode=disable")
+
+
+def test_a_time_that_is_none() -> None:
+    with pytest.raises(TypeError, match="seconds must be a number, not '5'"), anyq.sync.timeout("5"):  # type: ignore[arg-type]
+        pass

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ...errors import DataError, OperationalError, ProgrammingError
+from ...errors.arguments import check_texts
 from ...errors.hiding import hiding
 from ..constants import MAX_SCRAM_ITERATIONS
 from .passwords import md5_secret
@@ -59,6 +60,9 @@ def encrypt_password(
     :raises ProgrammingError: the algorithm is unknown, or the number of iterations impossible.
     :raises DataError: the password has a NUL character, or one that UTF-8 cannot encode.
     """
+    if not isinstance(password, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"the password must be a str, not {type(password).__name__}")
+    check_texts(user=user)
     if "\0" in password:
         raise DataError("the password has a NUL character: PostgreSQL takes none")
     if algorithm == "md5":
