@@ -157,6 +157,8 @@ def class_row(cls: type[T]) -> BaseRowFactory[T]:
 def args_row(func: Callable[..., T]) -> BaseRowFactory[T]:
     """Make rows of what a function returns, called with the values as positional arguments."""
 
+    _check_maker(func)
+
     def args_row_factory(cursor: _Described) -> RowMaker[T]:
         return no_result if _names(cursor) is None else args_maker(func)
 
@@ -166,11 +168,18 @@ def args_row(func: Callable[..., T]) -> BaseRowFactory[T]:
 def kwargs_row(func: Callable[..., T]) -> BaseRowFactory[T]:
     """Make rows of what a function returns: values are keyword arguments named after the columns."""
 
+    _check_maker(func)
+
     def kwargs_row_factory(cursor: _Described) -> RowMaker[T]:
         names = _names(cursor)
         return no_result if names is None else kwargs_maker(func, names)
 
     return kwargs_row_factory
+
+
+def _check_maker(func: object) -> None:
+    if not callable(func):
+        raise TypeError(f"what makes rows must be a class or a function, not {func!r}")
 
 
 def scalar_row(cursor: _Described) -> RowMaker[Any]:

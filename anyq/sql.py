@@ -30,6 +30,7 @@ from .adapt.quoting import identifier_bytes, quote_identifier
 from .adapt.templates import Interpolation, Template, is_template, parts, refused
 from .adapt.transformer import Transformer
 from .errors import ProgrammingError
+from .errors.arguments import each_of
 
 __all__ = [
     "DEFAULT",
@@ -126,6 +127,7 @@ def _interpolated(part: Interpolation) -> Composable:
     raise refused(part, "of formats there are s, t and b for parameters, i for names, l for literals, q for queries")
 
 
+_PARTS = "the parts of SQL are given as a sequence, or another iterable"
 _PARAMETERS = {"": PyFormat.AUTO, "s": PyFormat.AUTO, "t": PyFormat.TEXT, "b": PyFormat.BINARY}
 
 
@@ -252,7 +254,7 @@ class Composed(Composable):
     _obj: list[Composable]
 
     def __init__(self, seq: Iterable[Any]) -> None:
-        super().__init__([obj if isinstance(obj, Composable) else Literal(obj) for obj in seq])
+        super().__init__([obj if isinstance(obj, Composable) else Literal(obj) for obj in each_of(seq, _PARTS)])
 
     def as_bytes(self, context: AdaptContext | None = None) -> bytes:
         text = _Text(context)
@@ -356,7 +358,7 @@ class SQL(Composable):
     def join(self, seq: Iterable[Any]) -> Composed:
         """Return the parts of `seq` with this one between them; what is no part becomes a `Literal`."""
         parts: list[Any] = []
-        for obj in seq:
+        for obj in each_of(seq, _PARTS):
             if parts:
                 parts.append(self)
             parts.append(obj)

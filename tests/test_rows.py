@@ -154,3 +154,10 @@ async def test_on_server(conn: AsyncConnection, factory: rows.AsyncRowFactory[An
         assert await cur.fetchone() == expected
         await cur.execute("SELECT 'Ada'::text AS name, 36 AS age UNION ALL SELECT 'Bob', 1")
         assert (await cur.fetchall())[0] == expected
+
+
+@pytest.mark.parametrize("factory", [rows.class_row, rows.args_row, rows.kwargs_row])
+@pytest.mark.parametrize("wrong", [3, None, "x"])
+def test_what_makes_rows_cannot_be_called(factory: Any, wrong: Any) -> None:
+    with pytest.raises(TypeError, match="what makes rows must be a class or a function, not"):
+        factory(wrong)

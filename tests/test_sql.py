@@ -323,3 +323,10 @@ def test_of_anything() -> None:
         sql.as_string(object())
     with pytest.raises(DataError, match="client encoding"):
         sql.as_bytes(t("€"), LATIN1)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, int])
+def test_parts_that_are_no_sequence(wrong: Any) -> None:
+    for take in (sql.Composed, sql.SQL(", ").join):
+        with pytest.raises(TypeError, match="the parts of SQL are given as a sequence, or another iterable, not"):
+            take(wrong)

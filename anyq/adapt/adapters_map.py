@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 from ..errors import ProgrammingError
 from ..protocol.constants import Format
-from .typeinfo import TypesRegistry, global_types
+from .typeinfo import TypesRegistry, global_types, wrong_context
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """What can be sent as the value of a parameter."""
@@ -131,6 +131,8 @@ class AdaptersMap:
     """
 
     def __init__(self, template: AdaptersMap | None = None, types: TypesRegistry | None = None):
+        if template is not None:
+            template = adapters_of(template)
         if types is None:
             types = TypesRegistry(template.types if template is not None else None)
         self.types: TypesRegistry = types
@@ -314,5 +316,5 @@ def adapters_of(context: AdaptContext | None) -> AdaptersMap:
         return global_adapters
     adapters = getattr(context, "adapters", None)
     if not isinstance(adapters, AdaptersMap):
-        raise TypeError(f"what to register for is a connection, a cursor, a map of adapters or None, not {context!r}")
+        raise wrong_context(context)
     return adapters

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar, overload
 from ..errors import SyntaxError
 from .builtin_types import BUILTIN_TYPES
 
-__all__ = ["TEXT_OID", "TypeInfo", "TypesRegistry", "check_info", "global_types", "on_register"]
+__all__ = ["TEXT_OID", "TypeInfo", "TypesRegistry", "check_info", "global_types", "on_register", "wrong_context"]
 
 _T = TypeVar("_T", bound="TypeInfo")
 
@@ -182,7 +182,7 @@ class TypeInfo:
 
         :param context: a connection, a cursor or a map; None for all connections that are opened from now on.
         """
-        types = context.adapters.types if context is not None else global_types
+        types = global_types if context is None else _types_of(context)
         types.add(self)
         for hook in _register_hooks:
             hook(self, context)
@@ -197,6 +197,18 @@ BASE_OID = (
     " SELECT base.oid FROM base WHERE base.next = 0"
 )
 """SQL for the oid of the type that values of a type are of, which is another one for a domain."""
+
+
+def wrong_context(context: object) -> TypeError:
+    """Return the error for one who registers something for what has no adapters."""
+    return TypeError(f"what to register for is a connection, a cursor, a map of adapters or None, not {context!r}")
+
+
+def _types_of(context: Any) -> TypesRegistry:
+    types = getattr(getattr(context, "adapters", None), "types", None)
+    if not isinstance(types, TypesRegistry):
+        raise wrong_context(context)
+    return types
 
 
 def check_info(info: Any, cls: type[TypeInfo], kind: str) -> None:
@@ -265,6 +277,9 @@ class TypesRegistry:
 
         One with the oid 0 is found by its name, and by its array: that oid means that a type is not known.
         """
+        given: Any = info
+        if not isinstance(given, TypeInfo):
+            check_info(given, TypeInfo, "type")
         if not self._own:
             self._infos = self._infos.copy()
             self._own = True

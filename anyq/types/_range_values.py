@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from .._accel.twins import RangeClasses
 from ..errors import ProgrammingError
+from ..errors.arguments import each_of
 
 T = TypeVar("T")
 
@@ -232,7 +233,7 @@ class Multirange(MutableSequence[Range[T]]):
     __slots__ = ("_ranges",)
 
     def __init__(self, items: Iterable[Range[T]] = ()):
-        self._ranges: list[Range[T]] = [_checked(item) for item in items]
+        self._ranges: list[Range[T]] = [_checked(item) for item in each_of(items, "a Multirange is made of ranges")]
 
     def __copy__(self) -> Multirange[T]:
         made: Multirange[T] = object.__new__(type(self))

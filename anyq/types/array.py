@@ -27,7 +27,7 @@ from ..adapt.encodings import encoding_of, is_ascii_safe
 from ..adapt.misfits import OUT_OF_RANGE, UNFIT, is_own_dumper
 from ..adapt.recursive import RecursiveDumper, RecursiveLoader
 from ..adapt.transformer import Transformer
-from ..adapt.typeinfo import TEXT_OID, TypeInfo, global_types, on_register
+from ..adapt.typeinfo import TEXT_OID, TypeInfo, check_info, global_types, on_register
 from ..errors import DataError
 from ..protocol.constants import Format
 
@@ -438,6 +438,9 @@ def register_array(info: TypeInfo, context: AdaptContext | None = None) -> None:
     :param context: a connection, a cursor or a map; None for all connections that are opened from now on.
     :raises ValueError: the type has no arrays.
     """
+    given: Any = info
+    if not isinstance(given, TypeInfo):
+        check_info(given, TypeInfo, "array")
     if not info.array_oid:
         raise ValueError(f"the type {info.name} has no array type")
     adapters = adapters_of(context)

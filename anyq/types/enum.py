@@ -22,6 +22,7 @@ from ..adapt.base import Dumper, Loader
 from ..adapt.encodings import encode_text, text_encoding
 from ..adapt.typeinfo import TypeInfo, check_info
 from ..errors import DataError
+from ..errors.arguments import each_of
 from ..protocol.constants import Format
 
 __all__ = ["EnumInfo", "register_enum"]
@@ -116,12 +117,12 @@ def _match(
 ) -> tuple[dict[str, Enum], dict[str, str]]:
     """Return the member of each label, and the label of each member, by its name."""
     if mapping is not None:
-        pairs = list(mapping.items() if isinstance(mapping, Mapping) else mapping)
+        wanted = f"the mapping has the label of each member, {{{enum.__name__}.x: 'x'}}"
+        pairs = list(mapping.items() if isinstance(mapping, Mapping) else each_of(mapping, wanted))
         for pair in pairs:
-            if isinstance(pair, str) or not isinstance(pair[0], enum):
-                raise TypeError(
-                    f"the mapping has the label of each member, {{{enum.__name__}.x: 'x'}}; this is {pair!r}"
-                )
+            given: Any = pair
+            if isinstance(given, str) or not isinstance(given, Sequence) or not isinstance(pair[0], enum):
+                raise TypeError(f"{wanted}; this is {pair!r}")
     else:
         # With aliases, so that two labels can be one member. The name that is its own counts when it is dumped.
         aliases = [(member, name) for name, member in enum.__members__.items() if name in labels]

@@ -17,7 +17,7 @@ from .._accel.failures import shown
 from ..adapt.adapters_map import AdaptContext, adapters_of
 from ..adapt.base import BinaryLoaders, Dumper, Loader
 from ..adapt.encodings import encode_text, encoding_to_write, python_codec, text_encoding
-from ..adapt.typeinfo import TypeInfo
+from ..adapt.typeinfo import TypeInfo, check_info
 from ..errors import DataError
 from ..protocol.constants import Format
 
@@ -156,6 +156,7 @@ def register_hstore(info: TypeInfo, context: AdaptContext | None = None) -> None
     """
     if info is None:  # pyright: ignore[reportUnnecessaryComparison]
         raise TypeError("there is no hstore to register: CREATE EXTENSION hstore, or name its schema in fetch()")
+    check_info(info, TypeInfo, "hstore")
     info.register(context)
     adapters = adapters_of(context)
     known = {"oid": info.oid}

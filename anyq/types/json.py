@@ -18,6 +18,7 @@ from ..adapt.base import Dumper, Loader, plain
 from ..adapt.encodings import UTF8, encode_text, text_encoding
 from ..adapt.typeinfo import global_types
 from ..errors import DataError
+from ..errors.arguments import check_callables, check_functions
 from ..protocol.constants import Format
 from .string import StrDumperUnknown, TextLoader
 
@@ -37,6 +38,8 @@ class Json:
     """
 
     def __init__(self, obj: Any, dumps: JsonDumpsFunction | None = None):
+        if dumps is not None:
+            check_callables(dumps=dumps)
         self.obj = obj
         self.dumps = dumps
 
@@ -57,7 +60,9 @@ def set_json_dumps(dumps: JsonDumpsFunction, context: AdaptContext | None = None
 
     :param dumps: returns str, or bytes in the client's encoding.
     :param context: a connection, a cursor or a map; None for everything that has not got its own.
+    :raises TypeError: it cannot be called, or has to be awaited.
     """
+    check_functions(dumps=dumps)
     if context is None:
         _JsonDumper.dumps = plain(dumps)
         return
@@ -70,7 +75,9 @@ def set_json_loads(loads: JsonLoadsFunction, context: AdaptContext | None = None
 
     :param loads: is called with str.
     :param context: a connection, a cursor or a map; None for everything that has not got its own.
+    :raises TypeError: it cannot be called, or has to be awaited.
     """
+    check_functions(loads=loads)
     if context is None:
         _JsonLoader.loads = plain(loads)
         return

@@ -196,3 +196,9 @@ def test_registered_for_something_else() -> None:
     wrong: Any = "conn"
     with pytest.raises(TypeError, match="a connection, a cursor, a map of adapters or None, not 'conn'"):
         adapters_of(wrong)
+
+
+@pytest.mark.parametrize("wrong", [3, "x", AdaptersMap])
+def test_a_template_that_is_none(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="a connection, a cursor, a map of adapters or None"):
+        AdaptersMap(wrong)

@@ -326,3 +326,16 @@ def test_fetch_takes_names(name: Any) -> None:
 def test_fetch_asks_a_connection() -> None:
     with pytest.raises(TypeError, match="asks a connection, not None"):
         TypeInfo.fetch(None, "int4")  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("wrong", [3, "x", object()])
+def test_registering_for_what_has_no_adapters(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="what to register for is a connection, a cursor, a map of adapters or None"):
+        TypeInfo("unknown_to_all", 60_001, 60_002).register(wrong)
+    assert types.get("unknown_to_all") is None
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "int4"])
+def test_adding_what_is_no_type(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"TypeInfo\.fetch\(\)"):
+        TypesRegistry().add(wrong)

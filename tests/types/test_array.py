@@ -491,3 +491,9 @@ async def test_arrays_of_subclasses_on_the_server(conn: AsyncConnection[Any]) ->
         cur = await conn.execute("select pg_typeof(%s)::text, %s", (value, value))
         name = "bigint[]" if dumper is LongsBinaryDumper else "text[]"
         assert await cur.fetchone() == (name, expected)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "int4"])
+def test_no_info(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"TypeInfo\.fetch\(\)"):
+        register_array(wrong, AdaptersMap(adapters))

@@ -422,3 +422,9 @@ async def test_flags_have_no_single_name(conn: AsyncConnection[Any]) -> None:
         cursor = await conn.execute("SELECT %s::text", [Flags.a | Flags.b])
         assert await cursor.fetchone() == ("a|b",)
     assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
+
+
+@pytest.mark.parametrize("wrong", [3, [3], [b"ab"], b"ab", object()])
+def test_a_mapping_that_is_none(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="the mapping has the label of each member, {Mood.x: 'x'}"):
+        registered(Mood, ["a"], mapping=wrong)

@@ -230,3 +230,8 @@ def test_binary_only_where_the_server_converts_no_text(server_encoding: str, cod
     tx = Transformer(context, parameters={"server_encoding": server_encoding})
     assert tx.has_binary_loader(INFO.oid) is usable
     assert tx.has_binary_loader(INFO.array_oid) is usable
+
+
+def test_info_of_another_class() -> None:
+    with pytest.raises(TypeError, match=r"has to be fetched by TypeInfo\.fetch\(\); this is 'hstore'"):
+        register_hstore("hstore", AdaptersMap(anyq.adapters))  # type: ignore[arg-type]

@@ -134,3 +134,25 @@ async def test_a_number_that_python_does_not_read(conn: AsyncConnection[Any]) ->
         with pytest.raises(DataError, match="column 'j'"):
             await (await conn.execute("SELECT repeat('7', 5000)::jsonb AS j", binary=binary)).fetchone()
     assert await (await conn.execute("SELECT '[1]'::jsonb")).fetchone() == ([1],)
+
+
+# -- arguments of no use
+
+
+async def coroutine_function(data: object) -> str:
+    return ""
+
+
+@pytest.mark.parametrize("set_function", [set_json_dumps, set_json_loads])
+@pytest.mark.parametrize("context", [None, FakeConnection()], ids=["everything", "connection"])
+@pytest.mark.parametrize("wrong", [3, None, "json", coroutine_function])
+def test_functions_that_are_none(default_json: None, set_function: Any, context: Any, wrong: Any) -> None:
+    with pytest.raises(TypeError, match="(dumps|loads) .*must be a.* function"):
+        set_function(wrong, context)
+    assert there_and_back(Jsonb([1]), PyFormat.TEXT) == [1]
+
+
+@pytest.mark.parametrize("wrapper", [Json, Jsonb])
+def test_an_object_with_a_function_that_is_none(wrapper: type[Json]) -> None:
+    with pytest.raises(TypeError, match="dumps must be a function, not 3"):
+        wrapper(1, 3)  # type: ignore[arg-type]

@@ -385,3 +385,8 @@ def test_fetch_synchronously(dsn: str) -> None:
         register_multirange(info, conn)
         value = Multirange([Range(NAIVE)])
         assert conn.execute("SELECT %s", [value]).fetchone() == (value,)
+
+
+def test_what_has_no_ranges() -> None:
+    with pytest.raises(TypeError, match="a Multirange is made of ranges, not int"):
+        Multirange(3)  # type: ignore[arg-type]
