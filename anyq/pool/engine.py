@@ -81,7 +81,7 @@ class Engine:
 
         :raises InterfaceError: it is another one.
         """
-        if not self.here().is_here():
+        if not (self._backend or self.here()).is_here():
             raise InterfaceError(
                 f"the pool {self.name!r} belongs to another event loop, and can be used by the tasks of that only: "
                 "make a pool in each event loop; for threads there is ConnectionPool"

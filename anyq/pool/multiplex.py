@@ -66,7 +66,10 @@ class Line:
     :param alone: whether it is for one statement.
     """
 
-    __slots__ = ("alone", "autocommit", "connection", "expires_at", "followed", "inner", "moved_at", "running")
+    __slots__ = (
+        *("alone", "autocommit", "connection", "expires_at", "followed", "inner", "moved_at", "running"),
+        "_protocol",
+    )
 
     def __init__(self, connection: Any, inner: AsyncConnection[Any], now: float, *, alone: bool) -> None:
         self.connection = connection
@@ -80,6 +83,7 @@ class Line:
         self.expires_at: float = place.expires_at
         """When it gets nothing more, so that it ends and the connection can be replaced."""
         self.followed: Followed | None = place.followed
+        self._protocol = inner.session.wire.protocol
         transactions = inner.session.transactions
         self.autocommit = transactions.autocommit
         transactions.autocommit = True
@@ -91,7 +95,7 @@ class Line:
         """
         if not self.running:
             self.moved_at = now
-        return self.running < DEPTH and now - self.moved_at < slow and now < self.expires_at and not self.inner.closed
+        return self.running < DEPTH and now - self.moved_at < slow and now < self.expires_at and not self._protocol.over
 
     def end(self) -> None:
         """Make the connection what it was."""
@@ -170,12 +174,12 @@ class Multiplexer:
         batch = params if isinstance(params, Batch) else None
         if key is None or key not in self._allowed:
             self.check(query, "execute" if batch is None else "executemany")
-        alone = False
+        alone, slow = False, self._slow()
         if batch is not None:
             alone = batch.is_long
             # How long one of them takes says nothing of many, nor these of a single one.
             key = None if key is None or alone else MANY + key
-        if key is not None and self._durations.get(key, 0.0) >= self._slow():
+        if key is not None and self._durations.get(key, 0.0) >= slow:
             alone = True
         counters = self._books.counters
         counters.statements_num += 1
@@ -183,7 +187,7 @@ class Multiplexer:
         attempt = 0
         while True:
             attempt += 1
-            line = None if alone else self._line_at_once()
+            line = None if alone else self._line_at_once(slow)
             if line is None:
                 line = await self._wait_for_line(alone, self._timeout if timeout is None else timeout)
             sent_at = monotonic()
@@ -202,13 +206,9 @@ class Multiplexer:
                 self._lender.suspect(line.connection, error)
                 raise
             finally:
-                now = monotonic()
-                if line.followed is not None and line.followed.may_have_changed(line.inner):
-                    line.expires_at = now
-                if key is not None:
-                    self._learn(key, now - max(sent_at, line.moved_at))
-                line.moved_at = now
-                await self._leave(line)
+                self._learn(line, key, sent_at, slow)
+                if self._leave(line):
+                    await self._give_back(line)
 
     def count_alone(self) -> None:
         """Count a statement that is executed elsewhere, on a connection of its own."""
@@ -230,12 +230,16 @@ class Multiplexer:
         if isinstance(query, str):
             self._allowed.keep(query, None)
 
-    def _learn(self, key: str, seconds: float) -> None:
-        known = self._durations.get(key)
-        if known is not None:
-            self._durations[key] = known + (seconds - known) / 4
-        elif seconds >= self._slow():
-            self._durations.keep(key, seconds)
+    def _learn(self, line: Line, key: str | None, sent_at: float, slow: float) -> None:
+        """Take note of how long a statement has taken, and of what it may have told of the server."""
+        now = monotonic()
+        if line.followed is not None and line.followed.may_have_changed(line.inner):
+            line.expires_at = now
+        seconds = now - max(sent_at, line.moved_at)
+        line.moved_at = now
+        if key is not None and (seconds >= slow or key in self._durations):
+            known = self._durations.get(key, seconds)
+            self._durations.keep(key, known + (seconds - known) / 4)
 
     # -- lines
 
@@ -248,12 +252,12 @@ class Multiplexer:
         """Return for how many seconds a statement may run before it holds up others: the way to the server counts."""
         return SLOW + ROUND_TRIPS * self._engine.round_trip
 
-    def _line_at_once(self) -> Line | None:
+    def _line_at_once(self, slow: float) -> Line | None:
         """Return a line with room, on which the statement is counted; None where it has to wait for one."""
         if self._turns:
             return None
         now = monotonic()
-        line = self._with_room(now)
+        line = self._with_room(now, slow)
         if line is None:
             connection = self._lender.lend_at_once(now)
             if connection is None:
@@ -262,11 +266,10 @@ class Multiplexer:
         line.running += 1
         return line
 
-    def _with_room(self, now: float) -> Line | None:
+    def _with_room(self, now: float, slow: float) -> Line | None:
         found: Line | None = None
-        if self._client_waits():
+        if self._books.waiting and self._client_waits():
             return None
-        slow = self._slow()
         for line in self._lines:
             if line.has_room(now, slow) and (found is None or line.running < found.running):
                 found = line
@@ -275,7 +278,7 @@ class Multiplexer:
     def _client_waits(self) -> bool:
         """Return whether the next connection is to be a client's, and is none that is being opened."""
         books = self._books
-        if not books.waiting or isinstance(next(iter(books.waiting)), Turn):
+        if isinstance(next(iter(books.waiting)), Turn):
             return False
         if self._alone_running and len(books.waiting) - bool(self._turns) <= self._alone_waiting:
             # Only slow statements do: the next has the connection of one of them.
@@ -365,8 +368,8 @@ class Multiplexer:
         if place is not None:
             self._lender.put_back(place, place.connection)
         line, turn.line = turn.line, None
-        if line is not None:
-            await self._leave(line)
+        if line is not None and self._leave(line):
+            await self._give_back(line)
         self._engine.settle()
         self._ask_for_first()
 
@@ -383,9 +386,9 @@ class Multiplexer:
 
         :param new: a line that gets statements whoever else waits.
         """
-        now = monotonic()
+        now, slow = monotonic(), self._slow()
         while self._turns:
-            line = new if new is not None and new.has_room(now, self._slow()) else self._with_room(now)
+            line = new if new is not None and new.has_room(now, slow) else self._with_room(now, slow)
             if line is None:
                 break
             turn, _ = self._turns.popitem(last=False)
@@ -397,13 +400,15 @@ class Multiplexer:
             turn.wake_up.set()
         self._ask_for_first()
 
-    async def _leave(self, line: Line) -> None:
-        """Take note that a statement is at its end, and give the connection back if it was the last one."""
+    def _leave(self, line: Line) -> bool:
+        """Take note that a statement is at its end; return whether it was the last one."""
         line.running -= 1
         if self._turns:
             self._serve()
-        if line.running:
-            return
+        return not line.running
+
+    async def _give_back(self, line: Line) -> None:
+        """Give the connection of a line back that has no statement."""
         if line.alone:
             self._alone_running -= 1
         else:
