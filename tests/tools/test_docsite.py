@@ -121,6 +121,12 @@ def test_links_out_of_the_folder_lead_to_pages(site: Path) -> None:
     assert 'href="benchmarks.html#before-and-after-a-change"' in (site / "contributing.html").read_text()
 
 
+def test_names_lead_to_the_reference(site: Path) -> None:
+    page = (site / "notifications.html").read_text(encoding="utf-8")
+    assert re.search(r'href="reference/notifications.html#anyq.listen"[^>]*><code>anyq.listen\(\)</code>', page)
+    assert "<autoref" not in "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.html"))
+
+
 def test_the_gallery_has_every_example(site: Path) -> None:
     page = text_of(site / "examples.html")
     for path in sorted((ROOT / "examples").rglob("*.py")):

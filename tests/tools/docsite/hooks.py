@@ -1,7 +1,8 @@
 """The functions that MkDocs calls while it builds the site, as mkdocs.yml says.
 
 Pages that are made of other files come to those of `docs/`: the gallery of the examples, the reference, and the pages
-at the top of the checkout. Links that lead out of `docs/`, as code hosts want them, are led to these.
+at the top of the checkout. Links that lead out of `docs/`, as code hosts want them, are led to these, and names with
+their module or their class before them become links to the reference.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ AT_THE_TOP = {
 
 _FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(#[^)\s]*)?(?=\))")
+# Such as `anyq.listen()` and `AsyncCursor.execute()`, but not what is in the text of a link.
+_NAME = re.compile(r"(?<![\[`])`((?:anyq|[A-Z]\w+)\.[\w.]*\w)(\(\))?`(?![\]`])")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -47,7 +50,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead links to files outside of `docs/` to the pages that are made of them."""
+    """Lead links to files outside of `docs/` to the pages that are made of them, and names to the reference."""
     names = {page: name for name, page in AT_THE_TOP.items()}
     name = names.get(page.file.src_uri, f"docs/{page.file.src_uri}")
     folder, base = os.path.dirname(name), os.path.dirname(page.file.src_uri)
@@ -67,8 +70,18 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return found[0]
         return os.path.relpath(target, base or ".").replace(os.sep, "/") + anchor
 
+    def mended(text: str) -> str:
+        return _NAME.sub(linked, _LINK.sub(replaced, text))
+
     parts, end = [], 0
     for fence in _FENCE.finditer(markdown):
-        parts += [_LINK.sub(replaced, markdown[end : fence.start()]), fence[0]]
+        parts += [mended(markdown[end : fence.start()]), fence[0]]
         end = fence.end()
-    return "".join([*parts, _LINK.sub(replaced, markdown[end:])])
+    return "".join([*parts, mended(markdown[end:])])
+
+
+def linked(found: re.Match[str]) -> str:
+    """Make a link of a name; where it has no place in the reference it stays what it is."""
+    name, call = found[1], found[2] or ""
+    path = name if name.startswith("anyq.") else f"anyq.{name}"
+    return f'<autoref optional identifier="{path}"><code>{name}{call}</code></autoref>'
