@@ -233,8 +233,8 @@ def test_it(arguments):
     ask = "import anyq; print(anyq.__impl__)"
     implementation = subprocess.run([python, "-c", ask], cwd=ROOT, stdout=subprocess.PIPE).stdout.decode().strip()
     say("testing with pytest on Python %s, implementation: %s" % (sys.version.split()[0], implementation or "none"))
-    # One more than there are processors: a test waits for its server for a part of the time.
-    workers = str(min((os.cpu_count() or 1) + 1, MAX_WORKERS))
+    # More than there are processors: a test waits for its server, or for what it has started, for a part of the time.
+    workers = str(min((os.cpu_count() or 1) + 2, MAX_WORKERS))
     # Later options win, so `-n 0` among the caller's gives a single process again.
     if run(python, "-m", "pytest", "-n", workers, *arguments) != 0:
         failed.append("pytest")

@@ -29,6 +29,7 @@ from hypothesis import HealthCheck, settings
 
 from anyq import _accel
 from anyq.cli.embedded import ServerUnavailable
+from tests.support import blocked
 from tests.support.server import BINDIR, Server, external_dsn, open_server
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ settings.register_profile(
     "anyq",
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
-    max_examples=int(os.environ.get("ANYQ_TEST_EXAMPLES", "100")),
+    max_examples=int(os.environ.get("ANYQ_TEST_EXAMPLES", "50")),
 )
 settings.load_profile("anyq")
 
@@ -85,6 +86,7 @@ def _refuse_what_is_out_of_date() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    blocked.install()
     _refuse_what_is_out_of_date()
     # A shell that runs the tests in the background has them ignore Ctrl-C, and so do the programs that they start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

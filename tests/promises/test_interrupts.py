@@ -1,11 +1,13 @@
 """Ctrl-C at any step of a call: the connection is usable or closed afterwards, and nothing is left behind.
 
-These take some of the steps only; `python -m tests.tools.interrupts` takes all, and more signals.
+These take some of the steps only, more of them by ANYQ_TEST_STRIDE; `python -m tests.tools.interrupts` takes all, and
+more signals.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,7 +34,7 @@ pytestmark = [
 ]
 
 #: Every so manieth step; a prime, so that they are other ones of a loop's each time.
-STRIDE = 13
+STRIDE = int(os.environ.get("ANYQ_TEST_STRIDE", "29"))
 
 ASYNCIO = [
     pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),

@@ -65,12 +65,15 @@ def say(message: str) -> None:
     print(f"== {message}", flush=True)
 
 
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _LEAKING}
+
+
 def run(*command: str | Path, cwd: Path, **variables: str) -> None:
     """Run a command in a folder; the script ends where it fails."""
     shown = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
     print(f"{cwd}$ {' '.join([*shown, *(shlex.quote(str(word)) for word in command)])}", flush=True)
-    env = {name: value for name, value in os.environ.items() if name not in _LEAKING}
-    if subprocess.call(command, cwd=cwd, env=env | variables) != 0:
+    if subprocess.call(command, cwd=cwd, env=environment() | variables) != 0:
         sys.exit("anyq: that failed; see above")
 
 
@@ -147,7 +150,9 @@ _WHAT_IS_IMPORTED = "import anyq; print(anyq.__file__, anyq.__version__, anyq.__
 def check_import(python: Path, tests: Path, version: str, implementation: str) -> None:
     """Check that the installed package is imported: by itself, and in the folder of the tests as pytest does it."""
     for options in (["-I"], []):
-        output = subprocess.check_output([python, *options, "-c", _WHAT_IS_IMPORTED], cwd=tests, text=True)
+        output = subprocess.check_output(
+            [python, *options, "-c", _WHAT_IS_IMPORTED], cwd=tests, env=environment(), text=True
+        )
         file, *rest = output.splitlines()
         say(f"imported {file}, {' '.join(rest)}")
         if python.parents[1] not in Path(file).parents or rest != [version, implementation]:
