@@ -6,7 +6,7 @@ Knows: trio's low-level API. Must not know: anything above `base`.
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +23,29 @@ __all__ = ["TrioBackend"]
 mark_by(trio.lowlevel.enable_ki_protection, trio.lowlevel.disable_ki_protection)
 
 
+def _shielded_turn() -> object:
+    """Return what trio's `cancel_shielded_checkpoint()` yields to its scheduler."""
+    coro = trio.lowlevel.cancel_shielded_checkpoint()
+    try:
+        return coro.send(None)
+    finally:
+        coro.close()
+
+
+class _Checkpoint:
+    """The two halves of trio's `checkpoint()`, the first of which is not run through coroutines each time."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield _SHIELDED_TURN
+        yield from trio.lowlevel.checkpoint_if_cancelled().__await__()
+
+
+_SHIELDED_TURN = _shielded_turn()
+_CHECKPOINT = _Checkpoint()
+
+
 class TrioBackend(Backend):
     """trio, in a normal run or in guest mode."""
 
@@ -35,8 +58,8 @@ class TrioBackend(Backend):
         self._token = trio.lowlevel.current_trio_token()
         super().__init__()
 
-    # trio's own function, without another one around it in each query; to Pyright it is a method that lacks self.
-    checkpoint = staticmethod(trio.lowlevel.checkpoint)  # pyright: ignore[reportAssignmentType]
+    def checkpoint(self) -> Awaitable[None]:
+        return _CHECKPOINT
 
     def checkpoint_if_cancelled(self) -> Awaitable[None]:
         if not self.is_here():
