@@ -21,8 +21,8 @@ except ImportError:
     _states = None
 
 
-def _dict_or_none(found: object) -> dict[Any, Any] | None:
-    return found if isinstance(found, dict) else None
+def _dict_or_none(found: Any) -> dict[Any, Any] | None:
+    return found if isinstance(found, dict) else None  # pyright: ignore[reportUnknownVariableType] - of anything
 
 
 _data = _dict_or_none(getattr(_states, "data", None))

@@ -1,8 +1,10 @@
-"""What is special about trio: guest mode, and that nothing stands between it and who waits."""
+"""What is special about trio: its checkpoints, guest mode, and what a wait registers."""
 
 from __future__ import annotations
 
 import asyncio
+import math
+import signal
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -13,13 +15,53 @@ import trio.lowlevel
 import trio.testing
 
 from anyq.backends import current_backend
-from anyq.backends.trio_backend import TrioBackend
 from tests.support.pairs import Pair
 
 
-def test_checkpoints_are_trios_own() -> None:
-    """One call less in each of them."""
-    assert TrioBackend.checkpoint is trio.lowlevel.checkpoint
+def test_a_checkpoint_is_what_trios_is() -> None:
+    """It is made of trio's halves, which are run without its function: others run, and cancellations are raised."""
+
+    async def main() -> list[str]:
+        backend, seen = current_backend(), []
+        with trio.testing.assert_checkpoints():
+            await backend.checkpoint()
+
+        async def other() -> None:
+            seen.append("another task")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other)
+            for _ in range(2):  # tasks of one turn run in any order
+                await backend.checkpoint()
+            seen.append("this one")
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            with pytest.raises(trio.Cancelled):
+                await backend.checkpoint()
+            with trio.CancelScope(shield=True):
+                await backend.checkpoint()
+        with trio.CancelScope(deadline=-math.inf) as late:
+            await backend.checkpoint()
+        assert late.cancelled_caught
+        return seen
+
+    assert trio.run(main) == ["another task", "this one"]
+
+
+def test_ctrl_c_is_raised_by_a_checkpoint_of_the_main_task() -> None:
+    async def main() -> None:
+        backend = current_backend()
+
+        @trio.lowlevel.enable_ki_protection
+        def ctrl_c() -> None:
+            signal.raise_signal(signal.SIGINT)
+
+        ctrl_c()
+        with pytest.raises(KeyboardInterrupt):
+            await backend.checkpoint()
+        await backend.checkpoint()
+
+    trio.run(main)
 
 
 def test_guest_mode(pair: Pair) -> None:
