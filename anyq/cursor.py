@@ -157,21 +157,25 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
 
         Manual: "Extended Query" (protocol-flow).
         """
-        run = self.send_remembered(query, params, prepare, binary)
-        if run is None:
-            await self._execute(query, params, prepare, binary)
-            return self
-        await run
-        if not self.has_arrived():
-            await self._finish(query, params)
+        try:
+            run = self.send_remembered(query, params, prepare, binary)
+            if run is None:
+                await self._execute(query, params, prepare, binary)
+            else:
+                await run
+                if not self.has_arrived():
+                    await self._finish_remembered(query, params)
+        except BaseException as error:
+            if self.running is not None:
+                self.running.fail(error)
+            raise
         return self
 
-    async def _finish(self, query: Any, params: Params | None) -> None:
-        """Do what is left to do of a remembered query that has been executed, with an error or without."""
+    async def _finish_remembered(self, query: Any, params: Params | None) -> None:
+        """Execute a remembered query again if that has failed, and may be; otherwise raise its error."""
         (request, data), self._sent = self._sent, NOTHING_SENT
         if request is not None:
-            self.take_request(await execute_again(self._session, request, data, (query, params is None)))
-            self._rested = True
+            self.take_executed(await execute_again(self._session, request, data, (query, params is None)))
         if self._session.settle is not None:
             await self._session.settle()
 
@@ -187,13 +191,9 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
         self.begin()
         if binary is None and self._format:
             binary = True
-        own, tracing = self._held.adaptation, session.tracing
-        if tracing is None:
-            request = await execute(session, query, params, self._binder, own, prepare, binary)
-        else:
-            request = await tracing.execute(execute, session, query, params, self._binder, own, prepare, binary)
-        self.take_request(request)
-        self._rested = True
+        if session.tracing is not None and self.running is None:
+            self.running = session.tracing.begin("execute", query, params)
+        self.take_executed(await execute(session, query, params, self._binder, self._held.adaptation, prepare, binary))
         if session.settle is not None:
             await session.settle()
 

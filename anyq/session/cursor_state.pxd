@@ -1,12 +1,13 @@
 cimport cython
 
+from anyq.protocol.request cimport Request
 from anyq.session.session cimport Held, Session
 from anyq.session.wire cimport Wire
 from anyq.statements.fetching cimport FetchState
 from anyq.statements.remembered cimport RememberedQuery
 
 cdef class CursorState(FetchState):
-    cdef public object _conn, _format
+    cdef public object _conn, _format, running
     cdef public Held _held
     cdef public Session _session
     cdef public bint _rested
@@ -14,6 +15,7 @@ cdef class CursorState(FetchState):
 
     @cython.locals(known=RememberedQuery, wire=Wire, composed=tuple, session=Session)
     cpdef send_remembered(self, query, params, prepare, binary)
+    cpdef take_executed(self, Request request)
     cpdef bint has_arrived(self) except -1
     cpdef bint may_fetch(self) except -1
     cpdef begin(self)

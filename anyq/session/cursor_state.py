@@ -15,8 +15,12 @@ from ..protocol.constants import Format
 from ..rows import AsyncRowFactory, check_row_factory, tuple_row
 from ..statements.binders import SERVER_SIDE, Binder
 from ..statements.fetching import FetchState
+from ..statements.requests import RowsRequest
+from ..tracing import TracedQuery
+from ..tracing.telling import Running
 from .execute import has_succeeded
 from .session import Session
+from .tracing import end_with
 
 _TEXT: Final = Format.TEXT
 NOTHING_SENT: Final = (None, None)
@@ -50,6 +54,8 @@ class CursorState(FetchState):
         self._sent: tuple[Any, Any] = NOTHING_SENT
         """The request of a remembered query that is under way, or has failed, and its messages."""
         self._format = _TEXT
+        self.running: Running[TracedQuery] | None = None
+        """For this package: what those who watch are to be told the end of."""
 
     def may_fetch(self) -> bool:
         """For this package: return whether `execute()` has just let others run, and the task is not cancelled: once."""
@@ -63,8 +69,10 @@ class CursorState(FetchState):
     ) -> Awaitable[None] | None:
         """For this package: send a query that is known by its text; return what waits for its reply.
 
-        None, if there is anything special about it, or about the connection: nothing has been done then.
+        None, if there is anything special about it, or about the connection: nothing has been done then, but that those
+        who watch may have been told.
         """
+        self.running = None
         session, held = self._session, self._held
         if (
             prepare is None
@@ -73,7 +81,6 @@ class CursorState(FetchState):
             and type(query) is str
             and held.adaptation is None
             and not session.transactions.pipelines
-            and session.tracing is None
             and not self._closed
             and self._binder.remembers
             and session.transactions.at_once
@@ -82,6 +89,8 @@ class CursorState(FetchState):
             known = session.remembered.get((query, params is None))
             if known is not None and wire.may_send():
                 self.begin()
+                if session.tracing is not None:
+                    self.running = session.tracing.begin("execute", query, params)
                 composed = known.compose(params, wire.protocol.parameters, None)
                 if composed is not None:
                     self._sent = composed
@@ -94,9 +103,16 @@ class CursorState(FetchState):
         if not has_succeeded(request):
             return False
         self._sent = NOTHING_SENT
+        self.take_executed(request)
+        return self._session.settle is None
+
+    def take_executed(self, request: RowsRequest) -> None:
+        """For this package: have the results of a request that `execute()` has waited for."""
         self.take_request(request)
         self._rested = True
-        return self._session.settle is None
+        if self.running is not None:
+            running, self.running = self.running, None
+            end_with(running, request.results)
 
     def begin(self) -> None:
         """For this package: get ready for a statement.

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
 from functools import partial
-from time import perf_counter
 from typing import Any, TypeVar
 
 from ..adapt import Transformer
@@ -23,7 +22,7 @@ from ..statements.requests import RowsRequest
 from ..statements.segment import Queued
 from ..statements.statement import Statement
 from ..tracing import Server, TracedCancellation, TracedCopy, TracedNotification, TracedQuery
-from ..tracing.telling import Running, Tracing, call, calling_context, failed
+from ..tracing.telling import Running, Tracing, calling_context
 from .wire import Wire
 
 RequestT = TypeVar("RequestT", bound=RowsRequest)
@@ -39,7 +38,6 @@ class SessionTracing:
 
     def __init__(self, tracing: Tracing, wire: Wire, server: Server) -> None:
         self.tracing = tracing
-        self._phases = tracing.query
         self.server = server
         self.for_threads = False
         """Whether threads use it that have no event loop, so that their contexts are asked for."""
@@ -58,44 +56,6 @@ class SessionTracing:
             query.sets = 0
         context = None if stays and not self.for_threads else self._context(stays)
         return self.tracing.query.begin(query, context)
-
-    async def execute(
-        self,
-        run: Callable[..., Awaitable[RequestT]],
-        session: Any,
-        query: Any,
-        params: Any,
-        binder: Any,
-        own: Any,
-        prepare: bool | None,
-        binary: bool | None,
-    ) -> RequestT:
-        """Tell of a statement that `run` executes, and that it has come to its end."""
-        if self.for_threads:
-            execution = partial(run, session, query, params, binder, own, prepare, binary)
-            return await self.observe("execute", query, params, execution, counts=True)
-        # As that does; this is so for each query.
-        text = query if type(query) is str else partial(text_of, query)
-        event, phases = TracedQuery("execute", text, params, self.server), self._phases
-        try:
-            state = phases.start(event)
-        except Exception:
-            failed(phases.start)
-            state = None
-        event.began = perf_counter()
-        try:
-            request = await run(session, query, params, binder, own, prepare, binary)
-        except BaseException as error:
-            event.seconds = perf_counter() - event.began
-            call(phases.error, None, event, state, error)
-            raise
-        event.seconds = perf_counter() - event.began
-        measure(event, request.results)
-        try:
-            phases.end(event, state)
-        except Exception:
-            failed(phases.end)
-        return request
 
     async def observe(
         self, kind: str, query: Any, params: Any, run: Callable[[], Awaitable[AnyRequest]], *, counts: bool = False
