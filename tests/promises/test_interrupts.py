@@ -88,7 +88,7 @@ def test_an_exception_at_any_step(anyio_backend: str, kind: str, dsn: str) -> No
     run = AsyncRun(dsn, kind)
     run.loop(anyio_backend, {}, stride=STRIDE)
     assert not run.wrong
-    assert run.outcome.total() > 3
+    assert run.outcome.total() >= 3
 
 
 @_IN_PYTHON
@@ -98,7 +98,7 @@ def test_ctrl_c_at_any_step_on_trio(kind: str, dsn: str) -> None:
     run = AsyncRun(dsn, kind, by_signal=True)
     run.loop("trio", {}, stride=STRIDE)
     assert not run.wrong
-    assert run.outcome.total() > 3
+    assert run.outcome.total() >= 3
     if kind != "cancelled":
         assert set(run.outcome) <= {"usable", "not connected"} or kind == "close"
 
@@ -124,7 +124,7 @@ def test_ctrl_c_at_any_step_in_synchronous_code(kind: str, way: str, dsn: str, m
     for first in (1, 2):
         run.loop(first, STRIDE)
     assert not run.wrong
-    assert run.outcome.total() > 3
+    assert run.outcome.total() >= 3
     assert set(run.outcome) <= {"usable", "not connected"} or kind == "close"
 
 
