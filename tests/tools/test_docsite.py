@@ -244,7 +244,7 @@ def test_a_page_of_the_reference(browser: Browser, url: str) -> None:
         "table => [...table.rows].slice(1).map(row => row.cells[0].innerText.trim()))"
     )
     assert parameters[0][:2] == ["conninfo", "autocommit"]
-    assert parameters[1] == ["ProgrammingError", "OperationalError"]
+    assert parameters[1] == ["ProgrammingError, TypeError, ValueError", "OperationalError"]
     browser.follow(f"[...{contents}.querySelectorAll('a')].find(a => a.textContent == 'HostSpec')")
     anchor = browser.run("location.hash.slice(1)")
     assert anchor.endswith(".HostSpec")
@@ -256,3 +256,8 @@ def test_it_fits_on_a_phone(browser: Browser, url: str, page: str) -> None:
     browser.resize(*PHONE)
     browser.open(f"{url}{page}.html")
     assert browser.run("document.documentElement.scrollWidth") <= PHONE[0]
+
+
+def test_the_chart_is_there(browser: Browser, url: str) -> None:
+    browser.open(f"{url}benchmarks.html")
+    assert browser.run("document.querySelector('article img[src$=\"benchmarks.svg\"]').naturalWidth > 0")

@@ -15,6 +15,8 @@ from typing import Any
 import griffe
 
 _ROLE = re.compile(r":(?P<kind>attr|class|data|exc|func|meth|mod):`~?(?P<target>[\w.]+)(?:\(\))?`")
+# Several exceptions in one field, which griffe takes for one if there are no spaces.
+_SEVERAL = re.compile(r"^:raises (\w+(?:, \w+)+):", re.MULTILINE)
 _FIELD = re.compile(r":(?:param|raises|returns?|type|rtype)\b")
 # What is public by its name only says so at its beginning.
 _INTERNAL = re.compile(r"For (?:this (?:package|class|module)|the compiled (?:twin|path))\b")
@@ -38,6 +40,7 @@ class Docstrings(griffe.Extension):
             text = docstring.value
             if obj.is_module:
                 text = without_workings(text)
+            text = _SEVERAL.sub(lambda found: f":raises {found[1].replace(' ', '')}:", text)
             docstring.value = linked(fields_last(with_code_blocks(text)), obj)
             # Of a dataclass, the parameters are not known yet.
             if obj.is_function or "__init__" in obj.members:
@@ -53,8 +56,9 @@ def link_raised(obj: griffe.Object) -> None:
     for section in obj.docstring.parsed:
         if isinstance(section, griffe.DocstringSectionRaises):
             for raised in section.value:
-                if isinstance(raised.annotation, str) and raised.annotation.isidentifier():
-                    raised.annotation = griffe.ExprName(raised.annotation, parent=obj.parent)
+                if isinstance(raised.annotation, str):
+                    names = [griffe.ExprName(name, parent=obj.parent) for name in raised.annotation.split(",")]
+                    raised.annotation = names[0] if len(names) == 1 else griffe.ExprTuple(names, implicit=True)
 
 
 def everything(obj: griffe.Object) -> Iterator[griffe.Object]:
