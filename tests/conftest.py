@@ -19,6 +19,7 @@ import signal
 import socket
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,12 +148,16 @@ def _loop_of(item: pytest.Item) -> str | None:
     return "uvloop" if options.get("use_uvloop") else name
 
 
+@cache
+def _folder_of(path: Path) -> str:
+    return path.relative_to(Path(__file__).parent).parts[0]
+
+
 def _is_for_any(item: pytest.Item) -> bool:
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
     # A synchronous test, in another way than calls are made in.
     other_way = getattr(item, "callspec", None) and item.callspec.params.get("way", "direct") != "direct"  # type: ignore[attr-defined]
     one_will_do = other_way and "ANYQ_TEST_SYNC" not in os.environ
-    return folder in ANY_LOOP or one_will_do or item.get_closest_marker("any_loop") is not None
+    return _folder_of(item.path) in ANY_LOOP or one_will_do or item.get_closest_marker("any_loop") is not None
 
 
 def _name_without(loop: str, item: pytest.Item) -> str:

@@ -26,9 +26,11 @@ _TEXT: Final = Format.TEXT
 NOTHING_SENT: Final = (None, None)
 
 
-def _other_api(cursor: object, connection: object) -> InterfaceError:
+def _other_api(cursor: object, connection: object, error: AttributeError) -> InterfaceError:
     name = type(connection).__qualname__
-    return InterfaceError(f"{type(cursor).__qualname__} needs an AsyncConnection, not a {name}: use its cursor()")
+    # What is only on its way to a connection says what to do, behind what it is that it has not.
+    advice = str(error).partition(": ")[2] or "use its cursor()"
+    return InterfaceError(f"{type(cursor).__qualname__} needs an AsyncConnection, not a {name}: {advice}")
 
 
 class CursorState(FetchState):
@@ -44,8 +46,8 @@ class CursorState(FetchState):
             self._set_up(connection.row_factory if row_factory is None else row_factory)
             self._conn = connection
             self._session: Session = connection.session
-        except AttributeError:
-            raise _other_api(self, connection) from None
+        except AttributeError as error:
+            raise _other_api(self, connection, error) from None
         if self._session.wire.protocol.over:
             self._session.check_open()
         self._held = self._session.held

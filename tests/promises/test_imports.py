@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.checkout
+pytestmark = [pytest.mark.once, pytest.mark.checkout]
 
 PACKAGE = Path(__file__).parents[2] / "anyq"
 

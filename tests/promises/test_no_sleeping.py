@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.checkout
+pytestmark = [pytest.mark.once, pytest.mark.checkout]
 
 TESTS = Path(__file__).parents[1]
 

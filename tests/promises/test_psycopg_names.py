@@ -12,7 +12,7 @@ import pytest
 
 from tests.tools import psycopg_names
 
-pytestmark = pytest.mark.checkout
+pytestmark = [pytest.mark.once, pytest.mark.checkout]
 
 PAGE = Path(__file__).parents[2] / "docs" / "migrating.md"
 STORED = psycopg_names.stored()
