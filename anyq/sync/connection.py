@@ -194,6 +194,7 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
         :param cursor_factory: class of cursors, by default Cursor.
         :raises InterfaceError: this is the thread of the portal's event loop, or the portal is not running.
         """
+        _ = connection.session  # what is no connection yet says so before it counts as a user of the portal
         return cls.on_portal(connection, open_portal(portal, connection), cursor_factory)
 
     @classmethod
