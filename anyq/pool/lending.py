@@ -17,7 +17,6 @@ import anyio
 
 from ..backends import alone, uninterrupted
 from ..connection import AsyncConnection
-from ..errors import InterfaceError
 from ..errors.arguments import check_seconds
 from ..protocol.constants import TransactionStatus
 from ..tracing import TracedCheckout
@@ -69,11 +68,10 @@ class Lender:
             check_seconds(timeout=timeout)
         books = self._books
         books.counters.requests_num += 1
-        try:
-            await self._engine.here().checkpoint_if_cancelled()
-        except InterfaceError:
+        backend = self._engine.here()
+        if not backend.may_go_on():
             self._engine.check_here()
-            raise
+            await backend.checkpoint_if_cancelled()
         now = monotonic()
         place = books.take(now)
         if place is None or self._check is not None or now - place.idle_since > TRUSTED and not self._is_alive(place):
