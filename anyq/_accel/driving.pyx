@@ -205,6 +205,9 @@ cdef bint _begin(Seat self, Turn turn) except -1:
     backend.task = turn.handle.worker.task
     backend.is_to_stop = turn.is_to_stop
     backend.thread_id = turn.thread
+    driving = self.driving
+    self._traffic.under_way = 1 if driving else 0
+    driving.add(self)
     wire.traffic = self._traffic
     self._stream.lend(backend, backend.waiter)
     wire.backend = backend
@@ -279,6 +282,7 @@ cdef int _end(Seat self, Turn turn, grace) except -1:
         self._wire.backend = self._own
         self._stream.take_back()
         self._wire.traffic = self._loop_traffic
+        self.driving.discard(self)
         backend = self._backend
         backend.thread_id = None
         backend.is_to_stop = _never

@@ -127,8 +127,8 @@ class Connection(ChecksFactories, TransactionSettings, TwoPhaseCommit, Notifying
         :param context: where adapters are taken from, by default ``anyq.adapters``.
         :param grace_period: seconds that a cancelled operation may take to leave the connection clean; past them the
             connection is closed.
-        :param busy_wait: seconds that the portal's thread may be kept busy with looking for a reply; see
-            :meth:`AsyncConnection.connect`.
+        :param busy_wait: seconds that the thread may be kept busy with looking for a reply, if no other one waits for
+            one; see :meth:`AsyncConnection.connect`.
         :param stream: an open anyio byte stream of the portal's event loop to use instead of dialing; see
             :meth:`AsyncConnection.connect`.
         :param dial: opens streams to hosts, in the portal's event loop; see :meth:`AsyncConnection.connect`.

@@ -16,6 +16,9 @@ server, and the next calls are not driven, twice as many each time that somebody
 *Pools.* While the connection is the pool's, it is not driven: `pause()` is called in the loop, by a call
 which has waited for the driver and is seen by others, or where no client has the connection.
 
+*Looking for the reply.* A thread that is the only one of the process which drives a call looks for its reply before it
+sleeps, as tasks do (`session.wire`): if there are others they need the processors.
+
 *Ctrl-C.* While the thread waits it is outside of the coroutine, which therefore never sees what a signal handler raises
 then: it is handed over and cancelled, as any task is. Elsewhere it comes out of the coroutine's own code, which is
 prepared for that: see "Interrupts" in docs/design.md.
@@ -35,7 +38,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from anyio.abc import SocketAttribute
 
@@ -138,6 +141,9 @@ class Direct(Seat):
     _limit = time_limit
     _make_bell = Bell
 
+    driving: ClassVar[set[object]] = set()
+    """Those that drive a call now. Only one that is alone keeps its processor busy while it waits for a reply."""
+
     def __init__(self, wire: Wire, stream: SocketStream, portal: Portal) -> None:
         self._wire = wire
         self._stream = stream
@@ -145,9 +151,7 @@ class Direct(Seat):
         self._own = wire.backend
         self._backend = BlockingBackend(wire.backend, stream.extra(SocketAttribute.raw_socket))
         self._loop_traffic = wire.traffic
-        # Somebody else is always under way: a thread that can sleep in poll() does not keep its processor busy instead.
         self._traffic = Traffic()
-        self._traffic.under_way = 1
         # A signal handler may come between, in the same thread.
         self._lock = threading.RLock()
         self._driver: Turn | None = None
@@ -278,6 +282,8 @@ class Direct(Seat):
         turn.interrupts.hold()
         wire, backend = self._wire, self._backend
         backend.begin(turn.thread, turn.handle.worker.task, turn.is_to_stop)
+        self._traffic.under_way = 1 if self.driving else 0
+        self.driving.add(self)
         wire.traffic = self._traffic
         self._stream.lend(backend, backend.waiter)
         wire.backend = backend
@@ -289,6 +295,7 @@ class Direct(Seat):
             self._wire.backend = self._own
             self._stream.take_back()
             self._wire.traffic = self._loop_traffic
+            self.driving.discard(self)
             self._backend.end()
             turn.interrupts.let_go()
             self._driver = None
@@ -464,3 +471,8 @@ class _Entry:
 
 async def _nothing() -> None:
     """Only wait until it is called."""
+
+
+if hasattr(os, "register_at_fork"):
+    # Threads that were at it are not there in a child.
+    os.register_at_fork(after_in_child=Direct.driving.clear)

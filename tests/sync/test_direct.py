@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import anyio
@@ -99,6 +100,76 @@ def test_a_threads_first_call_makes_its_worker(
 
     background(work).result()
     assert crossings == ["execute"]
+
+
+class LooksNoted:
+    """The channel of a connection, which notes for how long it is looked for a reply that is not there at once."""
+
+    def __init__(self, channel: Any) -> None:
+        self.channel = channel
+        self.looks: list[float] = []
+        self.sent = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.channel, name)
+
+    def try_send(self, data: Any) -> int:
+        self.sent = True
+        count: int = self.channel.try_send(data)
+        return count
+
+    def try_receive(self, max_bytes: int) -> bytes | None:
+        at_once, self.sent = self.sent, False
+        received: bytes | None = None if at_once else self.channel.try_receive(max_bytes)
+        return received
+
+    def readable_within(self, seconds: float) -> bool:
+        self.looks.append(seconds)
+        found: bool = self.channel.readable_within(seconds)
+        return found
+
+
+@pytest.mark.parametrize("implementation", ["python", "chosen"])
+def test_who_waits_alone_looks_for_the_reply(
+    way: str,
+    portal_backend: object,
+    dsn: str,
+    background: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    implementation: str,
+) -> None:
+    if way != "direct":
+        pytest.skip("it is about what is run directly")
+    if implementation == "python":
+        in_python(monkeypatch)
+    connect = partial(anyq.connect, dsn, autocommit=True, busy_wait=0.005)
+    with connect() as conn, connect() as other, connect() as third:
+        wire: Any = conn.inner.session.wire
+        wire.channel = noting = LooksNoted(wire.channel)
+
+        def looks() -> bool:
+            noting.looks.clear()
+            # One look in vain has the next ones skipped.
+            for _ in range(MOST_SKIPS + 2):
+                conn.execute("SELECT 1")
+            return any(seconds > 0 for seconds in noting.looks)
+
+        assert looks()
+        third.execute("SELECT pg_advisory_lock(1, 2)")
+
+        def wait() -> None:
+            for query in ("SELECT 1", "SELECT pg_advisory_xact_lock(1, 2)"):  # a thread's first call is the portal's
+                other.execute(query)
+
+        waiting = background(wait)
+        query = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event = 'advisory'"
+        while third.execute(query, [other.info.backend_pid]).fetchone() == (0,):
+            pass
+        assert not looks()
+        third.execute("SELECT pg_advisory_unlock(1, 2)")
+        waiting.result()
+        assert looks()
+        assert not Direct.driving
 
 
 def test_a_time_limit_is_the_portals(driven: anyq.Connection, crossings: list[str]) -> None:
