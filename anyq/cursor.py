@@ -166,8 +166,8 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
                 if not self.has_arrived():
                     await self._finish_remembered(query, params)
         except BaseException as error:
-            if self.running is not None:
-                self.running.fail(error)
+            if self._running is not None:
+                self._running.fail(error)
             raise
         return self
 
@@ -191,8 +191,8 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
         self.begin()
         if binary is None and self._format:
             binary = True
-        if session.tracing is not None and self.running is None:
-            self.running = session.tracing.begin("execute", query, params)
+        if session.tracing is not None and self._running is None:
+            self._running = session.tracing.begin("execute", query, params)
         self.take_executed(await execute(session, query, params, self._binder, self._held.adaptation, prepare, binary))
         if session.settle is not None:
             await session.settle()

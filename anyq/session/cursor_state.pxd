@@ -7,7 +7,7 @@ from anyq.statements.fetching cimport FetchState
 from anyq.statements.remembered cimport RememberedQuery
 
 cdef class CursorState(FetchState):
-    cdef public object _conn, _format, running
+    cdef public object _conn, _format, _running
     cdef public Held _held
     cdef public Session _session
     cdef public bint _rested

@@ -56,8 +56,8 @@ class CursorState(FetchState):
         self._sent: tuple[Any, Any] = NOTHING_SENT
         """The request of a remembered query that is under way, or has failed, and its messages."""
         self._format = _TEXT
-        self.running: Running[TracedQuery] | None = None
-        """For this package: what those who watch are to be told the end of."""
+        self._running: Running[TracedQuery] | None = None
+        """What those who watch are to be told the end of."""
 
     def may_fetch(self) -> bool:
         """For this package: return whether `execute()` has just let others run, and the task is not cancelled: once."""
@@ -74,7 +74,7 @@ class CursorState(FetchState):
         None, if there is anything special about it, or about the connection: nothing has been done then, but that those
         who watch may have been told.
         """
-        self.running = None
+        self._running = None
         session, held = self._session, self._held
         if (
             prepare is None
@@ -92,7 +92,7 @@ class CursorState(FetchState):
             if known is not None and wire.may_send():
                 self.begin()
                 if session.tracing is not None:
-                    self.running = session.tracing.begin("execute", query, params)
+                    self._running = session.tracing.begin("execute", query, params)
                 composed = known.compose(params, wire.protocol.parameters, None)
                 if composed is not None:
                     self._sent = composed
@@ -112,8 +112,8 @@ class CursorState(FetchState):
         """For this package: have the results of a request that `execute()` has waited for."""
         self.take_request(request)
         self._rested = True
-        if self.running is not None:
-            running, self.running = self.running, None
+        if self._running is not None:
+            running, self._running = self._running, None
             end_with(running, request.results)
 
     def begin(self) -> None:
