@@ -350,6 +350,8 @@ class Direct(Seat):
 
     def _hand_over(self, turn: Turn) -> Job:
         """Have the coroutine run on in the portal; return what to wait for. Again, nothing."""
+        # First, so that no other signal handler that comes amid this does the same.
+        turn.waiting = False
         job = turn.job
         if job is None:
             job = Job(self._go_on, (turn,), {}, None)

@@ -485,6 +485,36 @@ def test_a_signal_handler_goes_on_when_the_call_that_it_interrupts_is_over(
 
 @POSIX
 @pytest.mark.any_loop
+def test_a_signal_handler_comes_amid_another_ones(
+    driven: anyq.Connection, observer: anyq.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While that has the call that it interrupts handed over: only one of the two does so."""
+    give_back: Any = Direct._give_back
+    seen: list[Any] = []
+
+    def use() -> None:
+        try:
+            seen.append(driven.execute("SELECT 2").fetchone())
+        except anyq.InterfaceError:
+            seen.append("refused")
+
+    def interrupted(self: Direct, turn: Any) -> None:
+        if turn.coro is not None and turn.job is None:
+            monkeypatch.setattr(Direct, "_give_back", give_back)
+            use()
+        give_back(self, turn)
+
+    def use_amid() -> None:
+        monkeypatch.setattr(Direct, "_give_back", interrupted)
+        use()
+
+    interrupt_a_wait(driven, observer, use_amid)
+    assert seen == ["refused", (2,)]
+    assert driven.execute("SELECT 1").fetchone() == (1,)
+
+
+@POSIX
+@pytest.mark.any_loop
 def test_what_a_signal_handler_raises_while_it_waits(driven: anyq.Connection, observer: anyq.Connection) -> None:
     """Whatever it is, the statement is cancelled."""
     driven.execute("SELECT 1")
