@@ -9,6 +9,7 @@ Knows how asyncio keeps its current tasks, and anyio their cancel scopes. Must n
 from __future__ import annotations
 
 import asyncio
+import os
 from threading import get_ident
 from typing import Any
 from weakref import ref
@@ -32,14 +33,28 @@ _current = _dict_or_none(getattr(asyncio.tasks, "_current_tasks", None))
 """The task that each event loop runs at this moment. It is empty, or there is none, where that is asked otherwise."""
 
 
+_forks = 0
+"""How often this process was forked off: to a child its parent's tasks seem to run."""
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
 class CancellationCheck:
     """Looks whether the task is cancelled that runs now in one event loop: the one that runs in this thread now."""
 
-    __slots__ = ("_ident", "_loop", "_task")
+    __slots__ = ("_forks", "_ident", "_loop", "_task")
 
     def __init__(self, loop: object) -> None:
         self._loop = loop
         self._ident = get_ident()
+        self._forks = _forks
         # The one that asked last: mostly it is the same again.
         self._task: ref[Any] | None = None
 
@@ -48,7 +63,7 @@ class CancellationCheck:
         # If the loop runs a task, and it is the loop of this thread, then that one asks. Which loop is running in it
         # need not be asked, for which Python asks the system each time for the process.
         task = None if _current is None else _current.get(self._loop)
-        if task is None or _data is None or get_ident() != self._ident:
+        if task is None or _data is None or _forks != self._forks or get_ident() != self._ident:
             return False
         if self._task is None or self._task() is not task:
             self._task = ref(task)

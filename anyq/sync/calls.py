@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol
 from weakref import ref
 
@@ -128,7 +128,17 @@ class Calls:
 
     def call_always(self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the same also where calls are refused: for what has to be done with a connection that was closed."""
-        return self._call(func, args, kwargs)
+        # What is posted may come after a call.
+        return (
+            self._call(self._without_dropped, (func, *args), kwargs)
+            if self._dropped
+            else self._call(func, args, kwargs)
+        )
+
+    async def _without_dropped(self, func: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
+        for what in self._take_dropped():
+            what.drop()
+        return await func(*args, **kwargs)
 
     def call_unless_ended(self, func: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Do the same for what closes something; return False if all has ended before, and nothing was called."""
@@ -211,10 +221,14 @@ class Calls:
         self._watched[id(watched)] = watched
 
     def _clean_up(self) -> None:
+        for what in self._take_dropped():
+            self.post(what.drop)
+
+    def _take_dropped(self) -> Iterator[Droppable]:
         while self._dropped:
-            watched = self._watched.pop(id(self._dropped.popleft()))
-            if watched.what.under_way:
-                self.post(watched.what.drop)
+            what = self._watched.pop(id(self._dropped.popleft())).what
+            if what.under_way:
+                yield what
 
     def begin_feeding(self) -> None:
         """Refuse this thread's calls, which would wait for what it is about to make."""

@@ -426,6 +426,12 @@ class RowStream(Closing, Generic[Row]):
                 self._calls.drive(stream.more)
             except StopAsyncIteration:
                 raise StopIteration from None
+            except Exception:
+                raise
+            except BaseException:
+                # Ctrl-C may come when the call has ended.
+                self.close()
+                raise
 
     def close(self) -> None:
         """End the stream: cancel the query if it is still running, and make the connection ready.

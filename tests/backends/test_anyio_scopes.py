@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
@@ -142,6 +144,23 @@ def test_where_it_cannot_be_known_anyio_is_asked(spoil: Callable[[Any], object])
             return current_backend().may_go_on()
 
     assert asyncio.run(main()) is False
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_in_a_forked_child_nothing_is_certain() -> None:
+    """The task that has forked seems to run there, whatever event loop does."""
+
+    async def main() -> list[int]:
+        backend = current_backend()
+        assert backend.may_go_on()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # that there are other threads, which are not used here
+            child = os.fork()
+        if not child:
+            os._exit(backend.may_go_on())
+        return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), backend.may_go_on()]  # noqa: ASYNC222 - it ends at once
+
+    assert asyncio.run(main()) == [False, True]
 
 
 def test_what_it_rests_on_is_there() -> None:

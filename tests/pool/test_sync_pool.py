@@ -295,6 +295,19 @@ def test_what_is_left_is_undone(pool: ConnectionPool) -> None:
         assert again.prepare_threshold == 5
 
 
+@pytest.mark.parametrize("leaves", ["break", "raise"])
+def test_a_stream_that_is_dropped_costs_no_connection(pool: ConnectionPool, leaves: str) -> None:
+    """An exception keeps it alive while the block is left; then nobody can go on with it."""
+    with pytest.raises(ZeroDivisionError), pool.connection() as conn:
+        for _ in conn.cursor().stream("SELECT generate_series(1, 1000000000000)"):
+            if leaves == "break":
+                break
+            raise ZeroDivisionError
+        raise ZeroDivisionError
+    assert pool.execute("SELECT 1").fetchone() == (1,)
+    assert pool.get_stats()["returns_bad"] == 0
+
+
 def test_at_any_time(pool: ConnectionPool, observer: anyq.Connection) -> None:
     with pool.connection() as one, pool.connection() as two:
         pids = one.info.backend_pid, two.info.backend_pid

@@ -339,6 +339,26 @@ def test_an_exception_out_of_a_stream_ends_it(conn: anyq.Connection, fails: str)
         assert conn.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_ctrl_c_behind_a_call_ends_the_stream(conn: anyq.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is raised when rows have come, and the traceback keeps the stream alive."""
+    conn.autocommit = True
+    calls: Any = conn.calls
+    drive = calls.drive
+
+    def interrupted(func: Any, *args: Any) -> Any:
+        drive(func, *args)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    stream = conn.cursor().stream(ENDLESS)
+    monkeypatch.setattr(calls, "drive", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(stream)
+    with pytest.raises(StopIteration):
+        next(stream)
+    assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_the_end_of_a_cursor_ends_its_stream(conn: anyq.Connection) -> None:
     conn.autocommit = True
     with conn.cursor() as cursor:
