@@ -377,7 +377,11 @@ class Direct(Seat):
             raise InterfaceError(AMID)
         # In this order: it wakes when the handler is at its end, which may be by an interrupt of what follows.
         outer.bell.ring()
-        self._hand_over(outer)
+        try:
+            self._hand_over(outer)
+        except BaseException:
+            outer.wanted = True  # it does what is left of that itself, should the handler come to its end
+            raise
 
     # -- in the loop
 

@@ -515,6 +515,36 @@ def test_a_signal_handler_comes_amid_another_ones(
 
 @POSIX
 @pytest.mark.any_loop
+def test_a_signal_handler_that_is_interrupted_amid_the_hand_over(
+    driven: anyq.Connection, observer: anyq.Connection, crossings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has not interrupted anything as far as the call is concerned, if it comes to its end."""
+    give_back: Any = Direct._give_back
+
+    def interrupted(self: Direct, turn: Any) -> None:
+        amid = turn.coro is not None and turn.job is None
+        if amid:
+            monkeypatch.setattr(Direct, "_give_back", give_back)
+        give_back(self, turn)
+        if amid:
+            raise ZeroDivisionError
+
+    def use() -> None:
+        monkeypatch.setattr(Direct, "_give_back", interrupted)
+        with pytest.raises(ZeroDivisionError):
+            driven.execute("SELECT 2")
+
+    interrupt_a_wait(driven, observer, use)
+    assert crossings.count("_go_on") >= 2
+    for _ in range(3):
+        assert driven.execute("SELECT 1").fetchone() == (1,)
+    crossings.clear()
+    assert driven.execute("SELECT 1").fetchone() == (1,)
+    assert crossings == []
+
+
+@POSIX
+@pytest.mark.any_loop
 def test_what_a_signal_handler_raises_while_it_waits(driven: anyq.Connection, observer: anyq.Connection) -> None:
     """Whatever it is, the statement is cancelled."""
     driven.execute("SELECT 1")
