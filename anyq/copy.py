@@ -223,6 +223,8 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
         """
         if self.state is COMPLETE:
             self.state = FINISHED
+            if self._if_dropped is not None:
+                self._if_dropped.call_off()
         if self.state is not OPEN:
             return
         copying, is_out = self._copying, self._direction is CopyDirection.OUT

@@ -13,6 +13,7 @@ import pytest
 from anyq import AsyncClientCursor, AsyncConnection, AsyncCopy, AsyncRawCursor, TransactionStatus, sql
 from anyq import errors as e
 from anyq.adapt.copy import BINARY_HEADER, BINARY_TRAILER
+from anyq.backends import finalizers
 from anyq.copy import AsyncWriter, FileWriter
 from anyq.protocol import messages as be
 from anyq.protocol.constants import Format
@@ -678,6 +679,13 @@ async def test_a_copy_that_is_dropped(table: AsyncConnection) -> None:
     assert gone() is None
     await anyio.wait_all_tasks_blocked()
     assert await content(table) == []
+
+
+async def test_nothing_is_kept_for_one_that_was_read_to_its_end(table: AsyncConnection) -> None:
+    """What would be done if it were dropped has hold of the connection, for as long as anybody has the COPY."""
+    async with table.cursor().copy("COPY t TO STDOUT") as copy:
+        assert [row async for row in copy.rows()] == []
+    assert not [watch for watch in finalizers._pending.values() if watch() is copy]
 
 
 async def test_the_connection_is_closed_within(table: AsyncConnection) -> None:

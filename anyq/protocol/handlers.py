@@ -146,7 +146,8 @@ def on_error(state: SessionState, payload: bytes) -> None:
     request = state.pending[0]
     error = _error(state, payload)
     if (error.diag.severity_nonlocalized or error.diag.severity) in ("FATAL", "PANIC"):
-        state.fatal_error = error
+        # One of its own, since the other will be raised: its traceback would keep whatever used the connection then.
+        state.fatal_error = _error(state, payload)
     if request.error is None:
         request.error = error
         request.bound = request.current is not None

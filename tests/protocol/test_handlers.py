@@ -121,6 +121,17 @@ def test_a_fatal_error_outside_a_request() -> None:
     assert isinstance(request.error, AdminShutdown)
 
 
+def test_what_a_fatal_error_is_told_by_is_nobodys() -> None:
+    """Whoever waits for the reply raises an error of its own, whose traceback the session does not keep."""
+    request = rows_request()
+    proto = busy(request)
+    feed(proto, wire(be.ErrorResponse(SHUTDOWN)))
+    proto.receive_eof()
+    assert isinstance(request.error, AdminShutdown)
+    assert isinstance(proto.fatal_error, AdminShutdown)
+    assert request.error is not proto.fatal_error
+
+
 # -- the replies to a request
 
 
