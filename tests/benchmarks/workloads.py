@@ -300,6 +300,8 @@ WORKLOADS = {
         )
     },
     "executemany_1000": Workload("1,000 INSERTs of two columns in a transaction", "insert", 1000, warm=2),
+    "connections_2": Workload("one-row selects on 2 connections at once, the time of one", "connections", 2, warm=1),
+    "connections_8": Workload("one-row selects on 8 connections at once, the time of one", "connections", 8, warm=1),
     "connections_10": Workload("one-row selects on 10 connections at once, the time of one", "connections", 10, warm=1),
     "connections_16": Workload("one-row selects on 16 connections at once, the time of one", "connections", 16, warm=1),
     "connections_50": Workload("one-row selects on 50 connections at once, the time of one", "connections", 50, warm=1),
@@ -361,6 +363,12 @@ WORKLOADS = {
         *("cursor", 100_000, no_table, stream_query, check_stream),
         warm=1,
         rounds=5,
+    ),
+    "stream_100": Workload(
+        "100 rows of int4 and text, streamed", *("stream", 100, no_table, stream_query, check_stream), warm=1
+    ),
+    "stream_20k": Workload(
+        "20,000 rows of int4 and text, streamed", *("stream", 20_000, no_table, stream_query, check_stream), warm=1
     ),
     "stream_1m": Workload(
         "1,000,000 rows of int4 and text, streamed",
