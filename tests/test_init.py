@@ -60,7 +60,7 @@ def test_modules_are_attributes() -> None:
 
 #: What is imported when somebody asks for it, or runs on it, and not by `import anyq`.
 UNASKED = [
-    *("asyncio", "trio", "uvloop", "multiprocessing", "subprocess", "email", "unittest", "importlib.metadata"),
+    *("asyncio", "trio", "uvloop", "multiprocessing", "email", "unittest", "importlib.metadata"),
     *("numpy", "opentelemetry", "psycopg", "psycopg_pool", "shapely", "sqlalchemy", "greenlet"),
     *("anyq.backends.asyncio_backend", "anyq.backends.trio_backend", "anyq.cli", "anyq.contrib", "anyq.pool"),
 ]

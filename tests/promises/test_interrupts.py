@@ -26,8 +26,7 @@ from tests.support.two_phase import leave_none, need_two_phase
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [
-    # In pure Python they are run wherever that is: only there each step is seen.
-    *([pytest.mark.once] if anyq.__impl__ == "cython" else []),
+    pytest.mark.once,
     # What is dropped half-made is closed by the garbage collector, and says so; who is interrupted in a callback of the
     # event loop's leaves a coroutine behind.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::RuntimeWarning"),
