@@ -25,23 +25,25 @@ cdef extern from "Python.h":
 cdef extern from *:
     """
     #ifdef _WIN32
-    static int anyq_wait(int fd, int events, int bell) {
+    static int anyq_wait(int fd, int events, int bell, int milliseconds) {
         return -2;
     }
     #else
     #include <errno.h>
     #include <poll.h>
 
-    /* 1 if the socket is ready, 2 if the bell was rung, 3 for both; -1 if a signal has come, -2 for an error. */
-    static int anyq_wait(int fd, int events, int bell) {
+    /* 1 if the socket is ready, 2 if the bell was rung, 3 for both; -1 if a signal has come or the time is over, -2 for
+       an error. */
+    static int anyq_wait(int fd, int events, int bell, int milliseconds) {
         struct pollfd both[2] = {{fd, (short)events, 0}, {bell, POLLIN, 0}};
-        if (poll(both, 2, -1) < 0)
-            return errno == EINTR ? -1 : -2;
+        int found = poll(both, 2, milliseconds);
+        if (found <= 0)
+            return found == 0 || errno == EINTR ? -1 : -2;
         return (both[0].revents != 0) | (both[1].revents != 0) << 1;
     }
     #endif
     """
-    int anyq_wait(int fd, int events, int bell) nogil
+    int anyq_wait(int fd, int events, int bell, int milliseconds) nogil
 
 cdef extern from "Python.h":
     object PyErr_SetFromErrno(object kind)
@@ -59,8 +61,9 @@ cdef object _SIGINT = int(signal.SIGINT)
 cdef object _DEFAULT = signal.default_int_handler
 cdef object _get_ident = threading.get_ident
 
-# Those of `Direct`.
+# Those of `Direct`, and of `backends.blocking`.
 cdef int MOST_INTERRUPTS = 8
+cdef int LOOK_FOR_SIGNALS = 100
 
 
 def _never():
@@ -245,6 +248,7 @@ cdef object _drive(Seat self, Turn turn, func, args, kwargs):
 cdef bint _wait(Seat self, Turn turn, events) except -1:
     cdef int fd, bell, ready, mask
     cdef Interrupts interrupts = turn.interrupts
+    cdef int most = LOOK_FOR_SIGNALS if interrupts._main else -1
     backend = self._backend
     if not backend.plain:
         return self._wait(turn, events)
@@ -260,7 +264,7 @@ cdef bint _wait(Seat self, Turn turn, events) except -1:
             # One that has come already does not end the wait.
             PyErr_CheckSignals()
             with nogil:
-                ready = anyq_wait(fd, mask, bell)
+                ready = anyq_wait(fd, mask, bell, most)
             if ready == 1:
                 break
             if ready == -2:

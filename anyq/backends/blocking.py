@@ -28,7 +28,7 @@ from . import eventfd
 from .base import DONE, Backend, SocketWaiter, Waiter, Waker, Yields
 from .finalizers import Finalizer
 
-__all__ = ["HANDOVER", "Bell", "BlockingBackend", "available"]
+__all__ = ["HANDOVER", "Bell", "BlockingBackend", "available", "most_to_wait"]
 
 HANDOVER = 0
 """What a coroutine yields where it needs an event loop to go on."""
@@ -40,6 +40,16 @@ _READABLE, _WRITABLE = 1, 4
 def available() -> bool:
     """Return whether there is poll(), which Windows lacks."""
     return hasattr(select, "poll")
+
+
+LOOK_FOR_SIGNALS = 100
+"""Milliseconds after which the main thread looks for signals amid its wait: one that comes just before that begins, or
+to another thread, does not end it."""
+
+
+def most_to_wait() -> int | None:
+    """Return for how many milliseconds this thread may wait without looking for signals; None for any time."""
+    return LOOK_FOR_SIGNALS if threading.get_ident() == threading.main_thread().ident else None
 
 
 _HAND_OVER = Yields(HANDOVER)
@@ -173,7 +183,10 @@ class BlockingBackend(Backend):
                 self._events = 0
                 self._poll.modify(self.fd, events)
                 self._events = events
-            ready = self._poll.poll()
+            most = most_to_wait()
+            ready = self._poll.poll(most)
+            while not ready:
+                ready = self._poll.poll(most)
         finally:
             self.waiting = False
         if len(ready) == 1 and ready[0][0] == self.fd:

@@ -26,7 +26,7 @@ from typing import Any
 import anyio
 
 from ..backends import Backend, Finalizer, Waker
-from ..backends.blocking import Bell
+from ..backends.blocking import Bell, most_to_wait
 from ..errors import InterfaceError, OperationTimeout
 from ..tracing.telling import call_context
 from .interrupts import Interrupts
@@ -92,11 +92,9 @@ class Job:
 
     def wait(self) -> None:
         """Sleep until it is done. Signals are handled meanwhile, and what their handlers raise is raised."""
-        if _WINDOWS:
-            while not self._finished.acquire(timeout=_CTRL_C_INTERVAL):
-                pass
-        else:
-            self._finished.acquire()
+        most = _CTRL_C_INTERVAL * 1000 if _WINDOWS else most_to_wait()
+        while not self._finished.acquire(timeout=-1 if most is None else most / 1000):
+            pass
 
     def wait_at_most(self, seconds: float) -> bool:
         """Sleep until it is done, or for so long; return whether it is done."""

@@ -192,7 +192,7 @@ def test_a_wait_that_is_interrupted_as_it_begins(until: int, monkeypatch: pytest
             del self.masks[fd]
             self.step()
 
-        def poll(self) -> list[tuple[int, int]]:
+        def poll(self, most: float | None) -> list[tuple[int, int]]:
             self.step()
             masks.append(self.masks)
             return [(ours.fileno(), 0)]

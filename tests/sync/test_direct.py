@@ -15,9 +15,11 @@ from anyio.abc import SocketAttribute
 from anyio.from_thread import start_blocking_portal
 
 import anyq
+from anyq.conninfo import HostSpec
 from anyq.sync.direct import MOST_SKIPS, Direct
 from anyq.sync.portal import Portal
 from tests.support.activity import PATIENCE
+from tests.support.server import Server
 from tests.support.spying import NotingChannel
 from tests.support.tls_server import TlsServer
 
@@ -193,6 +195,37 @@ def test_where_tasks_can_come_between_it_is_the_portals(dsn: str) -> None:
     """As in a portal of the caller's, or with a connection that was made there."""
     with start_blocking_portal() as portal, anyq.connect(dsn, portal=portal) as conn:
         assert conn.calls._direct is None  # pyright: ignore[reportPrivateUsage]
+
+
+def test_what_has_a_stream_of_the_callers_is_the_portals(dsn: str, embedded_server: Server) -> None:
+    """Nobody knows what its waits are, or who else has it."""
+    tcp = embedded_server.tcp_dsn
+
+    async def dial(host: HostSpec) -> Any:
+        return await anyio.connect_tcp(host.host, host.port)
+
+    with anyq.connect(tcp, dial=dial) as conn:
+        assert conn.calls._direct is None  # pyright: ignore[reportPrivateUsage]
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+    with start_blocking_portal() as portal:
+
+        async def connect() -> anyq.AsyncConnection:
+            return await anyq.AsyncConnection.connect(dsn)
+
+        conn = anyq.Connection.from_async(portal.call(connect), portal=portal)
+        assert conn.calls._direct is None  # pyright: ignore[reportPrivateUsage]
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+        conn.close()
+
+
+def test_where_there_is_no_poll_the_portal_serves(
+    portal_backend: object, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows."""
+    monkeypatch.delattr("select.poll")
+    with anyq.connect(dsn) as conn:
+        assert conn.calls._direct is None  # pyright: ignore[reportPrivateUsage]
+        assert conn.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_reading_async_connection_lets_tasks_in(driven: anyq.Connection, crossings: list[str]) -> None:

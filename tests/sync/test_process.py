@@ -87,6 +87,33 @@ def test_ctrl_c_cancels_the_query_and_leaves_the_connection_usable(portal_backen
     assert script.end() == "interrupted\n" * 3
 
 
+def test_ctrl_c_that_does_not_end_the_wait_of_the_main_thread(portal_backend: Any, dsn: str) -> None:
+    """The system has another thread take it, or it comes just before the wait begins."""
+    script = Script(
+        portal_backend,
+        dsn,
+        """
+        with anyq.connect(dsn, autocommit=True) as conn, anyq.connect(dsn, autocommit=True) as other:
+            def interrupt():
+                query = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+                while not other.execute(query, [conn.info.backend_pid]).fetchone():
+                    pass
+                signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+            for timeout in (None, 60):
+                thread = threading.Thread(target=interrupt)
+                thread.start()
+                try:
+                    with anyq.sync.timeout(timeout):  # with one, the portal runs it
+                        conn.execute("SELECT pg_sleep(60)")
+                except KeyboardInterrupt:
+                    say("interrupted")
+                thread.join()
+                assert conn.execute("SELECT 1").fetchone() == (1,)
+        """,
+    )
+    assert script.end() == "interrupted\n" * 2
+
+
 def test_ctrl_c_in_blocks_and_generators(portal_backend: Any, dsn: str) -> None:
     script = Script(
         portal_backend,
