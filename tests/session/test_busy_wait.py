@@ -226,6 +226,7 @@ async def test_a_reply_that_does_not_come_soon_is_waited_for(
         with anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(conn.execute, lock.statement)
+                await anyio.wait_all_tasks_blocked()  # it has looked
                 await lock.until_wanted(conn.info.backend_pid)
                 await lock.release()
         assert waits
