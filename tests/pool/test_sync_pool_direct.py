@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -81,7 +82,15 @@ def test_returned_while_another_thread_drives(
 ) -> None:
     """Its statement is handed over first; then the pool sees it, and closes the connection."""
     conn = pool.getconn()
-    query = background(lambda: [conn.execute("SELECT 1"), conn.execute("SELECT pg_sleep(60)")])
+    begun = threading.Event()
+
+    def use() -> None:
+        conn.execute("SELECT 1")  # a thread's first call is the portal's
+        begun.set()
+        conn.execute("SELECT pg_sleep(60)")
+
+    query = background(use)
+    assert begun.wait(PATIENCE)
     until_active(conn)
     pool.putconn(conn)
     with pytest.raises(e.OperationalError):
