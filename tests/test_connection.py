@@ -479,6 +479,7 @@ async def test_the_descriptor_is_waited_for_while_queries_run(conn: AsyncConnect
     async with held_lock(dsn) as lock, anyio.create_task_group() as group:
         group.start_soon(wait)
         group.start_soon(query, lock.statement + "::text")
+        await anyio.wait_all_tasks_blocked()  # the query's has looked, and would read the reply before that is heard of
         await lock.until_wanted(conn.info.backend_pid)
         assert not heard.is_set()
         await lock.release()
