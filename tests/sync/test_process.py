@@ -58,21 +58,33 @@ class Script:
         return out + (err if status is None else "")
 
 
-def test_ctrl_c_cancels_the_query_and_leaves_the_connection_usable(portal_backend: Any, dsn: str) -> None:
+@pytest.mark.parametrize(
+    "send",
+    [
+        pytest.param("os.kill(os.getpid(), signal.SIGINT)", id="to the process"),
+        # As the system may do; as little ends the wait of the main thread that has come just before it began.
+        pytest.param("signal.pthread_kill(threading.get_ident(), signal.SIGINT)", id="to another thread"),
+    ],
+)
+def test_ctrl_c_cancels_the_query_and_leaves_the_connection_usable(portal_backend: Any, dsn: str, send: str) -> None:
     script = Script(
         portal_backend,
         dsn,
-        """
+        f"""
         with anyq.connect(dsn, autocommit=True) as conn, anyq.connect(dsn, autocommit=True) as other:
             def interrupt():
                 query = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
                 while not other.execute(query, [conn.info.backend_pid]).fetchone():
                     pass
-                os.kill(os.getpid(), signal.SIGINT)
+                {send}
+            def by_the_portal():
+                with anyq.sync.timeout(60):
+                    conn.execute("SELECT pg_sleep(60)")
             for use in (
                 lambda: conn.execute("SELECT pg_sleep(60)"),
                 lambda: list(conn.cursor().stream("SELECT pg_sleep(60)")),
                 lambda: conn.cursor().executemany("SELECT pg_sleep(%s)", iter([(60,)])),
+                by_the_portal,
             ):
                 thread = threading.Thread(target=interrupt)
                 thread.start()
@@ -84,34 +96,7 @@ def test_ctrl_c_cancels_the_query_and_leaves_the_connection_usable(portal_backen
                 assert conn.execute("SELECT 1").fetchone() == (1,)
         """,
     )
-    assert script.end() == "interrupted\n" * 3
-
-
-def test_ctrl_c_that_does_not_end_the_wait_of_the_main_thread(portal_backend: Any, dsn: str) -> None:
-    """The system has another thread take it, or it comes just before the wait begins."""
-    script = Script(
-        portal_backend,
-        dsn,
-        """
-        with anyq.connect(dsn, autocommit=True) as conn, anyq.connect(dsn, autocommit=True) as other:
-            def interrupt():
-                query = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
-                while not other.execute(query, [conn.info.backend_pid]).fetchone():
-                    pass
-                signal.pthread_kill(threading.get_ident(), signal.SIGINT)
-            for timeout in (None, 60):
-                thread = threading.Thread(target=interrupt)
-                thread.start()
-                try:
-                    with anyq.sync.timeout(timeout):  # with one, the portal runs it
-                        conn.execute("SELECT pg_sleep(60)")
-                except KeyboardInterrupt:
-                    say("interrupted")
-                thread.join()
-                assert conn.execute("SELECT 1").fetchone() == (1,)
-        """,
-    )
-    assert script.end() == "interrupted\n" * 2
+    assert script.end() == "interrupted\n" * 4
 
 
 def test_ctrl_c_in_blocks_and_generators(portal_backend: Any, dsn: str) -> None:
