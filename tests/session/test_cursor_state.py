@@ -111,9 +111,7 @@ async def test_an_error_leaves_nothing_behind(auto: AsyncConnection) -> None:
     assert await (await cur.execute(QUERY, (6,))).fetchone() == (2,)
 
 
-async def test_what_waits_for_the_end_of_a_transaction_is_awaited(
-    auto: AsyncConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_waits_for_the_end_of_a_transaction_is_awaited(auto: AsyncConnection) -> None:
     times = 0
 
     async def settle() -> None:
