@@ -347,20 +347,21 @@ async def test_one_that_was_lost_while_it_was_lent(dsn: str, caplog: pytest.LogC
 
 async def test_many_killed_connections_and_more_users(dsn: str) -> None:
     """With a check nobody has an error, and there are as many new connections as were killed."""
+    size, users = 20, 100
     async with AsyncConnectionPool(
-        dsn, min_size=5, check=AsyncConnectionPool.check_connection, timeout=PATIENCE
+        dsn, min_size=size, check=AsyncConnectionPool.check_connection, timeout=PATIENCE
     ) as pool:
         await pool.wait()
-        conns = [await pool.getconn() for _ in range(5)]
+        conns = [await pool.getconn() for _ in range(size)]
         pids = [conn.info.backend_pid for conn in conns]
         for conn in conns:
             await pool.putconn(conn)
         await kill(dsn, *pids)
         async with anyio.create_task_group() as group:
-            for _ in range(25):
+            for _ in range(users):
                 group.start_soon(pid_of, pool)
         stats = pool.get_stats()
-        assert (stats["connections_num"], stats["connections_lost"], stats["pool_size"]) == (10, 5, 5)
+        assert (stats["connections_num"], stats["connections_lost"], stats["pool_size"]) == (2 * size, size, size)
         assert stats["requests_errors"] == 0
 
 

@@ -40,6 +40,8 @@ ALLOWED = {
     "benchmarks/operations.py::beside_a_slow_one": "a benchmark measures time",
     "benchmarks/worker.py::run": "a benchmark measures time",
     "benchmarks/worker.py::run_sync": "a benchmark measures time",
+    "tools/healing.py::has_succeeded": "it measures how long a pool takes to heal",
+    "tools/healing.py::when_it_accepts": "it measures how long a pool takes to heal",
     "tools/interrupts.py::interrupt_soon": "a signal at any moment, and when it came",
     "tools/interrupts.py::signals_in_loop": "it measures how long an interrupted call takes",
     "tools/interrupts.py::signals_in_sync": "it measures how long an interrupted call takes",
