@@ -207,7 +207,7 @@ cdef bint _begin(Seat self, Turn turn) except -1:
     # In this order, as it is the last one that counts.
     backend.task = turn.handle.worker.task
     backend.is_to_stop = turn.is_to_stop
-    backend.thread_id = turn.thread
+    backend.thread_id = backend.check.thread_id = turn.thread
     driving = self.driving
     self._traffic.under_way = 1 if driving else 0
     driving.add(self)
@@ -288,7 +288,7 @@ cdef int _end(Seat self, Turn turn, grace) except -1:
         self._wire.traffic = self._loop_traffic
         self.driving.discard(self)
         backend = self._backend
-        backend.thread_id = None
+        backend.thread_id = backend.check.thread_id = None
         backend.is_to_stop = _never
         turn.interrupts.let_go()
         self._driver = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 
 from ..compiled import places
 
@@ -32,8 +33,8 @@ __all__ = [
     "uninterrupted",
 ]
 
-_trio: type[Backend] | None = None
-_asyncio: type[Backend] | None = None
+_trio: Callable[[], Backend] | None = None
+_asyncio: Callable[[], Backend] | None = None
 
 _NO_LOOP = (
     "no event loop is running in this thread: call this from a coroutine that runs under asyncio.run(), trio.run() or "
@@ -54,7 +55,7 @@ def current_backend() -> Backend:
         global _trio
         if _trio is None:
             # By its name: whoever has no trio, or runs on asyncio, must not need this module.
-            imported: type[Backend] = importlib.import_module(f"{__name__}.trio_backend").TrioBackend
+            imported: Callable[[], Backend] = importlib.import_module(f"{__name__}.trio_backend").TrioBackend
             _trio = imported
         return _trio()
     global _asyncio

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from threading import get_ident
 from typing import Any
-from weakref import ref
+from weakref import getweakrefs, ref
+
+from . import looked_at
+from .base import CancellationCheck
 
 try:
     from anyio._backends import _asyncio
@@ -33,6 +35,8 @@ _current = _dict_or_none(getattr(asyncio.tasks, "_current_tasks", None))
 """The task that each event loop runs at this moment. It is empty, or there is none, where that is asked otherwise."""
 
 
+_thread = looked_at.Thread()
+
 _forks = 0
 """How often this process was forked off: to a child its parent's tasks seem to run."""
 
@@ -46,27 +50,41 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_count_fork)
 
 
-class CancellationCheck:
-    """Looks whether the task is cancelled that runs now in one event loop: the one that runs in this thread now."""
+def _own_key(task: Any, other: ref[Any]) -> ref[Any]:
+    """Return the reference to a task by which anyio knows it; the other one, which is equal, if it does not."""
+    key: ref[Any]
+    for key in getweakrefs(task):
+        if getattr(key, "__callback__", None) is _states._remove:  # noqa: SLF001
+            return key
+    return other
 
-    __slots__ = ("_forks", "_ident", "_loop", "_task")
+
+class AnyioCheck(CancellationCheck):
+    """Looks for one event loop: the one that runs in this thread now."""
+
+    __slots__ = ("_by_own_key", "_forks", "_ident", "_loop", "_task")
 
     def __init__(self, loop: object) -> None:
         self._loop = loop
-        self._ident = get_ident()
+        self._ident = _thread.ident
         self._forks = _forks
         # The one that asked last: mostly it is the same again.
         self._task: ref[Any] | None = None
+        # Whether that is the very key of what is known of it, which is found without a comparison.
+        self._by_own_key = False
 
     def passes(self) -> bool:
-        """Return whether a task of the event loop asks, and it is certain that it is not cancelled."""
         # If the loop runs a task, and it is the loop of this thread, then that one asks. Which loop is running in it
         # need not be asked, for which Python asks the system each time for the process.
         task = None if _current is None else _current.get(self._loop)
-        if task is None or _data is None or _forks != self._forks or get_ident() != self._ident:
+        if task is None or _data is None or _forks != self._forks or _thread.ident != self._ident:
             return False
         if self._task is None or self._task() is not task:
             self._task = ref(task)
+            self._by_own_key = False
+        elif not self._by_own_key:
+            self._task = _own_key(task, self._task)
+            self._by_own_key = True
         state = _data.get(self._task)
         if state is None:
             # It was in no scope yet.

@@ -30,7 +30,7 @@ import anyio
 import anyio.lowlevel
 
 from . import eventfd
-from .anyio_scopes import CancellationCheck
+from .anyio_scopes import AnyioCheck
 from .base import ONE_TURN, Backend, SocketWaiter, Waiter, Waker
 
 __all__ = ["AsyncioBackend"]
@@ -45,7 +45,7 @@ _RECHECK_SECONDS = 1.0
 class AsyncioBackend(Backend):
     """asyncio with any event loop."""
 
-    __slots__ = ("_loop", "may_go_on")
+    __slots__ = ("_loop",)
 
     name = "asyncio"
     cancelled_exc_class = asyncio.CancelledError
@@ -53,8 +53,7 @@ class AsyncioBackend(Backend):
     def __init__(self) -> None:
         """:raises RuntimeError: no event loop of asyncio's is running in this thread."""
         self._loop = asyncio.get_running_loop()
-        self.may_go_on = CancellationCheck(self._loop).passes  # type: ignore[method-assign]  # one call less
-        super().__init__()
+        super().__init__(AnyioCheck(self._loop))
 
     # A bare yield is what asyncio.sleep(0) boils down to: the loop runs the task again in its next turn, and
     # a cancellation (native or of an anyio scope) is thrown in at the yield.

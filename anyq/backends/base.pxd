@@ -1,2 +1,8 @@
 cdef class Yields:
     cdef tuple _values
+
+cdef class CancellationCheck:
+    cpdef bint passes(self) except -1
+
+cdef class BackendState:
+    cdef public CancellationCheck check

@@ -15,7 +15,17 @@ from typing import Any
 
 from ..errors import InterfaceError
 
-__all__ = ["DONE", "ONE_TURN", "Backend", "Waker", "SocketWaiter", "Waiter", "Yields"]
+__all__ = [
+    "DONE",
+    "ONE_TURN",
+    "Backend",
+    "BackendState",
+    "CancellationCheck",
+    "SocketWaiter",
+    "Waiter",
+    "Waker",
+    "Yields",
+]
 
 
 class Waiter(ABC):
@@ -120,12 +130,33 @@ ONE_TURN = Yields(None)
 """Yields once: where that means to the event loop that it runs the task again in its next turn."""
 
 
-class Backend(ABC):
+class CancellationCheck:
+    """Looks whether the task that runs now is cancelled, which takes no time."""
+
+    __slots__ = ()
+
+    def passes(self) -> bool:
+        """Do what :meth:`Backend.may_go_on` does."""
+        return False
+
+
+class BackendState:
+    """What a backend has for each query."""
+
+    __slots__ = ("check",)
+
+    def __init__(self, check: CancellationCheck) -> None:
+        self.check = check
+        """For its event loop."""
+
+
+class Backend(BackendState, ABC):
     """One event loop, that which runs when this is made, and the library that it is of."""
 
     __slots__ = ("_thread",)
 
-    def __init__(self) -> None:
+    def __init__(self, check: CancellationCheck) -> None:
+        super().__init__(check)
         self._thread = threading.current_thread().name
 
     name: str
@@ -155,7 +186,7 @@ class Backend(ABC):
         False says nothing: it may be another thread that asks, or there is no such way to know. Then that one is to be
         awaited.
         """
-        return False
+        return self.check.passes()
 
     def in_loop(self) -> Awaitable[None]:
         """Return what to await before anyio's clock, cancel scopes, other tasks or another connection are needed.

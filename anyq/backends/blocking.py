@@ -25,7 +25,7 @@ from types import BuiltinFunctionType
 from typing import Any
 
 from . import eventfd
-from .base import DONE, Backend, SocketWaiter, Waiter, Waker, Yields
+from .base import DONE, Backend, CancellationCheck, SocketWaiter, Waiter, Waker, Yields
 from .finalizers import Finalizer
 
 __all__ = ["HANDOVER", "Bell", "BlockingBackend", "available", "most_to_wait"]
@@ -102,6 +102,20 @@ def _never() -> bool:
     return False
 
 
+class ThreadCheck(CancellationCheck):
+    """Looks for the thread that runs a coroutine, or for the event loop."""
+
+    __slots__ = ("_own", "thread_id")
+
+    def __init__(self, own: CancellationCheck) -> None:
+        self._own = own
+        self.thread_id: int | None = None
+        """As the backend's."""
+
+    def passes(self) -> bool:
+        return self._own.passes() if self.thread_id is None else self.thread_id == threading.get_ident()
+
+
 class BlockingBackend(Backend):
     """Takes the place of an event loop's backend for one socket.
 
@@ -126,8 +140,9 @@ class BlockingBackend(Backend):
     )
 
     def __init__(self, own: Backend, sock: socket.socket) -> None:
-        super().__init__()
+        super().__init__(ThreadCheck(own.check))
         self._own = own
+        self.check: ThreadCheck
         self.name = own.name
         self.cancelled_exc_class = own.cancelled_exc_class
         self.thread_id: int | None = None
@@ -157,12 +172,12 @@ class BlockingBackend(Backend):
         """
         self.task = task
         self.is_to_stop = is_to_stop
-        self.thread_id = thread_id
+        self.thread_id = self.check.thread_id = thread_id
 
     def end(self) -> None:
         """Give the place back."""
         self.is_to_stop = _never
-        self.thread_id = None
+        self.thread_id = self.check.thread_id = None
 
     def wait(self, events: int, bell: Bell) -> bool:
         """Wait until what was yielded is so; return False if the bell was rung.
@@ -207,9 +222,6 @@ class BlockingBackend(Backend):
         if self.thread_id != threading.get_ident():
             self.check_here()
         return DONE
-
-    def may_go_on(self) -> bool:
-        return self._own.may_go_on() if self.thread_id is None else self.thread_id == threading.get_ident()
 
     def in_loop(self) -> Awaitable[None]:
         return DONE if self.thread_id is None else _HAND_OVER

@@ -6,6 +6,7 @@ Knows: trio's low-level API. Must not know: anything above `base`.
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from typing import Any
@@ -14,7 +15,7 @@ import anyio
 import trio
 
 from . import eventfd
-from .base import Backend, SocketWaiter, Waiter, Waker
+from .base import Backend, CancellationCheck, SocketWaiter, Waiter, Waker
 from .interrupts import alone, mark_by, uninterrupted
 
 __all__ = ["TrioBackend"]
@@ -46,6 +47,34 @@ _SHIELDED_TURN = _shielded_turn()
 _CHECKPOINT = _Checkpoint()
 
 
+class TrioCheck(CancellationCheck):
+    """Does what trio's `checkpoint_if_cancelled()` does first, but that this is nothing to be awaited.
+
+    There is no public way to what is looked at; without it that function is awaited.
+    """
+
+    __slots__ = ("_token",)
+
+    def __init__(self, token: trio.lowlevel.TrioToken) -> None:
+        self._token = token
+
+    def passes(self) -> bool:
+        try:
+            # As trio.lowlevel.current_task() does.
+            task = _context.task
+            runner = task._runner  # noqa: SLF001
+            return runner.trio_token is self._token and not (
+                task._cancel_status.effectively_cancelled  # noqa: SLF001
+                or (task is runner.main_task and runner.ki_pending)
+            )
+        except AttributeError:
+            return False
+
+
+_context: Any = getattr(sys.modules.get("trio._core._run"), "GLOBAL_RUN_CONTEXT", None)
+"""Where trio has what runs in each thread."""
+
+
 class TrioBackend(Backend):
     """trio, in a normal run or in guest mode."""
 
@@ -56,7 +85,7 @@ class TrioBackend(Backend):
 
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
-        super().__init__()
+        super().__init__(TrioCheck(self._token))
 
     def checkpoint(self) -> Awaitable[None]:
         return _CHECKPOINT
@@ -65,18 +94,6 @@ class TrioBackend(Backend):
         if not self.is_here():
             self.check_here()
         return trio.lowlevel.checkpoint_if_cancelled()  # noqa: ASYNC105 - whoever calls this awaits it
-
-    def may_go_on(self) -> bool:
-        # As trio's function does, but that this is none to be awaited.
-        try:
-            task: Any = trio.lowlevel.current_task()
-            runner = task._runner  # noqa: SLF001 - there is no public way to them; without them that function is asked
-            return runner.trio_token is self._token and not (
-                task._cancel_status.effectively_cancelled  # noqa: SLF001
-                or (task is runner.main_task and runner.ki_pending)
-            )
-        except (AttributeError, RuntimeError):
-            return False
 
     def is_here(self) -> bool:
         try:

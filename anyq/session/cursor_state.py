@@ -61,7 +61,7 @@ class CursorState(FetchState):
 
     def may_fetch(self) -> bool:
         """For this package: return whether `execute()` has just let others run, and the task is not cancelled: once."""
-        if self._rested and self.late is None and self._session.wire.backend.may_go_on():
+        if self._rested and self.late is None and self._session.wire.backend.check.passes():
             self._rested = False
             return True
         return False

@@ -1,8 +1,9 @@
+from anyq.backends.base cimport BackendState
 from anyq.protocol.request cimport Request
 from anyq.session.link cimport Link
 
 cdef class Sending(Link):
-    cdef public object backend
+    cdef public BackendState backend
     cdef readonly object _waiting_for_turn
 
     cpdef turn(self)

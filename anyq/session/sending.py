@@ -50,7 +50,7 @@ class Sending(Link):
 
     def may_send(self) -> bool:
         """Return whether :meth:`turn` need not be awaited: it would return at once."""
-        return self.in_pieces is None and not self.protocol.over and self.backend.may_go_on()
+        return self.in_pieces is None and not self.protocol.over and self.backend.check.passes()
 
     async def _turn(self) -> None:
         await self.backend.checkpoint_if_cancelled()

@@ -163,12 +163,41 @@ def test_in_a_forked_child_nothing_is_certain() -> None:
     assert asyncio.run(main()) == [False, True]
 
 
-def test_what_it_rests_on_is_there() -> None:
+@pytest.mark.anyio
+async def test_what_it_rests_on_is_there() -> None:
     """Without it everything works, and each query takes longer: then there is something to look for anew."""
+    context: AbstractContextManager[object] = anyio.CancelScope()
+    with context:
+        assert current_backend().may_go_on()
 
-    async def main() -> bool:
-        context: AbstractContextManager[object] = anyio.CancelScope()
-        with context:
-            return current_backend().may_go_on()
 
-    assert asyncio.run(main())
+@pytest.mark.anyio
+async def test_the_classes_of_scopes_may_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an attribute was the last time is not where it is looked for when its class has been changed."""
+    backend = current_backend()
+    with anyio.CancelScope() as scope:  # noqa: ASYNC100
+        assert backend.may_go_on()
+        cls: Any = type(scope)
+        if not hasattr(cls, "_cancel_called"):
+            pytest.skip("its attributes are not in slots, or it is trio's")
+        monkeypatch.setattr(cls, "_cancel_called", property(lambda self: True))
+        assert not backend.may_go_on()
+        monkeypatch.undo()
+        assert backend.may_go_on()
+        monkeypatch.setattr(cls, "_shield", property(lambda self: [].attribute))  # type: ignore[attr-defined]
+        assert not backend.may_go_on()  # nothing is known then
+        monkeypatch.undo()
+        assert backend.may_go_on()
+
+
+@pytest.mark.anyio
+async def test_scopes_of_another_class() -> None:
+    class Scope(anyio.CancelScope):
+        pass
+
+    backend = current_backend()
+    with anyio.CancelScope(), Scope() as scope, anyio.CancelScope():  # noqa: ASYNC100
+        for _ in range(2):
+            assert backend.may_go_on()
+        scope.cancel()
+        assert not backend.may_go_on()

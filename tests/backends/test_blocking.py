@@ -15,6 +15,7 @@ import anyio.to_thread
 import pytest
 
 from anyq.backends import current_backend
+from anyq.backends.base import CancellationCheck
 from anyq.backends.blocking import HANDOVER, Bell, BlockingBackend, available
 from anyq.errors import InterfaceError
 from tests.support.pairs import Pair
@@ -202,7 +203,7 @@ def test_a_wait_that_is_interrupted_as_it_begins(until: int, monkeypatch: pytest
     first, second = Bell(), Bell()
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        none: Any = SimpleNamespace(name="none", cancelled_exc_class=BaseException)
+        none: Any = SimpleNamespace(name="none", cancelled_exc_class=BaseException, check=CancellationCheck())
         backend = BlockingBackend(none, ours)
         assert backend.wait(1, first)
         left[0] = until
