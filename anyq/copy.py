@@ -29,7 +29,6 @@ from .statements.binders import Binder
 from .statements.copy_data import PIECE, check_copy
 from .statements.copy_holder import COMPLETE, FAILED, FINISHED, LEFT, NOT_BEGUN, OPEN, CopyHolder
 from .statements.requests import RowsRequest
-from .tracing import TracedCopy
 from .tracing.telling import Running
 
 T = TypeVar("T")
@@ -116,7 +115,7 @@ class AsyncCopy(CopyHolder, Generic[ConnectionT]):
     _statement: tuple[Any, Params | None] | None = None
     _session: Session
     _if_dropped: Finalizer | None = None
-    _running: Running[TracedCopy] | None = None
+    _running: Running | None = None
 
     def __init__(self, cursor: CopyCursor, *, binary: bool | None = None, writer: AsyncWriter | None = None) -> None:
         super().__init__(bool(binary))
@@ -472,7 +471,7 @@ class AsyncCopyRows:
         return rows.popleft()
 
 
-def _dropped(copying: Copying, running: Running[TracedCopy] | None) -> None:
+def _dropped(copying: Copying, running: Running | None) -> None:
     if running is not None:
         running.fail(at_its_end())
     copying.drop_from_anywhere()

@@ -191,8 +191,8 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
         self.begin()
         if binary is None and self._format:
             binary = True
-        if session.tracing is not None and self._running is None:
-            self._running = session.tracing.begin("execute", query, params)
+        if session.query_tracing is not None and self._running is None:
+            self._running = session.query_tracing.begin("execute", query, params)
         self.take_executed(await execute(session, query, params, self._binder, self._held.adaptation, prepare, binary))
         if session.settle is not None:
             await session.settle()
@@ -255,7 +255,7 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
             prepare = False
         tx = self._adaptation().transformer()
         statement = binder.bind(query, params, tx)
-        make = Queued if self._session.tracing is None else self._session.tracing.queued(query, params)
+        make = Queued if self._session.query_tracing is None else self._session.query_tracing.queued(query, params)
         return self.queue_late(pipeline, make(statement, tx, prepare, binary))
 
     def copy(

@@ -30,7 +30,6 @@ from .statements.loading import RowLoads
 from .statements.outcome import changed_settings, failure_of, had_own_transaction
 from .statements.requests import StatementRequest
 from .statements.statement import Statement
-from .tracing import TracedQuery
 from .tracing.telling import Running
 
 Row = TypeVar("Row", default=TupleRow)
@@ -88,7 +87,7 @@ class AsyncRowStream(Generic[Row]):
         self._exhausted = False
         self._dropped = False
         self._waiting = False
-        self._running: Running[TracedQuery] | None = None
+        self._running: Running | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -292,8 +291,8 @@ class AsyncRowStream(Generic[Row]):
     async def _begin(self) -> StatementRequest:
         session = self._session
         query, params, binder, adaptation, binary, size = self._query
-        if self._running is None and session.tracing is not None:
-            self._running = session.tracing.begin("stream", query, params, stays=False)
+        if self._running is None and session.query_tracing is not None:
+            self._running = session.query_tracing.begin("stream", query, params, stays=False)
             self._running.event.rows = 0
         tx = adaptation().transformer()
         self._encoding = tx.encoding
@@ -325,7 +324,7 @@ class AsyncRowStream(Generic[Row]):
             self._session.wire.drop(request)
 
 
-def _abandon(wire: Wire, request: StatementRequest, running: Running[TracedQuery] | None) -> None:
+def _abandon(wire: Wire, request: StatementRequest, running: Running | None) -> None:
     """Leave the request of a stream behind that nobody has a reference to."""
     if running is not None:
         running.end()

@@ -146,7 +146,9 @@ class AsyncServerCursor(PieceHolder[Row], AsyncCursor[Row, ConnectionT]):
             tx = self._adaptation().transformer()
             statement = self._binder.bind(query, params, tx)
             run = partial(declare, session, statement, tx, self._options, self._declared, self._begun)
-            request = await (session.tracing.observe("declare", query, params, run) if session.tracing else run())
+            request = await (
+                session.query_tracing.observe("declare", query, params, run) if session.query_tracing else run()
+            )
             layouts = Layouts(request.description[0])
             self._binary = True if binary is None and self._format else binary
             self._begin_fetching(Fetching(session, self.name, layouts, statement), request.results[0], 0)

@@ -315,7 +315,7 @@ class NotificationHub:
         )
         data = bytearray()
         frontend.query(data, text)
-        tracing = self.session.tracing
+        tracing = self.session.query_tracing
         if tracing is None:
             await run(request, data)
         else:

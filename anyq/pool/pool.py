@@ -22,7 +22,7 @@ from ..errors import ProgrammingError
 from ..errors.arguments import check_ints, check_numbers, check_seconds, check_texts
 from ..rows import TupleRow
 from ..session.transactions import IsolationLevel
-from ..tracing import TracedCheckout, Tracer
+from ..tracing import Tracer
 from ..tracing.telling import Running, tracing_of
 from .bookkeeping import Books, Place, PlaceState
 from .engine import Engine
@@ -46,7 +46,7 @@ class PoolPlace(Place):
     def __init__(self, pool: AsyncConnectionPool[Any], connection: Any, made_at: float, expires_at: float) -> None:
         super().__init__(connection, made_at, expires_at)
         self.pool = pool
-        self.checkout: Running[TracedCheckout] | None = None
+        self.checkout: Running | None = None
         """Where somebody watches, the client's that has it."""
 
     async def instead_of_closing(self, connection: Any) -> bool:
@@ -282,7 +282,8 @@ class AsyncConnectionPool(StatementsOfTasks, Generic[ConnectionT]):
             await self.wait(timeout)
 
     def _begin(self) -> None:
-        self.lender.tracing = tracing_of(self._options.tracer)
+        tracing = tracing_of(self._options.tracer)
+        self.lender.tracing = tracing if tracing is not None and tracing.hears_clients else None
         self.engine.begin()
         self._if_dropped = Finalizer(self, _forgotten, f"the pool {self.name!r}")
 

@@ -16,7 +16,6 @@ from ..rows import AsyncRowFactory, check_row_factory, tuple_row
 from ..statements.binders import SERVER_SIDE, Binder
 from ..statements.fetching import FetchState
 from ..statements.requests import RowsRequest
-from ..tracing import TracedQuery
 from ..tracing.telling import Running
 from .execute import has_succeeded
 from .session import Session
@@ -56,7 +55,7 @@ class CursorState(FetchState):
         self._sent: tuple[Any, Any] = NOTHING_SENT
         """The request of a remembered query that is under way, or has failed, and its messages."""
         self._format = _TEXT
-        self._running: Running[TracedQuery] | None = None
+        self._running: Running | None = None
         """What those who watch are to be told the end of."""
 
     def may_fetch(self) -> bool:
@@ -91,8 +90,9 @@ class CursorState(FetchState):
             known = session.remembered.get((query, params is None))
             if known is not None and wire.may_send():
                 self.begin()
-                if session.tracing is not None:
-                    self._running = session.tracing.begin("execute", query, params)
+                tracing = session.query_tracing
+                if tracing is not None:
+                    self._running = tracing.begin("execute", query, params)
                 composed = known.compose(params, wire.protocol.parameters, None)
                 if composed is not None:
                     self._sent = composed

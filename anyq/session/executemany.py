@@ -27,7 +27,6 @@ from ..statements.outcome import affected_rows, failure_of
 from ..statements.placeholders import ParsedQuery, query_text
 from ..statements.requests import StatementRequest, add_begin
 from ..statements.statement import Statement, is_query
-from ..tracing import TracedQuery
 from ..tracing.telling import Running
 from .execute import forget_if_stale, may_repeat
 from .naming import Names
@@ -152,9 +151,9 @@ class ManyExecutions:
         self._head = bytearray()
         self.outcome = ManyResults(self._request, 0, None)
         """What it has given, when the last portion has been fed."""
-        self._running: Running[TracedQuery] | None = None
-        if session.tracing is not None:
-            self._running = session.tracing.begin("executemany", query, stays=False)
+        self._running: Running | None = None
+        if session.query_tracing is not None:
+            self._running = session.query_tracing.begin("executemany", query, stays=False)
 
     async def feed(self, params_seq: Iterable[Params], *, last: bool) -> bool:
         """Execute for the sets of one portion; return whether another one is wanted.

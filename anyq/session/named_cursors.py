@@ -120,7 +120,7 @@ class Fetching:
 
         After a cancellation when it was under way, and after an error of the query, rows are :attr:`lost`.
         """
-        tracing = self._session.tracing
+        tracing = self._session.query_tracing
         if tracing is None:
             return await self._fetch(direction, tx, binary)
         running = tracing.begin("fetch", f"FETCH {direction} FROM {quote_identifier(self._name)}")

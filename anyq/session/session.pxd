@@ -1,4 +1,5 @@
 from anyq.session.transactions cimport Transactions
+from anyq.session.tracing cimport SessionTracing
 from anyq.session.wire cimport Wire
 
 cdef class Held:
@@ -11,6 +12,7 @@ cdef class Session:
     cdef readonly object composer, cursors, adaptation
     cdef readonly dict remembered
     cdef public Held held
-    cdef public object settle, tracing
+    cdef public object settle
+    cdef public SessionTracing tracing, query_tracing
     cdef object __weakref__
     cdef dict __dict__

@@ -105,7 +105,9 @@ class Session:
         self.settle: Callable[[], Awaitable[None]] | None = None
         """What to await when a statement is at its end, as something waits for there to be no transaction; or None."""
         self.tracing: SessionTracing | None = None
-        """Who watches; who executes a statement looks."""
+        """Who watches."""
+        self.query_tracing: SessionTracing | None = None
+        """The same where somebody listens to what statements are run; who executes one looks."""
 
     @property
     def closed(self) -> bool:

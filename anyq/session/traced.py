@@ -30,25 +30,26 @@ class TracedSession(Session):
 
     async def send_command(self, command: bytes, **how: Any) -> str | None:
         run = partial(super().send_command, command, **how)
-        return await (run() if self.tracing is None else self.tracing.command(command, run))
+        return await (run() if self.query_tracing is None else self.query_tracing.command(command, run))
 
     async def carry_out(self, command: bytes, **how: Any) -> None:
         run = partial(super().carry_out, command, **how)
-        await (run() if self.tracing is None else self.tracing.command(command, run))
+        await (run() if self.query_tracing is None else self.query_tracing.command(command, run))
 
 
 @uninterrupted
 class TracedCopying(Copying):
     """A COPY that is watched. That it has failed or was left is told by its owner, who knows why."""
 
-    def __init__(self, session: Session, statement: Statement, tx: Transformer, running: Running[TracedCopy]) -> None:
+    def __init__(self, session: Session, statement: Statement, tx: Transformer, running: Running) -> None:
         super().__init__(session, statement, tx)
         self._running = running
+        self._event: TracedCopy = running.event
 
     async def begin(self) -> CopyRequest:
         request = await super().begin()
         assert request.direction is not None
-        self._running.event.direction = request.direction.value
+        self._event.direction = request.direction.value
         return request
 
     async def send(self, messages: Iterable[bytearray]) -> None:
@@ -56,15 +57,15 @@ class TracedCopying(Copying):
 
     def _counted(self, messages: Iterable[bytearray]) -> Iterator[bytearray]:
         for message in messages:
-            self._running.event.bytes += len(message)
+            self._event.bytes += len(message)
             yield message
 
     async def finish(self, message: bytearray) -> None:
-        self._running.event.bytes += len(message)
+        self._event.bytes += len(message)
         await super().finish(message)
 
     async def receive(self, cut: Callable[[bytes, int, int, int], tuple[T, int]]) -> T | None:
-        event = self._running.event
+        event = self._event
 
         def counted(run: bytes, pos: int, stop: int, most: int) -> tuple[T, int]:
             piece, end = cut(run, pos, stop, most)
@@ -75,8 +76,8 @@ class TracedCopying(Copying):
 
     async def _end(self, request: CopyRequest) -> None:
         await super()._end(request)
-        self._running.event.tag = tag = request.results[0].tag
-        self._running.event.rows = affected_rows(tag)
+        self._event.tag = tag = request.results[0].tag
+        self._event.rows = affected_rows(tag)
         self._running.end()
 
 
@@ -88,16 +89,15 @@ def new_session(
     autocommit: bool,
     prepare_threshold: int | None,
 ) -> Session:
-    """Return a session for a connection, which is watched if there is anybody who does."""
-    make = Session if tracing is None else TracedSession
+    """Return a session for a connection, whose statements are told of if there is anybody who listens."""
+    listener = tracing if tracing is not None and tracing.tracing.query.heard else None
+    make = Session if listener is None else TracedSession
     session = make(wire, adapters, connection, autocommit=autocommit, prepare_threshold=prepare_threshold)
-    session.tracing = tracing
+    session.tracing, session.query_tracing = tracing, listener
     return session
 
 
-def new_copying(
-    session: Session, statement: Statement, tx: Transformer, running: Running[TracedCopy] | None
-) -> Copying:
+def new_copying(session: Session, statement: Statement, tx: Transformer, running: Running | None) -> Copying:
     """Return a COPY, which is watched if there is somebody who knows that it begins."""
     if running is None:
         return Copying(session, statement, tx)

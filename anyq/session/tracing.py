@@ -21,15 +21,14 @@ from ..statements.outcome import affected_rows
 from ..statements.requests import RowsRequest
 from ..statements.segment import Queued
 from ..statements.statement import Statement
-from ..tracing import Server, TracedCancellation, TracedCopy, TracedNotification, TracedQuery
 from ..tracing.telling import Running, Tracing, calling_context
+from ..tracing.told import Server, TracedCancellation, TracedCopy, TracedNotification, TracedQuery
 from .wire import Wire
 
 RequestT = TypeVar("RequestT", bound=RowsRequest)
 AnyRequest = TypeVar("AnyRequest", bound=Request)
 
 
-@uninterrupted
 class SessionTracing:
     """Who watches one session.
 
@@ -39,6 +38,7 @@ class SessionTracing:
     def __init__(self, tracing: Tracing, wire: Wire, server: Server) -> None:
         self.tracing = tracing
         self.server = server
+        self._queries = tracing.query
         self.for_threads = False
         """Whether threads use it that have no event loop, so that their contexts are asked for."""
         self._wire = wire
@@ -46,16 +46,14 @@ class SessionTracing:
 
     # -- statements
 
-    def begin(self, kind: str, query: Any, params: Any = None, *, stays: bool = True) -> Running[TracedQuery]:
+    def begin(self, kind: str, query: Any, params: Any = None, stays: bool = True) -> Running:
         """Tell that a statement is going to be run.
 
         :param stays: whether its end is seen by the same call; otherwise another task may.
         """
-        query = TracedQuery(kind, query if type(query) is str else partial(text_of, query), params, self.server)
-        if kind == "executemany":
-            query.sets = 0
+        text = query if type(query) is str else partial(text_of, query)
         context = None if stays and not self.for_threads else self._context(stays)
-        return self.tracing.query.begin(query, context)
+        return self._queries.begin(TracedQuery(kind, text, params, self.server), context)
 
     async def observe(
         self, kind: str, query: Any, params: Any, run: Callable[[], Awaitable[AnyRequest]], *, counts: bool = False
@@ -96,8 +94,10 @@ class SessionTracing:
         """Return what makes the statement of a pipeline, whose end may be seen by another task."""
         return partial(TracedQueued, partial(self.begin, "pipeline", query, params, stays=False))
 
-    def begin_copy(self, query: Any, params: Any) -> Running[TracedCopy]:
-        """Tell that a COPY is going to be run."""
+    def begin_copy(self, query: Any, params: Any) -> Running | None:
+        """Tell that a COPY is going to be run; None if nobody listens."""
+        if not self.tracing.copy.heard:
+            return None
         text = query if type(query) is str else partial(text_of, query)
         return self.tracing.copy.begin(TracedCopy(text, params, self.server), self._context(False))
 
@@ -113,11 +113,15 @@ class SessionTracing:
 
     def tell_notification(self, channel: str, payload: str, pid: int) -> None:
         """Tell of a notification."""
-        self.tracing.tell_notification(TracedNotification(channel, payload, pid, self.server))
+        if self.tracing.hears_notifications:
+            self.tracing.tell_notification(TracedNotification(channel, payload, pid, self.server))
 
     def _cancel_is_sent(self, asked: bool, seconds: float, error: BaseException | None) -> None:
         told = TracedCancellation(self.server, asked=asked, seconds=seconds, error=error)
         self.tracing.tell_cancellation(told)
+
+
+uninterrupted(SessionTracing)
 
 
 class TracedQueued(Queued):
@@ -125,7 +129,7 @@ class TracedQueued(Queued):
 
     __slots__ = ("_running",)
 
-    def __init__(self, begin: Callable[..., Running[TracedQuery]], *args: Any) -> None:
+    def __init__(self, begin: Callable[..., Running], *args: Any) -> None:
         super().__init__(*args)
         self._running = begin()
 
@@ -138,7 +142,7 @@ class TracedQueued(Queued):
         self._running.fail(error)
 
 
-def end_with(running: Running[TracedQuery], results: Sequence[Result]) -> None:
+def end_with(running: Running, results: Sequence[Result]) -> None:
     """Tell that a statement has ended well, with what it has given."""
     measure(running.event, results)
     running.end()

@@ -2,7 +2,7 @@
 
 A tracer is an object with the methods of :class:`Tracer`. It watches the connections and pools that it is given to
 (``connect(tracer=)``, ``AsyncConnectionPool(tracer=)``), or all that are made after :func:`install`. A connection that
-nobody watches pays one look at an attribute for a query.
+nobody watches, or to whose queries nobody listens, pays one look at an attribute for a query.
 
 Knows what is told, and by which methods. Must not know statements, connections or event loops. Begin reading with
 `tracer`.
@@ -10,6 +10,11 @@ Knows what is told, and by which methods. Must not know statements, connections 
 
 from __future__ import annotations
 
+from ..compiled import places
+
+__path__[:0] = places(__name__)
+
+# ruff: noqa: E402 - from where it has just been said
 from .query_log import QueryLog
 from .told import (
     Server,

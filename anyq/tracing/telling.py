@@ -12,19 +12,14 @@ import logging
 from collections.abc import Callable, Sequence
 from contextvars import Context, ContextVar
 from time import perf_counter
-from typing import Any, Generic
-
-from typing_extensions import TypeVar
+from typing import Any
 
 from .query_log import QueryLog, query_logger
 from .told import (
     Timed,
     TracedCancellation,
     TracedCheckout,
-    TracedConnect,
-    TracedCopy,
     TracedNotification,
-    TracedQuery,
 )
 from .tracer import Tracer, watching
 
@@ -32,8 +27,6 @@ logger = logging.getLogger("anyq.tracing")
 
 MOST_TOLD = 100
 """Hooks that have failed of which it is known that it was logged: what they belong to is kept meanwhile."""
-
-E = TypeVar("E", bound=Timed)
 
 _PHASES = "start", "end", "error"
 
@@ -51,47 +44,53 @@ def calling_context() -> Context | None:
     return None if of_call is None else of_call()
 
 
-class Phases(Generic[E]):
+class Phases:
     """For this package: the hooks of some tracers for one kind of thing that begins and ends.
 
-    Of a single tracer they are its own, which is the usual case; what they raise is for the caller to see to.
+    Of a single tracer they are its own, which is the usual case; what they raise is for the caller to see to. One that
+    would do nothing is None.
     """
 
-    __slots__ = ("end", "error", "start")
+    __slots__ = ("end", "error", "heard", "start")
 
     def __init__(self, tracers: Sequence[Tracer], what: str) -> None:
-        self.start: Callable[[E], Any]
-        self.end: Callable[[E, Any], None]
-        self.error: Callable[[E, Any, BaseException], None]
-        if len(tracers) == 1:
-            one = tracers[0]
-            self.start, self.end, self.error = [getattr(one, f"on_{what}_{phase}") for phase in _PHASES]
+        self.start: Callable[[Any], Any] | None
+        self.end: Callable[[Any, Any], None] | None
+        self.error: Callable[[Any, Any, BaseException], None] | None
+        names = [f"on_{what}_{phase}" for phase in _PHASES]
+        found = [hooks for hooks in ([hook_of(tracer, name) for name in names] for tracer in tracers) if any(hooks)]
+        self.heard = bool(found)
+        """Whether anybody listens."""
+        if len(found) <= 1:
+            self.start, self.end, self.error = found[0] if found else (None, None, None)
         else:
-            several = _Several(tracers, what)
+            several = _Several(found)
             self.start, self.end, self.error = several.start, several.end, several.error
 
-    def begin(self, event: E, context: Context | None = None) -> Running[E]:
+    def begin(self, event: Timed, context: Context | None = None) -> Running:
         """Tell that something begins, and return what its end is told by.
 
         :param context: where the hooks are called; None for where they are.
         """
-        try:
-            state = self.start(event) if context is None else context.run(self.start, event)
-        except Exception:
-            failed(self.start)
-            state = None
+        start, state = self.start, None
+        if start is not None:
+            try:
+                state = start(event) if context is None else context.run(start, event)
+            except Exception:
+                failed(start)
         event.began = perf_counter()
         return Running(event, self, context, state)
 
 
-class Running(Generic[E]):
+class Running:
     """For this package: something that has begun, and is to be told of once more."""
 
     __slots__ = ("_context", "_phases", "_state", "event")
 
-    def __init__(self, event: E, phases: Phases[E], context: Context | None, state: Any) -> None:
+    def __init__(self, event: Any, phases: Phases, context: Context | None, state: Any) -> None:
         self.event = event
-        self._phases: Phases[E] | None = phases
+        """What is told of it."""
+        self._phases: Phases | None = phases
         self._context = context
         self._state = state
 
@@ -99,36 +98,48 @@ class Running(Generic[E]):
         """Tell that it has ended well; nothing if its end was told."""
         phases, self._phases = self._phases, None
         if phases is not None:
-            event = self.event
+            event: Timed = self.event
             event.seconds = perf_counter() - event.began
-            call(phases.end, self._context, event, self._state)
+            end, context = phases.end, self._context
+            if end is not None:
+                try:
+                    if context is None:
+                        end(event, self._state)
+                    else:
+                        context.run(end, event, self._state)
+                except Exception:
+                    failed(end)
 
     def fail(self, error: BaseException) -> None:
         """Tell that it has failed; nothing if its end was told."""
         phases, self._phases = self._phases, None
         if phases is not None:
-            event = self.event
+            event: Timed = self.event
             event.seconds = perf_counter() - event.began
-            call(phases.error, self._context, event, self._state, error)
+            if phases.error is not None:
+                call(phases.error, self._context, event, self._state, error)
 
 
 class _Several:
-    """The hooks of several tracers as those of one."""
+    """The hooks of several tracers as those of one.
 
-    def __init__(self, tracers: Sequence[Tracer], what: str) -> None:
-        self._starts, self._ends, self._errors = [
-            [getattr(tracer, f"on_{what}_{phase}") for tracer in tracers] for phase in _PHASES
-        ]
+    :param hooks: the three of each of them.
+    """
+
+    def __init__(self, hooks: Sequence[Sequence[Callable[..., Any] | None]]) -> None:
+        self._starts, self._ends, self._errors = zip(*hooks, strict=True)
 
     def start(self, event: Any) -> list[Any]:
         states: list[Any] = []
         try:
             for start in self._starts:
-                try:
-                    states.append(start(event))
-                except Exception:
-                    failed(start)
-                    states.append(None)
+                state = None
+                if start is not None:
+                    try:
+                        state = start(event)
+                    except Exception:
+                        failed(start)
+                states.append(state)
         except BaseException as error:
             # An interrupt: of those who were told that it begins none waits for its end for ever.
             self.error(event, states, error)
@@ -137,37 +148,55 @@ class _Several:
 
     def end(self, event: Any, states: list[Any]) -> None:
         for end, state in zip(self._ends, states, strict=True):
-            call(end, None, event, state)
+            if end is not None:
+                call(end, None, event, state)
 
     def error(self, event: Any, states: list[Any], error: BaseException) -> None:
         for fail, state in zip(self._errors, states, strict=False):
-            call(fail, None, event, state, error)
+            if fail is not None:
+                call(fail, None, event, state, error)
 
 
 class Tracing:
     """For this package: the tracers of one connection or pool."""
 
     def __init__(self, tracers: Sequence[Tracer]) -> None:
-        self.connect: Phases[TracedConnect] = Phases(tracers, "connect")
-        self.query: Phases[TracedQuery] = Phases(tracers, "query")
-        self.copy: Phases[TracedCopy] = Phases(tracers, "copy")
-        self.checkout: Phases[TracedCheckout] = Phases(tracers, "checkout")
+        self.connect = Phases(tracers, "connect")
+        self.query = Phases(tracers, "query")
+        self.copy = Phases(tracers, "copy")
+        self.checkout = Phases(tracers, "checkout")
         self._tracers = tracers
+        self._on_checkin = _hooks(tracers, "on_checkin")
+        self._on_notification = _hooks(tracers, "on_notification")
+        self._on_cancellation = _hooks(tracers, "on_cancellation")
+        self.hears_clients = self.checkout.heard or bool(self._on_checkin)
+        """Whether anybody listens to what clients of a pool do."""
+        self.hears_notifications = bool(self._on_notification)
 
     def tell_checkin(self, checkout: TracedCheckout, context: Context | None) -> None:
         """Tell that a connection has come back."""
-        for tracer in self._tracers:
-            call(tracer.on_checkin, context, checkout)
+        for hook in self._on_checkin:
+            call(hook, context, checkout)
 
     def tell_notification(self, notification: TracedNotification) -> None:
         """Tell of a notification."""
-        for tracer in self._tracers:
-            call(tracer.on_notification, None, notification)
+        for hook in self._on_notification:
+            call(hook, None, notification)
 
     def tell_cancellation(self, cancellation: TracedCancellation) -> None:
         """Tell of a CancelRequest."""
-        for tracer in self._tracers:
-            call(tracer.on_cancellation, None, cancellation)
+        for hook in self._on_cancellation:
+            call(hook, None, cancellation)
+
+
+def hook_of(tracer: Tracer, name: str) -> Callable[..., Any] | None:
+    """For this package: return a hook; None for the one that every tracer inherits, which does nothing."""
+    hook: Callable[..., Any] = getattr(tracer, name)
+    return None if getattr(hook, "__func__", None) is getattr(Tracer, name) else hook
+
+
+def _hooks(tracers: Sequence[Tracer], name: str) -> list[Callable[..., Any]]:
+    return [hook for hook in (hook_of(tracer, name) for tracer in tracers) if hook is not None]
 
 
 def tracing_of(tracer: Tracer | None) -> Tracing | None:

@@ -49,16 +49,18 @@ class Server(NamedTuple):
 class Timed:
     """What begins and ends."""
 
-    began = 0.0
-    """When it began, on ``time.perf_counter()``'s clock."""
-    seconds = 0.0
-    """How long it took, once it has ended."""
+    def __init__(self) -> None:
+        self.began = 0.0
+        """When it began, on ``time.perf_counter()``'s clock."""
+        self.seconds = 0.0
+        """How long it took, once it has ended."""
 
 
 class TracedConnect(Timed):
     """A connection that is being made."""
 
     def __init__(self, pool: str | None = None) -> None:
+        super().__init__()
         self.pool = pool
         """The name of the pool that it is for; None for none."""
         self.server: Server | None = None
@@ -72,16 +74,6 @@ class TracedQuery(Timed):
     :param params: what was given for its placeholders.
     """
 
-    # One is made for each statement: so the defaults are the class's.
-    rows = -1
-    """How many rows it has returned or affected, once that is known; -1 before, or where nobody can know."""
-    bytes = 0
-    """How many bytes of rows have come, or of a COPY's data gone either way, as messages of the protocol."""
-    sets = 1
-    """Of ``executemany()``: for how many sets of parameters, once that is known; 0 before."""
-    tag: str | None = None
-    """The command tag, such as ``INSERT 0 1``, once there is one; of several statements that of the last."""
-
     def __init__(self, kind: str, text: str | Callable[[], str], params: Any, server: Server) -> None:
         self.kind = kind
         """By which way: execute, executemany, stream, pipeline, declare and fetch (of a named cursor), copy; or
@@ -89,6 +81,16 @@ class TracedQuery(Timed):
         self._text = text
         self._params = params
         self.server = server
+        # One is made for each statement, and this is the only function that is called for it.
+        self.began = self.seconds = 0.0
+        self.rows = -1
+        """How many rows it has returned or affected, once that is known; -1 before, or where nobody can know."""
+        self.bytes = 0
+        """How many bytes of rows have come, or of a COPY's data gone either way, as messages of the protocol."""
+        self.sets = 0 if kind == "executemany" else 1
+        """Of ``executemany()``: for how many sets of parameters, once that is known; 0 before."""
+        self.tag: str | None = None
+        """The command tag, such as ``INSERT 0 1``, once there is one; of several statements that of the last."""
 
     @property
     def parameterized(self) -> bool:
@@ -132,6 +134,7 @@ class TracedCheckout(Timed):
     """A client that is lent a connection by a pool. Its seconds are those that it has waited."""
 
     def __init__(self, pool: str) -> None:
+        super().__init__()
         self.pool = pool
         """The pool's name."""
         self.server: Server | None = None

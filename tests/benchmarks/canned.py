@@ -172,14 +172,16 @@ def wire_of(conn: Any) -> Any:
 class CannedConnection:
     """A connection in autocommit mode that runs one query.
 
+    :param tracer: who watches it; None for nobody.
     :raises RuntimeError: the row is not as it should be, or something had to be waited for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tracer: Any = None) -> None:
         from anyq import AsyncConnection
 
         async def connect() -> Any:
-            return await AsyncConnection.connect("user=canned dbname=canned", autocommit=True, stream=Login())
+            dsn = "user=canned dbname=canned"
+            return await AsyncConnection.connect(dsn, autocommit=True, stream=Login(), tracer=tracer)
 
         self._conn: Any = anyio.run(connect)
         self._wire = wire_of(self._conn)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from . import other_anyq
 from .canned import CannedConnection
+from .tracing import TRACERS, tracer_of
 
 HERE = Path(__file__).parents[2]
 WARM = 200
@@ -25,8 +26,8 @@ WARM = 200
 FEW, MANY = 200, 1200
 
 
-def run(count: int) -> None:
-    connection = CannedConnection()
+def run(count: int, tracer: str = "off") -> None:
+    connection = CannedConnection(tracer_of(tracer))
     gc.collect()
     gc.disable()  # when it runs, and how long, depends on what else has been allocated
     for _ in range(WARM + count):
@@ -34,15 +35,16 @@ def run(count: int) -> None:
     connection.close()
 
 
-def counted(folder: Path | None, implementation: str, count: int) -> int:
+def counted(folder: Path | None, implementation: str, tracer: str, count: int) -> int:
     """Return the instructions of a process that runs the query so many times.
 
     :param folder: where to take anyq from; None for where this process would take it from.
+    :param tracer: who watches the connection, see `tests.benchmarks.tracing`.
     """
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable]
     done = subprocess.run(
         [
-            *(*command, "-m", "tests.benchmarks.instructions", "--run", str(count)),
+            *(*command, "-m", "tests.benchmarks.instructions", "--run", str(count), "--tracer", tracer),
             *([] if folder is None else ["--folder", str(folder)]),
         ],
         cwd=HERE,
@@ -56,9 +58,9 @@ def counted(folder: Path | None, implementation: str, count: int) -> int:
     return int(found[1])
 
 
-def instructions(folder: Path | None, implementation: str) -> float:
+def instructions(folder: Path | None, implementation: str, tracer: str) -> float:
     """Return the instructions of one query."""
-    few, many = (counted(folder, implementation, count) for count in (FEW, MANY))
+    few, many = (counted(folder, implementation, tracer, count) for count in (FEW, MANY))
     return (many - few) / (MANY - FEW)
 
 
@@ -72,6 +74,7 @@ def main() -> int:
         "--against", type=lambda path: Path(path).resolve(), metavar="FOLDER", help="a folder with another anyq"
     )
     parser.add_argument("--implementations", nargs="+", default=["cython", "python"], choices=["cython", "python"])
+    parser.add_argument("--tracer", default="off", choices=TRACERS, help="a tracer that does nothing watches")
     # How this script calls itself.
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--run", type=int, help=argparse.SUPPRESS)
@@ -79,16 +82,16 @@ def main() -> int:
     if args.run is not None:
         if args.folder is not None:
             other_anyq.use(args.folder)
-        run(args.run)
+        run(args.run, args.tracer)
         return 0
     if shutil.which("valgrind") is None:
         print("valgrind is not installed", file=sys.stderr)
         return 1
     for implementation in args.implementations:
-        own = instructions(None, implementation)
+        own = instructions(None, implementation, args.tracer)
         line = f"{implementation}: {own:,.0f} instructions a query"
         if args.against is not None:
-            other = instructions(args.against, implementation)
+            other = instructions(args.against, implementation, args.tracer)
             line += f"; {other:,.0f} in {args.against}; {(own - other) / other:+.1%}"
         print(line, flush=True)
     return 0

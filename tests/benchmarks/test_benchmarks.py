@@ -122,9 +122,16 @@ def test_canned_connection(implementation: str) -> None:
     """What instructions are counted of: it runs without an event loop, so nothing of one is counted."""
     if implementation == "cython" and anyq.__impl__ != "cython":
         pytest.skip("the compiled path is not there")
-    script = "from tests.benchmarks.instructions import run; run(20)"
+    script = "from tests.benchmarks.instructions import run; run(20); run(20, 'hooks')"
     done = subprocess.run([sys.executable, "-c", script], cwd=HERE, env=os.environ | {"ANYQ_IMPL": implementation})
     assert done.returncode == 0
+
+
+def test_tracing(dsn: str) -> None:
+    done = run("tests.benchmarks.tracing", f"--dsn={dsn}", "--rounds=2", "--loops", "trio", "sync")
+    lines = done.stdout.splitlines()[1:]
+    assert [re.findall(r"[a-z]+", line.split(" us")[0]) for line in lines] == [["trio", "off"], ["sync", "off"]]
+    assert all(re.search(r"; nothing [+-].* of CPU; hooks [+-].* of CPU$", line) for line in lines)
 
 
 def test_path(dsn: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from anyq import AsyncConnection
 from anyq.pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout
-from anyq.tracing import installed
+from anyq.tracing import TracedCheckout, TracedQuery, Tracer, installed
 from tests.support.activity import PATIENCE
 from tests.support.tracers import Recorder, whose
 
@@ -140,6 +140,38 @@ def test_a_pool_of_threads_tells_in_their_contexts(dsn: str) -> None:
     assert {one.whose for one in told} == {"a thread's"}
     assert [one.hook for one in told if one.hook.startswith("check")] == ["checkout_start", "checkout_end", "checkin"]
     assert [query.sql for query in recorder.ended("query")] == ["SELECT 1", "COMMIT", "SELECT 2"]
+
+
+async def test_who_does_not_listen_to_clients_is_told_of_what_they_run(dsn: str) -> None:
+    class Hears(Tracer):
+        def __init__(self) -> None:
+            self.told: list[str] = []
+
+        def on_query_end(self, query: TracedQuery, state: Any, /) -> None:
+            self.told.append(query.sql)
+
+    tracer = Hears()
+    async with AsyncConnectionPool(dsn, min_size=1, tracer=tracer) as pool:
+        assert pool.lender.tracing is None
+        async with pool.connection() as connection:
+            await connection.execute("SELECT 1")
+    assert tracer.told == ["SELECT 1", "COMMIT"]
+
+
+async def test_who_listens_to_returns_alone_is_told_of_them(dsn: str) -> None:
+    class Hears(Tracer):
+        def __init__(self) -> None:
+            self.told: list[TracedCheckout] = []
+
+        def on_checkin(self, checkout: TracedCheckout, /) -> None:
+            self.told.append(checkout)
+
+    tracer = Hears()
+    async with AsyncConnectionPool(dsn, min_size=1, tracer=tracer) as pool:
+        async with pool.connection():
+            assert tracer.told == []
+        (checkout,) = tracer.told
+        assert checkout.pool == pool.name and checkout.held > 0
 
 
 async def test_a_pool_that_nobody_watches_says_nothing(dsn: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -37,7 +37,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "dbapi20": ("errors",),
     "pq": ("protocol",),
     "xid": ("errors",),
-    "tracing": ("errors",),
+    "tracing": ("compiled", "errors"),
     # values
     "adapt": ("_accel",),
     "types": ("adapt",),

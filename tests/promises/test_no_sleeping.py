@@ -38,6 +38,8 @@ ALLOWED = {
     "promises/test_storms.py::test_neighbours_of_cancelled_tasks_notice_nothing": "any length will do",
     "benchmarks/workloads.py::": "how long one statement takes is what is measured",
     "benchmarks/operations.py::beside_a_slow_one": "a benchmark measures time",
+    "benchmarks/tracing.py::queries": "a benchmark measures time",
+    "benchmarks/tracing.py::queries_sync": "a benchmark measures time",
     "benchmarks/worker.py::run": "a benchmark measures time",
     "benchmarks/worker.py::run_sync": "a benchmark measures time",
     "tools/healing.py::has_succeeded": "it measures how long a pool takes to heal",

@@ -10,6 +10,7 @@ from anyq import AsyncConnection, errors
 from anyq.pool import AsyncConnectionPool
 from anyq.session.session import Session
 from anyq.session.traced import TracedSession
+from anyq.tracing import TracedCopy, TracedNotification, Tracer
 from tests.support.tracers import Recorder
 
 pytestmark = pytest.mark.anyio
@@ -57,9 +58,55 @@ async def test_a_sign_of_life_is_not_told(dsn: str) -> None:
     assert recorder.ended() == []
 
 
-async def test_a_session_that_nobody_watches_is_a_plain_one(dsn: str) -> None:
+class Silent(Tracer):
+    """Overrides nothing."""
+
+
+class HearsOthers(Silent):
+    """Overrides what has to do with no statement."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def on_copy_end(self, copy: TracedCopy, state: Any, /) -> None:
+        self.told.append(copy.sql)
+
+    def on_notification(self, notification: TracedNotification, /) -> None:
+        self.told.append(notification.payload())
+
+
+async def test_a_session_to_whose_statements_nobody_listens_is_a_plain_one(dsn: str) -> None:
     kinds: list[Any] = []
-    for tracer in (None, Recorder()):
+    for tracer in (None, Silent(), HearsOthers(), Recorder()):
         async with AsyncConnection.connect(dsn, tracer=tracer) as connection:
             kinds.append(type(connection.session))
-    assert kinds == [Session, TracedSession]
+    assert kinds == [Session, Session, Session, TracedSession]
+
+
+async def test_who_does_not_listen_to_statements_is_told_of_the_rest(dsn: str) -> None:
+    tracer = HearsOthers()
+    async with AsyncConnection.connect(dsn, autocommit=True, tracer=tracer) as connection:
+        async with connection.cursor().copy("COPY (SELECT 1) TO STDOUT") as copy:
+            assert await copy.read()
+        async with connection.listen("c") as stream:
+            await connection.notify("c", "payload")
+            await stream.receive()
+    assert tracer.told == ["COPY (SELECT 1) TO STDOUT", "payload"]
+
+
+async def test_whatever_is_done_works_with_a_tracer_that_listens_to_nothing(dsn: str) -> None:
+    async with AsyncConnection.connect(dsn, tracer=Silent()) as connection:
+        cursor = connection.cursor()
+        await cursor.execute("CREATE TEMP TABLE t (i int)")
+        await cursor.executemany("INSERT INTO t VALUES (%s)", [[1], [2]])
+        async with cursor.copy("COPY t FROM STDIN") as copy:
+            await copy.write_row([3])
+        assert [row async for row in cursor.stream("SELECT i FROM t ORDER BY i")] == [(1,), (2,), (3,)]
+        async with connection.pipeline():
+            await cursor.execute("SELECT 4")
+        assert await cursor.fetchone() == (4,)
+        async with connection.cursor("named") as named:
+            await named.execute("SELECT i FROM t ORDER BY i")
+            assert await named.fetchall() == [(1,), (2,), (3,)]
+        with pytest.raises(errors.DivisionByZero):
+            await cursor.execute("SELECT 1/0")

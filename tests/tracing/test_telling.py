@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from anyq.tracing import QueryLog, Server, TracedQuery, Tracer
+from anyq.tracing import QueryLog, Server, TracedConnect, TracedQuery, Tracer
 from anyq.tracing import telling as _telling
 from anyq.tracing.telling import Tracing, call_context, calling_context, tracing_of
 from tests.support.tracers import Recorder, whose
@@ -26,6 +26,13 @@ class Failing(Recorder):
     def _end(self, hook: str, what: Any, state: object, error: BaseException | None = None) -> None:
         assert state is None
         raise ZeroDivisionError(hook)
+
+
+class HearsOthers(Tracer):
+    """Overrides nothing of queries."""
+
+    def on_connect_end(self, connect: TracedConnect, state: Any, /) -> None:
+        pass
 
 
 def query() -> TracedQuery:
@@ -86,6 +93,56 @@ def test_an_interrupt_amid_a_beginning_ends_it_for_those_who_were_told() -> None
         Tracing([first, Interrupted(), last]).query.begin(query())
     assert [told.hook for told in first.told] == ["query_start", "query_error"]
     assert isinstance(first.told[-1].error, KeyboardInterrupt) and last.told == []
+
+
+class HearsEnds(Tracer):
+    """Overrides one hook."""
+
+    def __init__(self) -> None:
+        self.told: list[TracedQuery] = []
+
+    def on_query_end(self, query: TracedQuery, state: Any, /) -> None:
+        assert state is None
+        self.told.append(query)
+
+
+def test_hooks_that_nobody_has_overridden_are_not_called() -> None:
+    silent = Tracing([HearsOthers(), HearsOthers()])
+    assert not silent.query.heard and silent.connect.heard
+    assert (silent.query.start, silent.query.end, silent.query.error) == (None, None, None)
+    running = silent.query.begin(query())
+    running.end()
+    # Who has kept it finds its time all the same.
+    assert running.event.seconds > 0
+    silent.query.begin(query()).fail(ValueError())
+    one = HearsEnds()
+    phases = Tracing([HearsOthers(), one]).query
+    assert phases.heard and phases.start is None and phases.error is None and phases.end == one.on_query_end
+    told = query()
+    phases.begin(told).end()
+    phases.begin(query()).fail(ValueError())
+    assert one.told == [told]
+
+
+def test_of_several_each_is_told_what_it_listens_to() -> None:
+    first, recorder, last = HearsEnds(), Recorder(), HearsEnds()
+    phases = Tracing([first, recorder, HearsOthers(), last]).query
+    told = query()
+    phases.begin(told).end()
+    phases.begin(query()).fail(ValueError())
+    assert [one.hook for one in recorder.told] == ["query_start", "query_end", "query_start", "query_error"]
+    recorder.check_closed()
+    assert first.told == last.told == [told]
+
+
+def test_a_hook_may_be_an_attribute_of_the_tracer_alone() -> None:
+    told: list[TracedQuery] = []
+    tracer = HearsOthers()
+    tracer.on_query_start = told.append  # type: ignore[method-assign]
+    phases = Tracing([tracer]).query
+    event = query()
+    phases.begin(event).end()
+    assert phases.heard and told == [event]
 
 
 def test_hooks_are_called_in_the_context_that_is_given() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+from weakref import ref
+
 import pytest
 
 from anyq.tracing import Server, TracedCopy, TracedNotification, TracedQuery
@@ -53,6 +56,19 @@ def test_a_text_is_made_when_it_is_asked_for_and_once() -> None:
     query = TracedCopy(text, None, SERVER)
     assert made == []
     assert (query.sql, query.sql, query.kind, made) == ("SELECT 1", "SELECT 1", "copy", ["x"])
+
+
+def test_what_is_told_begins_with_nothing_known() -> None:
+    query = TracedQuery("execute", "SELECT 1", None, SERVER)
+    assert (query.began, query.seconds, query.rows, query.bytes, query.sets, query.tag) == (0, 0, -1, 0, 1, None)
+    assert TracedQuery("executemany", "SELECT 1", None, SERVER).sets == 0
+    assert TracedCopy("COPY t FROM STDIN", None, SERVER).direction is None
+
+
+def test_a_tracer_may_put_something_of_its_own_to_it() -> None:
+    query: Any = TracedQuery("execute", "SELECT 1", None, SERVER)
+    query.mine = "a value"
+    assert query.mine == "a value" and ref(query)() is query
 
 
 def test_a_payload_is_told_on_demand() -> None:

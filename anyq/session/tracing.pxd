@@ -1,0 +1,18 @@
+cimport cython
+
+from anyq.protocol.request cimport Result
+from anyq.tracing.telling cimport Phases, Running
+from anyq.tracing.told cimport TracedQuery
+
+cdef class SessionTracing:
+    cdef readonly object tracing, server
+    cdef public bint for_threads
+    cdef Phases _queries
+    cdef object _wire
+
+    cpdef Running begin(self, kind, query, params=*, bint stays=*)
+    cdef _context(self, bint stays)
+
+cpdef end_with(Running running, results)
+@cython.locals(result=Result)
+cpdef measure(TracedQuery event, results)

@@ -1,0 +1,19 @@
+cimport cython
+
+from anyq.tracing.told cimport Timed
+
+cdef class Phases:
+    cdef readonly object start, end, error
+    cdef readonly bint heard
+
+    cpdef Running begin(self, Timed event, context=*)
+
+cdef class Running:
+    cdef readonly Timed event
+    cdef Phases _phases
+    cdef object _context, _state
+
+    @cython.locals(phases=Phases, event=Timed)
+    cpdef end(self)
+    @cython.locals(phases=Phases, event=Timed)
+    cpdef fail(self, error)
