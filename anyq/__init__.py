@@ -1,80 +1,87 @@
 """anyq: a PostgreSQL driver for structured concurrency, on trio and asyncio.
 
-This module has the public names, and knows nothing. Begin reading with `connection`, or with `sync`.
+This module has the public names, and knows nothing. Each is imported when it is first asked for, and the modules of the
+package as well: a program pays for what it uses. Begin reading with `connection`, or with `sync`.
 """
 
 from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from .compiled import places
 
 __path__[:0] = places(__name__)
 
-# ruff: noqa: E402 - from where it has just been said
-from . import abc, adapt, conninfo, errors, postgres, pq, rows, sql, sync, tracing, types
-from ._accel import implementation as __impl__
-from .adapt import AdaptersMap, Dumper, Loader, PyFormat, Transformer
-from .connecting import AsyncConnecting
-from .connection import AsyncConnection
-from .copy import AsyncCopy
-from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
-from .dbapi20 import (
-    BINARY,
-    DATETIME,
-    NUMBER,
-    ROWID,
-    STRING,
-    Binary,
-    Date,
-    DateFromTicks,
-    Time,
-    TimeFromTicks,
-    Timestamp,
-    TimestampFromTicks,
-    apilevel,
-    paramstyle,
-    threadsafety,
-)
-from .errors import (
-    ConnectionTimeout,
-    DatabaseError,
-    DataError,
-    Diagnostic,
-    Error,
-    IntegrityError,
-    InterfaceError,
-    InternalError,
-    NotSupportedError,
-    OperationalError,
-    ProgrammingError,
-    Warning,
-)
-from .listener import AsyncListener, Gap, listen
-from .notifications.subscription import NotificationStream, Notify
-from .pipeline import AsyncPipeline
-from .postgres import adapters
-from .protocol.auth.verifiers import encrypt_password
-from .protocol.constants import TransactionStatus
-from .row_stream import AsyncRowStream
-from .server_cursor import AsyncRawServerCursor, AsyncServerCursor
-from .session.info import ConnectionInfo
-from .session.transactions import IsolationLevel
-from .statements.column import Column
-from .sync import (
-    ClientCursor,
-    Connection,
-    Copy,
-    Cursor,
-    Listener,
-    Pipeline,
-    RawCursor,
-    RawServerCursor,
-    RowStream,
-    ServerCursor,
-    Transaction,
-    connect,
-)
-from .transaction import AsyncTransaction, OutOfOrderTransactionNesting, Rollback
-from .xid import Xid
+# What type checkers see; _NAMES says the same for a run.
+if TYPE_CHECKING:
+    from . import abc, adapt, conninfo, errors, postgres, pq, rows, sql, sync, tracing, types
+    from ._accel import implementation as __impl__
+    from .adapt import AdaptersMap, Dumper, Loader, PyFormat, Transformer
+    from .connecting import AsyncConnecting
+    from .connection import AsyncConnection
+    from .copy import AsyncCopy
+    from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
+    from .dbapi20 import (
+        BINARY,
+        DATETIME,
+        NUMBER,
+        ROWID,
+        STRING,
+        Binary,
+        Date,
+        DateFromTicks,
+        Time,
+        TimeFromTicks,
+        Timestamp,
+        TimestampFromTicks,
+        apilevel,
+        paramstyle,
+        threadsafety,
+    )
+    from .errors import (
+        ConnectionTimeout,
+        DatabaseError,
+        DataError,
+        Diagnostic,
+        Error,
+        IntegrityError,
+        InterfaceError,
+        InternalError,
+        NotSupportedError,
+        OperationalError,
+        ProgrammingError,
+        Warning,
+    )
+    from .listener import AsyncListener, Gap, listen
+    from .notifications.subscription import NotificationStream, Notify
+    from .pipeline import AsyncPipeline
+    from .postgres import adapters
+    from .protocol.auth.verifiers import encrypt_password
+    from .protocol.constants import TransactionStatus
+    from .row_stream import AsyncRowStream
+    from .server_cursor import AsyncRawServerCursor, AsyncServerCursor
+    from .session.info import ConnectionInfo
+    from .session.transactions import IsolationLevel
+    from .statements.column import Column
+    from .sync import (
+        ClientCursor,
+        Connection,
+        Copy,
+        Cursor,
+        Listener,
+        Pipeline,
+        RawCursor,
+        RawServerCursor,
+        RowStream,
+        ServerCursor,
+        Transaction,
+        connect,
+    )
+    from .transaction import AsyncTransaction, OutOfOrderTransactionNesting, Rollback
+    from .xid import Xid
 
 #: The one place that has it: pyproject.toml reads it here.
 __version__ = "0.1.0"
@@ -164,3 +171,60 @@ __all__ = [
     "tracing",
     "types",
 ]
+
+#: The modules, each with the public names that come from there.
+_NAMES = {
+    "_accel": "__impl__",
+    "adapt": "AdaptersMap Dumper Loader PyFormat Transformer",
+    "connecting": "AsyncConnecting",
+    "connection": "AsyncConnection",
+    "copy": "AsyncCopy",
+    "cursor": "AsyncClientCursor AsyncCursor AsyncRawCursor",
+    "dbapi20": "BINARY Binary DATETIME Date DateFromTicks NUMBER ROWID STRING Time TimeFromTicks Timestamp"
+    " TimestampFromTicks apilevel paramstyle threadsafety",
+    "errors": "ConnectionTimeout DataError DatabaseError Diagnostic Error IntegrityError InterfaceError InternalError"
+    " NotSupportedError OperationalError ProgrammingError Warning",
+    "listener": "AsyncListener Gap listen",
+    "notifications.subscription": "NotificationStream Notify",
+    "pipeline": "AsyncPipeline",
+    "postgres": "adapters",
+    "protocol.auth.verifiers": "encrypt_password",
+    "protocol.constants": "TransactionStatus",
+    "row_stream": "AsyncRowStream",
+    "server_cursor": "AsyncRawServerCursor AsyncServerCursor",
+    "session.info": "ConnectionInfo",
+    "session.transactions": "IsolationLevel",
+    "statements.column": "Column",
+    "sync": "ClientCursor Connection Copy Cursor Listener Pipeline RawCursor RawServerCursor RowStream ServerCursor"
+    " Transaction connect",
+    "transaction": "AsyncTransaction OutOfOrderTransactionNesting Rollback",
+    "xid": "Xid",
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+# Type checkers would take it that the package has every name.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Return a public name or a module of the package: it is imported now, and found from then on."""
+        if name in _MODULES:
+            found = getattr(
+                import_module(f"{__name__}.{_MODULES[name]}"), {"__impl__": "implementation"}.get(name, name)
+            )
+        else:
+            found = _module(name)
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        if not name.startswith("_"):
+            return import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{name}":
+            raise
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])

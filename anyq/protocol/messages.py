@@ -26,10 +26,9 @@ NULL = b"\xff\xff\xff\xff"
 """How a NULL value is written: a length of -1 and no content."""
 
 
+@dataclass(frozen=True, slots=True)
 class BackendMessage:
-    """Base of all messages of the server."""
-
-    __slots__ = ()
+    """Base of all messages of the server, and all there is to one that has nothing but its code."""
 
     code: ClassVar[BackendCode]
     """First byte on the wire."""
@@ -62,23 +61,33 @@ class Authentication(BackendMessage):
 
 
 @dataclass(frozen=True, slots=True)
+class AuthenticationData(Authentication):
+    """Base of those with bytes of a mechanism."""
+
+    data: bytes
+
+    def _data(self) -> bytes:
+        return self.data
+
+
 class AuthenticationOk(Authentication):
     """The client is who it says."""
 
+    __slots__ = ()
     request = AuthenticationCode.OK
 
 
-@dataclass(frozen=True, slots=True)
 class AuthenticationKerberosV5(Authentication):
     """Kerberos V5 is required (no server later than 9.3 asks for it)."""
 
+    __slots__ = ()
     request = AuthenticationCode.KERBEROS_V5
 
 
-@dataclass(frozen=True, slots=True)
 class AuthenticationCleartextPassword(Authentication):
     """The password itself is required."""
 
+    __slots__ = ()
     request = AuthenticationCode.CLEARTEXT_PASSWORD
 
 
@@ -93,35 +102,31 @@ class AuthenticationMD5Password(Authentication):
         return self.salt
 
 
-@dataclass(frozen=True, slots=True)
 class AuthenticationSCMCredential(Authentication):
     """A message with Unix socket credentials is required (no server later than 9.1 asks for it)."""
 
+    __slots__ = ()
     request = AuthenticationCode.SCM_CREDENTIAL
 
 
-@dataclass(frozen=True, slots=True)
 class AuthenticationGSS(Authentication):
     """A GSSAPI exchange is required."""
 
+    __slots__ = ()
     request = AuthenticationCode.GSS
 
 
-@dataclass(frozen=True, slots=True)
-class AuthenticationGSSContinue(Authentication):
+class AuthenticationGSSContinue(AuthenticationData):
     """A token of the GSSAPI or SSPI exchange."""
 
+    __slots__ = ()
     request = AuthenticationCode.GSS_CONTINUE
-    data: bytes
-
-    def _data(self) -> bytes:
-        return self.data
 
 
-@dataclass(frozen=True, slots=True)
 class AuthenticationSSPI(Authentication):
     """An SSPI exchange is required."""
 
+    __slots__ = ()
     request = AuthenticationCode.SSPI
 
 
@@ -136,26 +141,18 @@ class AuthenticationSASL(Authentication):
         return b"".join([_cstring(name) for name in self.mechanisms]) + b"\0"
 
 
-@dataclass(frozen=True, slots=True)
-class AuthenticationSASLContinue(Authentication):
+class AuthenticationSASLContinue(AuthenticationData):
     """The mechanism's challenge."""
 
+    __slots__ = ()
     request = AuthenticationCode.SASL_CONTINUE
-    data: bytes
-
-    def _data(self) -> bytes:
-        return self.data
 
 
-@dataclass(frozen=True, slots=True)
-class AuthenticationSASLFinal(Authentication):
+class AuthenticationSASLFinal(AuthenticationData):
     """The mechanism's last word: the exchange is complete, and AuthenticationOk follows."""
 
+    __slots__ = ()
     request = AuthenticationCode.SASL_FINAL
-    data: bytes
-
-    def _data(self) -> bytes:
-        return self.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,17 +223,17 @@ class Report(BackendMessage):
         return b"".join(fields) + b"\0"
 
 
-@dataclass(frozen=True, slots=True)
 class ErrorResponse(Report):
     """A command or the session has failed."""
 
+    __slots__ = ()
     code = BackendCode.ERROR_RESPONSE
 
 
-@dataclass(frozen=True, slots=True)
 class NoticeResponse(Report):
     """A warning or other message for the user."""
 
+    __slots__ = ()
     code = BackendCode.NOTICE_RESPONSE
 
 
@@ -295,45 +292,45 @@ class CommandComplete(BackendMessage):
         return _cstring(self.tag)
 
 
-@dataclass(frozen=True, slots=True)
 class EmptyQueryResponse(BackendMessage):
     """The query had no command: comes instead of CommandComplete."""
 
+    __slots__ = ()
     code = BackendCode.EMPTY_QUERY_RESPONSE
 
 
-@dataclass(frozen=True, slots=True)
 class ParseComplete(BackendMessage):
     """Parse is done."""
 
+    __slots__ = ()
     code = BackendCode.PARSE_COMPLETE
 
 
-@dataclass(frozen=True, slots=True)
 class BindComplete(BackendMessage):
     """Bind is done."""
 
+    __slots__ = ()
     code = BackendCode.BIND_COMPLETE
 
 
-@dataclass(frozen=True, slots=True)
 class CloseComplete(BackendMessage):
     """Close is done."""
 
+    __slots__ = ()
     code = BackendCode.CLOSE_COMPLETE
 
 
-@dataclass(frozen=True, slots=True)
 class PortalSuspended(BackendMessage):
     """Execute has given as many rows as it was asked for; the portal may have more."""
 
+    __slots__ = ()
     code = BackendCode.PORTAL_SUSPENDED
 
 
-@dataclass(frozen=True, slots=True)
 class NoData(BackendMessage):
     """What was described returns no rows."""
 
+    __slots__ = ()
     code = BackendCode.NO_DATA
 
 
@@ -415,24 +412,24 @@ class CopyResponse(BackendMessage):
         return struct.pack(f">BH{count}H", self.format, count, *self.column_formats)
 
 
-@dataclass(frozen=True, slots=True)
 class CopyInResponse(CopyResponse):
     """The server waits for the client's CopyData."""
 
+    __slots__ = ()
     code = BackendCode.COPY_IN_RESPONSE
 
 
-@dataclass(frozen=True, slots=True)
 class CopyOutResponse(CopyResponse):
     """The server is about to send CopyData."""
 
+    __slots__ = ()
     code = BackendCode.COPY_OUT_RESPONSE
 
 
-@dataclass(frozen=True, slots=True)
 class CopyBothResponse(CopyResponse):
     """CopyData goes both ways: streaming replication."""
 
+    __slots__ = ()
     code = BackendCode.COPY_BOTH_RESPONSE
 
 
@@ -447,10 +444,10 @@ class CopyData(BackendMessage):
         return self.data
 
 
-@dataclass(frozen=True, slots=True)
 class CopyDone(BackendMessage):
     """The stream is complete."""
 
+    __slots__ = ()
     code = BackendCode.COPY_DONE
 
 
