@@ -1,7 +1,7 @@
 """anyq: a PostgreSQL driver for structured concurrency, on trio and asyncio.
 
-This module has the public names, and knows nothing. Each is imported when it is first asked for, and the modules of the
-package as well: a program pays for what it uses. Begin reading with `connection`, or with `sync`.
+This module has the public names, and knows nothing. Most are imported when they are first asked for, and most of the
+modules as well: a program pays for what it uses. Begin reading with `connection`, or with `sync`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,14 @@ from .compiled import places
 
 __path__[:0] = places(__name__)
 
+# ruff: noqa: E402 - from where it has just been said
+# With it, the types and adapters that everything starts from.
+from . import adapt, errors, postgres, types
+from .postgres import adapters
+
 # What type checkers see; _NAMES says the same for a run.
 if TYPE_CHECKING:
-    from . import abc, adapt, conninfo, errors, postgres, pq, rows, sql, sync, tracing, types
+    from . import abc, conninfo, pq, rows, sql, sync, tracing
     from ._accel import implementation as __impl__
     from .adapt import AdaptersMap, Dumper, Loader, PyFormat, Transformer
     from .connecting import AsyncConnecting
@@ -58,7 +63,6 @@ if TYPE_CHECKING:
     from .listener import AsyncListener, Gap, listen
     from .notifications.subscription import NotificationStream, Notify
     from .pipeline import AsyncPipeline
-    from .postgres import adapters
     from .protocol.auth.verifiers import encrypt_password
     from .protocol.constants import TransactionStatus
     from .row_stream import AsyncRowStream
@@ -187,7 +191,6 @@ _NAMES = {
     "listener": "AsyncListener Gap listen",
     "notifications.subscription": "NotificationStream Notify",
     "pipeline": "AsyncPipeline",
-    "postgres": "adapters",
     "protocol.auth.verifiers": "encrypt_password",
     "protocol.constants": "TransactionStatus",
     "row_stream": "AsyncRowStream",

@@ -21,7 +21,7 @@ NULL = b"\\N"
 _CONTROLS = tuple([(bytes((code,)), b"\\%c" % letter) for code, letter in enumerate(b"btnvfr", 8)])
 
 _special = re.compile(rb"[\0\b-\r\\]")
-_other = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|(.)|)", re.DOTALL)
+_other = rb"(?s)\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|(.)|)"
 
 
 def escape(value: bytes, encoding: str) -> bytes:
@@ -68,7 +68,7 @@ def unescape(field: bytes, encoding: str) -> bytes:
         for control, escaped in _CONTROLS:
             field = field.replace(escaped, control)
         if b"\\" in field:
-            field = _other.sub(_replace, field)
+            field = re.sub(_other, _replace, field)
     return field.replace(b"\0", b"\\")
 
 
@@ -99,7 +99,7 @@ def _replace_character(match: re.Match[bytes]) -> bytes:
         return match[0]
     if match[0][1:] > b"\x7f":
         return match[0][1:]
-    return _PLAIN.get(match[0]) or _other.sub(_replace, match[0])
+    return _PLAIN.get(match[0]) or re.sub(_other, _replace, match[0])
 
 
 @lru_cache

@@ -55,10 +55,9 @@ _LONGEST_NAME = 255
 # A name, the offset from Greenwich, seen from there (positive is west), and maybe the same for summer and the days at
 # which it begins and ends. "<+05:30>-05:30" is what a server says that was told SET TIME ZONE 5.5. The name may be
 # empty.
-_POSIX = re.compile(
-    r"(?P<name><[^<>]*>|[A-Za-z]*)(?P<sign>[-+]?)(?P<hours>\d{1,3})(?::(?P<minutes>\d\d))?(?::(?P<seconds>\d\d))?"
-    r"(?P<summer>(?:<[^<>,]+>|[A-Za-z]+)[^,]*(?P<days>,.+)?)?",
-    re.ASCII,
+_POSIX = (
+    r"(?a)(?P<name><[^<>]*>|[A-Za-z]*)(?P<sign>[-+]?)(?P<hours>\d{1,3})(?::(?P<minutes>\d\d))?(?::(?P<seconds>\d\d))?"
+    r"(?P<summer>(?:<[^<>,]+>|[A-Za-z]+)[^,]*(?P<days>,.+)?)?"
 )
 _USUAL_DAYS = ",M3.2.0,M11.1.0"  # src/timezone/localtime.c, TZDEFRULESTRING
 
@@ -68,7 +67,7 @@ def _posix_timezone(text: str) -> tzinfo:
 
     :raises ValueError: it is none, or Python has no such zone: its offsets are less than a day.
     """
-    match = _POSIX.fullmatch(text) if len(text) <= _LONGEST_NAME else None
+    match = re.fullmatch(_POSIX, text) if len(text) <= _LONGEST_NAME else None
     if match is None:
         raise ValueError("no POSIX time zone")
     seconds = int(match["hours"]) * 3600 + int(match["minutes"] or 0) * 60 + int(match["seconds"] or 0)

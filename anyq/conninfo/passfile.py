@@ -24,7 +24,7 @@ logger = logging.getLogger("anyq")
 _FIELD = r"((?:\\.|[^:\\])*)"
 # Four fields and a password, in which a backslash takes the special meaning from whatever follows it. What comes after
 # another colon is nobody's.
-_ENTRY = re.compile(rf"{_FIELD}:{_FIELD}:{_FIELD}:{_FIELD}:((?:\\.|[^:\\])*\\?)", re.DOTALL)
+_ENTRY = rf"(?s){_FIELD}:{_FIELD}:{_FIELD}:{_FIELD}:((?:\\.|[^:\\])*\\?)"
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -73,7 +73,7 @@ def _parse(line: str) -> tuple[str, ...] | None:
     line = line.rstrip("\r")
     if line.startswith("#"):
         return None
-    found = _ENTRY.match(line)
+    found = re.match(_ENTRY, line)
     return None if found is None else found.groups()
 
 

@@ -108,8 +108,8 @@ def _add(options: dict[str, str], keyword: str, value: str) -> None:
 
 # --- what is neither ---
 
-_SCHEME = re.compile(r"""[\s"']*(?:jdbc:)?([A-Za-z][A-Za-z0-9+.-]*):/""")
-_POSTGRES = re.compile(r"postgres|postgis|pgsql|psql|^pg|asyncpg|psycopg", re.IGNORECASE)
+_SCHEME = r"""[\s"']*(?:jdbc:)?([A-Za-z][A-Za-z0-9+.-]*):/"""
+_POSTGRES = r"(?i)postgres|postgis|pgsql|psql|^pg|asyncpg|psycopg"
 _OTHERS = frozenset(
     [
         "mysql",
@@ -131,10 +131,10 @@ _OTHERS = frozenset(
 
 def _refuse_mistaken(conninfo: str) -> None:
     """Refuse what is nearly a URI, and would be read as keywords, with what to write instead."""
-    found = _SCHEME.match(conninfo)
+    found = re.match(_SCHEME, conninfo)
     if found is None:
         name, equals, value = conninfo.partition("=")
-        if equals and name.strip(SPACE) not in KEYWORDS and "://" in value and _SCHEME.match(value):
+        if equals and name.strip(SPACE) not in KEYWORDS and "://" in value and re.match(_SCHEME, value):
             raise ProgrammingError("a connection URI stands alone, with no name and no = before postgresql://")
         return
     scheme = found[1]
@@ -147,7 +147,7 @@ def _refuse_mistaken(conninfo: str) -> None:
             raise ProgrammingError(f"a connection URI begins with {scheme}:// (two slashes)")
         raise ProgrammingError("the connection URI has a space or a quote before postgresql://: take it away")
     # Anything else may be a piece of a password.
-    known = _POSTGRES.search(scheme) or scheme.lower() in _OTHERS
+    known = re.search(_POSTGRES, scheme) or scheme.lower() in _OTHERS
     shown = f", not {scheme}://" if known else ""
     why = ""
     if "+" in scheme and known:
@@ -176,7 +176,7 @@ _PAIR = re.compile(
 )
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _SHOWN = ("host", "hostaddr", "port", "user", "dbname")
-_SEPARATED = re.compile(rf"[;,&](?:{'|'.join((*KEYWORDS, *ALIASES))})=", re.IGNORECASE)
+_SEPARATED = rf"(?i)[;,&](?:{'|'.join((*KEYWORDS, *ALIASES))})="
 
 
 def _parse_pairs(text: str) -> dict[str, str]:
@@ -199,7 +199,7 @@ def _parse_pairs(text: str) -> dict[str, str]:
                 r"has no closing quote: write \' for a quote inside it"
             )
         value = match["quoted"] if match["quoted"] is not None else match["plain"] or ""
-        if match["plain"] and match["keyword"] in _SHOWN and _SEPARATED.search(value):
+        if match["plain"] and match["keyword"] in _SHOWN and re.search(_SEPARATED, value):
             # It would be a host or a user with all the rest in it, and be shown as such.
             raise ProgrammingError(
                 "the options of a connection string are separated by spaces, not by ; or , (a value that has such a "

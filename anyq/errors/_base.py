@@ -35,7 +35,7 @@ __all__ = [
 
 
 # C0 but for newline and tab, a carriage return that ends no line, DEL, C1, and what turns the direction of text around.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)")
+_UNPRINTABLE = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)"
 
 
 def shown(text: str) -> str:
@@ -44,7 +44,7 @@ def shown(text: str) -> str:
     Whoever can make the server say something could otherwise move the cursor, hide a part of a message, or put his own
     in its place.
     """
-    return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
+    return re.sub(_UNPRINTABLE, lambda match: ascii(match[0])[1:-1], text)
 
 
 class _Field:

@@ -19,7 +19,7 @@ from ..transport.socket import SocketStream
 from .session import Session
 
 # What follows, as in "19beta1" or "15.4 (Debian 15.4-1)", says nothing that is counted.
-_VERSION = re.compile(r"([0-9]{1,4})(?![0-9])(?:\.([0-9]{1,2})(?![0-9]))?(?:\.([0-9]{1,2})(?![0-9]))?")
+_VERSION = r"([0-9]{1,4})(?![0-9])(?:\.([0-9]{1,2})(?![0-9]))?(?:\.([0-9]{1,2})(?![0-9]))?"
 
 
 Fact = TypeVar("Fact")
@@ -137,7 +137,7 @@ class ConnectionInfo:
     @property
     def server_version(self) -> int:
         """The server's version as a number: 180004 for 18.4, 90603 for 9.6.3; 0 if it is not known."""
-        match = self._known(_VERSION.match(self.parameter_status("server_version") or ""))
+        match = self._known(re.match(_VERSION, self.parameter_status("server_version") or ""))
         if match is None:
             return 0
         major, minor, patch = [int(number or 0) for number in match.groups()]

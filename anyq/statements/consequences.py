@@ -44,7 +44,7 @@ _UNDOES = frozenset(("COMMIT", "ROLLBACK"))
 """A COMMIT ends what was set LOCAL, and drops what was created to be dropped on commit."""
 _DROPS = frozenset(("DEALLOCATE ALL", "DISCARD ALL"))
 _SETTING = frozenset(("SET", "RESET"))
-_CHANGES_PATH = re.compile(rb"\b(?:search_path|schema|role|authorization|all)\b", re.IGNORECASE).search
+_CHANGES_PATH = rb"(?i)\b(?:search_path|schema|role|authorization|all)\b"
 """In the text of a SET or RESET: the search_path itself, what "$user" in it means, or everything."""
 SELECT_INTO = b"SELECT INTO TEMP"
 """The text to be given for a SELECT that has no columns, whatever else it is."""
@@ -52,12 +52,10 @@ _FOR_SESSION = frozenset(("SET", "RESET", "LISTEN", "DISCARD", "LOAD", "DO"))
 _MAYBE_FOR_SESSION = frozenset(
     ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "EXPLAIN", "CREATE", "DECLARE"),
 )
-_LASTING = re.compile(
-    rb"\b(?:temp|temporary|pg_temp|hold|execute|set_config|pg_(?:try_)?advisory_lock(?:_shared)?)\b", re.IGNORECASE
-).search
+_LASTING = rb"(?i)\b(?:temp|temporary|pg_temp|hold|execute|set_config|pg_(?:try_)?advisory_lock(?:_shared)?)\b"
 """In a text that makes something temporary, a cursor that outlives its transaction, a setting, or a session's lock; or
 that executes another one, whose tag is sent."""
-_CREATES = re.compile(rb"\b(?:create|into)\b", re.IGNORECASE).search
+_CREATES = rb"(?i)\b(?:create|into)\b"
 """In a text whose tag is SELECT: CREATE TABLE AS has that one."""
 
 
@@ -71,12 +69,12 @@ def consequence(tag: str | None, text: bytes) -> Consequence:
         return Consequence.NONE
     word = tag.partition(" ")[0]
     if word in _HARMLESS or tag in _HARMLESS_TAGS:
-        return Consequence.CHANGED if word == "SELECT" and _CREATES(text) else Consequence.NONE
+        return Consequence.CHANGED if word == "SELECT" and re.search(_CREATES, text) else Consequence.NONE
     if tag in _UNDOES:
         return Consequence.UNDONE
     if tag in _DROPS:
         return Consequence.DROPPED
-    if word in _SETTING and not _CHANGES_PATH(text):
+    if word in _SETTING and not re.search(_CHANGES_PATH, text):
         return Consequence.NONE
     return Consequence.CHANGED
 
@@ -87,4 +85,4 @@ def changes_session(tag: str | None, text: bytes) -> bool:
     What the user's functions and procedures do is not seen; a DO block may have done anything.
     """
     word = (tag or "").partition(" ")[0]
-    return word in _FOR_SESSION or word in _MAYBE_FOR_SESSION and _LASTING(text) is not None
+    return word in _FOR_SESSION or word in _MAYBE_FOR_SESSION and re.search(_LASTING, text) is not None

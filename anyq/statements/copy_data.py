@@ -157,13 +157,13 @@ OTHER_TYPES_HINT = _AS_IT_IS + "copy.set_types() has to be given exactly these t
 
 # -- what a text says
 
-_OUT = re.compile(r".*\bto\s+stdout\b(.*)", re.IGNORECASE | re.DOTALL).match
-_IN = re.compile(r"\bfrom\s+stdin\b(.*?)(?:(?<!['\"])\bwhere\b|\Z)", re.IGNORECASE | re.DOTALL).search
+_OUT = r"(?is).*\bto\s+stdout\b(.*)"
+_IN = r"(?is)\bfrom\s+stdin\b(.*?)(?:(?<!['\"])\bwhere\b|\Z)"
 # Names of options may be in quotes, and values in any kind of them, or none.
-_CSV = re.compile(r"(?<!['\"])\bcsv\b|\bformat\b\"?\s*(?:u&)?['\"]csv\b", re.IGNORECASE).search
-_ENCODING = re.compile(r"(?<!')\bencoding\b\"?\s*(?:u&)?['\"]?(\w*)", re.IGNORECASE).search
-_OTHERS = re.compile(rb"[^\w\x80-\xff]+")
-_OTHER_TEXT = re.compile(r"(?<!')\b(?:delimiters?|null)\b", re.IGNORECASE).search
+_CSV = r"(?i)(?<!['\"])\bcsv\b|\bformat\b\"?\s*(?:u&)?['\"]csv\b"
+_ENCODING = r"(?i)(?<!')\bencoding\b\"?\s*(?:u&)?['\"]?(\w*)"
+_OTHERS = rb"[^\w\x80-\xff]+"
+_OTHER_TEXT = r"(?i)(?<!')\b(?:delimiters?|null)\b"
 
 
 class CopyOptions(NamedTuple):
@@ -196,12 +196,12 @@ def check_copy(statement: Statement, encoding: str, *, standard_strings: bool = 
     plain = _plain(sql, encoding, standard_strings)
     if ";" in plain.rstrip("; \t\r\n\f\v"):
         raise ProgrammingError("copy() takes one COPY, and no other statement beside it: use execute() for the others")
-    found = _OUT(plain) or _IN(plain)
+    found = re.match(_OUT, plain) or re.search(_IN, plain)
     options = "" if found is None else found[1]
-    named = _ENCODING(options)
+    named = re.search(_ENCODING, options)
     return CopyOptions(
-        csv=_CSV(options) is not None,
-        other_text=_OTHER_TEXT(options) is not None,
+        csv=re.search(_CSV, options) is not None,
+        other_text=re.search(_OTHER_TEXT, options) is not None,
         encoding=None if named is None else named[1],
     )
 
@@ -220,7 +220,7 @@ def _plain(sql: bytes, encoding: str, standard_strings: bool) -> str:
             plain.append(b" ")
         else:
             quote = b'"' if part.inside is Inside.NAME else b"'"
-            plain.append(quote + _OTHERS.sub(b"", text[part.start : part.stop]) + quote)
+            plain.append(quote + re.sub(_OTHERS, b"", text[part.start : part.stop]) + quote)
         position = part.end
     plain.append(text[position:])
     return b"".join(plain).decode("utf-8", "replace")

@@ -68,16 +68,16 @@ _TAKE_PARAMETERS = frozenset(
 _TYPES = "interval|date|time|timestamp|timestamptz|timetz|bool|boolean|int|integer|bigint|numeric|json|jsonb|uuid|inet"
 
 # Blanks, parentheses and comments before the first word; what is far from the beginning is not looked for.
-_FIRST_WORD = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*[^*]*\*/)*([A-Za-z]+)")
-_BEFORE_LIST = re.compile(r"\bin\s*$", re.IGNORECASE)
-_LIST = re.compile(r"in\s*\(\s*\$[0-9]+\s*\)", re.IGNORECASE)
-_BEFORE_CONSTANT = re.compile(rf"\b({_TYPES})\s*$", re.IGNORECASE)
-_NUMBERED = re.compile(r"\$[0-9]")
-_UNREPLACED = re.compile(r"%(?:\(|[sbt]\b)")
-_NAMED = re.compile(r":[A-Za-z_]")
-_CONSTANT = re.compile(r"'[^']*'")
-_NO_OPERATOR = re.compile(r"(?:^|[\s=<>(,])\?\s*$")
-_LOOSE = re.compile(r"(?<!:):[A-Za-z_]|(?:^|[\s=<>(,])\?|\$[0-9]|\{\w*\}")
+_FIRST_WORD = r"(?:[\s(]|--[^\n]*\n|/\*[^*]*\*/)*([A-Za-z]+)"
+_BEFORE_LIST = r"(?i)\bin\s*$"
+_LIST = r"(?i)in\s*\(\s*\$[0-9]+\s*\)"
+_BEFORE_CONSTANT = rf"(?i)\b({_TYPES})\s*$"
+_NUMBERED = r"\$[0-9]"
+_UNREPLACED = r"%(?:\(|[sbt]\b)"
+_NAMED = r":[A-Za-z_]"
+_CONSTANT = r"'[^']*'"
+_NO_OPERATOR = r"(?:^|[\s=<>(,])\?\s*$"
+_LOOSE = r"(?<!:):[A-Za-z_]|(?:^|[\s=<>(,])\?|\$[0-9]|\{\w*\}"
 
 
 def hint_for(
@@ -97,7 +97,7 @@ def hint_for(
             return _SEVERAL if has_parameters else _SEVERAL_PREPARED
         return _syntax(text, position - 1, has_parameters, has_literals)
     if isinstance(error, UndefinedParameter):
-        return _utility(text) if has_parameters else _DOLLAR if _NUMBERED.search(text) else None
+        return _utility(text) if has_parameters else _DOLLAR if re.search(_NUMBERED, text) else None
     if isinstance(error, UndefinedFunction) and error.diag.source_function == "getTypeBinaryOutputInfo":
         return _NO_BINARY
     if not has_parameters and not has_literals:
@@ -107,10 +107,10 @@ def hint_for(
     ):
         return _DROPPED
     if isinstance(error, IndeterminateDatatype):
-        return _QUOTED if any(_NUMBERED.search(found[0]) for found in _CONSTANT.finditer(text)) else _UNTYPED
+        return _QUOTED if any(re.search(_NUMBERED, found[0]) for found in re.finditer(_CONSTANT, text)) else _UNTYPED
     if isinstance(error, InvalidTextRepresentation) and error.diag.source_function == "array_in":
         return _NO_ARRAY
-    if isinstance(error, UndefinedFunction) and position is not None and _LIST.match(text, position - 1):
+    if isinstance(error, UndefinedFunction) and position is not None and re.match(_LIST, text[position - 1 :]):
         return _IN_LIST
     return None
 
@@ -118,12 +118,12 @@ def hint_for(
 def _syntax(text: str, index: int, has_parameters: bool, has_literals: bool) -> str | None:
     if not (has_parameters or has_literals):
         return _not_replaced(text, index)
-    if _NUMBERED.match(text, index) is None:
+    if re.match(_NUMBERED, text[index:]) is None:
         return None
     before = text[max(0, index - _NEAR) : index]
-    if _BEFORE_LIST.search(before):
+    if re.search(_BEFORE_LIST, before):
         return _IN_LIST
-    constant = _BEFORE_CONSTANT.search(before)
+    constant = re.search(_BEFORE_CONSTANT, before)
     if constant is not None:
         return _TYPED.format(type=constant[1].lower())
     return (_utility(text) if has_parameters else None) or _NAME
@@ -131,7 +131,7 @@ def _syntax(text: str, index: int, has_parameters: bool, has_literals: bool) -> 
 
 def _utility(text: str) -> str | None:
     """Return the hint for a statement that takes no parameters; None for one that does."""
-    first = _FIRST_WORD.match(text)
+    first = re.match(_FIRST_WORD, text)
     word = first[1].upper() if first is not None else ""
     if not word or word in _TAKE_PARAMETERS:
         return None
@@ -140,20 +140,20 @@ def _utility(text: str) -> str | None:
 
 def _not_replaced(text: str, index: int) -> str | None:
     """Return the hint for what looks like a placeholder and is none, where there are no parameters."""
-    if _UNREPLACED.match(text, index):
+    if re.match(_UNREPLACED, text[index:]):
         return _NOT_PASSED
-    if _NAMED.match(text, index):
+    if re.match(_NAMED, text[index:]):
         return _COLON
     if text.startswith("{", index):
         return _BRACES
-    if _NO_OPERATOR.search(text[max(0, index - _NEAR) : index]):
+    if re.search(_NO_OPERATOR, text[max(0, index - _NEAR) : index]):
         return _QUESTION_MARK
     return None
 
 
 def hint_for_no_placeholders(text: str) -> str | None:
     """Return what may have been meant as placeholders in a query that has none, though it has parameters."""
-    found = _LOOSE.search(_CONSTANT.sub("''", text))
+    found = re.search(_LOOSE, re.sub(_CONSTANT, "''", text))
     if found is None:
         return None
     return {"$": _DOLLAR, ":": _COLON, "{": _BRACES}.get(found[0][0], _QUESTION_MARK)

@@ -46,15 +46,15 @@ _TRANSACTIONAL = frozenset(
 )
 """Utility statements of which nothing is left if their transaction fails, beside queries."""
 _DEFINING = frozenset((b"CREATE", b"ALTER", b"DROP"))
-_PARTLY = re.compile(rb"\b(?:concurrently|database|tablespace|subscription|system)\b", re.IGNORECASE).search
+_PARTLY = rb"(?i)\b(?:concurrently|database|tablespace|subscription|system)\b"
 """What may be defined in part, or not in a transaction; also where the word is something else's name."""
 _IGNORED = re.compile(rb"(?:[\s(]+|--[^\n\r]*)*").match
 _EMPTY = re.compile(rb"(?:[\s;]+|--[^\n\r]*)*").match
 _WORD = re.compile(rb"[A-Za-z_\x80-\xff][\w$\x80-\xff]*").match
 _COMMENT_ENDS = re.compile(rb"/\*|\*/").finditer
-_QUOTED = re.compile(rb"'[^']*'|\"[^\"]*\"")
-_INNERMOST = re.compile(rb"\([^()]*\)")
-_COPIES = re.compile(rb"\b(?:from|to)\b\s*(\w*)", re.IGNORECASE).search
+_QUOTED = rb"'[^']*'|\"[^\"]*\""
+_INNERMOST = rb"\([^()]*\)"
+_COPIES = rb"(?i)\b(?:from|to)\b\s*(\w*)"
 _BLANKS = b"; \t\r\n"
 
 
@@ -121,7 +121,7 @@ def is_repeatable(sql: bytes) -> bool:
         return True
     word = first_word(sql)
     if word in _DEFINING:
-        return _PARTLY(sql) is None
+        return re.search(_PARTLY, sql) is None
     return word in _TRANSACTIONAL
 
 
@@ -132,10 +132,10 @@ def copies(sql: bytes) -> bytes:
     """
     if first_word(sql) != b"COPY":
         return b""
-    rest, more = _QUOTED.sub(b" ' ", sql), 1
+    rest, more = re.sub(_QUOTED, b" ' ", sql), 1
     while more:
-        rest, more = _INNERMOST.subn(b" ", rest)
-    target = _COPIES(rest)
+        rest, more = re.subn(_INNERMOST, b" ", rest)
+    target = re.search(_COPIES, rest)
     if target is None or target[1].upper() not in (b"STDIN", b"STDOUT"):
         return b""
     return target[0][: -len(target[1])].strip().upper()

@@ -34,7 +34,7 @@ _VERSIONS = {
     "TLSv1.3": ssl.TLSVersion.TLSv1_3,
 }
 
-_HASHED_CRL = re.compile(r"[0-9a-f]{8}\.r[0-9]+")
+_HASHED_CRL = r"[0-9a-f]{8}\.r[0-9]+"
 """Names of files in a directory that `openssl rehash` has prepared."""
 
 
@@ -166,7 +166,7 @@ def _revocation_files(options: TlsOptions) -> Iterator[str]:
             _miss_revocations(options, f'sslcrl "{path}"')
     if options.crldir is not None:
         try:
-            names = sorted(filter(_HASHED_CRL.fullmatch, os.listdir(options.crldir)))
+            names = sorted(name for name in os.listdir(options.crldir) if re.fullmatch(_HASHED_CRL, name))
         except OSError as error:
             _miss_revocations(options, f'sslcrldir "{options.crldir}" ({error.strerror})')
             return

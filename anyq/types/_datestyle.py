@@ -27,54 +27,48 @@ _ZONE = r"(?:[ ]?(?P<zone>(?!BC$)[A-Za-z+<-]\S*))?"
 _BC = r"(?P<bc>[ ]BC)?"
 
 # ISO; or Postgres, SQL and German, which differ in the separator.
-_NUMERIC = re.compile(
-    r"(?:(?P<y1>\d{4,})-(?P<m1>\d\d)-(?P<d1>\d\d)"
+_NUMERIC = (
+    r"(?a)(?:(?P<y1>\d{4,})-(?P<m1>\d\d)-(?P<d1>\d\d)"
     r"|(?P<a>\d\d)(?P<sep>[-/.])(?P<b>\d\d)(?P=sep)(?P<y2>\d{4,}))"
-    rf"(?:[ ]{_TIME}{_ZONE})?{_BC}",
-    re.ASCII,
+    rf"(?:[ ]{_TIME}{_ZONE})?{_BC}"
 )
 # "Wed Dec 17 07:37:16 1997 PST", or "Wed 17 Dec ..." with the day first.
-_POSTGRES = re.compile(
-    r"[A-Z][a-z][a-z][ ](?:(?P<mon1>[A-Z][a-z][a-z])[ ](?P<d1>\d\d)|(?P<d2>\d\d)[ ](?P<mon2>[A-Z][a-z][a-z]))"
-    rf"[ ]{_TIME}[ ](?P<y>\d{{4,}}){_ZONE}{_BC}",
-    re.ASCII,
+_POSTGRES = (
+    r"(?a)[A-Z][a-z][a-z][ ](?:(?P<mon1>[A-Z][a-z][a-z])[ ](?P<d1>\d\d)|(?P<d2>\d\d)[ ](?P<mon2>[A-Z][a-z][a-z]))"
+    rf"[ ]{_TIME}[ ](?P<y>\d{{4,}}){_ZONE}{_BC}"
 )
-_TIME_OF_DAY = re.compile(rf"{_TIME}(?P<zone>[-+]\S+)?", re.ASCII)
-_OFFSET = re.compile(r"([-+])(\d\d)(?::?(\d\d)(?::?(\d\d))?)?", re.ASCII)
+_TIME_OF_DAY = rf"(?a){_TIME}(?P<zone>[-+]\S+)?"
+_OFFSET = r"(?a)([-+])(\d\d)(?::?(\d\d)(?::?(\d\d))?)?"
 
 # Every one of these has the groups that any of them has, if need be empty.
 _CLOCK = r"(?P<second_sign>)(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d)(?:\.(?P<fraction>\d{1,6}))?"
 # IntervalStyle postgres: "1 year 2 mons -3 days +04:05:06.789".
-_INTERVAL_POSTGRES = re.compile(
-    r"(?:(?P<years>[-+]?\d+)[ ]years?)?[ ]?"
+_INTERVAL_POSTGRES = (
+    r"(?a)(?:(?P<years>[-+]?\d+)[ ]years?)?[ ]?"
     r"(?:(?P<months>[-+]?\d+)[ ]mons?)?[ ]?(?:(?P<days>[-+]?\d+)[ ]days?)?"
-    rf"[ ]?(?:(?P<sign>[-+]?){_CLOCK})?",
-    re.ASCII,
+    rf"[ ]?(?:(?P<sign>[-+]?){_CLOCK})?"
 )
 # IntervalStyle postgres_verbose: "@ 1 year 2 mons -3 days 4 hours 5 mins 6.789 secs ago".
-_INTERVAL_VERBOSE = re.compile(
-    r"@(?:[ ](?P<years>[-+]?\d+)[ ]years?)?"
+_INTERVAL_VERBOSE = (
+    r"(?a)@(?:[ ](?P<years>[-+]?\d+)[ ]years?)?"
     r"(?:[ ](?P<months>[-+]?\d+)[ ]mons?)?(?:[ ](?P<days>[-+]?\d+)[ ]days?)?"
     r"(?:[ ](?P<hours>[-+]?\d+)[ ]hours?)?(?:[ ](?P<minutes>[-+]?\d+)[ ]mins?)?"
     r"(?:[ ](?P<second_sign>[-+]?)(?P<seconds>\d+)(?:\.(?P<fraction>\d{1,6}))?[ ]secs?)?"
-    r"(?:[ ]0)?(?P<ago>[ ]ago)?",
-    re.ASCII,
+    r"(?:[ ]0)?(?P<ago>[ ]ago)?"
 )
 # IntervalStyle iso_8601: "P1Y2M-3DT4H5M6.789S".
-_INTERVAL_ISO = re.compile(
-    r"P(?:(?P<years>-?\d+)Y)?(?:(?P<months>-?\d+)M)?(?:(?P<days>-?\d+)D)?"
+_INTERVAL_ISO = (
+    r"(?a)P(?:(?P<years>-?\d+)Y)?(?:(?P<months>-?\d+)M)?(?:(?P<days>-?\d+)D)?"
     r"(?:T(?:(?P<hours>-?\d+)H)?(?:(?P<minutes>-?\d+)M)?"
-    r"(?:(?P<second_sign>-?)(?P<seconds>\d+)(?:\.(?P<fraction>\d{1,6}))?S)?)?(?P<ago>)",
-    re.ASCII,
+    r"(?:(?P<second_sign>-?)(?P<seconds>\d+)(?:\.(?P<fraction>\d{1,6}))?S)?)?(?P<ago>)"
 )
 # A space if there was a part before; and a sign that is not the first of all.
 _JOINED = r"(?:(?<=\d)[ ]|(?<!\d))"
 _OWN_SIGN = r"(?:(?<=[ ])[-+])?"
 # IntervalStyle sql_standard: "1-2", "3 4:05:06", a "-" before either, or "+1-2 -3 +4:05:06".
-_INTERVAL_SQL = re.compile(
-    r"(?P<lead>[-+]?)(?:(?P<years>\d+)-(?P<months>\d+))?"
-    rf"(?:{_JOINED}(?P<day_sign>{_OWN_SIGN})(?P<days>\d+)(?![:\d]))?(?:{_JOINED}(?P<sign>{_OWN_SIGN}){_CLOCK})?",
-    re.ASCII,
+_INTERVAL_SQL = (
+    r"(?a)(?P<lead>[-+]?)(?:(?P<years>\d+)-(?P<months>\d+))?"
+    rf"(?:{_JOINED}(?P<day_sign>{_OWN_SIGN})(?P<days>\d+)(?![:\d]))?(?:{_JOINED}(?P<sign>{_OWN_SIGN}){_CLOCK})?"
 )
 
 
@@ -135,7 +129,7 @@ def parse_timestamp(text: str, day_first: bool | None) -> Moment:
 
     :raises ValueError: not a timestamp, or not to be told which one.
     """
-    if match := _NUMERIC.fullmatch(text):
+    if match := re.fullmatch(_NUMERIC, text):
         if match["sep"] is None:
             year, month, day = int(match["y1"]), int(match["m1"]), int(match["d1"])
         else:
@@ -144,7 +138,7 @@ def parse_timestamp(text: str, day_first: bool | None) -> Moment:
                 month, day = day, month
             elif day_first is None:
                 raise ValueError("the DateStyle is not known, and the first number may be the day or the month")
-    elif match := _POSTGRES.fullmatch(text):
+    elif match := re.fullmatch(_POSTGRES, text):
         month = _MONTHS.get(match["mon1"] or match["mon2"], 0)
         year, day = int(match["y"]), int(match["d1"] or match["d2"])
     else:
@@ -164,7 +158,7 @@ def parse_time(text: str) -> Moment:
 
     :raises ValueError: not a time.
     """
-    match = _TIME_OF_DAY.fullmatch(text)
+    match = re.fullmatch(_TIME_OF_DAY, text)
     if not match:
         raise ValueError("unknown format")
     return Moment(0, _usecs_of_day(match), match["zone"])
@@ -172,7 +166,7 @@ def parse_time(text: str) -> Moment:
 
 def parse_offset(text: str) -> int | None:
     """Return the seconds east of Greenwich of "+05:30", None for what is not a number (such as "PST")."""
-    match = _OFFSET.fullmatch(text)
+    match = re.fullmatch(_OFFSET, text)
     if not match:
         return None
     seconds = int(match[2]) * 3600 + int(match[3] or 0) * 60 + int(match[4] or 0)
@@ -184,15 +178,15 @@ def parse_interval(text: str) -> tuple[int, int, int]:
 
     :raises ValueError: not an interval.
     """
-    if match := _INTERVAL_POSTGRES.fullmatch(text) if text else None:
+    if match := re.fullmatch(_INTERVAL_POSTGRES, text) if text else None:
         usecs = _clock_usecs(match)
         return _months(match), int(match["days"] or 0), -usecs if match["sign"] == "-" else usecs
-    if match := _INTERVAL_VERBOSE.fullmatch(text) or _INTERVAL_ISO.fullmatch(text):
+    if match := re.fullmatch(_INTERVAL_VERBOSE, text) or re.fullmatch(_INTERVAL_ISO, text):
         usecs = _clock_usecs(match)
         if match["ago"]:
             return -_months(match), -int(match["days"] or 0), -usecs
         return _months(match), int(match["days"] or 0), usecs
-    if match := _INTERVAL_SQL.fullmatch(text) if text else None:
+    if match := re.fullmatch(_INTERVAL_SQL, text) if text else None:
         months, days, usecs = _months(match), int(match["days"] or 0), _clock_usecs(match)
         if match["years"] and (match["days"] or match["hours"]):
             # Mixed: every part has its sign.

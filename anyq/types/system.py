@@ -180,10 +180,10 @@ class _ReadDumper(Dumper):
     format = Format.BINARY
     name: ClassVar[str]
     example: ClassVar[str]
-    pattern: ClassVar[re.Pattern[str]]
+    pattern: ClassVar[str]
 
     def dump(self, obj: str) -> bytes:
-        match = self.pattern.fullmatch(obj)
+        match = re.fullmatch(self.pattern, obj)
         if match is not None:
             try:
                 return self.pack(*match.groups())
@@ -201,7 +201,7 @@ class TidBinaryDumper(_ReadDumper):
 
     oid = global_types["tid"].oid
     name, example = "tid", "(0,1)"
-    pattern = re.compile(r"\(([0-9]+),([0-9]+)\)")
+    pattern = r"\(([0-9]+),([0-9]+)\)"
 
     def pack(self, *parts: str) -> bytes:
         return _tid.pack(*map(int, parts))
@@ -222,7 +222,7 @@ class LsnBinaryDumper(_ReadDumper):
 
     oid = global_types["pg_lsn"].oid
     name, example = "pg_lsn", "16/B374D848"
-    pattern = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
+    pattern = r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})"
 
     def pack(self, *parts: str) -> bytes:
         return _lsn.pack(*[int(part, 16) for part in parts])
@@ -243,7 +243,7 @@ class SnapshotBinaryDumper(_ReadDumper):
 
     oid = global_types["pg_snapshot"].oid
     name, example = "pg_snapshot", "10:20:10,14"
-    pattern = re.compile(r"([0-9]+):([0-9]+):((?:[0-9]+(?:,[0-9]+)*)?)")
+    pattern = r"([0-9]+):([0-9]+):((?:[0-9]+(?:,[0-9]+)*)?)"
 
     def pack(self, *parts: str) -> bytes:
         xmin, xmax, in_progress = parts
@@ -270,7 +270,7 @@ class VectorBinaryDumper(_ReadDumper):
     oid = global_types["int2vector"].oid
     name, example = "int2vector", "1 2"
     item_oid = global_types["int2"].oid
-    pattern = re.compile(r" *(-?[0-9]+(?: +-?[0-9]+)*) *")
+    pattern = r" *(-?[0-9]+(?: +-?[0-9]+)*) *"
 
     def pack(self, *parts: str) -> bytes:
         item = _VECTOR_ITEMS[self.item_oid]

@@ -17,11 +17,11 @@ from .string import StrDumperUnknown, TextLoader
 __all__ = ["XmlBinaryDumper", "XmlBinaryLoader", "XmlDumper", "register_default_adapters"]
 
 # As the server writes it, which is not how somebody may have written it into the document.
-_declaration = re.compile(rb'<\?xml version="([^"]*)" encoding="[^"]*"( standalone="(?:yes|no)")?\?>')
+_declaration = rb'<\?xml version="([^"]*)" encoding="[^"]*"( standalone="(?:yes|no)")?\?>'
 
 
 # What a document's author may have written, of which the server takes the encoding for that of the bytes.
-_encoding = re.compile(r"""^(<\?xml\s[^>]*?)\sencoding\s*=\s*(?:"[^"]*"|'[^']*')""").sub
+_encoding = r"""^(<\?xml\s[^>]*?)\sencoding\s*=\s*(?:"[^"]*"|'[^']*')"""
 
 
 class XmlDumper(StrDumperUnknown):
@@ -36,7 +36,7 @@ class XmlBinaryDumper(XmlDumper):
     format = Format.BINARY
 
     def dump(self, obj: str) -> bytes:
-        return encode_text(_encoding(r"\1", obj), UTF8)
+        return encode_text(re.sub(_encoding, r"\1", obj), UTF8)
 
 
 class XmlBinaryLoader(TextLoader):
@@ -45,7 +45,7 @@ class XmlBinaryLoader(TextLoader):
     format = Format.BINARY
 
     def load(self, data: bytes) -> str | bytes:
-        found = _declaration.match(data)
+        found = re.match(_declaration, data)
         if found is not None:
             version, standalone = found.groups()
             rest = data[found.end() :]
