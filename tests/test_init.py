@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import subprocess
@@ -52,10 +53,16 @@ def test_no_type_of_psycopgs_is_forgotten(psycopg: Any) -> None:
 def test_modules_are_attributes() -> None:
     """By `import anyq` alone."""
     names = [name for name in MODULES if "." not in name]
-    program = f"import anyq; print(*[vars(anyq)[name].__name__ for name in {names}])"
+    program = f"import anyq; print(*[getattr(anyq, name).__name__ for name in {names}])"
     found = subprocess.check_output([sys.executable, "-c", program], text=True).split()
     assert found == [f"anyq.{name}" for name in names]
     assert set(names) <= set(anyq.__all__)
+
+
+def test_modules_without_a_public_name_are_attributes_as_well() -> None:
+    program = "import anyq; print(anyq.pool.ConnectionPool.__name__, anyq.cursor.__name__, anyq.types.range.__name__)"
+    found = subprocess.check_output([sys.executable, "-c", program], text=True).split()
+    assert found == ["ConnectionPool", "anyq.cursor", "anyq.types.range"]
 
 
 #: What is imported when somebody asks for it, or runs on it, and not by `import anyq`.
@@ -63,6 +70,7 @@ UNASKED = [
     *("asyncio", "trio", "uvloop", "multiprocessing", "email", "unittest", "importlib.metadata"),
     *("numpy", "opentelemetry", "psycopg", "psycopg_pool", "shapely", "sqlalchemy", "greenlet"),
     *("anyq.backends.asyncio_backend", "anyq.backends.trio_backend", "anyq.cli", "anyq.contrib", "anyq.pool"),
+    *("anyio", "ssl", "anyq.connection", "anyq.sync", "anyq.session", "anyq.conninfo", "anyq.startup"),
 ]
 
 
@@ -103,6 +111,58 @@ def test_every_public_name_is_there() -> None:
     assert sorted(set(anyq.__all__)) == sorted(anyq.__all__)
     for name in anyq.__all__:
         assert hasattr(anyq, name)
+        assert name in dir(anyq)
+
+
+def test_each_name_is_what_type_checkers_take_it_for() -> None:
+    """What is imported when it is asked for is what the imports say that nobody makes."""
+    tree = ast.parse(Path(anyq.__file__).read_text(encoding="utf-8"))
+    (checked,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    names = set()
+    for node in checked.body:
+        assert isinstance(node, ast.ImportFrom)
+        for alias in node.names:
+            names.add(alias.asname or alias.name)
+            module = importlib.import_module(f"anyq.{node.module or alias.name}")
+            wanted = getattr(module, alias.name) if node.module else module
+            assert getattr(anyq, alias.asname or alias.name) is wanted
+    assert names - set(anyq.__all__) == set()
+    assert set(anyq.__all__) - names - set(vars(anyq)) == set()
+
+
+@pytest.mark.parametrize(
+    "name", ["Connection", "AsyncConnection", "connect", "listen", "AsyncCursor", "sync", "sql", "abc"]
+)
+def test_a_name_is_found_without_any_other(name: str) -> None:
+    """In a process of its own, each way of asking for it."""
+    program = (
+        f"import anyq; found = anyq.{name}; from anyq import {name}; assert found is {name} is vars(anyq)[{name!r}]"
+    )
+    subprocess.check_call([sys.executable, "-c", program])
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match=r"module 'anyq' has no attribute 'conect'$") as caught:
+        anyq.conect  # type: ignore[attr-defined]  # noqa: B018
+    assert (caught.value.name, caught.value.obj) == ("conect", anyq)
+    assert not hasattr(anyq, "_connect")
+    with pytest.raises(ImportError, match="cannot import name 'conect'"):
+        from anyq import conect  # type: ignore[attr-defined]  # noqa: F401
+
+
+def test_what_a_module_misses_is_not_taken_for_a_name_that_is_not_there() -> None:
+    program = "import sys; sys.modules['anyio'] = None; import anyq; print(hasattr(anyq, 'Connection'))"
+    done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True)
+    assert done.returncode == 1
+    assert "No module named 'anyio.abc'" in done.stderr
+
+
+def test_what_was_put_in_the_place_of_a_name_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    other: Any = object()
+    with monkeypatch.context() as patch:
+        patch.setattr(anyq, "connect", other)
+        assert anyq.connect is other
+    assert anyq.connect is anyq.sync.connect
 
 
 def test_the_version_is_in_one_place() -> None:

@@ -1,4 +1,4 @@
-"""Messages of the server: one frozen dataclass each, with an encoder.
+"""Messages of the server: one dataclass each, with an encoder.
 
 Knows what is in every message that a server of protocol 3.0 or 3.2 sends, and how to write it. Must not know
 how to read one (``backend`` does), which message may come when, nor what a value means. The encoders are for
@@ -26,7 +26,7 @@ NULL = b"\xff\xff\xff\xff"
 """How a NULL value is written: a length of -1 and no content."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BackendMessage:
     """Base of all messages of the server, and all there is to one that has nothing but its code."""
 
@@ -60,7 +60,7 @@ class Authentication(BackendMessage):
         return b""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AuthenticationData(Authentication):
     """Base of those with bytes of a mechanism."""
 
@@ -91,7 +91,7 @@ class AuthenticationCleartextPassword(Authentication):
     request = AuthenticationCode.CLEARTEXT_PASSWORD
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AuthenticationMD5Password(Authentication):
     """The password hashed with the user's name and `salt` (4 bytes) is required."""
 
@@ -130,7 +130,7 @@ class AuthenticationSSPI(Authentication):
     request = AuthenticationCode.SSPI
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AuthenticationSASL(Authentication):
     """A SASL exchange by one of `mechanisms` is required, in the server's order of preference."""
 
@@ -155,7 +155,7 @@ class AuthenticationSASLFinal(AuthenticationData):
     request = AuthenticationCode.SASL_FINAL
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NegotiateProtocolVersion(BackendMessage):
     """The server does not know the minor version or some `_pq_.` options asked for; it goes on with what it
     knows."""
@@ -178,7 +178,7 @@ class NegotiateProtocolVersion(BackendMessage):
         return _uint32.pack(self.newest) + _uint32.pack(len(self.unrecognized)) + names
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BackendKeyData(BackendMessage):
     """What a CancelRequest for this session must carry."""
 
@@ -196,7 +196,7 @@ class BackendKeyData(BackendMessage):
         return _int32.pack(self.pid) + self.secret
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ParameterStatus(BackendMessage):
     """The value of a run-time parameter, at start-up and whenever it changes."""
 
@@ -211,7 +211,7 @@ class ParameterStatus(BackendMessage):
 # --- Reports, at any time
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Report(BackendMessage):
     """Base of ErrorResponse and NoticeResponse."""
 
@@ -237,7 +237,7 @@ class NoticeResponse(Report):
     code = BackendCode.NOTICE_RESPONSE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NotificationResponse(BackendMessage):
     """A NOTIFY on a channel this session listens to."""
 
@@ -254,7 +254,7 @@ class NotificationResponse(BackendMessage):
 # --- Queries
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReadyForQuery(BackendMessage):
     """The server waits for the next command."""
 
@@ -273,7 +273,7 @@ STATUS_LETTERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CommandComplete(BackendMessage):
     """A command of the query has ended well."""
 
@@ -334,7 +334,7 @@ class NoData(BackendMessage):
     code = BackendCode.NO_DATA
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ParameterDescription(BackendMessage):
     """The parameter types of a statement."""
 
@@ -362,7 +362,7 @@ class FieldDescription(NamedTuple):
     """A :class:`Format`. A described statement always says 0: it is not known before Bind."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RowDescription(BackendMessage):
     """The columns of the rows that follow."""
 
@@ -374,7 +374,7 @@ class RowDescription(BackendMessage):
         return _uint16.pack(len(fields)) + b"".join(fields)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DataRow(BackendMessage):
     """One row. (The driver decodes rows in bulk and makes none of these; this one is for tools and tests.)"""
 
@@ -385,7 +385,7 @@ class DataRow(BackendMessage):
         return _uint16.pack(len(self.values)) + b"".join([_value(value) for value in self.values])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FunctionCallResponse(BackendMessage):
     """The result of a FunctionCall, None for NULL."""
 
@@ -399,7 +399,7 @@ class FunctionCallResponse(BackendMessage):
 # --- COPY
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CopyResponse(BackendMessage):
     """Base of the three messages that start a COPY."""
 
@@ -433,7 +433,7 @@ class CopyBothResponse(CopyResponse):
     code = BackendCode.COPY_BOTH_RESPONSE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CopyData(BackendMessage):
     """A piece of the stream; a server sends one row in each."""
 

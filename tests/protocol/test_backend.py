@@ -121,9 +121,10 @@ def test_messages_are_values(message: be.BackendMessage) -> None:
     assert copy.copy(message) == message
     assert pickle.loads(pickle.dumps(message)) == message
     assert not hasattr(message, "__dict__")
-    for field in dataclasses.fields(message):  # type: ignore[arg-type]
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            setattr(message, field.name, None)
+    for field in dataclasses.fields(message):
+        other = copy.copy(message)
+        setattr(other, field.name, None)
+        assert other != message
 
 
 @pytest.mark.parametrize(
