@@ -11,7 +11,7 @@ Knows sessions and connections. Must not know pools.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 from ..connection import AsyncConnection
 from ..protocol.constants import TransactionStatus
@@ -24,42 +24,34 @@ RESET_SESSION = (
 """What undoes the statements that change a session and whose tag tells so."""
 
 
-class Settings(NamedTuple):
+_IDLE: Final = TransactionStatus.IDLE
+_NO_TWO_PHASE: Final = TwoPhase.NONE
+"""Members of enums by names that are sooner looked up."""
+
+
+class Settings:
     """What a client may set of a connection, and the next one would not expect."""
 
-    autocommit: bool
-    isolation_level: Any
-    read_only: bool | None
-    deferrable: bool | None
-    prepare_threshold: int | None
-    prepared_max: int | None
-    notice_handlers: tuple[Any, ...]
-    notify_handlers: list[Any]
-    row_factory: Any
-    cursor_factory: Any
-    server_cursor_factory: Any
-
-
-def settings_of(connection: AsyncConnection[Any], given: Any) -> Settings:
-    """Return the settings as they are now.
-
-    :param given: what clients are given of the connection: itself, or a synchronous one.
-    """
-    session = connection.session
-    transactions, statements = session.transactions, session.composer.statements
-    return Settings(
-        transactions.autocommit,
-        transactions.isolation_level,
-        transactions.read_only,
-        transactions.deferrable,
-        statements.prepare_threshold,
-        statements.prepared_max,
-        connection.notice_handlers,
-        list(connection.notifications.handlers),
-        given.row_factory,
-        given.cursor_factory,
-        given.server_cursor_factory,
+    __slots__ = (
+        *("autocommit", "cursor_factory", "deferrable", "isolation_level", "notice_handlers", "notify_handlers"),
+        *("prepare_threshold", "prepared_max", "read_only", "row_factory", "server_cursor_factory"),
     )
+
+    def __init__(self, connection: AsyncConnection[Any], given: Any) -> None:
+        """:param given: what clients are given of the connection: itself, or a synchronous one."""
+        session = connection.session
+        transactions, statements = session.transactions, session.composer.statements
+        self.autocommit = transactions.autocommit
+        self.isolation_level = transactions.isolation_level
+        self.read_only = transactions.read_only
+        self.deferrable = transactions.deferrable
+        self.prepare_threshold = statements.prepare_threshold
+        self.prepared_max = statements.prepared_max
+        self.notice_handlers = connection.notice_handlers
+        self.notify_handlers = list(connection.notifications.handlers)
+        self.row_factory = given.row_factory
+        self.cursor_factory = given.cursor_factory
+        self.server_cursor_factory = given.server_cursor_factory
 
 
 def restore(connection: AsyncConnection[Any], given: Any, settings: Settings) -> None:
@@ -82,21 +74,22 @@ def restore(connection: AsyncConnection[Any], given: Any, settings: Settings) ->
 def is_clean(connection: AsyncConnection[Any], given: Any, settings: Settings) -> bool:
     """Return whether a connection can be used by somebody else as it is: that there is nothing to do, as mostly."""
     session = connection.session
-    protocol, transactions, statements = session.wire.protocol, session.transactions, session.composer.statements
+    wire, transactions, statements = session.wire, session.transactions, session.composer.statements
+    protocol = wire.protocol
     notifications = connection.notifications
     return not (
-        protocol.transaction_status is not TransactionStatus.IDLE
+        protocol.transaction_status is not _IDLE
         or protocol.pending
         or protocol.phase >= ENDED
         or session.settle is not None
-        or session.wire.in_pieces is not None
+        or wire.in_pieces is not None
         or transactions.blocks
         or transactions.pipelines
-        or transactions.two_phase is not TwoPhase.NONE
+        or transactions.two_phase is not _NO_TWO_PHASE
         or statements.changes_session
         or notifications.has_users
         or notifications.generators.has_kept
-        # What Settings has: to make one takes longer.
+        # What Settings has.
         or transactions.autocommit is not settings.autocommit
         or transactions.isolation_level is not settings.isolation_level
         or transactions.read_only is not settings.read_only

@@ -41,7 +41,6 @@ class Request(Ticket):
         self.waiter = self.wake_up = waiter
 
 
-@uninterrupted
 class Engine:
     """The tasks of one pool.
 
@@ -65,7 +64,8 @@ class Engine:
         self._scopes: set[anyio.CancelScope] = set()  # of the openers and the keeper
         self._keeper_due = float("-inf")
         self._keeper: Waiter | None = None
-        self._keeps_time = False  # whether the keeper tells those whose time is over
+        self.keeps_time = False
+        """Whether the keeper tells those whose time is over."""
         self._deadline_known = float("-inf")  # the first one that it knows of
         self._at_end: Waiter | None = None
         self._watchers: list[Waiter] = []  # of those who wait until the pool has its connections
@@ -107,14 +107,14 @@ class Engine:
         await group.__aenter__()
         self._block = group
         self._use(group)
-        self._keeps_time = True
+        self.keeps_time = True
         group.start_soon(self._in_scope, self._keep, group)
 
     def _use(self, group: anyio.abc.TaskGroup | None) -> None:
         """Have openers run in a task group, or in none from now on."""
         self._group = group
         self.books.keeps_min_size = group is not None and self.books.keeps_idle
-        if group is None and self._keeps_time:
+        if group is None and self.keeps_time:
             self._keep_no_time()
         self.settle()
 
@@ -233,7 +233,7 @@ class Engine:
 
     def _keep_no_time(self) -> None:
         """Have those who wait see to their time themselves."""
-        self._keeps_time = False
+        self.keeps_time = False
         for ticket in self.books.waiting:
             ticket.wake_up.set()
 
@@ -242,7 +242,7 @@ class Engine:
     async def wait(self, request: Request) -> None:
         """Wait until a client is served, or its time is over; it may have to open connections meanwhile."""
         while not request.is_served:
-            if self._keeps_time:
+            if self.keeps_time:
                 # Then it has tasks that open connections, too.
                 await request.waiter.wait()
                 if not request.is_served:
@@ -308,3 +308,6 @@ class Engine:
     def _tell_watchers(self) -> None:
         while self._watchers:
             self._watchers.pop().set()
+
+
+uninterrupted(Engine)

@@ -11,17 +11,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine
 from time import monotonic, perf_counter
+from types import TracebackType
 from typing import Any, cast
 
 import anyio
 
 from ..backends import alone, uninterrupted
 from ..connection import AsyncConnection
+from ..errors import ProgrammingError
 from ..errors.arguments import check_seconds
 from ..protocol.constants import TransactionStatus
 from ..tracing import TracedCheckout
 from ..tracing.telling import Tracing, calling_context
-from .bookkeeping import Place, PlaceState
+from .bookkeeping import IDLE, OUT, Place
 from .cleaning import clean, is_clean, left_open, restore
 from .engine import Engine, Request
 from .errors import TooManyRequests, told_by
@@ -34,7 +36,6 @@ TRUSTED = 0.01
 """Seconds for which a connection that was used is taken to be there still; later it is looked whether it is."""
 
 
-@uninterrupted
 class Lender:
     """How one pool lends its connections."""
 
@@ -80,7 +81,8 @@ class Lender:
             except BaseException:
                 books.counters.requests_errors += 1
                 raise
-        connection, place.connection = place.connection, None
+        connection = place.connection
+        place.connection = None
         return connection
 
     async def _lend_watched(self, tracing: Tracing, timeout: float | None) -> Any:  # noqa: ASYNC109 - the user's
@@ -122,7 +124,8 @@ class Lender:
             self._lose(place)
             return None
         self._books.counters.requests_num += 1
-        connection, place.connection = place.connection, None
+        connection = place.connection
+        place.connection = None
         return connection
 
     async def _serve(self, place: Place | None, timeout: float) -> Place:  # noqa: ASYNC109 - the user's
@@ -142,7 +145,16 @@ class Lender:
         pause = FIRST_PAUSE
         served = False
         try:
-            while await self._is_served(request):
+            while True:
+                if not request.is_served:
+                    engine.settle_waiting()
+                    if engine.keeps_time and not request.is_served and request.deadline > monotonic():
+                        # As below, but for two coroutines: mostly it is woken once, by who serves it.
+                        await request.waiter.wait()
+                    if not request.is_served:
+                        await self._wait_on(request)
+                if request.place is None and request.error is None:
+                    break
                 given = request.take()
                 served = self._is_trusted(given) or await self._is_good_in_time(given, request)
                 if served:
@@ -159,26 +171,31 @@ class Lender:
                 if not request.is_late:
                     books.queue_again(request)
         finally:
-            changed = request.work or not served
-            if not served:
-                books.counters.waited(monotonic() - began, served=False)
-            given_late = books.leave_queue(request)
-            if given_late is not None:
-                self.put_back(given_late, given_late.connection)
-            if changed:
-                engine.settle()
+            self._wait_no_longer(request, None if served else began)
         raise self._opener.timed_out("had no connection", timeout)
 
-    async def _is_served(self, request: Request) -> bool:
-        """Wait until a client has a connection or an error; return False if its time is over."""
-        if not request.is_served:
-            self._engine.settle_waiting()
-            if request.deadline > monotonic():
-                await self._engine.wait(request)
-            else:
-                await self._engine.here().checkpoint()
-                request.is_late = True
-        return request.place is not None or request.error is not None
+    def _wait_no_longer(self, request: Request, in_vain_since: float | None) -> None:
+        """Have a client wait no longer.
+
+        :param in_vain_since: since when it has waited, if it was not served.
+        """
+        books = self._books
+        changed = request.work or in_vain_since is not None
+        if in_vain_since is not None:
+            books.counters.waited(monotonic() - in_vain_since, served=False)
+        given_late = books.leave_queue(request)
+        if given_late is not None:
+            self.put_back(given_late, given_late.connection)
+        if changed:
+            self._engine.settle()
+
+    async def _wait_on(self, request: Request) -> None:
+        """Wait until a client has a connection or an error, or its time is over."""
+        if request.deadline > monotonic():
+            await self._engine.wait(request)
+        else:
+            await self._engine.here().checkpoint()
+            request.is_late = True
 
     async def _is_good_in_time(self, place: Place, request: Request) -> bool:
         """Return whether a client can have a connection; its time may be over meanwhile."""
@@ -267,7 +284,7 @@ class Lender:
         """Drop the idle connections that do not pass a check within the pool's timeout."""
         books = self._books
         for place in tuple(books.idle):
-            if place.state is not PlaceState.IDLE:
+            if place.state is not IDLE:
                 continue  # it was lent meanwhile
             idle_since = place.idle_since
             books.hold(place)
@@ -295,7 +312,7 @@ class Lender:
         place: Any = inner.pooled
         if (
             self._reset is not None
-            or place.state is not PlaceState.OUT
+            or place.state is not OUT
             or turn not in (None, place.turn)
             or place.followed is not None
             and place.followed.may_have_changed(inner)
@@ -427,6 +444,9 @@ class Lender:
         return f"it could not be cleaned within {grace:g} s"
 
 
+uninterrupted(Lender)
+
+
 async def _out_of_reach(func: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Await a function that shields itself; a cancellation is raised when it is at its end.
 
@@ -440,6 +460,36 @@ async def _out_of_reach(func: Callable[[], Coroutine[Any, Any, None]]) -> None:
         raise alone(error) from None
 
 
+class LendingBlock:
+    """A block that has a connection of a pool. Compiled, it is kept without a dictionary."""
+
+    __slots__ = ("_connection", "_lender", "_timeout", "_turn")
+
+    def __init__(self, lender: Lender, timeout: float | None) -> None:
+        self._lender = lender
+        self._timeout = timeout
+        self._connection: Any = None
+        self._turn = 0
+
+    async def __aenter__(self) -> Any:
+        if self._connection is not None:
+            raise ProgrammingError("the block was entered already; make a new one with pool.connection()")
+        self._connection = connection = await self._lender.lend(self._timeout)
+        self._turn = self._lender.turn_of(connection)
+        return connection
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        connection = self._connection
+        self._connection = None
+        if exc_val is not None or not self._lender.take_back_at_once(connection, self._turn):
+            await self._lender.end(connection, self._turn, exc_val)
+
+
 def is_lent(place: Place, turn: int) -> bool:
     """Return whether a connection is with the client still that it was given to in that turn."""
-    return place.state is PlaceState.OUT and place.turn == turn
+    return place.state is OUT and place.turn == turn

@@ -118,7 +118,6 @@ class Turn(Request):
         return self.line is not None or self.place is not None or self.error is not None
 
 
-@uninterrupted
 class Multiplexer:
     """The statements of one pool that are executed without a connection."""
 
@@ -262,7 +261,7 @@ class Multiplexer:
             connection = self._lender.lend_at_once(now)
             if connection is None:
                 return None
-            line = self._new_line(connection, now, alone=False)
+            line = self._new_line(connection, now, False)
         line.running += 1
         return line
 
@@ -285,7 +284,7 @@ class Multiplexer:
             return False
         return books.retrying or len(books.waiting) > books.opening
 
-    def _new_line(self, connection: Any, now: float, *, alone: bool) -> Line:
+    def _new_line(self, connection: Any, now: float, alone: bool) -> Line:
         line = Line(connection, self._hooks.inner(connection), now, alone=alone)
         if alone:
             self._alone_running += 1
@@ -305,7 +304,7 @@ class Multiplexer:
                 connection = await self._lender.lend(timeout)
             finally:
                 self._alone_waiting -= 1
-            line = self._new_line(connection, monotonic(), alone=True)
+            line = self._new_line(connection, monotonic(), True)
             line.running = 1
             return line
         counters = self._books.counters
@@ -334,7 +333,8 @@ class Multiplexer:
                     self._ask_for_first()
                     await engine.wait(turn)
                     if turn.line is not None:
-                        line, turn.line = turn.line, None
+                        line = turn.line
+                        turn.line = None
                         return line
                     place = turn.take()
                     if await self._lender.is_good(place):
@@ -354,8 +354,9 @@ class Multiplexer:
         raise self._opener.timed_out("had no connection for a statement", timeout)
 
     def _line_of(self, place: Place, turn: Turn) -> Line:
-        connection, place.connection = place.connection, None
-        line = self._new_line(connection, monotonic(), alone=False)
+        connection = place.connection
+        place.connection = None
+        line = self._new_line(connection, monotonic(), False)
         line.running = 1
         self._turns.pop(turn, None)
         self._serve(line)
@@ -367,7 +368,8 @@ class Multiplexer:
         place = self._books.leave_queue(turn)
         if place is not None:
             self._lender.put_back(place, place.connection)
-        line, turn.line = turn.line, None
+        line = turn.line
+        turn.line = None
         if line is not None and self._leave(line):
             await self._give_back(line)
         self._engine.settle()
@@ -416,3 +418,6 @@ class Multiplexer:
         line.end()
         if not self._lender.take_back_at_once(line.connection):
             await self._lender.take_back(line.connection)
+
+
+uninterrupted(Multiplexer)

@@ -27,7 +27,7 @@ from ..session.link import SOMETHING
 from ..session.wire import Wire
 from ..tracing.telling import opening_pool
 from .bookkeeping import Place
-from .cleaning import settings_of
+from .cleaning import Settings
 from .engine import Engine
 from .errors import PoolTimeout, told_by
 from .following import followed
@@ -150,7 +150,7 @@ class Opener:
         lifetime = options.max_lifetime * random.uniform(1 - JITTER, 1)
         inner.pooled = place = self._make_place(connection, now, now + lifetime)
         assert isinstance(place, Place)
-        place.settings = settings_of(inner, connection)
+        place.settings = Settings(inner, connection)
         place.followed = target
         inner.session.composer.statements.changes_session = False
         inner.if_forgotten.call_off()  # this one says it

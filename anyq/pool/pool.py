@@ -11,14 +11,13 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
 from types import TracebackType
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import anyio
 from typing_extensions import Self, TypeVar
 
 from ..backends import Finalizer, uninterrupted
 from ..connection import AsyncConnection
-from ..errors import ProgrammingError
 from ..errors.arguments import check_ints, check_numbers, check_seconds, check_texts
 from ..rows import TupleRow
 from ..session.transactions import IsolationLevel
@@ -26,7 +25,7 @@ from ..tracing import Tracer
 from ..tracing.telling import Running, tracing_of
 from .bookkeeping import Books, Place, PlaceState
 from .engine import Engine
-from .lending import Lender
+from .lending import Lender, LendingBlock
 from .multiplex import Multiplexer
 from .opening import Opener
 from .options import Hooks, Options, Sizes, check_others, kept_sizes, null_sizes
@@ -57,33 +56,14 @@ class PoolPlace(Place):
         return True
 
 
-class Lending(Generic[ConnectionT]):
+class Lending(LendingBlock, Generic[ConnectionT]):
     """A block that has a connection of a pool; made by :meth:`AsyncConnectionPool.connection`."""
 
-    __slots__ = ("_connection", "_lender", "_timeout", "_turn")
+    __slots__ = ()
 
-    def __init__(self, lender: Lender, timeout: float | None) -> None:
-        self._lender = lender
-        self._timeout = timeout
-        self._connection: ConnectionT | None = None
+    if TYPE_CHECKING:
 
-    async def __aenter__(self) -> ConnectionT:
-        if self._connection is not None:
-            raise ProgrammingError("the block was entered already; make a new one with pool.connection()")
-        connection: ConnectionT = await self._lender.lend(self._timeout)
-        self._connection = connection
-        self._turn = self._lender.turn_of(connection)
-        return connection
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        connection, self._connection = self._connection, None
-        if exc_val is not None or not self._lender.take_back_at_once(connection, self._turn):
-            await self._lender.end(connection, self._turn, exc_val)
+        async def __aenter__(self) -> ConnectionT: ...
 
 
 @uninterrupted

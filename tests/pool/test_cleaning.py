@@ -13,7 +13,7 @@ import pytest
 from anyq import AsyncConnection, AsyncRawCursor, AsyncRawServerCursor, IsolationLevel
 from anyq.errors import OperationalError
 from anyq.pool import AsyncConnectionPool
-from anyq.pool.cleaning import is_clean, settings_of
+from anyq.pool.cleaning import Settings, is_clean
 from anyq.rows import dict_row
 from tests.support.activity import PATIENCE, held_lock
 from tests.support.pools import until
@@ -345,11 +345,9 @@ async def test_what_is_undone(pool: AsyncConnectionPool, leave: Leave) -> None:
     await pool.putconn(first)
     async with pool.connection() as conn:
         assert conn is first, "it is of use still"
-        assert is_clean(conn, conn, settings_of(conn, conn)), (
-            "nothing is left to be undone by the next client's statement"
-        )
+        assert is_clean(conn, conn, Settings(conn, conn)), "nothing is left to be undone by the next client's statement"
         assert await state(conn) == before
-        assert is_clean(conn, conn, settings_of(conn, conn)), "the next return takes nothing"
+        assert is_clean(conn, conn, Settings(conn, conn)), "the next return takes nothing"
 
 
 ATTRIBUTES = {
@@ -365,19 +363,24 @@ ATTRIBUTES = {
 }
 
 
+def told(settings: Settings) -> dict[str, object]:
+    """Return what there is in settings."""
+    return {name: getattr(settings, name) for name in (*ATTRIBUTES, "notice_handlers", "notify_handlers")}
+
+
 @pytest.mark.parametrize("name", ATTRIBUTES)
 async def test_each_attribute_alone(pool: AsyncConnectionPool, name: str) -> None:
     async with pool.connection() as conn:
-        before = settings_of(conn, conn)
+        before = told(Settings(conn, conn))
         if name in ("autocommit", "isolation_level", "read_only", "deferrable"):
             await getattr(conn, f"set_{name}")(ATTRIBUTES[name])
         else:
             setattr(conn, name, ATTRIBUTES[name])
-        changed = settings_of(conn, conn)
-        assert [field for field in before._fields if getattr(before, field) != getattr(changed, field)] == [name]
+        changed = told(Settings(conn, conn))
+        assert [field for field in before if before[field] != changed[field]] == [name]
     async with pool.connection() as again:
         assert again is conn
-        assert settings_of(conn, conn) == before
+        assert told(Settings(conn, conn)) == before
 
 
 async def test_what_was_prepared_under_another_search_path(dsn: str) -> None:

@@ -9,7 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from anyq.pool import AsyncConnectionPool, PoolClosed, PoolTimeout, engine
-from anyq.pool.bookkeeping import Books, Todo
+from anyq.pool.bookkeeping import Todo
 from tests.support.activity import PATIENCE
 from tests.support.pools import Gate, opened, pid_of, until
 from tests.support.stepping import cancel_at_each_wait
@@ -42,15 +42,16 @@ async def test_an_earlier_time_wakes_the_keeper(dsn: str) -> None:
 async def test_the_keeper_does_not_go_round_in_circles(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even if what was due is with a client, and nothing else is there."""
     settled = 0
-    settle = Books.settle
+    pool = AsyncConnectionPool(dsn, min_size=0, max_size=1, max_idle=0.01)
+    settle = pool.books.settle
 
-    def counted(books: Books, now: float) -> Todo | None:
+    def counted(now: float) -> Todo | None:
         nonlocal settled
         settled += 1
-        return settle(books, now)
+        return settle(now)
 
-    monkeypatch.setattr(Books, "settle", counted)
-    async with AsyncConnectionPool(dsn, min_size=0, max_size=1, max_idle=0.01) as pool:
+    monkeypatch.setattr(pool.books, "settle", counted)
+    async with pool:
         await pid_of(pool)
         conn = await pool.getconn()
         with anyio.fail_after(PATIENCE):
@@ -178,17 +179,18 @@ async def test_the_time_of_each_is_over_by_itself(dsn: str, block: bool) -> None
 async def test_many_times_that_are_over_at_about_the_same_time(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The keeper goes through those who wait a few times, and not once for each of them."""
     passed = 0
-    expire = Books.expire
+    pool = AsyncConnectionPool(dsn, min_size=1, timeout=PATIENCE)
+    expire = pool.books.expire
 
-    def counted(books: Books, now: float) -> None:
+    def counted(now: float) -> None:
         nonlocal passed
-        passed += now >= books.first_deadline
-        expire(books, now)
+        passed += now >= pool.books.first_deadline
+        expire(now)
 
-    monkeypatch.setattr(Books, "expire", counted)
+    monkeypatch.setattr(pool.books, "expire", counted)
     monkeypatch.setattr(engine, "GRAIN", 0.2)
     late = 0
-    async with AsyncConnectionPool(dsn, min_size=1, timeout=PATIENCE) as pool, pool.connection():
+    async with pool, pool.connection():
 
         async def client(number: int) -> None:
             nonlocal late
@@ -221,7 +223,7 @@ async def test_who_waits_sees_to_the_time_where_the_block_is_cancelled(dsn: str,
                     group.start_soon(client)
                     await until(lambda: pool.get_stats()["requests_waiting"] == 1 and pool.engine._keeper)
                     scope.cancel()
-                    await until(lambda: not pool.engine._keeps_time)
+                    await until(lambda: not pool.engine.keeps_time)
                     if seconds == PATIENCE:
                         await pool.putconn(held)
                 assert got[0] is held if seconds == PATIENCE else isinstance(got[0], PoolTimeout)

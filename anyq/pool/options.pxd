@@ -1,0 +1,1 @@
+# There is nothing to say of its classes, which are Python's.
