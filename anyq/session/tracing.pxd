@@ -10,9 +10,10 @@ cdef class SessionTracing:
     cdef Phases _queries
     cdef object _wire
 
+    @cython.locals(told=TracedQuery)
     cpdef Running begin(self, kind, query, params=*, bint stays=*)
     cdef _context(self, bint stays)
 
 cpdef end_with(Running running, results)
-@cython.locals(result=Result)
+@cython.locals(result=Result, run=tuple)
 cpdef measure(TracedQuery event, results)

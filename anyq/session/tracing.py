@@ -53,7 +53,11 @@ class SessionTracing:
         """
         text = query if type(query) is str else partial(text_of, query)
         context = None if stays and not self.for_threads else self._context(stays)
-        return self._queries.begin(TracedQuery(kind, text, params, self.server), context)
+        told = TracedQuery.__new__(TracedQuery)
+        told.set_up(kind, text, params, self.server)
+        if not stays and kind == "executemany":
+            told.sets = 0
+        return self._queries.begin(told, context)
 
     async def observe(
         self, kind: str, query: Any, params: Any, run: Callable[[], Awaitable[AnyRequest]], *, counts: bool = False

@@ -79,7 +79,9 @@ class Phases:
             except Exception:
                 failed(start)
         event.began = perf_counter()
-        return Running(event, self, context, state)
+        running = Running.__new__(Running)  # which does not take the time that a call of __init__ does
+        running.set_up(event, self, context, state)
+        return running
 
 
 class Running:
@@ -87,7 +89,8 @@ class Running:
 
     __slots__ = ("_context", "_phases", "_state", "event")
 
-    def __init__(self, event: Any, phases: Phases, context: Context | None, state: Any) -> None:
+    def set_up(self, event: Any, phases: Phases, context: Context | None, state: Any) -> None:
+        """Have something that has just begun."""
         self.event = event
         """What is told of it."""
         self._phases: Phases | None = phases

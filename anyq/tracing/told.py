@@ -49,6 +49,8 @@ class Server(NamedTuple):
 class Timed:
     """What begins and ends."""
 
+    __slots__ = ("__weakref__", "began", "seconds")
+
     def __init__(self) -> None:
         self.began = 0.0
         """When it began, on ``time.perf_counter()``'s clock."""
@@ -58,6 +60,8 @@ class Timed:
 
 class TracedConnect(Timed):
     """A connection that is being made."""
+
+    __slots__ = ("pool", "server")
 
     def __init__(self, pool: str | None = None) -> None:
         super().__init__()
@@ -74,20 +78,25 @@ class TracedQuery(Timed):
     :param params: what was given for its placeholders.
     """
 
+    __slots__ = ("_params", "_text", "bytes", "kind", "rows", "server", "sets", "tag")
+
     def __init__(self, kind: str, text: str | Callable[[], str], params: Any, server: Server) -> None:
+        self.set_up(kind, text, params, server)
+
+    def set_up(self, kind: str, text: str | Callable[[], str], params: Any, server: Server) -> None:
+        """For this package: do what ``__init__`` does, which takes longer to be called; one is made for each query."""
+        self.began = self.seconds = 0.0
         self.kind = kind
         """By which way: execute, executemany, stream, pipeline, declare and fetch (of a named cursor), copy; or
         command, for what the driver sends by itself, such as COMMIT."""
         self._text = text
         self._params = params
         self.server = server
-        # One is made for each statement, and this is the only function that is called for it.
-        self.began = self.seconds = 0.0
         self.rows = -1
         """How many rows it has returned or affected, once that is known; -1 before, or where nobody can know."""
         self.bytes = 0
         """How many bytes of rows have come, or of a COPY's data gone either way, as messages of the protocol."""
-        self.sets = 0 if kind == "executemany" else 1
+        self.sets = 1
         """Of ``executemany()``: for how many sets of parameters, once that is known; 0 before."""
         self.tag: str | None = None
         """The command tag, such as ``INSERT 0 1``, once there is one; of several statements that of the last."""
@@ -123,15 +132,18 @@ class TracedQuery(Timed):
 class TracedCopy(TracedQuery):
     """A COPY whose data goes through the connection."""
 
-    direction: str | None = None
-    """``in`` to the server or ``out`` of it, once the server has said so."""
+    __slots__ = ("direction",)
 
     def __init__(self, text: str | Callable[[], str], params: Any, server: Server) -> None:
         super().__init__("copy", text, params, server)
+        self.direction: str | None = None
+        """``in`` to the server or ``out`` of it, once the server has said so."""
 
 
 class TracedCheckout(Timed):
     """A client that is lent a connection by a pool. Its seconds are those that it has waited."""
+
+    __slots__ = ("held", "pool", "server")
 
     def __init__(self, pool: str) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ from weakref import ref
 
 import pytest
 
-from anyq.tracing import Server, TracedCopy, TracedNotification, TracedQuery
+from anyq.tracing import Server, TracedCheckout, TracedConnect, TracedCopy, TracedNotification, TracedQuery
 from anyq.tracing.told import without_secrets
 
 SERVER = Server("h", 5432, None, "d", "u", 1)
@@ -61,14 +61,15 @@ def test_a_text_is_made_when_it_is_asked_for_and_once() -> None:
 def test_what_is_told_begins_with_nothing_known() -> None:
     query = TracedQuery("execute", "SELECT 1", None, SERVER)
     assert (query.began, query.seconds, query.rows, query.bytes, query.sets, query.tag) == (0, 0, -1, 0, 1, None)
-    assert TracedQuery("executemany", "SELECT 1", None, SERVER).sets == 0
     assert TracedCopy("COPY t FROM STDIN", None, SERVER).direction is None
 
 
-def test_a_tracer_may_put_something_of_its_own_to_it() -> None:
-    query: Any = TracedQuery("execute", "SELECT 1", None, SERVER)
-    query.mine = "a value"
-    assert query.mine == "a value" and ref(query)() is query
+def test_what_is_told_takes_nothing_else_but_may_be_referred_to_weakly() -> None:
+    told: list[Any] = [TracedQuery("execute", "SELECT 1", None, SERVER), TracedCopy("COPY t TO STDOUT", None, SERVER)]
+    for what in [*told, TracedConnect(), TracedCheckout("p")]:
+        with pytest.raises(AttributeError):
+            what.mine = "a value"
+        assert ref(what)() is what
 
 
 def test_a_payload_is_told_on_demand() -> None:
