@@ -6,10 +6,9 @@ know messages, sockets or types.
 
 from __future__ import annotations
 
-import logging
 import ssl
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Protocol, cast, overload
@@ -28,7 +27,7 @@ from .conninfo import ConnectOptions, HostSpec, PasswordSource
 from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
 from .dbapi20 import ErrorClasses
 from .errors import Diagnostic, OperationalError, ProgrammingError
-from .errors.arguments import check_functions, check_optional_ints
+from .errors.arguments import check_optional_ints
 from .errors.hiding import without_frames
 from .notifications.hub import NotificationHub
 from .notifications.limits import check_channel, check_payload
@@ -45,6 +44,7 @@ from .server_cursor import FOR_NAMED_CURSORS, AsyncServerCursor
 from .session.busy_wait import BUSY_WAIT
 from .session.factories import ChecksFactories, check_cursor_factory
 from .session.info import ConnectionInfo, described
+from .session.notices import HearsNotices
 from .session.traced import new_session
 from .session.tracing import SessionTracing
 from .session.two_phase import TwoPhaseTransaction
@@ -57,13 +57,9 @@ from .tracing import Tracer
 from .transaction import Transactional
 from .two_phase import TwoPhaseCommit
 
-logger = logging.getLogger("anyq")
-
 Row = TypeVar("Row", default=TupleRow)
 CursorRow = TypeVar("CursorRow")
 NewRow = TypeVar("NewRow", default=TupleRow)
-
-NoticeHandler = Callable[[Diagnostic], None]
 
 GRACE_PERIOD = 5.0
 """Seconds that a cancelled operation has, by default, to leave the connection clean; past them it is closed."""
@@ -78,7 +74,9 @@ class Pooled(Protocol):
 
 
 @uninterrupted
-class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying, ErrorClasses, NoLibpq, Generic[Row]):
+class AsyncConnection(
+    ChecksFactories, Transactional, TwoPhaseCommit, Notifying, HearsNotices, ErrorClasses, NoLibpq, Generic[Row]
+):
     """A session with a server. Made by :meth:`connect`.
 
     Any number of tasks may use it at the same time: their statements are pipelined, and share its transactions.
@@ -125,8 +123,7 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
         """For this package: says so of a connection that is dropped and was never closed."""
         self.notifications = NotificationHub(self.session)
         self.two_phase = TwoPhaseTransaction(self.session)
-        self.notice_handlers: tuple[NoticeHandler, ...] = ()
-        """For this package: what is called with notices."""
+        self.notice_handlers = ()
         wire.protocol.use_codecs(python_codec)
         wire.on_event = self._on_event
         wire.on_end = self._on_end
@@ -343,7 +340,10 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
         if name is None:
             if scrollable is not None or withhold:
                 raise ProgrammingError(FOR_NAMED_CURSORS)
-            cursor = self.cursor_factory(self, row_factory=row_factory)
+            make = self.cursor_factory
+            # A keyword takes a dictionary of arguments, and its class is known to do without.
+            plain = make is AsyncCursor and row_factory is None
+            cursor = make(self) if plain else make(self, row_factory=row_factory)
         else:
             cursor = self.server_cursor_factory(
                 self, name, row_factory=row_factory, scrollable=scrollable, withhold=withhold
@@ -362,7 +362,17 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
     ) -> AsyncCursor[Row, Self]:
         """Execute a statement on a new cursor and return the cursor; see :meth:`AsyncCursor.execute`."""
         cursor = self.cursor(binary=binary)
-        return await cursor.execute(query, params, prepare=prepare)
+        if type(cursor) is not AsyncCursor or self.session.tracing is not None:
+            return await cursor.execute(query, params, prepare=prepare)
+        # As that does where nobody watches, but that it is a coroutine less.
+        run = cursor.send_remembered(query, params, prepare, None)
+        if run is None:
+            await cursor.execute_unknown(query, params, prepare, None)
+        else:
+            await run
+            if not cursor.has_arrived():
+                await cursor.finish_remembered(query, params)
+        return cursor
 
     def pipeline(self) -> AsyncPipeline[Self]:
         """Return a block to be entered by ``async with``, in which statements are queued and sent together."""
@@ -444,25 +454,6 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
         else:
             await wire.cancelling.cancel_now(timeout)
 
-    # -- notices
-
-    def add_notice_handler(self, callback: NoticeHandler) -> None:
-        """Have `callback` called with the :class:`Diagnostic` of each notice that the server sends.
-
-        It is called by the task that reads at that moment, so it should be quick; what it raises is logged.
-        """
-        check_functions(callback=callback)
-        self.notice_handlers = (*self.notice_handlers, callback)
-
-    def remove_notice_handler(self, callback: NoticeHandler) -> None:
-        """Remove a callback that was added.
-
-        :raises ValueError: it was not.
-        """
-        handlers = list(self.notice_handlers)
-        handlers.remove(callback)
-        self.notice_handlers = tuple(handlers)
-
     def _on_end(self) -> None:
         self.if_forgotten.call_off()
         self.notifications.end()
@@ -471,12 +462,7 @@ class AsyncConnection(ChecksFactories, Transactional, TwoPhaseCommit, Notifying,
         if isinstance(event, Notify):
             self.notifications.deliver(event)
         else:
-            diagnostic = Diagnostic(event.fields)
-            for handler in self.notice_handlers:
-                try:
-                    handler(diagnostic)
-                except Exception:
-                    logger.exception("a notice handler failed: %r", handler)
+            self.tell_notice(Diagnostic(event.fields))
 
     # -- notifications
 

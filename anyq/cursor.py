@@ -160,26 +160,29 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
         try:
             run = self.send_remembered(query, params, prepare, binary)
             if run is None:
-                await self._execute(query, params, prepare, binary)
+                await self.execute_unknown(query, params, prepare, binary)
             else:
                 await run
                 if not self.has_arrived():
-                    await self._finish_remembered(query, params)
+                    await self.finish_remembered(query, params)
         except BaseException as error:
             if self._running is not None:
                 self._running.fail(error)
             raise
         return self
 
-    async def _finish_remembered(self, query: Any, params: Params | None) -> None:
-        """Execute a remembered query again if that has failed, and may be; otherwise raise its error."""
+    async def finish_remembered(self, query: Any, params: Params | None) -> None:
+        """For this package: execute a remembered query again if that has failed, and may be; else raise its error."""
         (request, data), self._sent = self._sent, NOTHING_SENT
         if request is not None:
             self.take_executed(await execute_again(self._session, request, data, (query, params is None)))
         if self._session.settle is not None:
             await self._session.settle()
 
-    async def _execute(self, query: Query, params: Params | None, prepare: bool | None, binary: bool | None) -> None:
+    async def execute_unknown(
+        self, query: Query, params: Params | None, prepare: bool | None, binary: bool | None
+    ) -> None:
+        """For this package: execute a statement that is not remembered, or has anything special about it."""
         session = self._session
         if session.transactions.pipelines:
             pipeline = own_pipeline(session)

@@ -21,6 +21,7 @@ from anyq import (
 from anyq import errors as e
 from tests.support.activity import held_lock
 from tests.support.server import Server
+from tests.support.spying import passing
 from tests.support.state import status
 
 pytestmark = pytest.mark.anyio
@@ -565,8 +566,9 @@ async def test_statements_of_other_tasks_are_part_of_the_block(conn: AsyncConnec
 async def test_begin_and_savepoint_go_out_together(dsn: str) -> None:
     pieces: list[Any] = []
     async with AsyncConnection.connect(dsn, autocommit=True) as conn:
-        send = conn.session.wire.channel.try_send
-        conn.session.wire.channel.try_send = lambda data: pieces.append(bytes(data)) or send(data)  # type: ignore[func-returns-value,method-assign]
+        channel = passing(conn)
+        send = channel.try_send
+        channel.try_send = lambda data: pieces.append(bytes(data)) or send(data)  # type: ignore[func-returns-value]
         async with conn.transaction("name"):
             pass
     for piece, words in ((pieces[0], (b"BEGIN", b"SAVEPOINT")), (pieces[1], (b"RELEASE", b"COMMIT"))):

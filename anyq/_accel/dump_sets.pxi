@@ -4,22 +4,8 @@ cdef Py_ssize_t LIMIT = MAX_MESSAGE_LENGTH
 
 
 @cython.final
-cdef class Alike:
+cdef class Alike:  # what is in it is said in dumping.pxd
     """What sets of parameters must be like to be bound to one statement alike, and what is around their values."""
-
-    cdef object adapters
-    cdef object version
-    cdef tuple formats
-    cdef tuple oids
-    cdef list wire
-    cdef bytes head
-    """The Bind from behind its length up to the number of values."""
-    cdef bytes tail
-    """The rest of the Bind, and what goes behind it."""
-    cdef Py_ssize_t rest
-    """How many bytes of that are the Bind's."""
-    cdef list tables
-    """The plans for classes, of each parameter's format."""
 
     def __init__(self, tx, tuple formats not None, tuple oids not None, wire, bytes statement not None, results, after):
         count = len(formats)
@@ -34,11 +20,10 @@ cdef class Alike:
         self.rest = 2 + 2 * len(results)
         self.tables = [tx.dump_plans[format] for format in formats]
 
-    def bind(self, bytearray out not None, params):
+    cpdef bint bind(self, bytearray out, object params) except -1:
         """Append the Bind of a set and what goes behind it; return whether it was like the others, else append nothing."""
-        return self.take(out, params)
-
-    cdef bint take(self, bytearray out, object params) except -1:
+        if out is None:
+            raise TypeError("there is nothing to append to")
         cdef Py_ssize_t old = PyByteArray_GET_SIZE(out)
         cdef bint taken = False
         if type(params) is not tuple and type(params) is not list:
@@ -117,7 +102,7 @@ def bind_sets(bytearray out not None, sets, Py_ssize_t most, Py_ssize_t size, ad
     cdef Py_ssize_t count = 0
     cdef Alike alike = None
     for params in sets:
-        if alike is None or not alike.take(out, params):
+        if alike is None or not alike.bind(out, params):
             known = add(out, params)
             alike = None if known is None else Alike(*known)
         count += 1

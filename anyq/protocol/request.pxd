@@ -11,3 +11,6 @@ cdef class Request:
     cdef public Py_ssize_t streaming, parsed
     cdef dict __dict__
     cdef object __weakref__
+
+    cdef set_up(self, description)
+    cdef bint succeeded(self) except -1

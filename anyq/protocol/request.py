@@ -202,6 +202,10 @@ class Request:
     cancellation = Cancellation.NONE
 
     def __init__(self, description: Description = UNDESCRIBED) -> None:
+        self.set_up(description)
+
+    def set_up(self, description: Description) -> None:
+        """Be as one that was just made."""
         self.description = description
         self.results = []
         self.done = self.abandoned = self.counting = False
@@ -251,6 +255,10 @@ class Request:
         if self.done or not self.streaming:
             return self.done
         return self.failure is not None or self.current is not None and self.current.count >= self.streaming
+
+    def succeeded(self) -> bool:
+        """Return whether it has a result, now that it is done, and nothing is wrong with it."""
+        return self.error is None and self.failure is None and bool(self.results)
 
     def cancel_is_sent(self) -> None:
         """Take note that a CancelRequest is sent for it."""

@@ -20,6 +20,7 @@ cdef class CursorState(FetchState):
     cpdef send_remembered(self, query, params, prepare, binary)
     @cython.locals(running=Running)
     cpdef take_executed(self, Request request)
+    @cython.locals(request=Request)
     cpdef bint has_arrived(self) except -1
     cpdef bint may_fetch(self) except -1
     cpdef begin(self)

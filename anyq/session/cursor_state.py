@@ -17,7 +17,6 @@ from ..statements.binders import SERVER_SIDE, Binder
 from ..statements.fetching import FetchState
 from ..statements.requests import RowsRequest
 from ..tracing.telling import Running
-from .execute import has_succeeded
 from .session import Session
 from .tracing import end_with
 
@@ -102,7 +101,7 @@ class CursorState(FetchState):
     def has_arrived(self) -> bool:
         """For this package: take what has come of :meth:`send_remembered`; return whether nothing is left to do."""
         request: Any = self._sent[0]
-        if not has_succeeded(request):
+        if not request.succeeded():
             return False
         self._sent = NOTHING_SENT
         self.take_executed(request)

@@ -66,7 +66,7 @@ async def execute(
 
 def has_succeeded(request: StatementRequest | RememberedRequest) -> bool:
     """Return whether a request that is done has a result, and nothing is wrong with it."""
-    return request.error is None and request.failure is None and bool(request.results)
+    return request.succeeded()
 
 
 async def execute_again(

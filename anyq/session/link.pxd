@@ -1,7 +1,12 @@
+cimport cython
+
 from anyq.protocol.session cimport ProtocolSession
+from anyq.transport.socket cimport PlainSocket
 
 cdef class Link:
-    cdef public object channel, on_event, on_end, in_pieces
+    cdef object _channel
+    cdef PlainSocket _socket
+    cdef public object on_event, on_end, in_pieces
     cdef readonly ProtocolSession protocol
     cdef public Py_ssize_t chunk
     cdef public bytearray unsent
@@ -9,9 +14,11 @@ cdef class Link:
     cdef bint _send_failed
     cdef object __weakref__
 
+    @cython.locals(plain=PlainSocket)
     cpdef send(self, data)
     cpdef put(self, data)
     cpdef flush(self)
+    @cython.locals(plain=PlainSocket)
     cpdef receive(self, double deadline=*, Py_ssize_t most=*)
     cdef _wake_head(self)
     cdef _dispatch(self)

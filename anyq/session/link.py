@@ -37,6 +37,7 @@ from ..protocol.request import Request
 from ..protocol.session import ProtocolSession
 from ..protocol.session_state import Notify
 from ..transport.channel import Channel
+from ..transport.socket import plain_socket
 
 CHUNK = 127 * 1024
 """Bytes asked for in one receive; a little more, and malloc() would get each one from the system and give it back."""
@@ -78,7 +79,6 @@ class Link:
 
     def __init__(self, channel: Channel, protocol: ProtocolSession) -> None:
         self.channel = channel
-        """For others to ask for facts, and to wake who waits there."""
         self.protocol: Final = protocol
         """What the server has said, and the requests that are not done; for others to look at only."""
         self.on_event: Callable[[NoticeResponse | Notify], None] | None = None
@@ -94,6 +94,17 @@ class Link:
         self.cancel_in_progress = False
         """Whether a CancelRequest is on its way: everything is kept meanwhile."""
         self._send_failed = False
+
+    @property
+    def channel(self) -> Channel:
+        """For others to ask for facts, and to wake who waits there."""
+        return self._channel
+
+    @channel.setter
+    def channel(self, channel: Channel) -> None:
+        self._channel = channel
+        # The shortest way to it, where there is nothing between.
+        self._socket = plain_socket(channel)
 
     @property
     def closed(self) -> bool:
@@ -113,10 +124,11 @@ class Link:
             if self.unsent or self.cancel_in_progress or self.protocol.outgoing:
                 self.put(data)
                 return
-            sent = self.channel.try_send(data)
+            plain = self._socket
+            sent = self._channel.try_send(data) if plain is None else plain.put(data)
             if sent < len(data):
                 self.unsent += memoryview(data)[sent:]
-                self.channel.wake()
+                self._channel.wake()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             # What the server said before it went away is still to be read, and tells more than this.
             self._send_failed = True
@@ -138,10 +150,10 @@ class Link:
                 self._take_outgoing()
             if self.cancel_in_progress or self._send_failed:
                 return
-            sent = self.channel.try_send(self.unsent)
+            sent = self._channel.try_send(self.unsent)
             del self.unsent[:sent]
             if self.unsent:
-                self.channel.wake()
+                self._channel.wake()
             self._wake_head()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             self._send_failed = True
@@ -170,7 +182,8 @@ class Link:
             if self.unsent:
                 self.flush()
             if protocol.large is None and not protocol.behind:
-                data = self.channel.try_receive(self.chunk)
+                plain = self._socket
+                data = self._channel.try_receive(self.chunk) if plain is None else plain.take(self.chunk)
                 if data is None and (not deadline or (data := self._look_until(deadline)) is None):
                     return NOTHING
                 if data:
@@ -205,8 +218,8 @@ class Link:
             pending[0].waiter.set()
 
     def _look_until(self, deadline: float) -> bytes | None:
-        readable = self.channel.readable_within(deadline - perf_counter())
-        return self.channel.try_receive(self.chunk) if readable else None
+        readable = self._channel.readable_within(deadline - perf_counter())
+        return self._channel.try_receive(self.chunk) if readable else None
 
     def _receive_rest(self, most: int) -> bool:
         """Go on with a chunk or a big value; return whether there was more of it, or the end."""
@@ -217,13 +230,13 @@ class Link:
         # Most of a big value has its place already, and the rest comes in chunks like everything else.
         target = protocol.receive_target()
         if target is None:
-            data = self.channel.try_receive(self.chunk)
+            data = self._channel.try_receive(self.chunk)
             count = None if data is None else len(data)
             if data:
                 protocol.receive_data(data, most)
         else:
             with target:
-                count = self.channel.try_receive_into(target)
+                count = self._channel.try_receive_into(target)
             if count:
                 protocol.received(count)
         if count == 0:
@@ -280,14 +293,14 @@ class Link:
 
     async def aclose(self) -> None:
         """Do what :meth:`close` does, and what a stream of the caller's needs besides; otherwise no checkpoint."""
-        if self.channel.closes_at_once:
+        if self._channel.closes_at_once:
             self.close()
             return
         try:
             self._say_goodbye()
             self._ended()
         finally:
-            await self.channel.aclose()
+            await self._channel.aclose()
 
     def _say_goodbye(self) -> None:
         # Not in the middle of something else.
@@ -296,7 +309,7 @@ class Link:
         self.protocol.close()
 
     def _release(self) -> None:
-        self.channel.close_now()
+        self._channel.close_now()
         self._ended()
 
     def _ended(self) -> None:

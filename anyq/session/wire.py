@@ -237,7 +237,7 @@ class Wire(Sending):
             received = NOTHING
         reader = self._reader
         if reader is not None and (self._abandoned or reader.ready()):
-            self.channel.wake()
+            self._channel.wake()
         return received
 
     # -- reading
@@ -299,10 +299,10 @@ class Wire(Sending):
                         continue
                 dry = False
                 if look_again is None:
-                    await self.channel.wait(True, bool(self.unsent))
+                    await self._channel.wait(True, bool(self.unsent))
                 else:
                     with anyio.CancelScope(deadline=look_again):
-                        await self.channel.wait(True, bool(self.unsent))
+                        await self._channel.wait(True, bool(self.unsent))
                 came = False
                 turn_ends = perf_counter() + TURN
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream) as error:
@@ -428,7 +428,7 @@ class Wire(Sending):
         await self.backend.in_loop()
         with anyio.CancelScope(shield=True):
             # A reader that is asleep does not know yet that there is something to cancel.
-            self.channel.wake()
+            self._channel.wake()
             while not request.done:
                 try:
                     await self._wait(request)

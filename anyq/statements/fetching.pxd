@@ -12,6 +12,7 @@ cdef class FetchState:
 
     cdef _set_up(self, row_factory)
     cpdef next_row(self)
+    @cython.locals(result=Result)
     cpdef take_request(self, Request request)
     @cython.locals(known=RowLoads, result=Result, request=Request)
     cpdef _load(self, Py_ssize_t position)

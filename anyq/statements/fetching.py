@@ -140,7 +140,10 @@ class FetchState:
             run, start = self._seek(result, position)
         window: list[tuple[Any, ...]] = []
         try:
-            self._after = loads.load(run, start, window)
+            if known is not None and loads is known:
+                self._after = known.load(run, start, window)
+            else:
+                self._after = loads.load(run, start, window)
         except Exception:
             self._after = Run._make(run).after(start)
             self._window, self._window_start = (), position + 1

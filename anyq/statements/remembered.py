@@ -82,12 +82,15 @@ class RememberedQuery:
         data = bytearray()
         request: StatementRequest | RememberedRequest
         if begin is None:
-            request = RememberedRequest(self._description)
+            # Without a call of the class, which takes longer than all that it does.
+            request = made = RememberedRequest.__new__(RememberedRequest)
+            made.set_up(self._description)
+            made.known = self
         else:
             request = StatementRequest(account, self._description)
             request.reused = True
+            request.known = self
             add_begin(request, data, begin)
-        request.known = self
         if not self._alike.bind(data, params):
             self._misses += 1
             return None

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..connection import AsyncConnection, NoticeHandler
+from ..connection import AsyncConnection
 from ..notifications.subscription import BUFFER_SIZE, Notify, Overflow
+from ..session.notices import NoticeHandler
 from .calls import Calls
 from .notifications import Listen, Notifies
 

@@ -1,1 +1,8 @@
-# There is nothing to say of its classes, which are Python's.
+cdef class PlainSocket:
+    cdef public object _sock
+    cdef public bint _closed
+    cdef dict __dict__
+    cdef object __weakref__
+
+    cdef Py_ssize_t put(self, data) except -1
+    cdef take(self, Py_ssize_t max_bytes)

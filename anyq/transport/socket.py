@@ -31,7 +31,50 @@ Address: TypeAlias = "tuple[int, SocketAddress]"
 """An address family (`socket.AF_...`) and an address in it: enough to reach the very same peer once more."""
 
 
-class SocketStream(Channel, ByteStream):
+class PlainSocket:
+    """What a channel sends and receives by, where nothing is between it and the socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._closed = False
+
+    def try_send(self, data: Buffer) -> int:
+        return self.put(data)
+
+    def try_receive(self, max_bytes: int) -> bytes | None:
+        return self.take(max_bytes)
+
+    # The same two, which nobody overrides.
+
+    def put(self, data: Buffer) -> int:
+        """For this package: see :meth:`Channel.try_send`."""
+        try:
+            return send_now(self._sock, data)
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def take(self, max_bytes: int) -> bytes | None:
+        """For this package: see :meth:`Channel.try_receive`."""
+        try:
+            return receive_now(self._sock, max_bytes)
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: OSError) -> Exception:
+        if self._closed:
+            return anyio.ClosedResourceError()
+        return anyio.BrokenResourceError(error.strerror or str(error))
+
+
+def plain_socket(channel: Channel) -> PlainSocket | None:
+    """Return a channel itself, if what it sends and receives is what its socket does."""
+    kind: Any = type(channel)
+    if not isinstance(channel, PlainSocket) or kind.try_send is not PlainSocket.try_send:
+        return None
+    return channel if kind.try_receive is PlainSocket.try_receive else None
+
+
+class SocketStream(PlainSocket, Channel, ByteStream):
     """A stream socket of our own.
 
     Use it either as a `Channel`, or as an anyio ByteStream with one receiving and one sending task.
@@ -51,7 +94,7 @@ class SocketStream(Channel, ByteStream):
         if _is_ip(sock):
             # Queries are short messages that wait for an answer: Nagle's algorithm would hold them back.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._sock = sock
+        super().__init__(sock)
         self._peer = peer
         self._backend = backend or current_backend()
         self._waiter: SocketWaiter = self._backend.socket_waiter(sock)
@@ -65,21 +108,8 @@ class SocketStream(Channel, ByteStream):
         _open[id(self._held)] = self._held
         self._finalizer = Finalizer(self, _forgotten, self._waiter, self._held, repr(self))
         self._receiving = self._sending = self._sent_eof = False
-        self._closed = False
 
     # -- as a channel
-
-    def try_send(self, data: Buffer) -> int:
-        try:
-            return send_now(self._sock, data)
-        except OSError as error:
-            raise self._lost(error) from error
-
-    def try_receive(self, max_bytes: int) -> bytes | None:
-        try:
-            return receive_now(self._sock, max_bytes)
-        except OSError as error:
-            raise self._lost(error) from error
 
     def try_receive_into(self, view: memoryview) -> int | None:
         try:
@@ -91,11 +121,6 @@ class SocketStream(Channel, ByteStream):
 
     def readable_within(self, seconds: float) -> bool:
         return seconds > 0 and readable_within(self._sock.fileno(), seconds)
-
-    def _lost(self, error: OSError) -> Exception:
-        if self._closed:
-            return anyio.ClosedResourceError()
-        return anyio.BrokenResourceError(error.strerror or str(error))
 
     # Not a coroutine function, but what it returns is to be awaited: one frame less in the hottest path.
     def wait(self, readable: bool, writable: bool) -> Awaitable[None]:

@@ -15,6 +15,7 @@ from anyq.session.busy_wait import LONGEST_BUSY_WAIT, MOST_SKIPS, BusyWait, this
 from anyq.session.link import CHUNK
 from anyq.transport.channel import Buffer, Channel
 from tests.support.activity import held_lock, until_sleeping
+from tests.support.spying import passing
 
 PATIENCE = 20.0
 """Seconds after which a test has failed; no operation is supposed to take them."""
@@ -116,7 +117,7 @@ async def test_how_often_a_reply_is_looked_for_before_it_is_waited_for(
     conn: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await conn.set_autocommit(True)
-    channel = Looking(conn.session.wire.channel, monkeypatch)
+    channel = Looking(passing(conn), monkeypatch)
     conn.session.wire.busy_wait.skip = conn.session.wire.busy_wait.last_skips = 0
 
     async def looks(count: int) -> str:
@@ -142,8 +143,8 @@ async def test_a_lone_query_keeps_looking_for_its_reply(
     dsn: str, anyio_backend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with AsyncConnection.connect(dsn, autocommit=True, busy_wait=LONGEST_BUSY_WAIT) as conn:
-        waits = count_waits(conn.session.wire.channel, monkeypatch)
-        looks = look_until_there_is_something(conn.session.wire.channel, monkeypatch)
+        waits = count_waits(passing(conn), monkeypatch)
+        looks = look_until_there_is_something(passing(conn), monkeypatch)
         for number in range(5):
             assert await ask(conn, f"SELECT {number}") == number
         assert not waits
@@ -156,8 +157,8 @@ async def test_the_pieces_of_a_reply_are_looked_for_alike(
     dsn: str, anyio_backend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with AsyncConnection.connect(dsn, autocommit=True, busy_wait=LONGEST_BUSY_WAIT) as conn:
-        waits = count_waits(conn.session.wire.channel, monkeypatch)
-        looks = look_until_there_is_something(conn.session.wire.channel, monkeypatch)
+        waits = count_waits(passing(conn), monkeypatch)
+        looks = look_until_there_is_something(passing(conn), monkeypatch)
         cur = await conn.execute("SELECT repeat('x', 1000) FROM generate_series(1, 500)")
         assert len(await cur.fetchall()) == 500
         # But for the second piece, which may be waited for.
@@ -205,7 +206,7 @@ async def test_pieces_that_do_not_come_soon_are_looked_for_ever_less_often(
     async with AsyncConnection.connect(dsn, autocommit=True, busy_wait=LONGEST_BUSY_WAIT) as conn:
         conn.session.wire.busy_wait.skip = MOST_SKIPS  # what comes before the first piece is no matter here
         with monkeypatch.context() as patch:
-            channel = Dripping(conn.session.wire.channel, patch)
+            channel = Dripping(passing(conn), patch)
             assert len(await (await conn.execute(query)).fetchall()) == 20
             # The first wait is for the first piece.
             assert channel.looks.startswith("0" + "1" + "01" + "0001" + "00000001" + "0" * 15 + "1")
@@ -221,7 +222,7 @@ async def test_a_reply_that_does_not_come_soon_is_waited_for(
     dsn: str, anyio_backend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with held_lock(dsn) as lock, AsyncConnection.connect(dsn, autocommit=True) as conn:
-        waits = count_waits(conn.session.wire.channel, monkeypatch)
+        waits = count_waits(passing(conn), monkeypatch)
         conn.session.wire.busy_wait.skip = conn.session.wire.busy_wait.last_skips = 0
         with anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as tasks:
@@ -240,7 +241,7 @@ async def test_where_nothing_is_looked_for_for_longer_than_a_moment(
     async def looked_for_longer(conn: AsyncConnection) -> int:
         conn.session.wire.busy_wait.skip = conn.session.wire.busy_wait.last_skips = 0
         with monkeypatch.context() as patch:
-            channel = Looking(conn.session.wire.channel, patch)
+            channel = Looking(passing(conn), patch)
             await conn.execute("SELECT 1")
         return channel.looked_for_longer
 
@@ -279,7 +280,7 @@ async def test_cancelled_between_sending_and_looking(
         conn.session.wire.busy_wait.seconds = PATIENCE
         conn.session.wire.busy_wait.skip = conn.session.wire.busy_wait.last_skips = 0
         with monkeypatch.context() as patch, anyio.CancelScope() as scope:
-            channel = Looking(conn.session.wire.channel, patch)
+            channel = Looking(passing(conn), patch)
             channel.on_send = scope.cancel
             await conn.execute("SELECT 1")
         assert scope.cancelled_caught

@@ -18,6 +18,7 @@ from anyq.session.link import TORN
 from tests.support import frontend_messages as fm
 from tests.support.asking import PATIENCE, ask, connect, row
 from tests.support.fakeserver import READY, FakeClient, fake_server
+from tests.support.spying import passing
 from tests.support.state import is_closed
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +49,7 @@ async def test_interrupted_while_a_request_is_sent(
     if what == "enqueue":
         wire.protocol.pending = Interrupted()
     else:
-        monkeypatch.setattr(wire.channel if what == "try_send" else wire, what, interrupt)
+        monkeypatch.setattr(passing(conn) if what == "try_send" else wire, what, interrupt)
     with pytest.raises(KeyboardInterrupt):
         await conn.execute("SELECT 2")
     assert is_closed(conn)
@@ -63,7 +64,7 @@ async def test_interrupted_when_a_request_in_pieces_ends(
     request = Request()
     await wire.turn()
     wire.open(request)
-    monkeypatch.setattr(wire.channel, "try_send", interrupt)
+    monkeypatch.setattr(passing(conn), "try_send", interrupt)
     with pytest.raises(KeyboardInterrupt):
         wire.close_request(request, frontend.SYNC)
     assert is_closed(conn)

@@ -14,6 +14,7 @@ from anyq import AsyncClientCursor, AsyncConnection, IsolationLevel, Transaction
 from anyq import errors as e
 from tests.support.activity import held_lock
 from tests.support.queries import one
+from tests.support.spying import passing
 from tests.support.state import status
 
 pytestmark = pytest.mark.anyio
@@ -24,11 +25,12 @@ class Sends:
 
     def __init__(self, conn: AsyncConnection) -> None:
         self.pieces: list[bytes] = []
-        self._send = conn.session.wire.channel.try_send
-        conn.session.wire.channel.try_send = self._record  # type: ignore[method-assign]
+        channel = passing(conn)
+        self._send = channel.try_send
+        channel.try_send = self._record
 
     def _record(self, data: Any) -> int:
-        sent = self._send(data)
+        sent: int = self._send(data)
         self.pieces.append(bytes(data[:sent]))
         return sent
 

@@ -17,6 +17,7 @@ from tests.support import frontend_messages as fm
 from tests.support.activity import held_lock, until_sleeping
 from tests.support.asking import CANCELED, PATIENCE, ask, ask_in_order, cancel_script, connect, row
 from tests.support.fakeserver import READY, FakeClient, fake_server
+from tests.support.spying import passing
 
 pytestmark = pytest.mark.anyio
 
@@ -194,13 +195,14 @@ async def test_a_copy_while_the_one_who_reads_is_asleep(conn: AsyncConnection, m
     """The server waits for an answer that no request is the reason for."""
     await conn.set_autocommit(True)
     await conn.execute("CREATE TEMPORARY TABLE copied (a int)")
-    channel = conn.session.wire.channel
+    channel = passing(conn)
     try_receive = channel.try_receive
 
     def receive(max_bytes: int) -> bytes | None:
         # Whoever looks for the reply, finds it.
         select.select([channel.fileno()], [], [], PATIENCE)
-        return try_receive(max_bytes)
+        received: bytes | None = try_receive(max_bytes)
+        return received
 
     async with anyio.create_task_group() as group:
         group.start_soon(conn.wait_disconnected)

@@ -9,15 +9,29 @@ from typing import Any
 from anyq import AsyncConnection
 
 
-class NotingChannel:
-    """The channel of a connection, which notes what is sent."""
+class PassingChannel:
+    """The channel of a connection, for methods to be put into the place of those that it has."""
 
     def __init__(self, channel: Any) -> None:
         self.channel = channel
-        self.sent: list[bytes] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.channel, name)
+
+
+def passing(conn: AsyncConnection[Any]) -> Any:
+    """Return what is a connection's channel from now on."""
+    wire: Any = conn.session.wire
+    wire.channel = channel = PassingChannel(wire.channel)
+    return channel
+
+
+class NotingChannel(PassingChannel):
+    """The same, which notes what is sent."""
+
+    def __init__(self, channel: Any) -> None:
+        super().__init__(channel)
+        self.sent: list[bytes] = []
 
     def try_send(self, data: Any) -> int:
         sent: int = self.channel.try_send(data)
