@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -146,6 +147,25 @@ async def test_a_full_line_is_followed_by_another(
     outcomes = await in_tasks(*(partial(value, pool, "SELECT %s::int4", n) for n in range(50)))
     assert outcomes == list(range(50))
     assert 1 <= pool.get_stats()["pool_size"] <= 4
+
+
+@pytest.mark.anyio
+async def test_the_line_with_the_fewest_is_taken(
+    pool: AsyncConnectionPool, patient: None, monkeypatch: pytest.MonkeyPatch, dsn: str
+) -> None:
+    """Not the one that was there first, which has room as well."""
+    monkeypatch.setattr(multiplex, "DEPTH", 3)
+    async with held_lock(dsn) as lock, anyio.create_task_group() as group:
+        for count in range(1, 5):
+            group.start_soon(pool.execute, lock.statement)
+            await until(lambda: len(pool.multiplexer.running()) == count)  # noqa: B023
+        assert sorted(Counter(pool.multiplexer.running()).values()) == [1, 3]
+        monkeypatch.setattr(multiplex, "DEPTH", 32)
+        for count, expected in [(5, [2, 3]), (6, [3, 3]), (7, [3, 4])]:
+            group.start_soon(pool.execute, lock.statement)
+            await until(lambda: len(pool.multiplexer.running()) == count)  # noqa: B023
+            assert sorted(Counter(pool.multiplexer.running()).values()) == expected
+        await lock.release()
 
 
 @pytest.mark.anyio

@@ -280,6 +280,23 @@ def test_a_connection_that_was_dropped(pool: ConnectionPool) -> None:
         pool.putconn(mine)
 
 
+def test_many_killed_connections_and_more_users(portal_backend: object, dsn: str, observer: anyq.Connection) -> None:
+    """With a check nobody has an error, and there are as many new connections as were killed."""
+    size, users = 20, 100
+    with ConnectionPool(dsn, min_size=size, check=ConnectionPool.check_connection, timeout=PATIENCE) as pool:
+        pool.wait()
+        conns = [pool.getconn() for _ in range(size)]
+        pids = [conn.info.backend_pid for conn in conns]
+        for conn in conns:
+            pool.putconn(conn)
+        kill_by(observer, *pids)
+        threads = [Background(lambda: pid_of_sync(pool)) for _ in range(users)]
+        assert not {thread.result() for thread in threads} & set(pids)
+        stats = pool.get_stats()
+    assert (stats["connections_num"], stats["connections_lost"], stats["pool_size"]) == (2 * size, size, size)
+    assert stats["requests_errors"] == 0
+
+
 def test_what_is_left_is_undone(pool: ConnectionPool) -> None:
     with pool.connection() as mine:
         mine.autocommit = True
