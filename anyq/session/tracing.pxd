@@ -1,6 +1,7 @@
 cimport cython
 
 from anyq.protocol.request cimport Result
+from anyq.session.wire cimport Wire
 from anyq.tracing.telling cimport Phases, Running
 from anyq.tracing.told cimport TracedQuery
 
@@ -8,7 +9,7 @@ cdef class SessionTracing:
     cdef readonly object tracing, server
     cdef public bint for_threads
     cdef Phases _queries
-    cdef object _wire
+    cdef Wire _wire
 
     @cython.locals(told=TracedQuery)
     cpdef Running begin(self, kind, query, params=*, bint stays=*)

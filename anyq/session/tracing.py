@@ -107,11 +107,11 @@ class SessionTracing:
 
     def _context(self, stays: bool) -> Context | None:
         """Return where hooks are called: in the context of a thread's call, if there is one; None for this one."""
-        context = calling_context() if self.for_threads else None
-        if context is None and (not stays or isinstance(self._wire.backend, BlockingBackend)):
+        if isinstance(self._wire.backend, BlockingBackend):
             # The thread's own; a copy, as what follows may be run in the event loop.
-            context = copy_context()
-        return context
+            return copy_context()
+        context = calling_context() if self.for_threads else None
+        return copy_context() if context is None and not stays else context
 
     # -- what happens by itself
 
