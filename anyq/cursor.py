@@ -175,7 +175,8 @@ class AsyncCursor(LateHolder[Row], CursorState, Generic[Row, ConnectionT]):
         """For this package: execute a remembered query again if that has failed, and may be; else raise its error."""
         (request, data), self._sent = self._sent, NOTHING_SENT
         if request is not None:
-            self.take_executed(await execute_again(self._session, request, data, (query, params is None)))
+            key = (query,) if params is None else query
+            self.take_executed(await execute_again(self._session, request, data, key))
         if self._session.settle is not None:
             await self._session.settle()
 

@@ -2,6 +2,9 @@
 
 cdef Py_ssize_t LIMIT = MAX_MESSAGE_LENGTH
 
+cdef enum:
+    USUAL = 16  # bytes of most values, with their length
+
 
 @cython.final
 cdef class Alike:  # what is in it is said in dumping.pxd
@@ -28,7 +31,7 @@ cdef class Alike:  # what is in it is said in dumping.pxd
         cdef bint taken = False
         if type(params) is not tuple and type(params) is not list:
             return False
-        if self.adapters.version != self.version:
+        if attribute(self.adapters, "version", &anyq_at_version) != self.version:
             return False
         try:
             taken = self.append(out, params, old)
@@ -51,7 +54,8 @@ cdef class Alike:  # what is in it is said in dumping.pxd
         out.array = <PyObject *>array
         out.data = PyByteArray_AS_STRING(array)
         out.size = out.room = old
-        reserve(&out, 5)[0] = b"B"
+        # Room for most values at once.
+        reserve(&out, 5 + PyBytes_GET_SIZE(self.head) + count * USUAL + PyBytes_GET_SIZE(self.tail))[0] = b"B"
         out.size += 5
         put_bytes(&out, PyBytes_AS_STRING(self.head), PyBytes_GET_SIZE(self.head))
         for i in range(count):

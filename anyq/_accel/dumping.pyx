@@ -28,7 +28,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcpy, memmove, strlen
 
 from .calendar cimport days_from_civil
-from .slots cimport slot_offset
+from .slots cimport attribute, place, slot_offset
 
 from ..protocol.constants import MAX_MESSAGE_LENGTH
 
@@ -79,6 +79,12 @@ cdef extern from *:
     const char *anyq_ascii_data(object text)
     bint anyq_fits(object number, long long *value)
     bint anyq_put_uint128(object number, unsigned char *data)
+
+cdef extern from *:
+    """
+    static anyq_place anyq_at_version;
+    """
+    place anyq_at_version
 
 cdef extern from "Python.h":
     object PyObject_CallOneArg(object callable, object arg)

@@ -9,7 +9,7 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyBy
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.list cimport PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
-from cpython.unicode cimport PyUnicode_DecodeUTF8
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memchr, memcmp, memcpy
 
@@ -30,8 +30,13 @@ cdef object IDLE_PHASE = phases.Phase.IDLE
 cdef object Notify = session_state.Notify
 cdef object new_tuple = tuple.__new__
 cdef object just_append = Request.add
+cdef object known_tag = ""
+"""The command tag that was the last one."""
 cdef object appending = Request
 """The class that was the last one found to have nothing else to do with a result."""
+
+cdef enum:
+    MOST_KNOWN = 64  # bytes of a tag that is kept
 
 TAKEN = {
     IDLE_PHASE: {"A": "on_notification"},
@@ -258,6 +263,19 @@ cdef Py_ssize_t rows_passed(bytes run, Py_ssize_t pos, Py_ssize_t end) noexcept:
     return pos
 
 
+cdef object tag_of(const char *data, Py_ssize_t size):
+    """Return a command tag, which is mostly that of the query before."""
+    cdef Py_ssize_t known_size
+    cdef const char *known = PyUnicode_AsUTF8AndSize(known_tag, &known_size)
+    global known_tag
+    if size != known_size or memcmp(data, known, size):
+        tag = PyUnicode_DecodeUTF8(data, size, "replace")
+        if size > MOST_KNOWN:
+            return tag
+        known_tag = tag
+    return known_tag
+
+
 def take_replies(ProtocolSession protocol not None, pending, bytes run not None, Py_ssize_t pos, Py_ssize_t end):
     """Take the complete messages from `pos` on that successful statements are answered with, and notifications.
 
@@ -337,7 +355,7 @@ def take_replies(ProtocolSession protocol not None, pending, bytes run not None,
             elif code == b"C":
                 if result is None or length == 4:
                     return pos
-                result.tag = PyUnicode_DecodeUTF8(<const char *>data + pos + 5, length - 5, "replace")
+                result.tag = tag_of(<const char *>data + pos + 5, length - 5)
                 request.current = None
                 if not request.abandoned:
                     if type(request) is appending:

@@ -120,7 +120,16 @@ _Loaders: TypeAlias = list[dict[int, type[LoaderProtocol]]]
 _ResultFormats: TypeAlias = dict[int, Format]
 
 
-class AdaptersMap:
+class Versioned:
+    """What is asked of adapters for each query."""
+
+    __slots__ = ("version",)
+
+    version: int
+    """Changes with every registration: what was looked up in the map before may be out of date."""
+
+
+class AdaptersMap(Versioned):
     """Say which dumper serves a Python class, and which loader a PostgreSQL type.
 
     A map starts as a copy of its template and shares the template's tables until either is written to. It is
@@ -137,7 +146,6 @@ class AdaptersMap:
             types = TypesRegistry(template.types if template is not None else None)
         self.types: TypesRegistry = types
         self.version = 0
-        """Changes with every registration: what was looked up in the map before may be out of date."""
         self.before_change: Callable[[], None] | None = None
         """For this package: what is called before each registration."""
         self._own_dumpers = self._own_loaders = template is None

@@ -53,7 +53,7 @@ class AsyncioBackend(Backend):
     def __init__(self) -> None:
         """:raises RuntimeError: no event loop of asyncio's is running in this thread."""
         self._loop = asyncio.get_running_loop()
-        super().__init__(AnyioCheck(self._loop))
+        super().__init__(AnyioCheck(self._loop), ONE_TURN)
 
     # A bare yield is what asyncio.sleep(0) boils down to: the loop runs the task again in its next turn, and
     # a cancellation (native or of an anyio scope) is thrown in at the yield.

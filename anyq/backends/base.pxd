@@ -6,3 +6,4 @@ cdef class CancellationCheck:
 
 cdef class BackendState:
     cdef public CancellationCheck check
+    cdef public object turn

@@ -143,11 +143,13 @@ class CancellationCheck:
 class BackendState:
     """What a backend has for each query."""
 
-    __slots__ = ("check",)
+    __slots__ = ("check", "turn")
 
-    def __init__(self, check: CancellationCheck) -> None:
+    def __init__(self, check: CancellationCheck, turn: Awaitable[None] | None = None) -> None:
         self.check = check
         """For its event loop."""
+        self.turn = turn
+        """What :meth:`Backend.checkpoint` returns, if that is always the same."""
 
 
 class Backend(BackendState, ABC):
@@ -155,8 +157,8 @@ class Backend(BackendState, ABC):
 
     __slots__ = ("_thread",)
 
-    def __init__(self, check: CancellationCheck) -> None:
-        super().__init__(check)
+    def __init__(self, check: CancellationCheck, turn: Awaitable[None] | None = None) -> None:
+        super().__init__(check, turn)
         self._thread = threading.current_thread().name
 
     name: str

@@ -85,7 +85,7 @@ class TrioBackend(Backend):
 
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
-        super().__init__(TrioCheck(self._token))
+        super().__init__(TrioCheck(self._token), _CHECKPOINT)
 
     def checkpoint(self) -> Awaitable[None]:
         return _CHECKPOINT

@@ -82,11 +82,11 @@ class CursorState(FetchState):
             and held.adaptation is None
             and not session.transactions.pipelines
             and not self._closed
-            and self._binder.remembers
+            and (self._binder is SERVER_SIDE or self._binder.remembers)
             and session.transactions.at_once
         ):
             wire = session.wire
-            known = session.remembered.get((query, params is None))
+            known = session.remembered.get((query,) if params is None else query)
             if known is not None and wire.may_send():
                 self.begin()
                 tracing = session.query_tracing

@@ -43,7 +43,7 @@ async def execute(
     # What was learned from a query that has the same text holds only if nothing else is special.
     remember = None
     if own is None and prepare is None and binary is None and type(query) is str and binder.remembers:
-        key = query, params is None
+        key: QueryKey = (query,) if params is None else query
         known = session.remembered.get(key)
         if known is not None:
             transactions, wire = session.transactions, session.wire

@@ -8,4 +8,4 @@ cdef class Sending(Link):
 
     cpdef turn(self)
     cpdef bint may_send(self) except -1
-    cpdef submit(self, Request request, data)
+    cpdef Request submit(self, Request request, data)

@@ -58,11 +58,13 @@ class Sending(Link):
         if self.protocol.over:
             raise self.protocol.closed_error()
 
-    def submit(self, request: Request, data: bytes | bytearray) -> None:
+    def submit(self, request: Request, data: bytes | bytearray) -> Request:
         """Put a request into the FIFO and send it; to be called after :meth:`turn`.
 
         Behind others it goes out at the caller's next wait, together with what other tasks submit in the same turn of
         the event loop: one packet is cheaper than many, for both sides.
+
+        :return: the request itself.
         """
         try:
             self.protocol.enqueue(request)
@@ -76,6 +78,7 @@ class Sending(Link):
             # It may be in the FIFO without having been sent, so that no reply will come.
             self.abort(TORN)
             raise
+        return request
 
     # -- a request that is sent piece by piece
 

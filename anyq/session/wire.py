@@ -109,18 +109,17 @@ class Wire(Sending):
         traffic.under_way += 1
         try:
             try:
-                self.submit(request, data)
+                sent = self.submit(request, data)  # the same one, of which the compiled form knows the class
                 busy_wait = self.busy_wait
                 if busy_wait.skip and self._reader is None and self.protocol.pending[0] is request:
                     busy_wait.skip -= 1
                     await self._wait(request, dry=True)
                 else:
                     deadline = perf_counter() + busy_wait.seconds
-                    await self.backend.checkpoint()
-                    received = (
-                        None if request.done else self._look(request, deadline if traffic.under_way == 1 else 0.0)
-                    )
-                    if request.done:
+                    turn = self.backend.turn
+                    await (self.backend.checkpoint() if turn is None else turn)
+                    received = None if sent.done else self._look(sent, deadline if traffic.under_way == 1 else 0.0)
+                    if sent.done:
                         busy_wait.last_skips = 0
                     else:
                         if received is NOTHING:

@@ -126,7 +126,7 @@ class FetchState:
         request: Any = self._request
         known: RowLoads | None = result.loads
         loads: Any = known
-        if known is None or known.parameters is not request.parameters or known.version != known.adapters.version:
+        if known is None or not known.is_for(request.parameters):
             loads = self._find_loads(result)
         if not position and result.ahead is None:
             run, self._run = result.runs[0], 0

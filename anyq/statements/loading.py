@@ -10,7 +10,7 @@ for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._accel import load_rows
@@ -40,6 +40,11 @@ class RowLoads:
         """The adapters that it is for,"""
         self.version = tx.version
         """as long as this is their version."""
+
+    def is_for(self, parameters: Mapping[str, str] | None) -> bool:
+        """Return whether it is still what loads rows that were written when the server had these parameters."""
+        adapters = self.adapters
+        return self.parameters is parameters and self.version == adapters.version
 
     def load(self, run: tuple[Any, int, int, int], start: int, rows: list[tuple[Any, ...]]) -> int:
         """Load the rows of a run from `start` to its end, or to the first that cannot be loaded.

@@ -17,8 +17,8 @@ from .prepared import Entry, PreparedStatements
 from .requests import RememberedRequest, StatementRequest, add_begin
 from .statement import Statement
 
-QueryKey = tuple[str, bool]
-"""The query as the user wrote it, and whether it came without parameters."""
+QueryKey = str | tuple[str]
+"""The query as the user wrote it: alone if it came with parameters, as a text is found sooner than a tuple."""
 
 MAX_REMEMBERED = 512
 """How many queries are known by their text at most."""

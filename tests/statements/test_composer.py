@@ -347,7 +347,7 @@ def test_what_has_no_plan_is_described_each_time(composed: Composed, tx: Transfo
 
 
 def remembered(composed: Composed, query: str, params: Any) -> bool:
-    key = (query, params is None)
+    key = (query,) if params is None else query
     composed.compose(query, params, remember=(key, 7))
     return key in composed.composer.remembered
 
@@ -356,7 +356,7 @@ def test_a_query_is_remembered_once_it_is_prepared(composed: Composed) -> None:
     assert not remembered(composed, "SELECT %s", [1])
     composed.prepare("SELECT %s", [1])
     assert remembered(composed, "SELECT %s", [1])
-    assert ("SELECT %s", True) not in composed.composer.remembered
+    assert ("SELECT %s",) not in composed.composer.remembered
 
 
 @pytest.mark.parametrize("query", ["DEALLOCATE ALL", "COMMIT", "FETCH 1 FROM c"])
