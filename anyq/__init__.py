@@ -16,8 +16,40 @@ from .compiled import places
 __path__[:0] = places(__name__)
 
 # ruff: noqa: E402 - from where it has just been said
-# With it, the types and adapters that everything starts from.
+# The types and adapters that everything starts from; and what PEP 249 wants a module to have, but for `connect`, as there
+# are programs that copy a driver's dictionary.
 from . import adapt, errors, postgres, types
+from .dbapi20 import (
+    BINARY,
+    DATETIME,
+    NUMBER,
+    ROWID,
+    STRING,
+    Binary,
+    Date,
+    DateFromTicks,
+    Time,
+    TimeFromTicks,
+    Timestamp,
+    TimestampFromTicks,
+    apilevel,
+    paramstyle,
+    threadsafety,
+)
+from .errors import (
+    ConnectionTimeout,
+    DatabaseError,
+    DataError,
+    Diagnostic,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    Warning,
+)
 from .postgres import adapters
 
 # What type checkers see; _NAMES says the same for a run.
@@ -29,37 +61,6 @@ if TYPE_CHECKING:
     from .connection import AsyncConnection
     from .copy import AsyncCopy
     from .cursor import AsyncClientCursor, AsyncCursor, AsyncRawCursor
-    from .dbapi20 import (
-        BINARY,
-        DATETIME,
-        NUMBER,
-        ROWID,
-        STRING,
-        Binary,
-        Date,
-        DateFromTicks,
-        Time,
-        TimeFromTicks,
-        Timestamp,
-        TimestampFromTicks,
-        apilevel,
-        paramstyle,
-        threadsafety,
-    )
-    from .errors import (
-        ConnectionTimeout,
-        DatabaseError,
-        DataError,
-        Diagnostic,
-        Error,
-        IntegrityError,
-        InterfaceError,
-        InternalError,
-        NotSupportedError,
-        OperationalError,
-        ProgrammingError,
-        Warning,
-    )
     from .listener import AsyncListener, Gap, listen
     from .notifications.subscription import NotificationStream, Notify
     from .pipeline import AsyncPipeline
@@ -184,10 +185,6 @@ _NAMES = {
     "connection": "AsyncConnection",
     "copy": "AsyncCopy",
     "cursor": "AsyncClientCursor AsyncCursor AsyncRawCursor",
-    "dbapi20": "BINARY Binary DATETIME Date DateFromTicks NUMBER ROWID STRING Time TimeFromTicks Timestamp"
-    " TimestampFromTicks apilevel paramstyle threadsafety",
-    "errors": "ConnectionTimeout DataError DatabaseError Diagnostic Error IntegrityError InterfaceError InternalError"
-    " NotSupportedError OperationalError ProgrammingError Warning",
     "listener": "AsyncListener Gap listen",
     "notifications.subscription": "NotificationStream Notify",
     "pipeline": "AsyncPipeline",

@@ -141,6 +141,17 @@ def test_a_name_is_found_without_any_other(name: str) -> None:
     subprocess.check_call([sys.executable, "-c", program])
 
 
+def test_what_copies_the_dictionary_gets_what_pep_249_says() -> None:
+    names = [
+        *("apilevel", "threadsafety", "paramstyle", "Warning", "Error", "InterfaceError", "DatabaseError", "DataError"),
+        *("OperationalError", "IntegrityError", "InternalError", "ProgrammingError", "NotSupportedError"),
+        *("Date", "Time", "Timestamp", "DateFromTicks", "TimeFromTicks", "TimestampFromTicks", "Binary"),
+        *("STRING", "BINARY", "NUMBER", "DATETIME", "ROWID"),
+    ]
+    program = f"import anyq; copied = dict(vars(anyq)); print(*[name for name in {names} if name not in copied])"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).split() == []
+
+
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match=r"module 'anyq' has no attribute 'conect'$") as caught:
         anyq.conect  # type: ignore[attr-defined]  # noqa: B018
