@@ -16,8 +16,8 @@ from .compiled import places
 __path__[:0] = places(__name__)
 
 # ruff: noqa: E402 - from where it has just been said
-# The types and adapters that everything starts from; and what PEP 249 wants a module to have, but for `connect`, as there
-# are programs that copy a driver's dictionary.
+# The types and adapters that everything starts from; and what PEP 249 wants a module to have, but for connect():
+# some programs copy the dictionary of a driver.
 from . import adapt, errors, postgres, types
 from .dbapi20 import (
     BINARY,
