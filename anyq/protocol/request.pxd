@@ -13,5 +13,4 @@ cdef class Request:
     cdef object __weakref__
 
     cdef set_up(self, description)
-    cpdef finish(self)
     cdef bint succeeded(self) except -1
