@@ -222,7 +222,7 @@ if not TYPE_CHECKING:
 
 def _module(name: str) -> ModuleType:
     try:
-        if not name.startswith("_"):
+        if name.isidentifier() and not name.startswith("_"):
             return import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:
         if error.name != f"{__name__}.{name}":

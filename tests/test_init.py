@@ -156,7 +156,8 @@ def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match=r"module 'anyq' has no attribute 'conect'$") as caught:
         anyq.conect  # type: ignore[attr-defined]  # noqa: B018
     assert (caught.value.name, caught.value.obj) == ("conect", anyq)
-    assert not hasattr(anyq, "_connect")
+    for name in ("_connect", "", "errors.Error", "..", ".errors", "a b"):
+        assert not hasattr(anyq, name)
     with pytest.raises(ImportError, match="cannot import name 'conect'"):
         from anyq import conect  # type: ignore[attr-defined]  # noqa: F401
 

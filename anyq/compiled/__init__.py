@@ -24,4 +24,5 @@ def places(package: str) -> list[str]:
     """Return the folders to look into for a package's modules before its own."""
     if WANTED == "python":
         return []
-    return [os.path.join(os.path.dirname(__file__), *package.split(".")[1:])]
+    # Not where this file is: what is packed into a program has none.
+    return [os.path.join(folder, *package.split(".")[1:]) for folder in __path__]

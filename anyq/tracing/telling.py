@@ -21,7 +21,7 @@ from .told import (
     TracedCheckout,
     TracedNotification,
 )
-from .tracer import Tracer, watching
+from .tracer import NOTHING, Tracer, watching
 
 logger = logging.getLogger("anyq.tracing")
 
@@ -58,7 +58,8 @@ class Phases:
         self.end: Callable[[Any, Any], None] | None
         self.error: Callable[[Any, Any, BaseException], None] | None
         names = [f"on_{what}_{phase}" for phase in _PHASES]
-        found = [hooks for hooks in ([hook_of(tracer, name) for name in names] for tracer in tracers) if any(hooks)]
+        of_each = [[hook_of(tracer, name) for name in names] for tracer in tracers]
+        found = [hooks for hooks in of_each if any(hook is not None for hook in hooks)]
         self.heard = bool(found)
         """Whether anybody listens."""
         if len(found) <= 1:
@@ -195,7 +196,7 @@ class Tracing:
 def hook_of(tracer: Tracer, name: str) -> Callable[..., Any] | None:
     """For this package: return a hook; None for the one that every tracer inherits, which does nothing."""
     hook: Callable[..., Any] = getattr(tracer, name)
-    return None if getattr(hook, "__func__", None) is getattr(Tracer, name) else hook
+    return None if getattr(hook, "__func__", None) is NOTHING[name] else hook
 
 
 def _hooks(tracers: Sequence[Tracer], name: str) -> list[Callable[..., Any]]:
@@ -214,7 +215,7 @@ def tracing_of(tracer: Tracer | None) -> Tracing | None:
     return Tracing(tracers) if tracers else None
 
 
-_told: dict[tuple[int, str], object] = {}
+_told: dict[tuple[int, object], object] = {}
 
 
 def call(hook: Callable[..., Any], context: Context | None, *args: Any) -> None:
@@ -228,8 +229,11 @@ def call(hook: Callable[..., Any], context: Context | None, *args: Any) -> None:
 def failed(hook: Callable[..., Any]) -> None:
     """For this package: log what a hook raises, the first time; to be called where it is handled."""
     tracer, name = getattr(hook, "__self__", hook), getattr(hook, "__name__", "?")
-    if (id(tracer), name) not in _told:
+    function = getattr(hook, "__func__", None)
+    # Of a method not the name: decorators may have given the same one to several.
+    known = id(tracer), name if function is None else id(function)
+    if known not in _told:
         if len(_told) >= MOST_TOLD:
             _told.clear()
-        _told[id(tracer), name] = tracer  # kept, so that no other has its id
+        _told[known] = hook  # kept, so that no other has its id
         logger.exception("%s() of a tracer, %s, failed; that is not logged again", name, type(tracer).__qualname__)

@@ -89,7 +89,8 @@ class Tracer(Protocol):
         return None
 
 
-_HOOKS = [name for name in vars(Tracer) if name.startswith("on_")]
+NOTHING = {name: hook for name, hook in vars(Tracer).items() if name.startswith("on_")}
+"""For this package: the hooks that do nothing, by their names; what a program puts in their place does something."""
 
 _installed: tuple[Tracer, ...] = ()
 
@@ -131,11 +132,11 @@ def check_tracer(tracer: object) -> None:
 
     :raises TypeError: it cannot.
     """
-    missing = [name for name in _HOOKS if not callable(getattr(tracer, name, None))]
+    missing = [name for name in NOTHING if not callable(getattr(tracer, name, None))]
     if missing or isinstance(tracer, type):
         why = "it is a class" if isinstance(tracer, type) else f"it lacks {', '.join(missing)}"
         raise TypeError(f"a tracer is an object of a subclass of anyq.tracing.Tracer, not {tracer!r:.100}: {why}")
-    for name in _HOOKS:
+    for name in NOTHING:
         if inspect.iscoroutinefunction(getattr(tracer, name)):
             raise TypeError(f"{name}() of a tracer is called where nothing can be awaited: make it a plain function")
 

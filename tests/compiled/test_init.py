@@ -49,6 +49,46 @@ def test_where_they_lie() -> None:
     assert compiled.places("anyq.protocol") == expected
 
 
+#: Imports the package as programs do that have it packed into them: its modules have no files.
+PACKED = """
+import importlib.util, pathlib, sys
+
+class Packed:
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] != "anyq":
+            return None
+        below = pathlib.Path(FOLDER, *name.split(".")[1:])
+        source = below.with_suffix(".py")
+        is_package = not source.exists()
+        source = below / "__init__.py" if is_package else source
+        if not source.exists():
+            return None
+        spec = importlib.util.spec_from_loader(name, self, is_package=is_package)
+        spec.loader_state = source
+        return spec
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        source = module.__spec__.loader_state.read_text(encoding="utf-8")
+        exec(compile(source, module.__name__, "exec"), vars(module))
+
+sys.meta_path.insert(0, Packed())
+import anyq, anyq.compiled
+assert not hasattr(anyq, "__file__") and not hasattr(anyq, "nothing")
+print(anyq.__impl__, anyq.compiled.places("anyq.protocol"), anyq.connect.__name__, anyq.pool.__name__)
+"""
+
+
+@pytest.mark.checkout
+def test_modules_without_files() -> None:
+    program = f"FOLDER = {str(Path(anyq.__file__).parent)!r}\n{PACKED}"
+    environment = {name: value for name, value in os.environ.items() if name != "ANYQ_IMPL"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("python [] connect anyq.pool", "")
+
+
 @pytest.mark.checkout
 def test_what_has_declarations_has_a_source_and_nothing_compiled_lies_beside_that() -> None:
     """Beside its source it would be imported in its place, whatever is asked for."""

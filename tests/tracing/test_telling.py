@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextvars import copy_context
-from typing import Any
+from typing import Any, ClassVar
+from unittest.mock import MagicMock, Mock
 
 import pytest
 
 from anyq.tracing import QueryLog, Server, TracedConnect, TracedQuery, Tracer
 from anyq.tracing import telling as _telling
 from anyq.tracing.telling import Tracing, call_context, calling_context, tracing_of
+from anyq.tracing.tracer import check_tracer
 from tests.support.tracers import Recorder, whose
 
 SERVER = Server("h", 5432, None, "d", "u", 1)
@@ -73,6 +76,26 @@ def test_what_a_tracer_raises_is_logged_once_for_each_hook(caplog: pytest.LogCap
     # Another one is another one.
     Tracing([Failing()]).query.begin(query())
     assert len([record for record in caplog.records if record.name == "anyq.tracing"]) == 4
+
+
+def test_methods_that_have_the_same_name_are_several(caplog: pytest.LogCaptureFixture) -> None:
+    """As a decorator leaves them that does not say what it decorates."""
+
+    def decorated(message: str) -> Any:
+        def wrapper(*_: Any) -> None:
+            raise ZeroDivisionError(message)
+
+        return wrapper
+
+    class Decorated(Tracer):
+        on_query_start = decorated("start")
+        on_query_end = decorated("end")
+
+    tracer = Decorated()
+    for _ in range(2):
+        Tracing([tracer]).query.begin(query()).end()
+    found = [record.exc_info for record in caplog.records if record.name == "anyq.tracing"]
+    assert [str(info and info[1]) for info in found] == ["start", "end"]
 
 
 def test_of_hooks_that_have_failed_so_many_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +166,94 @@ def test_a_hook_may_be_an_attribute_of_the_tracer_alone() -> None:
     event = query()
     phases.begin(event).end()
     assert phases.heard and told == [event]
+
+
+class _Mixin:
+    """Has a hook, and is no tracer."""
+
+    def __init__(self) -> None:
+        self.told: list[TracedQuery] = []
+
+    def on_query_end(self, query: TracedQuery, state: Any, /) -> None:
+        self.told.append(query)
+
+
+class _Mixed(_Mixin, HearsOthers):
+    """Inherits a hook from elsewhere."""
+
+
+class _Delegating:
+    """Has every hook that another has, and inherits none."""
+
+    def __init__(self) -> None:
+        self._other = HearsEnds()
+        self.told = self._other.told
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._other, name)
+
+
+class _CallableList(list[TracedQuery]):
+    """A hook that is false as long as it is empty."""
+
+    def __call__(self, query: TracedQuery, state: Any) -> None:
+        self.append(query)
+
+
+class _HasCallableList(Tracer):
+    def __init__(self) -> None:
+        self.told = _CallableList()
+        self.on_query_end = self.told  # type: ignore[method-assign]
+
+
+class _Static(Tracer):
+    """Its hook does not get the tracer."""
+
+    told: ClassVar[list[TracedQuery]]
+
+    @staticmethod
+    def on_query_end(query: TracedQuery, state: Any, /) -> None:
+        _Static.told.append(query)
+
+    def __init__(self) -> None:
+        _Static.told = []
+
+
+@pytest.mark.parametrize("make", [_Mixed, _Delegating, _HasCallableList, _Static])
+@pytest.mark.parametrize("others", [0, 1])
+def test_however_a_tracer_has_come_to_a_hook(make: Callable[[], Any], others: int) -> None:
+    tracer, told = make(), query()
+    check_tracer(tracer)
+    phases = Tracing([tracer, *(HearsEnds() for _ in range(others))]).query
+    assert phases.heard
+    phases.begin(told).end()
+    assert list(tracer.told) == [told]
+
+
+def test_mocks_hear_all() -> None:
+    for mock in (Mock(), MagicMock(), Mock(spec=Tracer)):
+        mock.on_query_start.return_value = "state"
+        check_tracer(mock)
+        tracing = Tracing([mock])
+        assert tracing.hears_clients and tracing.hears_notifications
+        told, error = query(), ValueError()
+        tracing.query.begin(told).end()
+        tracing.query.begin(told).fail(error)
+        mock.on_query_end.assert_called_once_with(told, "state")
+        mock.on_query_error.assert_called_once_with(told, "state", error)
+
+
+def test_what_was_put_in_the_place_of_a_hook_that_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tracers inherit it."""
+    told: list[TracedQuery] = []
+
+    def on_query_end(self: Tracer, query: TracedQuery, state: Any, /) -> None:
+        told.append(query)
+
+    monkeypatch.setattr(Tracer, "on_query_end", on_query_end)
+    event = query()
+    Tracing([HearsOthers()]).query.begin(event).end()
+    assert told == [event]
 
 
 def test_hooks_are_called_in_the_context_that_is_given() -> None:
