@@ -64,6 +64,8 @@ NewRow = TypeVar("NewRow", default=TupleRow)
 GRACE_PERIOD = 5.0
 """Seconds that a cancelled operation has, by default, to leave the connection clean; past them it is closed."""
 
+_EXECUTE = AsyncCursor.execute  # another one is there where a program has put its own in the place of the class's
+
 
 class Pooled(Protocol):
     """A connection's place in a pool."""
@@ -362,9 +364,9 @@ class AsyncConnection(
     ) -> AsyncCursor[Row, Self]:
         """Execute a statement on a new cursor and return the cursor; see :meth:`AsyncCursor.execute`."""
         cursor = self.cursor(binary=binary)
-        if type(cursor) is not AsyncCursor or self.session.tracing is not None:
+        if type(cursor) is not AsyncCursor or AsyncCursor.execute is not _EXECUTE or self.session.tracing is not None:
             return await cursor.execute(query, params, prepare=prepare)
-        # As that does where nobody watches, but that it is a coroutine less.
+        # As that does where nobody watches and nothing was put in its place, but that it is a coroutine less.
         run = cursor.send_remembered(query, params, prepare, None)
         if run is None:
             await cursor.execute_unknown(query, params, prepare, None)

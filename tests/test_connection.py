@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 import anyq
-from anyq import AsyncConnection, TransactionStatus
+from anyq import AsyncConnection, AsyncCursor, TransactionStatus
 from anyq import errors as e
 from anyq.protocol import messages as be
 from anyq.rows import dict_row
@@ -74,6 +74,25 @@ async def test_factories(dsn: str) -> None:
         cursor = await conn.execute("SELECT 1 AS a")
         assert type(cursor) is MyCursor
         assert await cursor.fetchall() == [{"a": 1}]
+
+
+async def test_what_a_program_puts_in_the_place_of_execute_runs(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As what measures or mocks does, for a while."""
+    execute = AsyncCursor.execute
+    seen: list[object] = []
+
+    async def watched(cursor: AsyncCursor[Any], query: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(query)
+        return await execute(cursor, query, *args, **kwargs)
+
+    async with AsyncConnection.connect(dsn, autocommit=True) as conn:
+        await conn.execute("SELECT 1")
+        with monkeypatch.context() as patch:
+            patch.setattr(AsyncCursor, "execute", watched)
+            await conn.execute("SELECT 2")
+            await conn.cursor().execute("SELECT 3")
+        await conn.execute("SELECT 4")
+    assert seen == ["SELECT 2", "SELECT 3"]
 
 
 async def test_over_tcp(embedded_server: Server) -> None:
