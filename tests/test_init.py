@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import pickle
 import pkgutil
 import subprocess
 import sys
@@ -175,6 +176,100 @@ def test_what_was_put_in_the_place_of_a_name_stays(monkeypatch: pytest.MonkeyPat
         patch.setattr(anyq, "connect", other)
         assert anyq.connect is other
     assert anyq.connect is anyq.sync.connect
+
+
+IN_ITS_PLACE = """
+from unittest import mock
+with mock.patch("anyq.connect") as put:
+    import anyq
+    assert anyq.connect is put is not anyq.sync.connect
+assert anyq.connect == anyq.sync.connect
+with mock.patch("anyq.pool.ConnectionPool") as put:
+    assert anyq.pool.ConnectionPool is put
+"""
+
+RELOADED = """
+import importlib, anyq
+before = [anyq.Error, anyq.adapters, anyq.connect, anyq.AsyncConnection, anyq.sql, list(anyq.__path__)]
+importlib.reload(anyq)
+assert before == [anyq.Error, anyq.adapters, anyq.connect, anyq.AsyncConnection, anyq.sql, list(anyq.__path__)]
+"""
+
+STAR = """
+from anyq import *
+import anyq
+assert not [name for name in anyq.__all__ if globals()[name] is not vars(anyq)[name]]
+"""
+
+MEMBERS = """
+import inspect, pydoc, anyq
+assert set(anyq.__all__) <= set(dict(inspect.getmembers(anyq)))
+assert "class AsyncConnection" in pydoc.render_doc(anyq, renderer=pydoc.plaintext)
+"""
+
+THREADS = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+import anyq
+names = [*anyq.__all__, "pool", "connection", "listener", "cursor"]
+found, together = {}, threading.Barrier(8)
+
+def ask(number):
+    start = number * len(names) // 8
+    together.wait()
+    found[number] = {name: getattr(anyq, name) for name in names[start:] + names[:start]}
+
+threads = [threading.Thread(target=ask, args=[number]) for number in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert [found[number] == {name: getattr(anyq, name) for name in names} for number in range(8)] == [True] * 8
+"""
+
+SECOND_TIME = """
+import sys, anyq
+
+class Fails:
+    def find_spec(self, name, path, target=None):
+        if name in failing:
+            raise failing.pop(name)
+
+failing = {"anyq.sync.connection": KeyboardInterrupt(), "anyq.listener": ImportError("not now")}
+failing["anyq.pool.errors"] = MemoryError()
+sys.meta_path.insert(0, Fails())
+for name, error in [("listen", ImportError), ("connect", KeyboardInterrupt), ("pool", MemoryError)]:
+    for _ in range(2):
+        try:
+            getattr(anyq, name)
+        except error:
+            assert name not in vars(anyq)
+assert not failing and anyq.connect == anyq.sync.connect and anyq.listen is anyq.listener.listen
+assert anyq.pool.ConnectionPool and not [name for name in anyq.__all__ if not hasattr(anyq, name)]
+"""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(IN_ITS_PLACE, id="in its place"),
+        pytest.param(RELOADED, id="reloaded"),
+        pytest.param(STAR, id="star"),
+        pytest.param(MEMBERS, id="members"),
+        pytest.param(THREADS, id="threads"),
+        pytest.param(SECOND_TIME, id="second time"),
+    ],
+)
+def test_names_that_come_late_are_as_those_that_are_there(program: str) -> None:
+    """To whoever asks in another way: each in a process of its own, in which nobody has asked before."""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+
+
+def test_what_comes_late_is_unpickled_where_nobody_has_asked() -> None:
+    wanted = [anyq.connect, anyq.AsyncConnection, anyq.Xid, anyq.IsolationLevel.SERIALIZABLE]
+    program = f"import pickle; print(*[getattr(it, '__name__', it) for it in pickle.loads({pickle.dumps(wanted)!r})])"
+    found = subprocess.check_output([sys.executable, "-c", program], text=True).split()
+    assert found[:3] == ["connect", "AsyncConnection", "Xid"] and len(found) == 4
 
 
 def test_the_version_is_in_one_place() -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from anyq import AsyncConnection, errors
-from anyq.pool import AsyncConnectionPool
+from anyq.pool import AsyncConnectionPool, PoolTimeout
 from anyq.session.session import Session
 from anyq.session.traced import TracedSession
-from anyq.tracing import TracedCopy, TracedNotification, Tracer
+from anyq.tracing import TracedCopy, TracedNotification, Tracer, installed
+from anyq.tracing.tracer import NOTHING
 from tests.support.tracers import Recorder
 
 pytestmark = pytest.mark.anyio
@@ -94,8 +95,9 @@ async def test_who_does_not_listen_to_statements_is_told_of_the_rest(dsn: str) -
     assert tracer.told == ["COPY (SELECT 1) TO STDOUT", "payload"]
 
 
-async def test_whatever_is_done_works_with_a_tracer_that_listens_to_nothing(dsn: str) -> None:
-    async with AsyncConnection.connect(dsn, tracer=Silent()) as connection:
+async def _do_all(dsn: str, tracer: Tracer) -> None:
+    """Do what there are hooks for, each thing by several ways."""
+    async with AsyncConnection.connect(dsn, tracer=tracer) as connection:
         cursor = connection.cursor()
         await cursor.execute("CREATE TEMP TABLE t (i int)")
         await cursor.executemany("INSERT INTO t VALUES (%s)", [[1], [2]])
@@ -108,5 +110,51 @@ async def test_whatever_is_done_works_with_a_tracer_that_listens_to_nothing(dsn:
         async with connection.cursor("named") as named:
             await named.execute("SELECT i FROM t ORDER BY i")
             assert await named.fetchall() == [(1,), (2,), (3,)]
+        with pytest.raises(errors.DataError):
+            async with cursor.copy("COPY t FROM STDIN") as copy:
+                await copy.write("x")
+        await connection.rollback()
         with pytest.raises(errors.DivisionByZero):
             await cursor.execute("SELECT 1/0")
+        await connection.rollback()
+        async with connection.listen("c") as stream:
+            await connection.notify("c", "payload")
+            await connection.commit()
+            await stream.receive()
+    async with AsyncConnection.connect(dsn, tracer=tracer) as connection:
+        await connection.cancel()
+    async with AsyncConnectionPool(dsn, tracer=tracer, min_size=1, max_size=1, name="p") as pool:
+        await pool.wait()
+        async with pool.connection():
+            with pytest.raises(PoolTimeout):
+                await pool.getconn(timeout=0.001)
+        await pool.execute("SELECT 5")
+    with pytest.raises(errors.OperationalError):
+        await AsyncConnection.connect(dsn, dbname="no such database", tracer=tracer)
+
+
+async def test_whatever_is_done_works_with_a_tracer_that_listens_to_nothing(dsn: str) -> None:
+    await _do_all(dsn, Silent())
+
+
+async def test_who_has_one_hook_is_told_by_it_what_others_are(dsn: str) -> None:
+    """As one of several, and alone."""
+    recorder = Recorder()
+    await _do_all(dsn, recorder)
+    told = {name: [_facts(one.what) for one in recorder.told if f"on_{one.hook}" == name] for name in NOTHING}
+    assert all(told.values())
+    for name in NOTHING:
+        heard: list[Any] = []
+        alone = Silent()
+        setattr(alone, name, lambda what, *_, heard=heard: heard.append(_facts(what)))
+        await _do_all(dsn, alone)
+        assert (name, heard[:]) == (name, told[name])
+        heard.clear()
+        with installed(Silent()), installed(alone):
+            await _do_all(dsn, HearsOthers())
+        assert (name, heard) == (name, told[name])
+
+
+def _facts(what: Any) -> tuple[Any, ...]:
+    names = "kind", "sql", "channel", "asked", "pool"
+    return tuple(getattr(what, name, None) for name in names)
