@@ -207,13 +207,13 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         """Return a public name or a module of the package: it is imported now, and found from then on."""
-        if name in _MODULES:
-            found = getattr(
-                import_module(f"{__name__}.{_MODULES[name]}"), {"__impl__": "implementation"}.get(name, name)
-            )
-        else:
-            found = _module(name)
-        globals()[name] = found
+        if name not in _MODULES:
+            return _module(name)  # which the import has made an attribute
+        found = getattr(import_module(f"{__name__}.{_MODULES[name]}"), {"__impl__": "implementation"}.get(name, name))
+        # Of what a test has put there for a while nothing stays here; functions, which cannot be told from that, are
+        # looked up each time.
+        if isinstance(found, type) and found.__module__.partition(".")[0] == __name__:
+            globals()[name] = found
         return found
 
     def __dir__() -> list[str]:

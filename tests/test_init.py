@@ -136,9 +136,7 @@ def test_each_name_is_what_type_checkers_take_it_for() -> None:
 )
 def test_a_name_is_found_without_any_other(name: str) -> None:
     """In a process of its own, each way of asking for it."""
-    program = (
-        f"import anyq; found = anyq.{name}; from anyq import {name}; assert found is {name} is vars(anyq)[{name!r}]"
-    )
+    program = f"import anyq; found = anyq.{name}; from anyq import {name}; assert found is {name} is anyq.{name}"
     subprocess.check_call([sys.executable, "-c", program])
 
 
@@ -188,6 +186,24 @@ with mock.patch("anyq.pool.ConnectionPool") as put:
     assert anyq.pool.ConnectionPool is put
 """
 
+ELSEWHERE_IN_ITS_PLACE = """
+import sys
+from unittest import mock
+import anyq
+class Other: pass
+with mock.patch("anyq.sync.connect"), mock.patch("anyq.listener.listen", autospec=True):
+    anyq.connect, anyq.listen
+with mock.patch("anyq.connection.AsyncConnection"), mock.patch("anyq.cursor.AsyncCursor", Other):
+    anyq.AsyncConnection, anyq.AsyncCursor
+with mock.patch.dict(sys.modules, {"anyq.pool": mock.Mock()}):
+    anyq.pool
+assert anyq.connect == anyq.sync.Connection.connect
+assert anyq.listen is anyq.listener.listen and not hasattr(anyq.listen, "mock")
+assert [anyq.AsyncConnection.__name__, anyq.AsyncCursor.__name__] == ["AsyncConnection", "AsyncCursor"]
+assert anyq.pool.ConnectionPool.__name__ == "ConnectionPool"
+assert anyq.AsyncCursor is vars(anyq)["AsyncCursor"]  # a class is looked up once
+"""
+
 RELOADED = """
 import importlib, anyq
 before = [anyq.Error, anyq.adapters, anyq.connect, anyq.AsyncConnection, anyq.sql, list(anyq.__path__)]
@@ -198,7 +214,7 @@ assert before == [anyq.Error, anyq.adapters, anyq.connect, anyq.AsyncConnection,
 STAR = """
 from anyq import *
 import anyq
-assert not [name for name in anyq.__all__ if globals()[name] is not vars(anyq)[name]]
+assert not [name for name in anyq.__all__ if globals()[name] is not getattr(anyq, name)]
 """
 
 MEMBERS = """
@@ -253,6 +269,7 @@ assert anyq.pool.ConnectionPool and not [name for name in anyq.__all__ if not ha
     "program",
     [
         pytest.param(IN_ITS_PLACE, id="in its place"),
+        pytest.param(ELSEWHERE_IN_ITS_PLACE, id="elsewhere in its place"),
         pytest.param(RELOADED, id="reloaded"),
         pytest.param(STAR, id="star"),
         pytest.param(MEMBERS, id="members"),
