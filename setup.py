@@ -69,7 +69,7 @@ def extensions():
         return []
     # C files go below build/, so that a checkout has nothing but sources.
     options = {"build_dir": os.path.join("build", "cython"), "nthreads": os.cpu_count() or 1, "quiet": True}
-    directives = {"language_level": 3}
+    directives = {"language_level": 3, "auto_pickle": False}
     twins = cythonize(
         [extension(path) for path in sorted(glob(os.path.join("anyq", "_accel", "*.pyx")))],
         compiler_directives={**directives, "boundscheck": False, "wraparound": False, "cdivision": True},
