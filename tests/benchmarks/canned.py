@@ -157,6 +157,7 @@ def canned_backend() -> Any:
 
         def __init__(self) -> None:
             self.check = Check()
+            self.turn = None
 
         def checkpoint(self) -> Awaitable[None]:
             return _NOW

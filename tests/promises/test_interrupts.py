@@ -133,7 +133,7 @@ def test_ctrl_c_at_any_step_in_synchronous_code(kind: str, way: str, dsn: str, m
 def test_an_exception_at_any_step_of_what_a_thread_runs_itself(kind: str, dsn: str) -> None:
     """As a handler of another signal may raise it; where something is torn by that the connection is closed."""
     run = SyncRun(dsn, kind)
-    run.loop(1, 5 * STRIDE)
+    run.loop(1, 2 * STRIDE)
     assert not run.wrong
     assert run.outcome["usable"] > 3
 
