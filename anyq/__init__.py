@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from threading import RLock
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from .compiled import places
+# The first, as it says which form is imported of the others.
+from . import compiled as compiled  # isort: skip
 
-__path__[:0] = places(__name__)
-
-# ruff: noqa: E402 - from where it has just been said
 # The types and adapters that everything starts from; and what PEP 249 wants a module to have, but for connect():
 # some programs copy the dictionary of a driver.
 from . import adapt, errors, postgres, types
@@ -203,9 +200,6 @@ _NAMES = {
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-#: Threads that import at once see compiled modules that are half made.
-_ONE_AT_A_TIME = RLock()
-
 # Type checkers would take it that the package has every name.
 if not TYPE_CHECKING:
 
@@ -213,9 +207,7 @@ if not TYPE_CHECKING:
         """Return a public name or a module of the package: it is imported now, and found from then on."""
         if name not in _MODULES:
             return _module(name)  # which the import has made an attribute
-        with _ONE_AT_A_TIME:
-            module = import_module(f"{__name__}.{_MODULES[name]}")
-        found = getattr(module, {"__impl__": "implementation"}.get(name, name))
+        found = getattr(import_module(f"{__name__}.{_MODULES[name]}"), {"__impl__": "implementation"}.get(name, name))
         # Of what a test has put there for a while nothing stays here; functions, which cannot be told from that, are
         # looked up each time.
         if isinstance(found, type) and found.__module__.partition(".")[0] == __name__:
@@ -229,8 +221,7 @@ if not TYPE_CHECKING:
 def _module(name: str) -> ModuleType:
     try:
         if name.isidentifier() and not name.startswith("_"):
-            with _ONE_AT_A_TIME:
-                return import_module(f"{__name__}.{name}")
+            return import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:
         if error.name != f"{__name__}.{name}":
             raise

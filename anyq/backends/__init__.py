@@ -12,11 +12,6 @@ import importlib
 import sys
 from collections.abc import Callable
 
-from ..compiled import places
-
-__path__[:0] = places(__name__)
-
-# ruff: noqa: E402 - from where it has just been said
 from .base import Backend, SocketWaiter, Waiter, Waker
 from .finalizers import Finalizer
 from .interrupts import alone, interruptible, uninterrupted

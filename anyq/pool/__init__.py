@@ -3,11 +3,6 @@
 Knows connections and callbacks. Must not know the protocol. Begin reading with ``bookkeeping``, which decides.
 """
 
-from ..compiled import places
-
-__path__[:0] = places(__name__)
-
-# ruff: noqa: E402 - from where it has just been said
 from .errors import PoolClosed, PoolTimeout, TooManyRequests
 from .pool import AsyncConnectionPool, AsyncNullConnectionPool
 from .retrying import run_transaction

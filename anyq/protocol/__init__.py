@@ -9,11 +9,6 @@ PostgreSQL manual, chapter "Frontend/Backend Protocol".
 
 from __future__ import annotations
 
-from ..compiled import places
-
-__path__[:0] = places(__name__)
-
-# ruff: noqa: E402 - from where it has just been said
 from .constants import Format, TransactionStatus
 
 __all__ = ["Format", "TransactionStatus"]

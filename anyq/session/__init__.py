@@ -5,9 +5,3 @@ the objects that a user holds.
 
 Begin with `wire`, which has the theory of operation; the bytes below it are in `link`.
 """
-
-from __future__ import annotations
-
-from ..compiled import places
-
-__path__[:0] = places(__name__)

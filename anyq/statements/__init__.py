@@ -5,9 +5,3 @@ here does input or output.
 
 Begin with `composer`.
 """
-
-from __future__ import annotations
-
-from ..compiled import places
-
-__path__[:0] = places(__name__)

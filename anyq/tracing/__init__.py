@@ -10,11 +10,6 @@ Knows what is told, and by which methods. Must not know statements, connections 
 
 from __future__ import annotations
 
-from ..compiled import places
-
-__path__[:0] = places(__name__)
-
-# ruff: noqa: E402 - from where it has just been said
 from .query_log import QueryLog
 from .told import (
     Server,

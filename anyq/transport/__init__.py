@@ -4,9 +4,3 @@ Knows addresses, descriptors and how to try, wait and close. Must not know messa
 
 Begin with `channel`, which says what everything above needs of a stream.
 """
-
-from __future__ import annotations
-
-from ..compiled import places
-
-__path__[:0] = places(__name__)

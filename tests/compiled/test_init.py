@@ -44,9 +44,57 @@ def test_anything_else_is_refused() -> None:
 
 
 def test_where_they_lie() -> None:
-    folder = Path(compiled.__file__).parent
-    expected = [] if compiled.WANTED == "python" else [str(folder / "protocol")]
-    assert compiled.places("anyq.protocol") == expected
+    finder = compiled.Finder()
+    for name in ("anyq.cursor", "anyq.protocol.request"):
+        spec = finder.find_spec(name)
+        if anyq.__impl__ == "cython":
+            assert spec is not None and spec.origin is not None
+            folder = Path(compiled.__file__).parent.joinpath(*name.split(".")[1:-1])
+            assert Path(spec.origin).parent == folder
+    for name in ("anyq", "anyq.protocol", "anyq.errors", "anyq.nothing", "anyqs.cursor", "cursor", "json.decoder"):
+        assert finder.find_spec(name) is None
+
+
+#: Another thread has begun to import a package, and not come to its first line, when a module of it is imported.
+BEGUN = """
+import importlib.util, sys, threading
+import anyq.compiled
+begun, go_on = threading.Event(), threading.Event()
+
+class Slow:
+    def find_spec(self, name, path, target=None):
+        if name != PACKAGE:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        run = spec.loader.exec_module
+        def exec_module(module):
+            begun.set()
+            go_on.wait()
+            run(module)
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, Slow())
+thread = threading.Thread(target=__import__, args=[PACKAGE])
+thread.start()
+begun.wait()
+try:
+    found = importlib.import_module(f"{PACKAGE}.{MODULE}")
+    print(found.__file__.rpartition(".")[2])
+finally:
+    go_on.set()
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "module"), [("statements", "prepared"), ("session", "busy_wait"), ("transport", "socket")]
+)
+def test_a_package_that_another_thread_has_begun_with(package: str, module: str) -> None:
+    program = f"PACKAGE, MODULE = 'anyq.{package}', {module!r}\n{BEGUN}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
+    wanted = EXTENSION_SUFFIXES[0].rpartition(".")[2] if anyq.__impl__ == "cython" else "py"
+    assert (done.stdout.strip(), done.stderr) == (wanted, "")
 
 
 #: Imports the package as programs do that have it packed into them: its modules have no files.
@@ -77,7 +125,7 @@ class Packed:
 sys.meta_path.insert(0, Packed())
 import anyq, anyq.compiled
 assert not hasattr(anyq, "__file__") and not hasattr(anyq, "nothing")
-print(anyq.__impl__, anyq.compiled.places("anyq.protocol"), anyq.connect.__name__, anyq.pool.__name__)
+print(anyq.__impl__, anyq.compiled.Finder().find_spec("anyq.cursor"), anyq.connect.__name__, anyq.pool.__name__)
 """
 
 
@@ -86,7 +134,7 @@ def test_modules_without_files() -> None:
     program = f"FOLDER = {str(Path(anyq.__file__).parent)!r}\n{PACKED}"
     environment = {name: value for name, value in os.environ.items() if name != "ANYQ_IMPL"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
-    assert (done.stdout.strip(), done.stderr) == ("python [] connect anyq.pool", "")
+    assert (done.stdout.strip(), done.stderr) == ("python None connect anyq.pool", "")
 
 
 @pytest.mark.checkout
