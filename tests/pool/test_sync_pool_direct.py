@@ -15,8 +15,16 @@ from anyq import errors as e
 from anyq.pool import ConnectionPool, NullConnectionPool
 from tests.support.activity import PATIENCE, SCALE
 from tests.support.interrupting import interrupt_at_each_step
-from tests.sync.conftest import background, conn, observer, portal_backend, pytest_generate_tests, until_active, way
-from tests.sync.test_direct import crossings
+from tests.sync.conftest import (
+    background,
+    conn,
+    crossings,
+    observer,
+    portal_backend,
+    pytest_generate_tests,
+    until_active,
+    way,
+)
 from tests.sync.test_threads import ask
 
 __all__ = [

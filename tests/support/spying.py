@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+import pytest
+
 from anyq import AsyncConnection
+from anyq.sync.direct import Direct
 
 
 class PassingChannel:
@@ -63,3 +66,8 @@ def spy_on_requests(conn: AsyncConnection[Any]) -> list[Any]:
     protocol: Any = conn.session.wire.protocol
     protocol.pending = noting = NotingDeque(protocol.pending)
     return noting.noted
+
+
+def in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each method called that there is in Python; for what is compiled see `tests/_accel/test_driving.py`."""
+    monkeypatch.setattr(Direct, "call", Direct.call_in_python)

@@ -160,3 +160,33 @@ def until_active(observer: anyq.Connection) -> Callable[[anyq.Connection], None]
                 state = row[0] if row else None
 
     return wait
+
+
+@pytest.fixture
+def crossings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is called in the event loop, "_go_on" for a call that is handed over."""
+    seen: list[str] = []
+    call: Any = _portal.Portal.call
+    hand_over: Any = Direct._hand_over
+
+    def spy_call(self: Any, grace: float, func: Any, *args: Any, **kwargs: Any) -> Any:
+        inner = args[1] if func.__name__ == "_run" else func
+        seen.append(inner.__name__)
+        return call(self, grace, func, *args, **kwargs)
+
+    def spy_hand_over(self: Any, turn: Any) -> Any:
+        seen.append("_go_on")
+        return hand_over(self, turn)
+
+    monkeypatch.setattr(_portal.Portal, "call", spy_call)
+    monkeypatch.setattr(Direct, "_hand_over", spy_hand_over)
+    return seen
+
+
+@pytest.fixture
+def driven(way: str, conn: anyq.Connection, crossings: list[str]) -> Iterator[anyq.Connection]:
+    """A connection whose calls are made directly, and nothing has been called yet that is seen."""
+    if way != "direct":
+        pytest.skip("it is about what is run directly")
+    crossings.clear()
+    yield conn
